@@ -1,0 +1,68 @@
+/* Every option, one row each. The struct field, the command line, the configuration file, the environment,
+ * --help, the manual page and docs/OPTIONS.md come from this table; nothing else names an option.
+ *
+ * Row: KIND(name, field, default text, least, most, flags, argument, help)
+ *   STRING, STRINGS (repeatable), BOOLEAN, CHOICE (argument lists the words, separated by '|'), INTEGER,
+ *   BYTES (accepts KiB, MiB, GiB), DURATION (seconds by default; accepts ms, s, m, h; kept in milliseconds).
+ * Flags: RELOAD, takes effect on SIGHUP; RESTART, does not; HIDDEN, not listed among the common ones.
+ */
+#define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
+    STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS",                                       \
+            "Listen for HTTP on host:port, [v6]:port or :port; port 0 takes a free one. Repeatable.")        \
+    STRING("broker", broker, "memory:", 1, 1024, RESTART, "URL",                                             \
+           "Where channel logs live: memory: is this process.")                                              \
+    INTEGER("shards", shards, "0", 0, 256, RESTART, "N",                                                     \
+            "Event loops, one thread each; 0 is one for each CPU.")                                          \
+    STRING("static-dir", static_dir, SLUICE_STATIC_DIR, 0, 4096, RESTART, "DIR",                             \
+           "Files served at /; empty serves none.")                                                          \
+    STRING("config", config, "", 0, 4096, RESTART, "FILE", "Read options from this INI file.")               \
+    BOOLEAN("anonymous", anonymous, "no", 0, 1, RESTART, "yes|no",                                           \
+            "Let anybody who reaches an address other than loopback read and publish.")                      \
+    STRINGS(                                                                                                 \
+        "allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                    \
+        "Origins whose pages may publish and read, as https://host[:port], or * for every one. Repeatable.") \
+    INTEGER("history-size", history_size, "100", 0, 1000000, RELOAD, "N", "Messages kept for each channel.") \
+    DURATION("history-ttl", history_ttl_ms, "5m", 0, 31536000000, RELOAD, "TIME",                            \
+             "How long a message is kept.")                                                                  \
+    BYTES("history-bytes", history_bytes, "4MiB", 0, 1099511627776, RELOAD, "BYTES",                         \
+          "Bytes of messages kept for each channel.")                                                        \
+    BYTES("memory-limit", memory_limit_bytes, "512MiB", 1048576, 1099511627776, RELOAD, "BYTES",             \
+          "Memory for the messages of all channels; beyond it idle channels go first, then publishing "      \
+          "answers 503.")                                                                                    \
+    DURATION("channel-ttl", channel_ttl_ms, "1h", 1000, 31536000000, RELOAD, "TIME",                         \
+             "How long an empty channel that nobody uses is remembered.")                                    \
+    BYTES("message-size", message_size_bytes, "1MiB", 1, 67108864, RELOAD, "BYTES", "The largest message.")  \
+    BYTES("batch-size", batch_size_bytes, "8MiB", 1, 268435456, RELOAD, "BYTES",                             \
+          "The largest body of a batch (POST /channels).")                                                   \
+    DURATION("idempotency-time", idempotency_time_ms, "2m", 0, 86400000, RELOAD, "TIME",                     \
+             "How long a channel remembers an Idempotency-Key.")                                             \
+    INTEGER("max-connections", max_connections, "0", 0, 10000000, RELOAD, "N",                               \
+            "Connections held at once; 0 is as many as descriptors allow.")                                  \
+    INTEGER("max-connections-per-ip", max_connections_per_ip, "0", 0, 10000000, RELOAD, "N",                 \
+            "Connections from one IPv4 address or IPv6 /64; 0 is no limit.")                                 \
+    BYTES("head-size", head_size_bytes, "32KiB", 1024, 65536, RESTART, "BYTES", "The largest request head.") \
+    DURATION("head-timeout", head_timeout_ms, "10s", 10, 3600000, RELOAD, "TIME",                            \
+             "How long a client may take to send a request head.")                                           \
+    DURATION("body-timeout", body_timeout_ms, "30s", 10, 3600000, RELOAD, "TIME",                            \
+             "How long a client may take to send a request body.")                                           \
+    DURATION("keepalive-timeout", keepalive_timeout_ms, "75s", 1000, 3600000, RESTART, "TIME",               \
+             "How long an idle connection is kept for the next request.")                                    \
+    DURATION("poll-wait", poll_wait_ms, "25s", 0, 3600000, RELOAD, "TIME", "How long a long-poll is held.")  \
+    DURATION("poll-wait-max", poll_wait_max_ms, "5m", 0, 3600000, RELOAD, "TIME",                            \
+             "The longest hold that a client may ask for.")                                                  \
+    DURATION("heartbeat", heartbeat_ms, "15s", 100, 3600000, RELOAD, "TIME",                                 \
+             "A stream that has been silent for this long gets a heartbeat.")                                \
+    DURATION(                                                                                                \
+        "retry", retry_ms, "2s", 10, 3600000, RELOAD, "TIME",                                                \
+        "How long EventSource clients wait before they reconnect; up to as much again is added at random.")  \
+    DURATION("linger-time", linger_time_ms, "30s", 0, 3600000, RELOAD, "TIME",                               \
+             "How long a shard keeps a channel attached after its last subscriber left.")                    \
+    DURATION("slow-client-timeout", slow_client_timeout_ms, "60s", 100, 3600000, RELOAD, "TIME",             \
+             "A stream whose client has taken nothing for this long is cut.")                                \
+    DURATION("drain-time", drain_time_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \
+             "Over how long held clients are let go when the server stops.")                                 \
+    CHOICE("log-level", log_level, "info", 0, 0, RELOAD, "debug|info|warn|error",                            \
+           "The least level that is logged.")                                                                \
+    CHOICE("log-format", log_format, "logfmt", 0, 0, RESTART, "logfmt|json", "How log lines are written.")   \
+    STRING("ready-file", ready_file, "", 0, 4096, RESTART, "FILE",                                           \
+           "Write the addresses listened on to this file, one a line, once the server is ready.")
