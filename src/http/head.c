@@ -104,6 +104,26 @@ static void head_note_request_line(struct head_use *use, const struct head_line 
         use->arguments += line->bytes[i] == '&' || line->bytes[i] == '?';
 }
 
+/* libmicrohttpd answers a length that is no number by itself, with a page of HTML. */
+static bool head_field_is_possible(const struct head_line *line)
+{
+    const size_t name_len = strlen("Content-Length:");
+    if (!memchr(line->bytes, ':', line->len))
+        return false;
+    if (!head_line_has_name(line, "Content-Length"))
+        return true;
+    const char *value = line->bytes + name_len;
+    size_t len = line->len - name_len;
+    for (; len > 0 && (*value == ' ' || *value == '\t'); value++)
+        len--;
+    while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (value[i] < '0' || value[i] > '9')
+            return false;
+    return len > 0 && len < 20;
+}
+
 static void head_note_field(struct head_use *use, const struct head_line *line)
 {
     use->fields++;
@@ -157,7 +177,7 @@ size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum erro
                 return 0;
             }
             head_note_request_line(&use, &line);
-        } else if (!memchr(line.bytes, ':', line.len)) {
+        } else if (!head_field_is_possible(&line)) {
             *error = ERROR_BAD_REQUEST;
             return 0;
         } else {
