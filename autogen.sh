@@ -1,4 +1,193 @@
 #!/bin/sh
+# From a fresh checkout to a running server, or a finished test run, in one command.
 set -e
+
+usage() {
+    cat <<'USAGE'
+Usage: ./autogen.sh                            make ./configure, nothing else
+       ./autogen.sh --run [--no-deps] [-- SLUICE-OPTIONS]
+                                               install what is missing, build in ./build, start the server
+       ./autogen.sh --check [--no-deps] [-- MAKE-ARGUMENTS]
+                                               the same, and run the test suite
+
+--no-deps leaves apt-get and npm out.
+USAGE
+}
+
+say() {
+    printf '\n==> %s\n' "$*"
+}
+
+fail() {
+    printf 'autogen.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+build_packages='gcc libc6-dev make autoconf automake pkg-config libmicrohttpd-dev libhiredis-dev libjansson-dev
+libsodium-dev libinih-dev uthash-dev libunistring-dev'
+check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp curl clang-format ca-certificates procps'
+
+is_installed() {
+    case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
+    *' installed') return 0 ;;
+    esac
+    return 1
+}
+
+# These programs may come from elsewhere than Debian, and then apt-get must not replace them.
+list_missing_programs() {
+    command -v chromium >/dev/null || echo chromium
+    command -v node >/dev/null || echo nodejs
+    command -v npm >/dev/null || echo npm
+}
+
+list_missing() {
+    for package in $build_packages; do
+        is_installed "$package" || echo "$package"
+    done
+    [ "$mode" = check ] || return 0
+    for package in $check_packages; do
+        is_installed "$package" || echo "$package"
+    done
+    list_missing_programs
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+install_packages() {
+    command -v apt-get >/dev/null || fail "there is no apt-get here; install the libraries yourself and add --no-deps"
+    missing=$(list_missing | tr '\n' ' ')
+    [ -n "$missing" ] || return 0
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        fail "neither root nor sudo; run as root: apt-get install $missing"
+    say "Installing $missing"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
+}
+
+# playwright-core goes into the build folder, so that the source tree stays as it was checked out.
+install_browser_modules() {
+    [ -f tests/browser/package.json ] || return 0
+    mkdir -p build/browser
+    if ! cmp -s tests/browser/package.json build/browser/package.json || [ ! -d build/browser/node_modules ]; then
+        say "Installing playwright-core for the browser test"
+        cp tests/browser/package*.json build/browser/
+        [ ! -f tests/browser/.npmrc ] || cp tests/browser/.npmrc build/browser/
+        if ! (cd build/browser && npm ci --no-audit --no-fund); then
+            rm -rf build/browser
+            echo "npm could not install playwright-core: the browser test will be skipped" >&2
+        fi
+    fi
+}
+
+make_configure() {
+    for tool in autoreconf automake pkg-config; do
+        command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install autoconf automake pkg-config"
+    done
+    autoreconf -fi
+}
+
+# --recheck keeps the arguments of an earlier configure and sees what has been installed since.
+configure_build() {
+    say "Configuring in ./build"
+    if [ ! -f configure ] || [ -n "$(find configure.ac Makefile.am -newer configure)" ]; then
+        make_configure
+    fi
+    mkdir -p build
+    if [ -f build/config.status ]; then
+        (cd build && ./config.status --silent --recheck && ./config.status --silent)
+    else
+        (cd build && ../configure --quiet)
+    fi
+}
+
+build() {
+    say "Building"
+    make --silent -C build -j"$(nproc)"
+}
+
+# Prints the address that the given options make the server listen on first.
+find_address() {
+    address=${SLUICE_HTTP:-127.0.0.1:8080}
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --http=*) address=${1#--http=} && break ;;
+        --http) address=${2:-} && break ;;
+        esac
+        shift
+    done
+    case $address in
+    :*) address=127.0.0.1$address ;;
+    esac
+    printf '%s\n' "$address"
+}
+
+run_server() {
+    url=http://$(find_address "$@")
+    cat <<TRY
+
+Open      $url/
+
+Listen    curl -N -H 'Accept: text/event-stream' $url/channels/news
+Wait      curl -i $url/channels/news
+Publish   curl -d 'Hello' $url/channels/news
+
+Ctrl-C stops the server.
+
+TRY
+    source_folder=$PWD
+    cd "$called_from"
+    exec "$source_folder/build/sluice" serve --static-dir "$source_folder/static" "$@"
+}
+
+run_checks() {
+    say "Running the test suite"
+    if [ -d build/browser/node_modules ]; then
+        BROWSER_MODULES=$PWD/build/browser/node_modules
+        export BROWSER_MODULES
+    fi
+    [ ! -d build/tests ] || find build/tests -name '*.trs' -delete
+    status=0
+    make --no-print-directory -C build -j"$(nproc)" check "$@" || status=$?
+    say "Summaries"
+    sh tests/summary build || status=1
+    exit "$status"
+}
+
+called_from=$PWD
 cd "$(dirname "$0")"
-exec autoreconf -fi
+mode=configure
+with_packages=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    --run) mode=run ;;
+    --check) mode=check ;;
+    --no-deps) with_packages=no ;;
+    --help | -h) usage && exit 0 ;;
+    --) shift && break ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+if [ "$mode" = configure ]; then
+    make_configure
+    exit 0
+fi
+[ "$with_packages" = no ] || install_packages
+configure_build
+build
+case $mode in
+run) run_server "$@" ;;
+check)
+    [ "$with_packages" = no ] || install_browser_modules
+    run_checks "$@"
+    ;;
+esac
