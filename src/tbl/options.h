@@ -13,7 +13,7 @@
            "Where channel logs live: memory: is this process.")                                              \
     INTEGER("shards", shards, "0", 0, 256, RESTART, "N",                                                     \
             "Event loops, one thread each; 0 is one for each CPU.")                                          \
-    STRING("static-dir", static_dir, SLUICE_STATIC_DIR, 0, 4096, RESTART, "DIR",                             \
+    STRING("static-dir", static_dir, OPTION_STATIC_DIR, 0, 4096, RESTART, "DIR",                             \
            "Files served at /; empty serves none.")                                                          \
     STRING("config", config, "", 0, 4096, RESTART, "FILE", "Read options from this INI file.")               \
     BOOLEAN("anonymous", anonymous, "no", 0, 1, RESTART, "yes|no",                                           \

@@ -1,0 +1,31 @@
+#ifndef SLUICE_BASE_ADDRESS_H
+#define SLUICE_BASE_ADDRESS_H
+
+/* Socket addresses in text. Any thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#define ADDRESS_TEXT_MAX 64u
+
+struct address {
+    struct sockaddr_storage storage;
+    socklen_t len;
+};
+
+/* Parses host:port, [v6]:port or :port (every address). The host may be a name, which is looked up. Returns
+ * 0, or -EINVAL with *why set to what is wrong. */
+int address_parse(struct address *address, const char *text, const char **why);
+
+/* "127.0.0.1:8080" or "[::1]:8080"; IPv4 mapped into IPv6 is shown as IPv4. */
+void address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]);
+
+bool address_is_loopback(const struct address *address);
+
+/* What counts as one client: the IPv4 address or the IPv6 /64. Returns the number of bytes written to `key`,
+ * at most 8. */
+size_t address_client_key(const struct address *address, unsigned char key[8]);
+
+#endif

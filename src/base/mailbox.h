@@ -1,0 +1,43 @@
+#ifndef SLUICE_BASE_MAILBOX_H
+#define SLUICE_BASE_MAILBOX_H
+
+/* The one way by which threads reach each other: a queue of letters and an eventfd that wakes the reader once
+ * for all that has come since it last looked.
+ *
+ * Letters of one sender arrive in order. Everything a thread posts before another thread learns of it by
+ * other means (an HTTP answer, say) is seen by a reader that drains after it has learned.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "base/mpsc.h"
+
+struct letter {
+    struct mpsc_node node;
+    /* Called once on the reader's thread; the letter is then its receiver's. */
+    void (*deliver)(struct letter *letter);
+};
+
+struct mailbox {
+    struct mpsc queue;
+    int wake_fd; /* an eventfd; readable when there may be letters */
+};
+
+/* Returns 0 or -errno of eventfd. */
+int mailbox_init(struct mailbox *mailbox);
+
+/* Delivers what is left, then closes. No thread posts any more. */
+void mailbox_deinit(struct mailbox *mailbox);
+
+/* Any thread. The letter stays alive until it is delivered. */
+void mailbox_post(struct mailbox *mailbox, struct letter *letter);
+
+/* Reader only. Delivers all that has been posted; what the deliveries post waits for the next call. Returns
+ * whether there was any. */
+bool mailbox_drain(struct mailbox *mailbox);
+
+/* Reader only; when the wake_fd was readable, before mailbox_drain. */
+void mailbox_acknowledge(struct mailbox *mailbox);
+
+#endif

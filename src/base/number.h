@@ -1,0 +1,21 @@
+#ifndef SLUICE_BASE_NUMBER_H
+#define SLUICE_BASE_NUMBER_H
+
+/* Numbers in text, parsed strictly: no sign, no space, nothing left over. Any thread. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Decimal digits. Returns 0, -EINVAL when it is not that, -ERANGE over 64 bits. */
+int number_parse_u64(uint64_t *value, const char *text, size_t len);
+
+/* Digits and a unit: none or B, KiB, MiB, GiB (k, m, g for short). Returns as number_parse_u64. */
+int number_parse_bytes(uint64_t *value, const char *text, size_t len);
+
+/* Digits and a unit: ms, s (also without), m, h, d; in milliseconds. Returns as number_parse_u64. */
+int number_parse_duration_ms(uint64_t *value_ms, const char *text, size_t len);
+
+/* Writes decimal digits, not terminated, at most 20. Returns how many. */
+size_t number_format_u64(char *to, uint64_t value);
+
+#endif

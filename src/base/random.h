@@ -1,0 +1,17 @@
+#ifndef SLUICE_BASE_RANDOM_H
+#define SLUICE_BASE_RANDOM_H
+
+/* Unpredictable numbers through libsodium. Any thread. */
+
+#include <stdint.h>
+
+/* Prepares the library; once, before any thread starts. Returns 0 or -EIO. */
+int random_init(void);
+
+/* A number from 0 to `below` - 1; 0 when `below` is 0. */
+uint64_t random_below(uint64_t below);
+
+/* `value` and up to as much again, so that many who wait for it do not all come at once. */
+uint64_t random_jitter(uint64_t value);
+
+#endif

@@ -1,0 +1,118 @@
+#include "base/timer.h"
+
+#define TIMER_SLOT_BITS 6u
+#define TIMER_SLOT_MASK (TIMER_SLOTS - 1u)
+
+void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    for (unsigned level = 0; level < TIMER_LEVELS; level++)
+        for (unsigned slot = 0; slot < TIMER_SLOTS; slot++)
+            list_init(&wheel->slots[level][slot]);
+    wheel->tick = now_ms / TIMER_TICK_MS;
+    wheel->count = 0;
+}
+
+void timer_init(struct timer *timer, void (*fire)(struct timer *timer))
+{
+    list_init(&timer->link);
+    timer->due_tick = 0;
+    timer->fire = fire;
+}
+
+bool timer_is_armed(const struct timer *timer)
+{
+    return !list_is_empty(&timer->link);
+}
+
+/* A timer goes to the finest level whose span still covers it, and moves down as its time comes nearer. */
+static void timer_place(struct timer_wheel *wheel, struct timer *timer)
+{
+    uint64_t ahead = timer->due_tick - wheel->tick;
+    unsigned level = 0;
+    while (level < TIMER_LEVELS - 1 && ahead >= (1ull << (TIMER_SLOT_BITS * (level + 1))))
+        level++;
+    uint64_t slot = (timer->due_tick >> (TIMER_SLOT_BITS * level)) & TIMER_SLOT_MASK;
+    list_append(&wheel->slots[level][slot], &timer->link);
+}
+
+void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t at_ms)
+{
+    const uint64_t span = (1ull << (TIMER_SLOT_BITS * TIMER_LEVELS)) - 1;
+    timer_stop(wheel, timer);
+    uint64_t due = at_ms / TIMER_TICK_MS + (at_ms % TIMER_TICK_MS != 0);
+    if (due < wheel->tick)
+        due = wheel->tick;
+    if (due - wheel->tick > span)
+        due = wheel->tick + span;
+    timer->due_tick = due;
+    timer_place(wheel, timer);
+    wheel->count++;
+}
+
+void timer_stop(struct timer_wheel *wheel, struct timer *timer)
+{
+    if (!timer_is_armed(timer))
+        return;
+    list_remove(&timer->link);
+    wheel->count--;
+}
+
+static void timer_cascade(struct timer_wheel *wheel, unsigned level)
+{
+    struct list moved;
+    list_init(&moved);
+    list_splice(&moved, &wheel->slots[level][(wheel->tick >> (TIMER_SLOT_BITS * level)) & TIMER_SLOT_MASK]);
+    list_for_each_safe (link, &moved) {
+        list_remove(link);
+        timer_place(wheel, container_of(link, struct timer, link));
+    }
+}
+
+static void timer_run_tick(struct timer_wheel *wheel)
+{
+    for (unsigned level = 1; level < TIMER_LEVELS; level++) {
+        if (wheel->tick & ((1ull << (TIMER_SLOT_BITS * level)) - 1))
+            break;
+        timer_cascade(wheel, level);
+    }
+    struct list due;
+    list_init(&due);
+    list_splice(&due, &wheel->slots[0][wheel->tick & TIMER_SLOT_MASK]);
+    /* Moved on before firing, so that a timer armed for now goes to the next tick and cannot keep us here. */
+    wheel->tick++;
+    struct list *link;
+    while ((link = list_first(&due))) {
+        struct timer *timer = container_of(link, struct timer, link);
+        list_remove(link);
+        wheel->count--;
+        timer->fire(timer);
+    }
+}
+
+void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    uint64_t now_tick = now_ms / TIMER_TICK_MS;
+    while (wheel->tick <= now_tick) {
+        if (wheel->count == 0) {
+            wheel->tick = now_tick + 1;
+            return;
+        }
+        timer_run_tick(wheel);
+    }
+}
+
+uint64_t timer_wheel_wait_ms(const struct timer_wheel *wheel, uint64_t now_ms, uint64_t most_ms)
+{
+    if (wheel->count == 0)
+        return most_ms;
+    uint64_t tick = wheel->tick;
+    for (unsigned i = 0; i < TIMER_SLOTS; i++, tick++) {
+        if (!list_is_empty(&wheel->slots[0][tick & TIMER_SLOT_MASK]))
+            break;
+        if ((tick & TIMER_SLOT_MASK) == 0)
+            break; /* coarser levels move down here */
+    }
+    uint64_t at_ms = tick * TIMER_TICK_MS;
+    uint64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
+    return wait_ms < most_ms ? wait_ms : most_ms;
+}

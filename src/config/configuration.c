@@ -1,0 +1,356 @@
+#include "config/configuration.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENVIRONMENT_PREFIX "SLUICE_"
+#define NAME_MAX_BYTES 64u
+
+/* One reading of all sources. */
+struct loader {
+    struct options *options;
+    char **sources;
+    bool *is_set_here; /* by the source being read */
+    char *error;
+    const char *path; /* of the file */
+    FILE *file;
+    unsigned line;
+    bool has_failed;
+};
+
+void configuration_init(struct configuration *configuration, int argument_count, char **arguments,
+                        char **environment)
+{
+    *configuration = (struct configuration){
+        .argument_count = argument_count, .arguments = arguments, .environment = environment};
+}
+
+static void sources_free(char **sources)
+{
+    for (size_t i = 0; sources && i < option_count; i++)
+        free(sources[i]);
+    free(sources);
+}
+
+void configuration_deinit(struct configuration *configuration)
+{
+    options_unref(configuration->options);
+    sources_free(configuration->sources);
+}
+
+__attribute__((format(printf, 2, 3))) static int loader_fail(struct loader *loader, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    if (!loader->has_failed)
+        vsnprintf(loader->error, CONFIGURATION_ERROR_MAX, format, arguments);
+    va_end(arguments);
+    loader->has_failed = true;
+    return -EINVAL;
+}
+
+static int loader_fail_unknown(struct loader *loader, const char *name, const char *place)
+{
+    const char *suggestion = option_suggest(name);
+    return loader_fail(loader, "%s: there is no option '%s'%s%s%s", place, name,
+                       suggestion ? "; did you mean '" : "; see sluice --help", suggestion ? suggestion : "",
+                       suggestion ? "'?" : "");
+}
+
+static void loader_begin_source(struct loader *loader)
+{
+    memset(loader->is_set_here, 0, option_count * sizeof(*loader->is_set_here));
+}
+
+static int loader_set(struct loader *loader, const struct option_row *row, const char *value,
+                      const char *place)
+{
+    char fault[OPTION_FAULT_MAX];
+    size_t index = (size_t)(row - option_rows);
+    if (!loader->is_set_here[index])
+        option_clear(loader->options, row);
+    loader->is_set_here[index] = true;
+    int err = option_set(loader->options, row, value, fault);
+    if (err == -ENOMEM)
+        return loader_fail(loader, "no memory for the options");
+    if (err)
+        return loader_fail(loader, "%s: %s = '%s' %s", place, row->name, value, fault);
+    char *source = strdup(place);
+    if (!source)
+        return loader_fail(loader, "no memory for the options");
+    free(loader->sources[index]);
+    loader->sources[index] = source;
+    return 0;
+}
+
+/* Several values in one text, separated by commas or spaces. */
+static int loader_set_list(struct loader *loader, const struct option_row *row, const char *text,
+                           const char *place)
+{
+    if (row->kind != OPTION_STRINGS)
+        return loader_set(loader, row, text, place);
+    char *copy = strdup(text);
+    char *rest = NULL;
+    int err = copy ? 0 : loader_fail(loader, "no memory for the options");
+    for (char *item = copy ? strtok_r(copy, ", ", &rest) : NULL; item && !err;
+         item = strtok_r(NULL, ", ", &rest))
+        err = loader_set(loader, row, item, place);
+    free(copy);
+    return err;
+}
+
+/* Command line. */
+
+static const struct option_row *argument_find(const char *argument, const char **value, bool *is_negated)
+{
+    if (strncmp(argument, "--", 2) != 0)
+        return NULL;
+    const char *name = argument + 2;
+    size_t len = strcspn(name, "=");
+    *value = name[len] == '=' ? name + len + 1 : NULL;
+    *is_negated = false;
+    const struct option_row *row = option_find(name, len);
+    if (row || strncmp(name, "no-", 3) != 0)
+        return row;
+    row = option_find(name + 3, len - 3);
+    *is_negated = row && row->kind == OPTION_BOOLEAN && !*value;
+    return *is_negated ? row : NULL;
+}
+
+static int loader_read_argument(struct loader *loader, const struct configuration *configuration, int *index,
+                                const struct option_row **row, const char **value)
+{
+    const char *argument = configuration->arguments[*index];
+    bool is_negated;
+    *row = argument_find(argument, value, &is_negated);
+    if (!*row && strncmp(argument, "--", 2) != 0)
+        return loader_fail(loader, "command line: '%s' is not an option; options begin with --", argument);
+    if (!*row)
+        return loader_fail_unknown(loader, argument + 2, "command line");
+    if (!*value && (*row)->kind == OPTION_BOOLEAN)
+        *value = is_negated ? "no" : "yes";
+    if (!*value && *index + 1 < configuration->argument_count)
+        *value = configuration->arguments[++*index];
+    if (!*value)
+        return loader_fail(loader, "command line: --%s needs a value (%s)", (*row)->name, (*row)->argument);
+    return 0;
+}
+
+static int loader_read_arguments(struct loader *loader, const struct configuration *configuration)
+{
+    loader_begin_source(loader);
+    for (int i = 0; i < configuration->argument_count; i++) {
+        const struct option_row *row;
+        const char *value;
+        if (loader_read_argument(loader, configuration, &i, &row, &value) ||
+            loader_set(loader, row, value, "command line"))
+            return -EINVAL;
+    }
+    return 0;
+}
+
+/* Environment. */
+
+static void environment_name(const struct option_row *row, char name[NAME_MAX_BYTES])
+{
+    size_t len = (size_t)snprintf(name, NAME_MAX_BYTES, ENVIRONMENT_PREFIX "%s", row->name);
+    for (size_t i = 0; i < len && i < NAME_MAX_BYTES; i++)
+        name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+}
+
+static const char *environment_get(char **environment, const char *name)
+{
+    size_t len = strlen(name);
+    for (; environment && *environment; environment++)
+        if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=')
+            return *environment + len + 1;
+    return NULL;
+}
+
+static int loader_read_environment(struct loader *loader, const struct configuration *configuration)
+{
+    loader_begin_source(loader);
+    for (size_t i = 0; i < option_count; i++) {
+        char name[NAME_MAX_BYTES];
+        char place[NAME_MAX_BYTES + 16];
+        environment_name(&option_rows[i], name);
+        const char *value = environment_get(configuration->environment, name);
+        snprintf(place, sizeof(place), "environment %s", name);
+        if (value && loader_set_list(loader, &option_rows[i], value, place))
+            return -EINVAL;
+    }
+    return 0;
+}
+
+/* File. */
+
+/* A reader for libinih that counts lines and refuses the ones that it would cut. */
+static char *loader_read_line(char *to, int size, void *context)
+{
+    struct loader *loader = context;
+    if (loader->has_failed || !fgets(to, size, loader->file))
+        return NULL;
+    loader->line++;
+    if (!strchr(to, '\n') && !feof(loader->file)) {
+        loader_fail(loader, "%s:%u: the line is longer than %d bytes", loader->path, loader->line, size - 2);
+        return NULL;
+    }
+    return to;
+}
+
+static int loader_take_pair(void *context, const char *section, const char *name, const char *value)
+{
+    struct loader *loader = context;
+    char place[512];
+    snprintf(place, sizeof(place), "%.480s:%u", loader->path, loader->line);
+    if (*section) {
+        loader_fail(loader, "%s: there is no section [%s]; options stand without one", place, section);
+        return 0;
+    }
+    const struct option_row *row = option_find(name, strlen(name));
+    if (!row) {
+        loader_fail_unknown(loader, name, place);
+        return 0;
+    }
+    if (loader->is_set_here[row - option_rows] && row->kind != OPTION_STRINGS) {
+        loader_fail(loader, "%s: %s is given twice (first at %s)", place, name,
+                    loader->sources[row - option_rows]);
+        return 0;
+    }
+    return loader_set(loader, row, value, place) == 0;
+}
+
+static int loader_read_file(struct loader *loader, const char *path)
+{
+    loader_begin_source(loader);
+    loader->path = path;
+    loader->line = 0;
+    loader->file = fopen(path, "re");
+    if (!loader->file)
+        return loader_fail(loader, "cannot read the configuration file %s: %s", path, strerror(errno));
+    int line = ini_parse_stream(loader_read_line, loader, loader_take_pair, loader);
+    fclose(loader->file);
+    if (line && !loader->has_failed)
+        loader_fail(loader, "%s:%u: not 'name = value', a comment or empty", path, loader->line);
+    return loader->has_failed ? -EINVAL : 0;
+}
+
+/* Which file to read has to be known before the sources that are stronger than it are applied. */
+static const char *configuration_file(struct loader *loader, const struct configuration *configuration)
+{
+    const char *path = environment_get(configuration->environment, ENVIRONMENT_PREFIX "CONFIG");
+    for (int i = 0; i < configuration->argument_count; i++) {
+        const struct option_row *row;
+        const char *value;
+        if (loader_read_argument(loader, configuration, &i, &row, &value))
+            return NULL;
+        if (strcmp(row->name, "config") == 0)
+            path = value;
+    }
+    return path ? path : "";
+}
+
+static int loader_check(struct loader *loader)
+{
+    const struct options *options = loader->options;
+    if (options->poll_wait_ms > options->poll_wait_max_ms)
+        return loader_fail(loader, "poll-wait must not be over poll-wait-max");
+    return 0;
+}
+
+static int configuration_read(const struct configuration *configuration, struct loader *loader)
+{
+    const char *path = configuration_file(loader, configuration);
+    if (!path || (*path && loader_read_file(loader, path)))
+        return -EINVAL;
+    if (loader_read_environment(loader, configuration) || loader_read_arguments(loader, configuration))
+        return -EINVAL;
+    return loader_check(loader);
+}
+
+static int loader_init(struct loader *loader, char *error)
+{
+    *loader = (struct loader){.options = options_new(), .error = error};
+    loader->sources = calloc(option_count, sizeof(*loader->sources));
+    loader->is_set_here = calloc(option_count, sizeof(*loader->is_set_here));
+    bool has_memory = loader->options && loader->sources && loader->is_set_here;
+    for (size_t i = 0; has_memory && i < option_count; i++) {
+        loader->sources[i] = strdup("preset");
+        has_memory = loader->sources[i] != NULL;
+    }
+    return has_memory ? 0 : loader_fail(loader, "no memory for the options");
+}
+
+static void loader_deinit(struct loader *loader)
+{
+    options_unref(loader->options);
+    sources_free(loader->sources);
+    free(loader->is_set_here);
+}
+
+static void configuration_take(struct configuration *configuration, struct loader *loader)
+{
+    options_unref(configuration->options);
+    sources_free(configuration->sources);
+    configuration->options = loader->options;
+    configuration->sources = loader->sources;
+    loader->options = NULL;
+    loader->sources = NULL;
+}
+
+int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX])
+{
+    struct loader loader;
+    int err = loader_init(&loader, error);
+    if (!err)
+        err = configuration_read(configuration, &loader);
+    if (!err)
+        configuration_take(configuration, &loader);
+    loader_deinit(&loader);
+    return err;
+}
+
+static void report_add(char *list, size_t size, const char *name)
+{
+    size_t len = strlen(list);
+    snprintf(list + len, size - len, "%s%s", len > 0 ? " " : "", name);
+}
+
+static int configuration_merge(const struct configuration *configuration, struct loader *loader,
+                               struct reload_report *report)
+{
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (option_equals(configuration->options, loader->options, row))
+            continue;
+        if (row->flags == OPTION_RELOAD) {
+            report_add(report->changed, sizeof(report->changed), row->name);
+            continue;
+        }
+        report_add(report->needs_restart, sizeof(report->needs_restart), row->name);
+        if (option_copy(loader->options, configuration->options, row))
+            return loader_fail(loader, "no memory for the options");
+    }
+    return 0;
+}
+
+int configuration_reload(struct configuration *configuration, struct reload_report *report,
+                         char error[CONFIGURATION_ERROR_MAX])
+{
+    struct loader loader;
+    *report = (struct reload_report){0};
+    int err = loader_init(&loader, error);
+    if (!err)
+        err = configuration_read(configuration, &loader);
+    if (!err)
+        err = configuration_merge(configuration, &loader, report);
+    if (!err)
+        configuration_take(configuration, &loader);
+    loader_deinit(&loader);
+    return err;
+}

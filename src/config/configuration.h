@@ -1,0 +1,41 @@
+#ifndef SLUICE_CONFIG_CONFIGURATION_H
+#define SLUICE_CONFIG_CONFIGURATION_H
+
+/* Where the options come from: command line before environment before file before preset. Main thread only.
+ */
+
+#include <stddef.h>
+
+#include "config/options.h"
+
+#define CONFIGURATION_ERROR_MAX 1024u
+
+struct configuration {
+    int argument_count; /* arguments after the subcommand; borrowed, as long as the process runs */
+    char **arguments;
+    char **environment;
+    struct options *options; /* the snapshot in force; one reference */
+    char **sources;          /* for each row of the table, where its value comes from */
+};
+
+/* Borrows the arguments and the environment; nothing is loaded yet. */
+void configuration_init(struct configuration *configuration, int argument_count, char **arguments,
+                        char **environment);
+void configuration_deinit(struct configuration *configuration);
+
+/* Reads every source. Returns 0, or -EINVAL or -ENOMEM with a sentence that names option, value, place and
+ * what is allowed. */
+int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX]);
+
+/* What a reload found. */
+struct reload_report {
+    char changed[512];       /* names that took effect, separated by spaces */
+    char needs_restart[512]; /* names that changed but keep their value until a restart */
+};
+
+/* Reads every source again and puts a new snapshot in force that takes over what may be reloaded. On an
+ * error, as configuration_load, nothing changes. */
+int configuration_reload(struct configuration *configuration, struct reload_report *report,
+                         char error[CONFIGURATION_ERROR_MAX]);
+
+#endif

@@ -1,0 +1,394 @@
+#include "config/options.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/address.h"
+#include "base/container.h"
+#include "base/number.h"
+
+#define OPTION_STATIC_DIR SLUICE_STATIC_DIR /* by the build */
+#define RELOAD OPTION_RELOAD
+#define RESTART OPTION_RESTART
+
+#define OPTION_ROW(kind, name, field, preset, least, most, flags, argument, help)                            \
+    {name, kind, offsetof(struct options, field), preset, least, most, flags, argument, help},
+#define ROW_STRING(...) OPTION_ROW(OPTION_STRING, __VA_ARGS__)
+#define ROW_STRINGS(...) OPTION_ROW(OPTION_STRINGS, __VA_ARGS__)
+#define ROW_BOOLEAN(...) OPTION_ROW(OPTION_BOOLEAN, __VA_ARGS__)
+#define ROW_CHOICE(...) OPTION_ROW(OPTION_CHOICE, __VA_ARGS__)
+#define ROW_INTEGER(...) OPTION_ROW(OPTION_INTEGER, __VA_ARGS__)
+#define ROW_BYTES(...) OPTION_ROW(OPTION_BYTES, __VA_ARGS__)
+#define ROW_DURATION(...) OPTION_ROW(OPTION_DURATION, __VA_ARGS__)
+
+const struct option_row option_rows[] = {
+    OPTION_TABLE(ROW_STRING, ROW_STRINGS, ROW_BOOLEAN, ROW_CHOICE, ROW_INTEGER, ROW_BYTES, ROW_DURATION)};
+const size_t option_count = ARRAY_LENGTH(option_rows);
+
+static void *option_field(const struct options *options, const struct option_row *row)
+{
+    return (char *)(uintptr_t)options + row->offset;
+}
+
+static char **option_string(const struct options *options, const struct option_row *row)
+{
+    return option_field(options, row);
+}
+
+static struct string_list *option_strings(const struct options *options, const struct option_row *row)
+{
+    return option_field(options, row);
+}
+
+static bool *option_boolean(const struct options *options, const struct option_row *row)
+{
+    return option_field(options, row);
+}
+
+static unsigned *option_choice(const struct options *options, const struct option_row *row)
+{
+    return option_field(options, row);
+}
+
+static uint64_t *option_number(const struct options *options, const struct option_row *row)
+{
+    return option_field(options, row);
+}
+
+const struct option_row *option_find(const char *name, size_t len)
+{
+    for (size_t i = 0; i < option_count; i++)
+        if (strlen(option_rows[i].name) == len && memcmp(option_rows[i].name, name, len) == 0)
+            return &option_rows[i];
+    return NULL;
+}
+
+/* Levenshtein's distance, for short names. */
+static unsigned option_distance(const char *a, const char *b)
+{
+    unsigned row[64];
+    size_t len = strlen(b);
+    if (len >= ARRAY_LENGTH(row))
+        return 99;
+    for (unsigned j = 0; j <= len; j++)
+        row[j] = j;
+    for (unsigned i = 1; *a; i++, a++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= len; j++) {
+            unsigned above = row[j];
+            unsigned best = diagonal + (*a != b[j - 1]);
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[len];
+}
+
+const char *option_suggest(const char *name)
+{
+    const char *nearest = NULL;
+    unsigned best = 4;
+    for (size_t i = 0; i < option_count; i++) {
+        unsigned distance = option_distance(name, option_rows[i].name);
+        if (distance < best) {
+            best = distance;
+            nearest = option_rows[i].name;
+        }
+    }
+    return nearest;
+}
+
+void option_clear(struct options *options, const struct option_row *row)
+{
+    if (row->kind != OPTION_STRINGS)
+        return;
+    struct string_list *list = option_strings(options, row);
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+    *list = (struct string_list){0};
+}
+
+static int option_append(struct options *options, const struct option_row *row, const char *text, char *fault)
+{
+    struct string_list *list = option_strings(options, row);
+    if (list->count >= row->most) {
+        snprintf(fault, OPTION_FAULT_MAX, "can be given at most %llu times", (unsigned long long)row->most);
+        return -EINVAL;
+    }
+    char **items = realloc(list->items, (list->count + 1) * sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    list->items = items;
+    items[list->count] = strdup(text);
+    if (!items[list->count])
+        return -ENOMEM;
+    list->count++;
+    return 0;
+}
+
+static int option_set_string(struct options *options, const struct option_row *row, const char *text,
+                             char *fault)
+{
+    if (strlen(text) < row->least || strlen(text) > row->most) {
+        snprintf(fault, OPTION_FAULT_MAX, "must have %llu to %llu bytes", (unsigned long long)row->least,
+                 (unsigned long long)row->most);
+        return -EINVAL;
+    }
+    char *copy = strdup(text);
+    if (!copy)
+        return -ENOMEM;
+    free(*option_string(options, row));
+    *option_string(options, row) = copy;
+    return 0;
+}
+
+static int option_set_boolean(struct options *options, const struct option_row *row, const char *text,
+                              char *fault)
+{
+    static const struct {
+        const char *word;
+        bool value;
+    } words[] = {{"yes", true}, {"no", false},  {"true", true}, {"false", false},
+                 {"on", true},  {"off", false}, {"1", true},    {"0", false}};
+    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
+        if (strcasecmp(words[i].word, text) == 0) {
+            *option_boolean(options, row) = words[i].value;
+            return 0;
+        }
+    }
+    snprintf(fault, OPTION_FAULT_MAX, "must be yes or no");
+    return -EINVAL;
+}
+
+/* The words of a choice stand in the row's argument, separated by '|'. */
+static int option_set_choice(struct options *options, const struct option_row *row, const char *text,
+                             char *fault)
+{
+    unsigned index = 0;
+    for (const char *word = row->argument; word; index++) {
+        size_t len = strcspn(word, "|");
+        if (strlen(text) == len && strncasecmp(word, text, len) == 0) {
+            *option_choice(options, row) = index;
+            return 0;
+        }
+        word = word[len] ? word + len + 1 : NULL;
+    }
+    snprintf(fault, OPTION_FAULT_MAX, "must be one of %s", row->argument);
+    return -EINVAL;
+}
+
+static void option_format_number(const struct option_row *row, uint64_t value, char *to, size_t size)
+{
+    static const struct {
+        enum option_kind kind;
+        uint64_t factor;
+        const char *unit;
+    } units[] = {
+        {OPTION_BYTES, 1u << 30, "GiB"},  {OPTION_BYTES, 1u << 20, "MiB"}, {OPTION_BYTES, 1u << 10, "KiB"},
+        {OPTION_DURATION, 86400000, "d"}, {OPTION_DURATION, 3600000, "h"}, {OPTION_DURATION, 60000, "m"},
+        {OPTION_DURATION, 1000, "s"},     {OPTION_DURATION, 1, "ms"},
+    };
+    for (size_t i = 0; value > 0 && i < ARRAY_LENGTH(units); i++) {
+        if (units[i].kind == row->kind && value % units[i].factor == 0) {
+            snprintf(to, size, "%llu%s", (unsigned long long)(value / units[i].factor), units[i].unit);
+            return;
+        }
+    }
+    snprintf(to, size, "%llu", (unsigned long long)value);
+}
+
+static int option_set_number(struct options *options, const struct option_row *row, const char *text,
+                             char *fault)
+{
+    static const char *const forms[] = {
+        [OPTION_INTEGER] = "a whole number",
+        [OPTION_BYTES] = "a number of bytes (or with KiB, MiB, GiB)",
+        [OPTION_DURATION] = "a number of seconds (or with ms, s, m, h, d)",
+    };
+    uint64_t value = 0;
+    int err = row->kind == OPTION_INTEGER ? number_parse_u64(&value, text, strlen(text))
+              : row->kind == OPTION_BYTES ? number_parse_bytes(&value, text, strlen(text))
+                                          : number_parse_duration_ms(&value, text, strlen(text));
+    if (err || value < row->least || value > row->most) {
+        char least[32];
+        char most[32];
+        option_format_number(row, row->least, least, sizeof(least));
+        option_format_number(row, row->most, most, sizeof(most));
+        snprintf(fault, OPTION_FAULT_MAX, "must be %s from %s to %s", forms[row->kind], least, most);
+        return -EINVAL;
+    }
+    *option_number(options, row) = value;
+    return 0;
+}
+
+/* Checks beyond the kind's own, for values whose form the kind does not tell. */
+
+static int option_check_address(const char *text, char *fault)
+{
+    struct address address;
+    const char *why;
+    if (address_parse(&address, text, &why) == 0)
+        return 0;
+    snprintf(fault, OPTION_FAULT_MAX, "is not an address to listen on: %s", why);
+    return -EINVAL;
+}
+
+static int option_check_origin(const char *text, char *fault)
+{
+    const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
+                       : strncmp(text, "https://", 8) == 0 ? text + 8
+                                                           : NULL;
+    if (strcmp(text, "*") == 0 || (host && *host && !strpbrk(host, "/?# ")))
+        return 0;
+    snprintf(fault, OPTION_FAULT_MAX, "must be * or an origin as https://host[:port], without a path");
+    return -EINVAL;
+}
+
+static int option_check(const struct option_row *row, const char *text, char *fault)
+{
+    static const struct {
+        const char *name;
+        int (*check)(const char *text, char *fault);
+    } checks[] = {{"http", option_check_address}, {"allowed-origins", option_check_origin}};
+    for (size_t i = 0; i < ARRAY_LENGTH(checks); i++)
+        if (strcmp(checks[i].name, row->name) == 0)
+            return checks[i].check(text, fault);
+    return 0;
+}
+
+int option_set(struct options *options, const struct option_row *row, const char *text,
+               char fault[OPTION_FAULT_MAX])
+{
+    int err = option_check(row, text, fault);
+    if (err)
+        return err;
+    switch (row->kind) {
+    case OPTION_STRING:
+        return option_set_string(options, row, text, fault);
+    case OPTION_STRINGS:
+        return option_append(options, row, text, fault);
+    case OPTION_BOOLEAN:
+        return option_set_boolean(options, row, text, fault);
+    case OPTION_CHOICE:
+        return option_set_choice(options, row, text, fault);
+    case OPTION_INTEGER:
+    case OPTION_BYTES:
+    case OPTION_DURATION:
+        return option_set_number(options, row, text, fault);
+    }
+    return -EINVAL;
+}
+
+static char *option_format_strings(const struct string_list *list)
+{
+    size_t size = 1;
+    for (size_t i = 0; i < list->count; i++)
+        size += strlen(list->items[i]) + 2;
+    char *text = malloc(size);
+    if (!text)
+        return NULL;
+    char *to = text;
+    *to = '\0';
+    for (size_t i = 0; i < list->count; i++)
+        to += sprintf(to, "%s%s", i > 0 ? ", " : "", list->items[i]);
+    return text;
+}
+
+char *option_format(const struct options *options, const struct option_row *row)
+{
+    char number[32];
+    switch (row->kind) {
+    case OPTION_STRING:
+        return strdup(*option_string(options, row));
+    case OPTION_STRINGS:
+        return option_format_strings(option_strings(options, row));
+    case OPTION_BOOLEAN:
+        return strdup(*option_boolean(options, row) ? "yes" : "no");
+    case OPTION_CHOICE: {
+        const char *word = row->argument;
+        for (unsigned i = 0; i < *option_choice(options, row); i++)
+            word += strcspn(word, "|") + 1;
+        return strndup(word, strcspn(word, "|"));
+    }
+    case OPTION_INTEGER:
+    case OPTION_BYTES:
+    case OPTION_DURATION:
+        option_format_number(row, *option_number(options, row), number, sizeof(number));
+        return strdup(number);
+    }
+    return NULL;
+}
+
+int option_copy(struct options *to, const struct options *from, const struct option_row *row)
+{
+    char fault[OPTION_FAULT_MAX];
+    if (row->kind == OPTION_STRINGS) {
+        const struct string_list *list = option_strings(from, row);
+        option_clear(to, row);
+        for (size_t i = 0; i < list->count; i++)
+            if (option_append(to, row, list->items[i], fault))
+                return -ENOMEM;
+        return 0;
+    }
+    char *text = option_format(from, row);
+    int err = text ? option_set(to, row, text, fault) : -ENOMEM;
+    free(text);
+    return err ? -ENOMEM : 0;
+}
+
+bool option_equals(const struct options *a, const struct options *b, const struct option_row *row)
+{
+    char *text_a = option_format(a, row);
+    char *text_b = option_format(b, row);
+    bool is_equal = text_a && text_b && strcmp(text_a, text_b) == 0;
+    free(text_a);
+    free(text_b);
+    return is_equal;
+}
+
+struct options *options_new(void)
+{
+    struct options *options = calloc(1, sizeof(*options));
+    char fault[OPTION_FAULT_MAX];
+    if (!options)
+        return NULL;
+    atomic_init(&options->references, 1);
+    for (size_t i = 0; i < option_count; i++) {
+        const struct option_row *row = &option_rows[i];
+        if (row->kind == OPTION_STRINGS && !row->preset[0])
+            continue;
+        if (option_set(options, row, row->preset, fault)) {
+            options_unref(options);
+            return NULL;
+        }
+    }
+    return options;
+}
+
+struct options *options_ref(struct options *options)
+{
+    atomic_fetch_add_explicit(&options->references, 1, memory_order_relaxed);
+    return options;
+}
+
+void options_unref(struct options *options)
+{
+    if (!options || atomic_fetch_sub_explicit(&options->references, 1, memory_order_acq_rel) != 1)
+        return;
+    for (size_t i = 0; i < option_count; i++) {
+        option_clear(options, &option_rows[i]);
+        if (option_rows[i].kind == OPTION_STRING)
+            free(*option_string(options, &option_rows[i]));
+    }
+    free(options);
+}

@@ -1,0 +1,93 @@
+#ifndef SLUICE_CONFIG_OPTIONS_H
+#define SLUICE_CONFIG_OPTIONS_H
+
+/* The options as the program uses them: an immutable snapshot with a reference count, because shards on other
+ * threads keep one over a reload. The fields come from tbl/options.h.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tbl/options.h"
+
+struct string_list {
+    char **items;
+    size_t count;
+};
+
+struct options {
+    _Atomic unsigned references; /* first */
+#define OPTION_STRING_FIELD(name, field, ...) char *field;
+#define OPTION_STRINGS_FIELD(name, field, ...) struct string_list field;
+#define OPTION_BOOLEAN_FIELD(name, field, ...) bool field;
+#define OPTION_CHOICE_FIELD(name, field, ...) unsigned field; /* index of the word in the row's argument */
+#define OPTION_NUMBER_FIELD(name, field, ...) uint64_t field;
+    OPTION_TABLE(OPTION_STRING_FIELD, OPTION_STRINGS_FIELD, OPTION_BOOLEAN_FIELD, OPTION_CHOICE_FIELD,
+                 OPTION_NUMBER_FIELD, OPTION_NUMBER_FIELD, OPTION_NUMBER_FIELD)
+#undef OPTION_STRING_FIELD
+#undef OPTION_STRINGS_FIELD
+#undef OPTION_BOOLEAN_FIELD
+#undef OPTION_CHOICE_FIELD
+#undef OPTION_NUMBER_FIELD
+};
+
+enum option_kind {
+    OPTION_STRING,
+    OPTION_STRINGS,
+    OPTION_BOOLEAN,
+    OPTION_CHOICE,
+    OPTION_INTEGER,
+    OPTION_BYTES,
+    OPTION_DURATION,
+};
+
+enum option_flags { OPTION_RESTART, OPTION_RELOAD };
+
+/* A row of the table. */
+struct option_row {
+    const char *name;
+    enum option_kind kind;
+    size_t offset; /* in struct options */
+    const char *preset;
+    uint64_t least;
+    uint64_t most;
+    enum option_flags flags;
+    const char *argument;
+    const char *help;
+};
+
+extern const struct option_row option_rows[];
+extern const size_t option_count;
+
+#define OPTION_FAULT_MAX 512u
+
+/* All presets, one reference; NULL when memory is out. */
+struct options *options_new(void);
+struct options *options_ref(struct options *options);
+void options_unref(struct options *options);
+
+/* The row of that name; NULL when there is none. */
+const struct option_row *option_find(const char *name, size_t len);
+
+/* The name most like an unknown one; NULL when none is near. */
+const char *option_suggest(const char *name);
+
+/* Empties a repeatable option, so that a stronger source replaces a weaker one. */
+void option_clear(struct options *options, const struct option_row *row);
+
+/* Sets from text, or appends to a repeatable one. Before the options are shared. Returns 0, -ENOMEM, or
+ * -EINVAL with `fault` the end of a sentence that says what is allowed. */
+int option_set(struct options *options, const struct option_row *row, const char *text,
+               char fault[OPTION_FAULT_MAX]);
+
+/* The value as one would write it in the file (items of a repeatable option joined by ", "). Returns malloc'd
+ * text or NULL. */
+char *option_format(const struct options *options, const struct option_row *row);
+
+/* Copies one option from another snapshot. Returns 0 or -ENOMEM. */
+int option_copy(struct options *to, const struct options *from, const struct option_row *row);
+
+bool option_equals(const struct options *a, const struct options *b, const struct option_row *row);
+
+#endif

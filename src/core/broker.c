@@ -1,0 +1,64 @@
+#include "core/broker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "core/hub.h"
+
+static void broker_deliver_answer(struct letter *letter)
+{
+    struct broker_request *request = container_of(letter, struct broker_request, letter);
+    request->done(request);
+}
+
+void broker_submit(struct broker *broker, struct broker_request *request, enum broker_operation operation,
+                   struct mailbox *reply_to, void (*done)(struct broker_request *request))
+{
+    request->operation = operation;
+    request->error = ERROR_NONE;
+    request->reply_to = reply_to;
+    request->done = done;
+    broker->ops->submit(broker, request);
+}
+
+void broker_answer(struct broker_request *request, enum error_code error)
+{
+    request->error = error;
+    request->letter.deliver = broker_deliver_answer;
+    mailbox_post(request->reply_to, &request->letter);
+}
+
+static void broker_deliver_feed(struct letter *letter)
+{
+    struct feed *feed = container_of(letter, struct feed, letter);
+    hub_take_feed(feed);
+    free(feed);
+}
+
+static int broker_feed(struct mailbox *mailbox, const struct feed *what)
+{
+    struct feed *feed = malloc(sizeof(*feed));
+    if (!feed)
+        return -ENOMEM;
+    *feed = *what;
+    feed->letter.deliver = broker_deliver_feed;
+    mailbox_post(mailbox, &feed->letter);
+    return 0;
+}
+
+int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message)
+{
+    const struct feed feed = {.channel = channel, .message = message_ref(message)};
+    int err = broker_feed(mailbox, &feed);
+    if (err)
+        message_unref(message);
+    return err;
+}
+
+int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum reset_reason reason,
+                      const struct epoch *epoch, uint64_t top, uint64_t oldest)
+{
+    const struct feed feed = {
+        .channel = channel, .reason = reason, .epoch = *epoch, .top = top, .oldest = oldest};
+    return broker_feed(mailbox, &feed);
+}

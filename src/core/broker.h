@@ -1,0 +1,184 @@
+#ifndef SLUICE_CORE_BROKER_H
+#define SLUICE_CORE_BROKER_H
+
+/* The interface towards the engine that owns the channel logs. A shard cannot tell which engine it talks to.
+ *
+ * A shard fills a request, submits it, and gets the same request back through its mailbox, once, when it is
+ * done; `done` then runs on the shard's thread. Between the two the request is the broker's. Everything fed
+ * or answered for one channel to one mailbox arrives in the order in which the log has it, and a publish is
+ * fed to all attached shards before it is answered.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/container.h"
+#include "base/mailbox.h"
+#include "core/epoch.h"
+#include "core/message.h"
+#include "core/names.h"
+#include "core/ring.h"
+#include "tbl/errors.h"
+#include "tbl/resets.h"
+
+struct options;
+
+enum broker_operation {
+    BROKER_PUBLISH, /* struct publish_request */
+    BROKER_ATTACH,  /* struct attach_request */
+    BROKER_DETACH,  /* struct attach_request; after the answer nothing more is fed */
+    BROKER_HISTORY, /* struct history_request */
+    BROKER_PURGE,   /* struct inspect_request; `messages` is how many were dropped */
+    BROKER_INSPECT, /* struct inspect_request */
+    BROKER_LIST,    /* struct list_request */
+};
+
+struct broker_request {
+    struct letter letter; /* first: the request is its own answer */
+    enum broker_operation operation;
+    enum error_code error; /* set by the broker; ERROR_NONE when done */
+    struct mailbox *reply_to;
+    void (*done)(struct broker_request *request);
+};
+
+/* One message to publish and what became of it. */
+struct publish_item {
+    char *channel; /* malloc'd, owned */
+    uint8_t channel_len;
+    uint8_t key_len;
+    bool is_duplicate;       /* the key was known: `id` and `time_ms` are those of the first publish */
+    enum error_code error;   /* ERROR_NONE when accepted */
+    const char *key;         /* idempotency key, in the same allocation as the channel; NULL if none */
+    struct message *message; /* one reference, taken by the broker; NULL when refused before it came so far */
+    struct epoch epoch;
+    uint64_t offset;
+    int64_t time_ms;
+};
+
+struct publish_request {
+    struct broker_request super;
+    size_t count;
+    struct publish_item *items;
+};
+
+/* The shard's side of an attached channel; the broker only hands it back. */
+struct channel;
+
+struct attach_request {
+    struct broker_request super;
+    struct channel *channel;
+    const char *name; /* belongs to the channel, which outlives the attachment */
+    size_t name_len;
+    uint64_t tail_count; /* how many messages of the tail are wanted at most */
+    /* Answer to an attach: */
+    struct epoch epoch;
+    uint64_t top;     /* offset of the newest message ever, 0 if none */
+    uint64_t oldest;  /* offset of the oldest message kept, top + 1 if none */
+    struct ring tail; /* the newest messages */
+};
+
+struct history_request {
+    struct broker_request super;
+    const char *name;
+    size_t name_len;
+    uint64_t
+        from; /* offsets wanted, both ends included; `to` below `from` only asks for the answer's numbers */
+    uint64_t to;
+    /* Answer: */
+    struct epoch epoch;
+    uint64_t top;
+    uint64_t oldest;
+    struct ring messages;
+};
+
+struct inspect_request {
+    struct broker_request super;
+    char *name; /* malloc'd, owned */
+    size_t name_len;
+    /* Answer: */
+    struct epoch epoch;
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t oldest;
+    uint64_t top;
+    int64_t last_published_ms; /* 0 when never */
+};
+
+struct list_entry {
+    char name[CHANNEL_NAME_MAX + 1];
+    size_t name_len;
+    struct epoch epoch;
+    uint64_t messages;
+    uint64_t bytes;
+    uint64_t top;
+    int64_t last_published_ms;
+};
+
+struct list_request {
+    struct broker_request super;
+    char prefix[CHANNEL_NAME_MAX + 1];
+    char after[CHANNEL_NAME_MAX + 1]; /* only names greater than this; empty is from the first */
+    size_t limit;
+    /* Answer, by name: */
+    size_t count;
+    bool has_more;
+    struct list_entry *entries; /* malloc'd, the receiver frees */
+};
+
+/* What a broker posts to the mailbox of an attached shard. */
+struct feed {
+    struct letter letter;
+    struct channel *channel;
+    struct message *message; /* one reference; NULL for a reset */
+    enum reset_reason reason;
+    struct epoch epoch; /* of a reset: the log as it is now */
+    uint64_t top;
+    uint64_t oldest;
+};
+
+/* Numbers for /api/stats and /metrics. */
+struct broker_stats {
+    uint64_t channels;
+    uint64_t messages;
+    uint64_t published;
+    uint64_t duplicates;
+    uint64_t refused;
+    uint64_t evicted;
+};
+
+struct broker;
+
+struct broker_ops {
+    const char *scheme;
+    /* Starts the thread. Returns 0, or -errno with a message for people in `error`. */
+    int (*start)(struct broker *broker, char *error, size_t error_size);
+    /* Any thread. Takes the request until its answer. */
+    void (*submit)(struct broker *broker, struct broker_request *request);
+    /* Any thread: new options; the broker takes a reference. */
+    void (*configure)(struct broker *broker, struct options *options);
+    /* Any thread. */
+    bool (*is_ready)(struct broker *broker);
+    void (*stats)(struct broker *broker, struct broker_stats *stats);
+    /* Answers what was submitted, ends the thread and frees. No shard submits any more. */
+    void (*stop)(struct broker *broker);
+};
+
+struct broker {
+    const struct broker_ops *ops;
+};
+
+/* Fills the common part and submits. */
+void broker_submit(struct broker *broker, struct broker_request *request, enum broker_operation operation,
+                   struct mailbox *reply_to, void (*done)(struct broker_request *request));
+
+/* For brokers: sends the request back to whoever submitted it. */
+void broker_answer(struct broker_request *request, enum error_code error);
+
+/* For brokers: posts a message (a new reference is taken) or a reset to an attached shard. `deliver` of the
+ * letter is the hub's. Returns 0 or -ENOMEM. */
+int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message);
+int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum reset_reason reason,
+                      const struct epoch *epoch, uint64_t top, uint64_t oldest);
+
+#endif

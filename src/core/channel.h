@@ -1,0 +1,104 @@
+#ifndef SLUICE_CORE_CHANNEL_H
+#define SLUICE_CORE_CHANNEL_H
+
+/* A channel as one shard sees it: a window on the log, pages of older history while somebody needs them, and
+ * its subscriptions. For the hub and the subscriber only; everything runs on the shard's thread.
+ *
+ *   attaching --answer--> attached --linger--> detaching --answer--> detached --last page--> freed
+ *       `-------error------------------------------------------------------------------------^
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/table.h"
+#include "base/timer.h"
+#include "core/broker.h"
+#include "core/epoch.h"
+#include "core/hub.h"
+#include "core/ring.h"
+#include "core/subscriber.h"
+
+/* The window holds at most this many messages, whatever the log keeps; older ones come from the broker in
+ * pages. */
+#define CHANNEL_WINDOW 1024u
+/* Messages in one page of history. */
+#define CHANNEL_PAGE 256u
+
+enum channel_state { CHANNEL_ATTACHING, CHANNEL_ATTACHED, CHANNEL_DETACHING, CHANNEL_DETACHED };
+
+/* Messages [from, to] of the log, read once for everybody who needs them. */
+struct page {
+    struct list link; /* in channel.pages */
+    struct channel *channel;
+    uint64_t from;
+    uint64_t to;
+    bool is_read; /* the answer is here */
+    struct ring messages;
+    struct list fetching; /* subscriptions that wait for it */
+    struct timer timer;   /* to forget it once it is read, or to ask again after a failure */
+    struct history_request request;
+};
+
+struct channel {
+    UT_hash_handle hh;
+    struct hub *hub;
+    enum channel_state state;
+    struct epoch epoch;
+    uint64_t top;    /* offset of the newest message known */
+    uint64_t oldest; /* offsets below are known to be gone from the log */
+    struct ring window;
+    struct list pages;
+    uint64_t pages_unread;  /* asked for and not answered, also those no longer in the list */
+    struct list pending;    /* subscriptions, until attached */
+    struct list waiting;    /* those that have all there is */
+    struct list ready;      /* those to be served */
+    struct list blocked;    /* those whose clients take nothing */
+    struct list dirty_link; /* in hub.dirty while `ready` is not empty */
+    struct timer linger;
+    struct timer expiry; /* when the oldest message of the window may go */
+    uint64_t subscriptions[TRANSPORT_COUNT];
+    uint64_t subscription_count;
+    struct attach_request request; /* attach, then detach */
+    uint8_t name_len;
+    char name[]; /* terminated */
+};
+
+/* The attached or attaching channel of that name, new if need be; NULL when memory is out. */
+struct channel *channel_get(struct hub *hub, const char *name, size_t len);
+
+void channel_add_subscription(struct channel *channel, struct subscription *subscription);
+void channel_remove_subscription(struct subscription *subscription);
+
+/* The subscription is to be served in its turn. */
+void channel_make_ready(struct subscription *subscription);
+
+/* The subscription has everything, or its client takes nothing: it is not served until made ready. */
+void channel_make_waiting(struct subscription *subscription);
+void channel_make_blocked(struct subscription *subscription);
+
+/* Fills `deliveries` with what `subscription` is to be told next; may leave it waiting for a page of history.
+ */
+size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most);
+
+/* Sets where a subscription starts, now that the channel is attached. Calls subscription_attached, at once or
+ * when the broker has told whether a cursor is ahead of the log. */
+void channel_start_subscription(struct subscription *subscription, const struct start *start);
+
+/* Drops what the window need not keep, once nobody waits for his turn. */
+void channel_trim(struct channel *channel);
+
+/* A message or a reset has come from the broker. */
+void channel_take_message(struct channel *channel, struct message *message);
+void channel_take_reset(struct channel *channel, const struct feed *feed);
+
+/* Asks the broker to detach; the channel is out of the table and freed with the answer. */
+void channel_detach(struct channel *channel);
+
+/* The subscriber's side, in core/subscriber.c: the channel is attached and the start is set, or cannot be
+ * attached. */
+void subscription_attached(struct subscription *subscription);
+void subscription_failed(struct subscription *subscription, enum error_code error);
+
+#endif

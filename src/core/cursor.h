@@ -1,0 +1,53 @@
+#ifndef SLUICE_CORE_CURSOR_H
+#define SLUICE_CORE_CURSOR_H
+
+/* A cursor: where a subscriber stands in one or several channels.
+ *
+ * Text form: EPOCH-OFFSET, several joined by '.', see docs/PROTOCOL.md. Value types: no allocation, any
+ * thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/epoch.h"
+
+#define CURSOR_CHANNELS_MAX 64u
+/* EPOCH '-' and 20 digits. */
+#define POSITION_TEXT_MAX (EPOCH_LEN + 1u + 20u)
+#define CURSOR_TEXT_MAX (CURSOR_CHANNELS_MAX * (POSITION_TEXT_MAX + 1u))
+
+struct position {
+    struct epoch epoch;
+    uint64_t offset; /* of the last message seen; 0 is before the first */
+};
+
+enum start_kind {
+    START_NOW,      /* only what comes next */
+    START_EARLIEST, /* everything kept */
+    START_LAST,     /* the last `last` messages */
+    START_CURSOR,   /* after `at`; channels without an entry start at now */
+};
+
+/* Where a client wants to begin. */
+struct start {
+    enum start_kind kind;
+    uint64_t last;
+    unsigned count;
+    struct position at[CURSOR_CHANNELS_MAX];
+};
+
+/* Parses what a client sent as cursor: `len` hostile bytes, a cursor or one of `earliest`, `now`, `last=N`.
+ * Returns 0, -EINVAL if malformed (also an offset over 64 bits), -E2BIG if it names more than
+ * CURSOR_CHANNELS_MAX channels. */
+int start_parse(struct start *start, const char *text, size_t len);
+
+/* The entry for a channel whose log has `epoch`: an exact match before one that only shares the channel's
+ * name; NULL if none. */
+const struct position *start_find(const struct start *start, const struct epoch *epoch);
+
+/* Writes one entry, not terminated. Returns its length, at most POSITION_TEXT_MAX. */
+size_t position_format(char *to, const struct epoch *epoch, uint64_t offset);
+
+#endif

@@ -1,0 +1,94 @@
+#include "core/hub.h"
+
+#include "base/clock.h"
+#include "core/channel.h"
+
+/* A channel's turn: then the next dirty channel gets its own (section 3.3 of the architecture). */
+#define HUB_SLICE_SUBSCRIBERS 64u
+/* How often the clock is looked at within a slice. */
+#define HUB_CLOCK_EVERY 8u
+
+void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, struct timer_wheel *wheel,
+              const struct hub_settings *settings)
+{
+    *hub = (struct hub){.broker = broker, .mailbox = mailbox, .wheel = wheel, .settings = *settings};
+    list_init(&hub->dirty);
+    hub->now_ms = clock_monotonic_ms();
+}
+
+void hub_close(struct hub *hub)
+{
+    struct channel *channel;
+    struct channel *next;
+    HASH_ITER (hh, hub->channels, channel, next) {
+        if (channel->state == CHANNEL_ATTACHED)
+            channel_detach(channel);
+    }
+}
+
+bool hub_is_idle(const struct hub *hub)
+{
+    return hub->channel_count == 0 && hub->requests_pending == 0;
+}
+
+static void hub_wake_first(struct channel *channel)
+{
+    struct subscription *subscription = container_of(list_first(&channel->ready), struct subscription, link);
+    struct subscriber *subscriber = subscription->subscriber;
+    channel_make_waiting(subscription);
+    /* Others of its channels may still be attaching; it is woken as a whole when they are. */
+    if (subscriber->pending == 0)
+        subscriber->ops->wake(subscriber, false);
+}
+
+/* Returns whether the time is over. */
+static bool hub_serve_slice(struct channel *channel, uint64_t until_ns)
+{
+    for (unsigned served = 0; served < HUB_SLICE_SUBSCRIBERS && !list_is_empty(&channel->ready); served++) {
+        hub_wake_first(channel);
+        if (served % HUB_CLOCK_EVERY == HUB_CLOCK_EVERY - 1 && clock_monotonic_ns() >= until_ns)
+            return true;
+    }
+    return false;
+}
+
+bool hub_serve(struct hub *hub, uint64_t budget_ns)
+{
+    if (list_is_empty(&hub->dirty))
+        return false;
+    uint64_t until_ns = clock_monotonic_ns() + budget_ns;
+    bool is_over = false;
+    struct list *link;
+    while (!is_over && (link = list_first(&hub->dirty))) {
+        struct channel *channel = container_of(link, struct channel, dirty_link);
+        list_remove(link);
+        is_over = hub_serve_slice(channel, until_ns) || clock_monotonic_ns() >= until_ns;
+        if (list_is_empty(&channel->ready)) {
+            /* Waking the last one may have made it ready again and so marked the channel. */
+            list_remove(&channel->dirty_link);
+            channel_trim(channel);
+        } else if (list_is_empty(&channel->dirty_link)) {
+            list_append(&hub->dirty, &channel->dirty_link);
+        }
+    }
+    return !list_is_empty(&hub->dirty);
+}
+
+void hub_count_subscriptions(struct hub *hub, const char *name, size_t len, uint64_t counts[TRANSPORT_COUNT])
+{
+    struct channel *channel;
+    HASH_FIND(hh, hub->channels, name, len, channel);
+    for (unsigned i = 0; channel && i < TRANSPORT_COUNT; i++)
+        counts[i] += channel->subscriptions[i];
+}
+
+void hub_take_feed(struct feed *feed)
+{
+    struct channel *channel = feed->channel;
+    if (channel->state != CHANNEL_ATTACHED)
+        message_unref(feed->message);
+    else if (feed->message)
+        channel_take_message(channel, feed->message);
+    else
+        channel_take_reset(channel, feed);
+}

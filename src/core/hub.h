@@ -1,0 +1,60 @@
+#ifndef SLUICE_CORE_HUB_H
+#define SLUICE_CORE_HUB_H
+
+/* A shard's table of attached channels, and who is served next.
+ *
+ * All functions run on the shard's thread. The hub attaches a channel at the broker with its first subscriber
+ * and detaches it a linger time after the last has left.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/timer.h"
+#include "core/broker.h"
+#include "core/subscriber.h"
+
+struct channel;
+
+/* What the hub takes from the options. */
+struct hub_settings {
+    struct retention retention;
+    uint64_t linger_ms;
+};
+
+struct hub {
+    struct broker *broker;
+    struct mailbox *mailbox; /* the shard's */
+    struct timer_wheel *wheel;
+    struct hub_settings settings;
+    struct channel *channels; /* by name (uthash) */
+    struct list dirty;        /* channels with subscribers that are ready */
+    uint64_t channel_count;
+    uint64_t subscriber_count[TRANSPORT_COUNT]; /* subscribers, not subscriptions */
+    uint64_t resets_told;
+    uint64_t refills;
+    uint64_t requests_pending; /* at the broker */
+    uint64_t now_ms;           /* of this turn of the loop */
+};
+
+void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, struct timer_wheel *wheel,
+              const struct hub_settings *settings);
+
+/* Detaches everything. No subscriber is left. Answers may still come until hub_is_idle. */
+void hub_close(struct hub *hub);
+bool hub_is_idle(const struct hub *hub);
+
+/* Serves ready subscribers, channel by channel in turns, for about `budget_ns`. Returns whether more are
+ * waiting. */
+bool hub_serve(struct hub *hub, uint64_t budget_ns);
+
+/* How many subscriptions the channel has here by transport, added to `counts`; also counts those not yet
+ * attached. */
+void hub_count_subscriptions(struct hub *hub, const char *name, size_t len, uint64_t counts[TRANSPORT_COUNT]);
+
+/* What a broker's letter brings; consumes the message's reference. */
+void hub_take_feed(struct feed *feed);
+
+#endif

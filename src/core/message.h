@@ -1,0 +1,93 @@
+#ifndef SLUICE_CORE_MESSAGE_H
+#define SLUICE_CORE_MESSAGE_H
+
+/* A message: immutable once a broker has accepted it, reference-counted with atomics, shared by all shards.
+ *
+ * Its maker owns it alone until it is submitted; the broker then sets `offset`, `time_ms` and `expires_ms`,
+ * and from there on everybody only reads. Its wire forms are made at most once each and live as long as the
+ * message does.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/epoch.h"
+
+enum message_type { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
+
+/* The wire forms of a message that are kept with it. */
+enum message_form { FORM_SSE, FORM_JSON, FORM_COUNT };
+
+/* A wire form, ready to be sent: `bytes[0..size)` is an HTTP/1.1 chunk around the payload
+ * `bytes[payload..payload_end)`. The payload begins with what only a subscription to this one channel can use
+ * (its cursor) and goes on at `shared` with what every subscription shares. */
+struct rendering {
+    uint32_t size;
+    uint32_t payload;
+    uint32_t payload_end;
+    uint32_t shared;
+    char bytes[];
+};
+
+struct message {
+    _Atomic uint32_t references;
+    uint8_t type; /* enum message_type */
+    uint16_t event_len;
+    uint16_t producer_len;
+    uint16_t mime_len;
+    uint32_t size; /* of the data */
+    uint64_t offset;
+    int64_t time_ms;
+    uint64_t ttl_ms;     /* asked for by the publisher; 0 is as long as the channel keeps it */
+    uint64_t expires_ms; /* on clock_monotonic_ms */
+    uint64_t footprint;  /* bytes of memory at creation; what retention counts */
+    _Atomic(struct rendering *) forms[FORM_COUNT];
+    char bytes[]; /* data, event, producer, mime; not terminated */
+};
+
+/* What a message is made of; all borrowed. */
+struct message_parts {
+    enum message_type type;
+    const char *data;
+    size_t size;
+    const char *event;
+    size_t event_len;
+    const char *producer;
+    size_t producer_len;
+    const char *mime; /* content type as published; empty is the default of the type */
+    size_t mime_len;
+    uint64_t ttl_ms;
+};
+
+#define MESSAGE_ATTRIBUTE_MAX 255u
+#define MESSAGE_SIZE_MAX (64u << 20)
+
+/* A message with one reference; NULL when memory is out. The attributes have at most MESSAGE_ATTRIBUTE_MAX
+ * bytes each, the data at most MESSAGE_SIZE_MAX: the caller has checked. */
+struct message *message_new(const struct message_parts *parts);
+
+struct message *message_ref(struct message *message);
+void message_unref(struct message *message);
+
+const char *message_data(const struct message *message);
+const char *message_event(const struct message *message);
+const char *message_producer(const struct message *message);
+
+/* The content type to answer with, terminated with NUL, at most MESSAGE_ATTRIBUTE_MAX bytes, written to `to`.
+ */
+void message_mime(const struct message *message, char to[MESSAGE_ATTRIBUTE_MAX + 1]);
+
+/* The wire form, made by `render` if nobody has made it before; NULL when memory is out. Lives as long as the
+ * message. `render` returns a malloc'd rendering. Any thread. */
+const struct rendering *message_form(struct message *message, enum message_form form, const char *channel,
+                                     size_t channel_len, const struct epoch *epoch,
+                                     struct rendering *(*render)(const struct message *message,
+                                                                 const char *channel, size_t channel_len,
+                                                                 const struct epoch *epoch));
+
+/* Bytes held by all messages of this process with their forms. Any thread. */
+uint64_t message_memory_bytes(void);
+
+#endif

@@ -1,0 +1,64 @@
+#ifndef SLUICE_CORE_RING_H
+#define SLUICE_CORE_RING_H
+
+/* The messages of one channel that are kept, in order of offset: the broker's log, and each shard's window on
+ * it.
+ *
+ * Holds a reference to each message. Offsets grow and may have holes (messages that were lost upstream). One
+ * thread.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/message.h"
+
+/* What is kept: whatever is over any of these goes, oldest first. */
+struct retention {
+    uint64_t count;
+    uint64_t bytes;
+    uint64_t ttl_ms;
+};
+
+struct ring {
+    struct message **slots; /* NULL while empty */
+    size_t capacity;        /* a power of two, or 0 */
+    size_t first;           /* slot of the oldest */
+    size_t count;
+    uint64_t bytes;   /* sum of the footprints */
+    bool has_own_ttl; /* some message expires before those in front of it */
+};
+
+void ring_init(struct ring *ring);
+
+/* Drops everything. */
+void ring_deinit(struct ring *ring);
+
+/* Appends a message newer than all in the ring, taking over the caller's reference. Returns 0, or -ENOMEM
+ * (and the reference stays with the caller). */
+int ring_append(struct ring *ring, struct message *message);
+
+/* Puts a message older than all in the ring in front of it; otherwise as ring_append. */
+int ring_prepend(struct ring *ring, struct message *message);
+
+/* Drops the oldest while they are over the count or the bytes of `retention`. Returns how many were dropped.
+ */
+size_t ring_trim(struct ring *ring, const struct retention *retention);
+
+/* Drops every message that has expired, also between others. Returns how many were dropped. */
+size_t ring_expire(struct ring *ring, uint64_t now_ms);
+
+/* When the next message expires, on clock_monotonic_ms; UINT64_MAX when the ring is empty. */
+uint64_t ring_next_expiry_ms(const struct ring *ring);
+
+/* Drops the oldest; the ring is not empty. */
+void ring_drop_oldest(struct ring *ring);
+
+/* The message at `index`, 0 being the oldest; `index` is below the count. */
+struct message *ring_at(const struct ring *ring, size_t index);
+
+/* The index of the first message with an offset of at least `offset`; the count when there is none. */
+size_t ring_find(const struct ring *ring, uint64_t offset);
+
+#endif

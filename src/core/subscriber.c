@@ -1,0 +1,191 @@
+#include "core/subscriber.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/channel.h"
+
+static struct start *start_copy(const struct start *start)
+{
+    size_t size = offsetof(struct start, at) + start->count * sizeof(start->at[0]);
+    struct start *copy = malloc(size);
+    if (copy)
+        memcpy(copy, start, size);
+    return copy;
+}
+
+void subscriber_leave(struct subscriber *subscriber)
+{
+    struct subscription *subscriptions = subscriber->subscriptions;
+    if (!subscriptions)
+        return;
+    for (unsigned i = 0; i < subscriber->count; i++)
+        if (subscriptions[i].channel)
+            channel_remove_subscription(&subscriptions[i]);
+    subscriber->hub->subscriber_count[subscriber->transport]--;
+    subscriber->subscriptions = NULL;
+    if (subscriptions != &subscriber->one)
+        free(subscriptions);
+    free(subscriber->start);
+    subscriber->start = NULL;
+}
+
+void subscription_failed(struct subscription *subscription, enum error_code error)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+    subscriber_leave(subscriber);
+    subscriber->ops->fail(subscriber, error);
+}
+
+void subscription_attached(struct subscription *subscription)
+{
+    struct subscriber *subscriber = subscription->subscriber;
+    if (--subscriber->pending > 0)
+        return;
+    free(subscriber->start);
+    subscriber->start = NULL;
+    subscriber->ops->wake(subscriber, true);
+}
+
+static int subscriber_join_channels(struct subscriber *subscriber, const struct channel_reference *channels)
+{
+    struct channel *found[CURSOR_CHANNELS_MAX];
+    /* All are found before one is joined: from the last join on, the subscriber may be woken and leave. */
+    for (unsigned i = 0; i < subscriber->count; i++) {
+        found[i] = channel_get(subscriber->hub, channels[i].name, channels[i].len);
+        if (!found[i])
+            return -ENOMEM;
+    }
+    const unsigned count = subscriber->count;
+    for (unsigned i = 0; i < count; i++)
+        channel_add_subscription(found[i], &subscriber->subscriptions[i]);
+    return 0;
+}
+
+int subscriber_join(struct subscriber *subscriber, struct hub *hub, const struct subscriber_ops *ops,
+                    enum transport_kind transport, const struct channel_reference *channels, unsigned count,
+                    const struct start *start)
+{
+    subscriber->ops = ops;
+    subscriber->hub = hub;
+    subscriber->transport = (uint8_t)transport;
+    subscriber->is_blocked = false;
+    subscriber->count = (uint8_t)count;
+    subscriber->pending = (uint8_t)count;
+    subscriber->start = start_copy(start);
+    subscriber->subscriptions =
+        count == 1 ? &subscriber->one : calloc(count, sizeof(*subscriber->subscriptions));
+    if (!subscriber->start || !subscriber->subscriptions)
+        goto fail;
+    for (unsigned i = 0; i < count; i++) {
+        subscriber->subscriptions[i] = (struct subscription){.subscriber = subscriber};
+        list_init(&subscriber->subscriptions[i].link);
+    }
+    hub->subscriber_count[transport]++;
+    if (subscriber_join_channels(subscriber, channels) == 0)
+        return 0;
+    hub->subscriber_count[transport]--;
+fail:
+    if (subscriber->subscriptions != &subscriber->one)
+        free(subscriber->subscriptions);
+    free(subscriber->start);
+    subscriber->subscriptions = NULL;
+    subscriber->start = NULL;
+    return -ENOMEM;
+}
+
+size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
+{
+    size_t count = 0;
+    if (!subscriber->subscriptions || subscriber->pending > 0)
+        return 0;
+    for (unsigned i = 0; i < subscriber->count && count < most; i++)
+        count += channel_collect(&subscriber->subscriptions[i], deliveries + count, most - count);
+    return count;
+}
+
+/* Advancing swaps what the delivery holds with what the subscription held, so that retreating is the same
+ * again. */
+static void subscriber_swap_offset(struct delivery *delivery)
+{
+    uint64_t offset = delivery->subscription->offset;
+    delivery->subscription->offset = delivery->offset;
+    delivery->offset = offset;
+}
+
+void subscriber_advance(struct delivery *delivery)
+{
+    subscriber_swap_offset(delivery);
+    if (!delivery->message) {
+        delivery->subscription->reset = RESET_NONE;
+        delivery->subscription->subscriber->hub->resets_told++;
+    }
+}
+
+void subscriber_retreat(struct delivery *delivery)
+{
+    subscriber_swap_offset(delivery);
+    if (delivery->message)
+        return;
+    delivery->subscription->subscriber->hub->resets_told--;
+    /* A gap is found again from the offset; only a reset that stood before it has to be put back. */
+    if (delivery->offset == delivery->subscription->offset) {
+        delivery->subscription->reset = (uint8_t)delivery->reset;
+        delivery->subscription->missed = delivery->missed;
+    }
+}
+
+void subscriber_yield(struct subscriber *subscriber)
+{
+    for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
+        if (subscriber->subscriptions[i].state == SUBSCRIPTION_LIVE)
+            channel_make_ready(&subscriber->subscriptions[i]);
+}
+
+bool subscriber_is_fetching(const struct subscriber *subscriber)
+{
+    for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
+        if (subscriber->subscriptions[i].state == SUBSCRIPTION_FETCHING)
+            return true;
+    return false;
+}
+
+void subscriber_block(struct subscriber *subscriber)
+{
+    subscriber->is_blocked = true;
+    for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
+        if (subscriber->subscriptions[i].state == SUBSCRIPTION_LIVE)
+            channel_make_blocked(&subscriber->subscriptions[i]);
+}
+
+void subscriber_unblock(struct subscriber *subscriber)
+{
+    if (!subscriber->is_blocked || !subscriber->subscriptions)
+        return;
+    subscriber->is_blocked = false;
+    subscriber_yield(subscriber);
+}
+
+size_t subscriber_cursor(const struct subscriber *subscriber, char *to)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < subscriber->count; i++) {
+        const struct subscription *subscription = &subscriber->subscriptions[i];
+        if (i > 0)
+            to[len++] = '.';
+        len += position_format(to + len, &subscription->channel->epoch, subscription->offset);
+    }
+    return len;
+}
+
+const char *subscription_channel(const struct subscription *subscription, size_t *len)
+{
+    *len = subscription->channel->name_len;
+    return subscription->channel->name;
+}
+
+const struct epoch *subscription_epoch(const struct subscription *subscription)
+{
+    return &subscription->channel->epoch;
+}

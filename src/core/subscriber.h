@@ -1,0 +1,118 @@
+#ifndef SLUICE_CORE_SUBSCRIBER_H
+#define SLUICE_CORE_SUBSCRIBER_H
+
+/* A subscriber: a cursor into the ring of each of its channels, and a `wake` operation. It has no queue.
+ *
+ * Everything here runs on the thread of the shard whose hub the subscriber joined. A transport embeds `struct
+ * subscriber`, joins with subscriber_join, and from `wake` on collects deliveries, sends what its client
+ * takes and says with subscriber_advance what was sent.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "core/cursor.h"
+#include "core/message.h"
+#include "tbl/errors.h"
+#include "tbl/resets.h"
+#include "tbl/transports.h"
+
+struct channel;
+struct hub;
+struct subscriber;
+
+#define MISSED_UNKNOWN UINT64_MAX
+
+enum subscription_state {
+    SUBSCRIPTION_PENDING,  /* its channel is being attached, or its cursor checked */
+    SUBSCRIPTION_LIVE,     /* in one of the channel's lists: waiting, ready, blocked */
+    SUBSCRIPTION_FETCHING, /* waits for a page of history */
+};
+
+/* One channel of a subscriber. */
+struct subscription {
+    struct list link; /* in a list of the channel, or of the page that it waits for */
+    struct channel *channel;
+    struct subscriber *subscriber;
+    uint64_t offset; /* of the last message delivered */
+    uint64_t missed; /* of the reset that is to be told */
+    uint8_t state;   /* enum subscription_state */
+    uint8_t reset;   /* enum reset_reason to be told before anything else */
+};
+
+struct subscriber_ops {
+    /* There may be something to collect, or (`is_first`) all channels are attached and the cursor is known.
+     * May collect, advance, block and leave; must not free the subscriber (that is for after the turn of the
+     * loop). */
+    void (*wake)(struct subscriber *subscriber, bool is_first);
+    /* A channel cannot be attached; the subscriber has left already. */
+    void (*fail)(struct subscriber *subscriber, enum error_code error);
+};
+
+struct subscriber {
+    const struct subscriber_ops *ops;
+    struct hub *hub;
+    struct start *start; /* until all channels are attached; owned */
+    uint8_t transport;   /* enum transport_kind */
+    bool is_blocked;     /* its client takes nothing now: not woken */
+    uint8_t count;
+    uint8_t pending;                    /* channels not yet attached */
+    struct subscription *subscriptions; /* `one` or malloc'd; NULL when it has left */
+    struct subscription one;
+};
+
+/* A name among those that a subscriber asks for; borrowed. */
+struct channel_reference {
+    const char *name;
+    size_t len;
+};
+
+/* Something to tell a subscriber. */
+struct delivery {
+    struct subscription *subscription;
+    struct message *message; /* borrowed until the thread goes back to its loop; NULL is a reset */
+    enum reset_reason reset;
+    uint64_t missed;
+    uint64_t offset; /* of the subscription once this is delivered; before it, once advanced */
+};
+
+/* Joins the channels (each at most once, all names valid, 1 to CURSOR_CHANNELS_MAX). Returns 0, or -ENOMEM
+ * and then it has not joined. `wake` with is_first follows, in this call or later. */
+int subscriber_join(struct subscriber *subscriber, struct hub *hub, const struct subscriber_ops *ops,
+                    enum transport_kind transport, const struct channel_reference *channels, unsigned count,
+                    const struct start *start);
+
+/* Leaves all channels; nothing is woken afterwards. Does nothing when it has left. */
+void subscriber_leave(struct subscriber *subscriber);
+
+/* Fills `deliveries` with up to `most` things to tell, in order, without changing where the subscriber
+ * stands. When it returns 0 the subscriber has everything and will be woken. */
+size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most);
+
+/* The subscriber has been told `delivery`; in the order of collecting. */
+void subscriber_advance(struct delivery *delivery);
+
+/* Takes an advance back, in reverse order: the client did not take it after all. */
+void subscriber_retreat(struct delivery *delivery);
+
+/* There is more to collect, but others shall have their turn first. */
+void subscriber_yield(struct subscriber *subscriber);
+
+/* Whether something older is on its way from the broker, so that collecting 0 does not mean having
+ * everything. */
+bool subscriber_is_fetching(const struct subscriber *subscriber);
+
+/* The client takes nothing now: not woken until unblocked, which wakes at once. */
+void subscriber_block(struct subscriber *subscriber);
+void subscriber_unblock(struct subscriber *subscriber);
+
+/* Writes the joined cursor, not terminated; at most CURSOR_TEXT_MAX bytes. Channels must be attached. */
+size_t subscriber_cursor(const struct subscriber *subscriber, char *to);
+
+/* The name of the channel that a delivery is of, and its log's epoch. */
+const char *subscription_channel(const struct subscription *subscription, size_t *len);
+const struct epoch *subscription_epoch(const struct subscription *subscription);
+
+#endif

@@ -1,0 +1,300 @@
+/* Looking at channels and purging them. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "core/cursor.h"
+#include "http/origin.h"
+#include "http/router.h"
+#include "http/routes.h"
+#include "render/render.h"
+
+#define LIST_LIMIT_PRESET 100u
+#define LIST_LIMIT_MAX 1000u
+
+/* One channel: the broker's numbers, then a round over the shards for their subscribers. */
+struct look {
+    struct inspect_request request;
+    struct survey survey;
+    struct exchange *exchange;
+    uint64_t subscribers[TRANSPORT_COUNT];
+};
+
+static void look_free(struct look *look)
+{
+    free(look->request.name);
+    free(look);
+}
+
+static struct look *look_new(struct exchange *exchange)
+{
+    size_t len;
+    const char *name = router_name(exchange, &len);
+    const char *fault = channel_name_fault(name, len);
+    if (fault) {
+        exchange_fail(exchange, ERROR_BAD_CHANNEL, "a channel name %s", fault);
+        return NULL;
+    }
+    struct look *look = calloc(1, sizeof(*look));
+    char *copy = strndup(name, len);
+    if (!look || !copy) {
+        free(look);
+        free(copy);
+        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+        return NULL;
+    }
+    look->exchange = exchange;
+    look->request.name = copy;
+    look->request.name_len = len;
+    return look;
+}
+
+static void look_submit(struct look *look, enum broker_operation operation,
+                        void (*done)(struct broker_request *request))
+{
+    struct shard *shard = look->exchange->shard;
+    shard->hub.requests_pending++;
+    exchange_suspend(look->exchange);
+    broker_submit(shard->group->broker, &look->request.super, operation, &shard->mailbox, done);
+}
+
+static void look_fail(struct look *look)
+{
+    enum error_code error = look->request.super.error;
+    look->exchange->shard->hub.requests_pending--;
+    exchange_fail(look->exchange, error, "%s", error_text(error));
+    look_free(look);
+}
+
+static void look_append_id(struct buf *to, const char *name, const struct epoch *epoch, uint64_t offset,
+                           bool has_any)
+{
+    char id[POSITION_TEXT_MAX];
+    buf_append_char(to, ',');
+    render_json_key(to, name);
+    if (!has_any) {
+        buf_append_text(to, "null");
+        return;
+    }
+    buf_append_char(to, '"');
+    buf_append(to, id, position_format(id, epoch, offset));
+    buf_append_char(to, '"');
+}
+
+static void look_append_u64(struct buf *to, const char *name, uint64_t value)
+{
+    buf_append_char(to, ',');
+    render_json_key(to, name);
+    buf_append_u64(to, value);
+}
+
+static void look_append_subscribers(struct buf *to, const uint64_t counts[TRANSPORT_COUNT])
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < TRANSPORT_COUNT; i++)
+        total += counts[i];
+    buf_append_text(to, ",\"subscribers\":{\"total\":");
+    buf_append_u64(to, total);
+    for (unsigned i = 0; i < TRANSPORT_COUNT; i++)
+        look_append_u64(to, transport_word((enum transport_kind)i), counts[i]);
+    buf_append_char(to, '}');
+}
+
+static void look_append_last_published(struct buf *to, int64_t time_ms)
+{
+    if (time_ms > 0)
+        look_append_u64(to, "last_published", (uint64_t)time_ms);
+    else
+        buf_append_text(to, ",\"last_published\":null");
+}
+
+static void look_surveyed(struct survey *survey)
+{
+    struct look *look = container_of(survey, struct look, survey);
+    const struct inspect_request *request = &look->request;
+    struct buf json = {0};
+    look->exchange->shard->hub.requests_pending--;
+    buf_append_text(&json, "{\"channel\":");
+    render_json_string(&json, request->name, request->name_len);
+    buf_append_text(&json, ",\"epoch\":\"");
+    buf_append(&json, request->epoch.text, EPOCH_LEN);
+    buf_append_char(&json, '"');
+    look_append_u64(&json, "messages", request->messages);
+    look_append_u64(&json, "bytes", request->bytes);
+    look_append_id(&json, "oldest", &request->epoch, request->oldest, request->messages > 0);
+    look_append_id(&json, "newest", &request->epoch, request->top, request->top > 0);
+    look_append_last_published(&json, request->last_published_ms);
+    look_append_subscribers(&json, look->subscribers);
+    buf_append_text(&json, "}\n");
+    exchange_answer_json(look->exchange, MHD_HTTP_OK, &json);
+    look_free(look);
+}
+
+static void look_visit(struct survey *survey, struct shard *shard)
+{
+    struct look *look = container_of(survey, struct look, survey);
+    hub_count_subscriptions(&shard->hub, look->request.name, look->request.name_len, look->subscribers);
+}
+
+static void look_inspected(struct broker_request *super)
+{
+    struct inspect_request *request = container_of(super, struct inspect_request, super);
+    struct look *look = container_of(request, struct look, request);
+    if (super->error != ERROR_NONE)
+        look_fail(look);
+    else
+        shard_ask_all(look->exchange->shard, &look->survey, look_visit, look_surveyed);
+}
+
+static void look_purged(struct broker_request *super)
+{
+    struct inspect_request *request = container_of(super, struct inspect_request, super);
+    struct look *look = container_of(request, struct look, request);
+    struct buf json = {0};
+    if (super->error != ERROR_NONE) {
+        look_fail(look);
+        return;
+    }
+    look->exchange->shard->hub.requests_pending--;
+    buf_append_text(&json, "{\"channel\":");
+    render_json_string(&json, request->name, request->name_len);
+    look_append_u64(&json, "purged", request->messages);
+    buf_append_text(&json, "}\n");
+    exchange_answer_json(look->exchange, MHD_HTTP_OK, &json);
+    look_free(look);
+}
+
+void channel_handle(struct exchange *exchange)
+{
+    bool is_purge = exchange->method == METHOD_DELETE;
+    if (is_purge && origin_refuses_change(exchange))
+        return;
+    struct look *look = look_new(exchange);
+    if (look)
+        look_submit(look, is_purge ? BROKER_PURGE : BROKER_INSPECT, is_purge ? look_purged : look_inspected);
+}
+
+/* The list. */
+
+struct listing {
+    struct list_request request;
+    struct survey survey;
+    struct exchange *exchange;
+    uint64_t (*subscribers)[TRANSPORT_COUNT]; /* for each entry */
+};
+
+static void listing_append_entry(struct buf *json, const struct list_entry *entry,
+                                 const uint64_t counts[TRANSPORT_COUNT])
+{
+    buf_append_text(json, "{\"channel\":");
+    render_json_string(json, entry->name, entry->name_len);
+    look_append_u64(json, "messages", entry->messages);
+    look_append_u64(json, "bytes", entry->bytes);
+    look_append_id(json, "newest", &entry->epoch, entry->top, entry->top > 0);
+    look_append_last_published(json, entry->last_published_ms);
+    look_append_subscribers(json, counts);
+    buf_append_char(json, '}');
+}
+
+static void listing_free(struct listing *listing)
+{
+    free(listing->subscribers);
+    free(listing->request.entries);
+    free(listing);
+}
+
+static void listing_surveyed(struct survey *survey)
+{
+    struct listing *listing = container_of(survey, struct listing, survey);
+    const struct list_request *request = &listing->request;
+    struct buf json = {0};
+    listing->exchange->shard->hub.requests_pending--;
+    buf_append_text(&json, "{\"channels\":[");
+    for (size_t i = 0; i < request->count; i++) {
+        buf_append_text(&json, i > 0 ? ",\n" : "");
+        listing_append_entry(&json, &request->entries[i], listing->subscribers[i]);
+    }
+    buf_append_char(&json, ']');
+    if (request->has_more) {
+        const struct list_entry *last = &request->entries[request->count - 1];
+        buf_append_text(&json, ",\"next\":");
+        render_json_string(&json, last->name, last->name_len);
+    }
+    buf_append_text(&json, "}\n");
+    exchange_answer_json(listing->exchange, MHD_HTTP_OK, &json);
+    listing_free(listing);
+}
+
+static void listing_visit(struct survey *survey, struct shard *shard)
+{
+    struct listing *listing = container_of(survey, struct listing, survey);
+    for (size_t i = 0; i < listing->request.count; i++) {
+        const struct list_entry *entry = &listing->request.entries[i];
+        hub_count_subscriptions(&shard->hub, entry->name, entry->name_len, listing->subscribers[i]);
+    }
+}
+
+static void listing_listed(struct broker_request *super)
+{
+    struct list_request *request = container_of(super, struct list_request, super);
+    struct listing *listing = container_of(request, struct listing, request);
+    enum error_code error = super->error;
+    listing->subscribers = calloc(request->count + 1, sizeof(*listing->subscribers));
+    if (error == ERROR_NONE && !listing->subscribers)
+        error = ERROR_OUT_OF_MEMORY;
+    if (error == ERROR_NONE) {
+        shard_ask_all(listing->exchange->shard, &listing->survey, listing_visit, listing_surveyed);
+        return;
+    }
+    listing->exchange->shard->hub.requests_pending--;
+    exchange_fail(listing->exchange, error, "%s", error_text(error));
+    listing_free(listing);
+}
+
+static bool listing_read_name(struct exchange *exchange, const char *parameter, char to[CHANNEL_NAME_MAX + 1])
+{
+    size_t len;
+    const char *value = exchange_query(exchange, parameter, &len);
+    if (!value)
+        return true;
+    if (len > CHANNEL_NAME_MAX || memchr(value, '\0', len)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "%s must be the beginning of a channel name", parameter);
+        return false;
+    }
+    memcpy(to, value, len + 1);
+    return true;
+}
+
+static bool listing_read_options(struct exchange *exchange, struct list_request *request)
+{
+    size_t len;
+    uint64_t limit = LIST_LIMIT_PRESET;
+    const char *value = exchange_query(exchange, "limit", &len);
+    if (value && (number_parse_u64(&limit, value, len) || limit < 1 || limit > LIST_LIMIT_MAX)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "limit must be a number from 1 to %u", LIST_LIMIT_MAX);
+        return false;
+    }
+    request->limit = limit;
+    return listing_read_name(exchange, "prefix", request->prefix) &&
+           listing_read_name(exchange, "after", request->after);
+}
+
+void channels_handle(struct exchange *exchange)
+{
+    struct shard *shard = exchange->shard;
+    struct listing *listing = calloc(1, sizeof(*listing));
+    if (!listing) {
+        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+        return;
+    }
+    listing->exchange = exchange;
+    if (!listing_read_options(exchange, &listing->request)) {
+        listing_free(listing);
+        return;
+    }
+    shard->hub.requests_pending++;
+    exchange_suspend(exchange);
+    broker_submit(shard->group->broker, &listing->request.super, BROKER_LIST, &shard->mailbox,
+                  listing_listed);
+}

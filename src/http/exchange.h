@@ -1,0 +1,150 @@
+#ifndef SLUICE_HTTP_EXCHANGE_H
+#define SLUICE_HTTP_EXCHANGE_H
+
+/* An exchange: one HTTP request and what is done with it. The one home of libmicrohttpd's suspend and resume:
+ * whoever handles a request answers it at once, or holds it and answers later, or opens a stream and writes
+ * to it.
+ *
+ * Everything runs on the thread of the exchange's shard. States and their legal moves are in exchange.c.
+ */
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/buf.h"
+#include "base/timer.h"
+#include "core/names.h"
+#include "shard/shard.h"
+#include "tbl/errors.h"
+
+enum http_method {
+    METHOD_GET = 1u << 0,
+    METHOD_HEAD = 1u << 1,
+    METHOD_POST = 1u << 2,
+    METHOD_PUT = 1u << 3,
+    METHOD_DELETE = 1u << 4,
+    METHOD_OPTIONS = 1u << 5,
+};
+
+enum exchange_state {
+    EXCHANGE_HEAD,      /* the head is here */
+    EXCHANGE_BODY,      /* the body is being read */
+    EXCHANGE_DISCARD,   /* refused on the socket; what still comes is read and dropped, then the connection is
+                           closed */
+    EXCHANGE_HANDLING,  /* its route handles it */
+    EXCHANGE_HELD,      /* suspended without an answer */
+    EXCHANGE_ANSWERED,  /* has its answer, which libmicrohttpd is to send */
+    EXCHANGE_STREAMING, /* its stream is open and suspended */
+    EXCHANGE_ENDING,    /* the stream is to be ended */
+    EXCHANGE_GONE,      /* the client went away or is cut: the connection is to be closed */
+};
+
+struct exchange;
+struct route;
+
+/* What a holder wants to know; each called on the shard's thread. All but `gone` may be NULL. */
+struct hold_ops {
+    /* The exchange is over for whatever reason, or its client has gone: let go of it. The last call. */
+    void (*gone)(struct exchange *exchange);
+    /* The stream is open, or takes bytes again after it did not. May write and end. */
+    void (*writable)(struct exchange *exchange);
+    /* The time of exchange_set_deadline has come. May answer, write and end. */
+    void (*expire)(struct exchange *exchange);
+    /* The stream has been silent for about a heartbeat. May write. */
+    void (*heartbeat)(struct exchange *exchange);
+    /* The server stops: answer or end now. */
+    void (*drain)(struct exchange *exchange);
+};
+
+enum origin_verdict { ORIGIN_NONE, ORIGIN_ALLOWED, ORIGIN_FOREIGN };
+
+struct exchange {
+    struct client_owner owner; /* what the connection tells us */
+    struct garbage garbage;
+    struct shard *shard;
+    struct client *client;
+    struct MHD_Connection *connection;
+    enum exchange_state state;
+    enum http_method method;
+    bool is_http10;
+    bool is_blocked;     /* the stream did not take all of the last write */
+    bool is_in_callback; /* libmicrohttpd is calling us: an answer needs no resume */
+    enum origin_verdict origin;
+    const struct route *route;
+    const struct hold_ops *hold; /* NULL when nobody holds it */
+    void *holder;                /* the holder's own */
+    struct timer timer;          /* of the body, then of the hold */
+    struct MHD_Response *response;
+    unsigned status;
+    enum error_code pending_error; /* to be answered once the body is read */
+    struct buf body;
+    size_t body_limit;
+    uint64_t wrote_ms; /* when the stream last took something */
+    uint64_t begun_ns;
+    size_t path_len;
+    char *path;    /* decoded, terminated; in `target`'s allocation; NULL when it cannot be decoded */
+    char target[]; /* as sent */
+};
+
+/* Header and query values; NULL when absent. The length is set when `len` is not NULL. */
+const char *exchange_header(const struct exchange *exchange, const char *name);
+const char *exchange_query(const struct exchange *exchange, const char *name, size_t *len);
+
+/* The body as it came, after a route has been called. */
+const char *exchange_body(const struct exchange *exchange, size_t *len);
+
+/* Answering. Each exchange gets one answer, in the state HANDLING or HELD. A response is taken over. */
+
+/* A response with a body that is copied, or with `take` one that was malloc'd and is freed. NULL when memory
+ * is out. */
+struct MHD_Response *exchange_response(const char *body, size_t len, const char *content_type, bool take);
+void exchange_response_header(struct MHD_Response *response, const char *name, const char *value);
+
+/* Sends the response; NULL stands for one that could not be made, and answers 503. */
+void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response);
+
+/* Answers {"error","message"}; the message in the manner of printf. */
+void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Answers JSON from a buffer, which is taken over and emptied. */
+void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json);
+
+/* Holding. */
+
+/* Somebody takes care of the exchange: `gone` follows, once, with the answer, the end of the stream or the
+ * client's going. `holder` is anything of the caller's. */
+void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *holder);
+
+/* Waits for an answer; in the state HANDLING, within the route's handler. */
+void exchange_suspend(struct exchange *exchange);
+
+/* Asks for `expire` after `after_ms`; the latest call counts. */
+void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms);
+
+/* Streaming. */
+
+/* Answers 200 with a body that has no end yet; `writable` follows once the head is sent, from when on
+ * exchange_write may be used. */
+void exchange_open(struct exchange *exchange, const char *content_type);
+
+/* Writes what the socket takes. Returns the number of bytes, which is less than all when it takes no more now
+ * (`writable` follows), or -errno when the connection is broken. The bytes are as on the wire: chunked when
+ * exchange_is_chunked. */
+ssize_t exchange_write(struct exchange *exchange, const struct iovec *parts, int count);
+bool exchange_is_chunked(const struct exchange *exchange);
+
+/* Ends the stream: cleanly between two frames, otherwise by closing the connection. Nothing of the holder is
+ * called any more but `gone`. */
+void exchange_end(struct exchange *exchange, bool is_clean);
+
+/* Whether the server is letting its clients go. */
+bool exchange_is_draining(const struct exchange *exchange);
+
+/* libmicrohttpd's callbacks. */
+extern const struct cell_handlers exchange_cell_handlers;
+
+#endif

@@ -1,0 +1,17 @@
+#ifndef SLUICE_HTTP_HEAD_H
+#define SLUICE_HTTP_HEAD_H
+
+/* The first look at a request head, before libmicrohttpd gets it: is it whole, is it HTTP at all, how much
+ * memory will it want. Pure; hostile input; any thread.
+ */
+
+#include <stddef.h>
+
+#include "tbl/errors.h"
+
+/* Returns the length of the head with its empty line, 0 while it is not whole. *error is set when these bytes
+ * can never become a head that libmicrohttpd parses; *pool_bytes is set with a whole head. Empty lines before
+ * the request line belong to the head. */
+size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum error_code *error);
+
+#endif

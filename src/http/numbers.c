@@ -1,0 +1,87 @@
+/* Numbers for operators, liveness and readiness. */
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "config.h"
+#include "http/routes.h"
+#include "render/render.h"
+
+static void numbers_gather(const struct shard_group *group, uint64_t values[METRIC_COUNT])
+{
+    struct broker_stats broker = {0};
+    for (unsigned i = 0; i < METRIC_COUNT; i++)
+        values[i] = shard_group_sum(group, (enum metric)i);
+    group->broker->ops->stats(group->broker, &broker);
+    values[METRIC_UPTIME] = (clock_monotonic_ms() - group->started_ms) / 1000;
+    values[METRIC_BROKER_READY] = group->broker->ops->is_ready(group->broker);
+    values[METRIC_CHANNELS] = broker.channels;
+    values[METRIC_MESSAGES] = broker.messages;
+    values[METRIC_MESSAGE_BYTES] = message_memory_bytes();
+    values[METRIC_PUBLISHED] = broker.published;
+    values[METRIC_DUPLICATES] = broker.duplicates;
+    values[METRIC_PUBLISH_REFUSED] = broker.refused;
+    values[METRIC_EVICTED] = broker.evicted;
+}
+
+void stats_handle(struct exchange *exchange)
+{
+    uint64_t values[METRIC_COUNT];
+    struct buf json = {0};
+    numbers_gather(exchange->shard->group, values);
+    buf_append_text(&json, "{\"version\":\"" PACKAGE_VERSION "\",\"shards\":");
+    buf_append_u64(&json, exchange->shard->group->count);
+    for (unsigned i = 0; i < METRIC_COUNT; i++) {
+        buf_append_text(&json, ",\n");
+        render_json_key(&json, metric_name((enum metric)i));
+        buf_append_u64(&json, values[i]);
+    }
+    buf_append_text(&json, "}\n");
+    exchange_answer_json(exchange, MHD_HTTP_OK, &json);
+}
+
+void metrics_handle(struct exchange *exchange)
+{
+    uint64_t values[METRIC_COUNT];
+    struct buf text = {0};
+    struct MHD_Response *response = NULL;
+    numbers_gather(exchange->shard->group, values);
+    for (unsigned i = 0; i < METRIC_COUNT; i++) {
+        const char *name = metric_name((enum metric)i);
+        const char *const words[] = {"# HELP sluice_",   name, " ", metric_help((enum metric)i),
+                                     "\n# TYPE sluice_", name, " ", metric_kind((enum metric)i),
+                                     "\nsluice_",        name, " "};
+        for (size_t j = 0; j < ARRAY_LENGTH(words); j++)
+            buf_append_text(&text, words[j]);
+        buf_append_u64(&text, values[i]);
+        buf_append_char(&text, '\n');
+    }
+    if (!text.has_failed)
+        response = exchange_response(text.bytes, text.len, "text/plain; version=0.0.4; charset=utf-8", false);
+    buf_deinit(&text);
+    exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
+static void numbers_answer_text(struct exchange *exchange, unsigned status, const char *text)
+{
+    struct MHD_Response *response = exchange_response(text, strlen(text), "text/plain; charset=utf-8", false);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    exchange_answer(exchange, status, response);
+}
+
+void health_handle(struct exchange *exchange)
+{
+    numbers_answer_text(exchange, MHD_HTTP_OK, "ok\n");
+}
+
+void ready_handle(struct exchange *exchange)
+{
+    struct broker *broker = exchange->shard->group->broker;
+    if (exchange_is_draining(exchange))
+        exchange_fail(exchange, ERROR_STOPPING, "%s", error_text(ERROR_STOPPING));
+    else if (!broker->ops->is_ready(broker))
+        exchange_fail(exchange, ERROR_BROKER_DOWN, "%s", error_text(ERROR_BROKER_DOWN));
+    else
+        numbers_answer_text(exchange, MHD_HTTP_OK, "ready\n");
+}

@@ -1,0 +1,19 @@
+#ifndef SLUICE_HTTP_ORIGIN_H
+#define SLUICE_HTTP_ORIGIN_H
+
+/* Whose pages may publish and read: the server's own and those in `allowed-origins` (docs/PROTOCOL.md, RFC
+ * 6454, the Fetch standard). On the shard's thread.
+ */
+
+#include "http/exchange.h"
+
+/* Judges the Origin header; remembered in the exchange. */
+enum origin_verdict origin_judge(struct exchange *exchange);
+
+/* Adds Vary and, for an allowed origin, the CORS headers. */
+void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response);
+
+/* Answers 403 when a foreign page asks for a change. Returns whether it did. */
+bool origin_refuses_change(struct exchange *exchange);
+
+#endif

@@ -1,0 +1,38 @@
+#include "http/percent.h"
+
+#include <errno.h>
+
+static int percent_digit(char byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    if (byte >= 'a' && byte <= 'f')
+        return byte - 'a' + 10;
+    if (byte >= 'A' && byte <= 'F')
+        return byte - 'A' + 10;
+    return -1;
+}
+
+int percent_decode(char *to, size_t *to_len, const char *text, size_t len)
+{
+    size_t out = 0;
+    for (size_t i = 0; i < len; i++) {
+        char byte = text[i];
+        if (byte == '%') {
+            if (len - i < 3)
+                return -EINVAL;
+            int high = percent_digit(text[i + 1]);
+            int low = percent_digit(text[i + 2]);
+            if (high < 0 || low < 0)
+                return -EINVAL;
+            byte = (char)(high * 16 + low);
+            i += 2;
+        }
+        if (byte == '\0')
+            return -EINVAL;
+        to[out++] = byte;
+    }
+    to[out] = '\0';
+    *to_len = out;
+    return 0;
+}

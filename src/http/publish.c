@@ -1,0 +1,142 @@
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "core/cursor.h"
+#include "http/origin.h"
+#include "http/publishing.h"
+#include "http/router.h"
+#include "http/routes.h"
+
+#define LOCATION_MAX (3u * CHANNEL_NAME_MAX + POSITION_TEXT_MAX + 32u)
+
+static bool publish_mime_is(const char *mime, size_t len, const char *want)
+{
+    return len == strlen(want) && strncasecmp(mime, want, len) == 0;
+}
+
+/* The type of a message by its media type, without parameters. */
+static enum message_type publish_type(const char *mime)
+{
+    size_t len = strcspn(mime, "; \t");
+    if (publish_mime_is(mime, len, "application/json") ||
+        (len > 5 && strncasecmp(mime + len - 5, "+json", 5) == 0))
+        return MESSAGE_JSON;
+    if (strncasecmp(mime, "text/", 5) == 0 || publish_mime_is(mime, len, "application/x-www-form-urlencoded"))
+        return MESSAGE_TEXT;
+    return MESSAGE_BINARY;
+}
+
+/* curl -d says form, whatever it sends: nobody wants to get that back as the type of a text. */
+static void publish_set_mime(struct message_parts *parts, const char *mime)
+{
+    size_t len = strcspn(mime, "; \t");
+    if (publish_mime_is(mime, len, "application/x-www-form-urlencoded") ||
+        strlen(mime) > MESSAGE_ATTRIBUTE_MAX)
+        return;
+    parts->mime = mime;
+    parts->mime_len = strlen(mime);
+}
+
+static const char *publish_option(const struct exchange *exchange, const char *query, const char *header,
+                                  size_t *len)
+{
+    const char *value = exchange_query(exchange, query, len);
+    if (value)
+        return value;
+    value = exchange_header(exchange, header);
+    *len = value ? strlen(value) : 0;
+    return value;
+}
+
+/* A path with what is not unreserved in it escaped. */
+static size_t publish_escape(char *to, const char *name, size_t len)
+{
+    size_t out = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool is_plain = strchr("-_.~:@!$'()*+,;=/", name[i]) || (name[i] >= '0' && name[i] <= '9') ||
+                        (name[i] >= 'A' && name[i] <= 'Z') || (name[i] >= 'a' && name[i] <= 'z');
+        if (is_plain)
+            to[out++] = name[i];
+        else
+            out += (size_t)sprintf(to + out, "%%%02X", (unsigned char)name[i]);
+    }
+    return out;
+}
+
+static void publish_format_location(char *to, const struct publish_item *item)
+{
+    size_t len = (size_t)sprintf(to, "/channels/");
+    len += publish_escape(to + len, item->channel, item->channel_len);
+    len += (size_t)sprintf(to + len, "?since=");
+    len += position_format(to + len, &item->epoch, item->offset - 1);
+    to[len] = '\0';
+}
+
+static void publish_done(struct publishing *publishing)
+{
+    struct exchange *exchange = publishing->exchange;
+    const struct publish_item *item = &publishing->request.items[0];
+    enum error_code error =
+        publishing->request.super.error != ERROR_NONE ? publishing->request.super.error : item->error;
+    if (error != ERROR_NONE) {
+        exchange_fail(exchange, error, "%s", error_text(error));
+    } else {
+        char location[LOCATION_MAX];
+        struct buf json = {0};
+        publishing_render(&json, item);
+        buf_append_char(&json, '\n');
+        publish_format_location(location, item);
+        struct MHD_Response *response =
+            json.has_failed ? NULL : exchange_response(json.bytes, json.len, "application/json", false);
+        buf_deinit(&json);
+        if (response)
+            exchange_response_header(response, MHD_HTTP_HEADER_LOCATION, location);
+        exchange_answer(exchange, item->is_duplicate ? MHD_HTTP_OK : MHD_HTTP_CREATED, response);
+    }
+    publishing_free(publishing);
+}
+
+static bool publish_read_options(struct exchange *exchange, struct draft *draft)
+{
+    size_t len;
+    const char *ttl = publish_option(exchange, "ttl", "Sluice-TTL", &len);
+    if (ttl && publishing_parse_ttl(&draft->parts.ttl_ms, ttl, len)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
+        return false;
+    }
+    draft->parts.event = publish_option(exchange, "event", "Sluice-Event", &draft->parts.event_len);
+    draft->parts.producer =
+        publish_option(exchange, "producer", "Sluice-Producer", &draft->parts.producer_len);
+    draft->key = publish_option(exchange, "idempotency_key", "Idempotency-Key", &draft->key_len);
+    if ((draft->parts.event && draft->parts.event_len == 0) || (draft->key && draft->key_len == 0)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "%s must not be empty; leave it out instead",
+                      draft->key && draft->key_len == 0 ? "Idempotency-Key" : "event");
+        return false;
+    }
+    return true;
+}
+
+void publish_handle(struct exchange *exchange)
+{
+    char fault[PUBLISHING_FAULT_MAX];
+    struct draft draft = {0};
+    const char *mime = exchange_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE);
+    if (origin_refuses_change(exchange) || !publish_read_options(exchange, &draft))
+        return;
+    draft.channel = router_name(exchange, &draft.channel_len);
+    draft.parts.type = mime ? publish_type(mime) : MESSAGE_BINARY;
+    draft.parts.data = exchange_body(exchange, &draft.parts.size);
+    if (mime)
+        publish_set_mime(&draft.parts, mime);
+    struct publishing *publishing = publishing_new(exchange, 1);
+    enum error_code error = publishing ? publishing_fill(exchange, publishing->request.items, &draft, fault)
+                                       : ERROR_OUT_OF_MEMORY;
+    if (error == ERROR_NONE) {
+        publishing_submit(publishing, publish_done);
+        return;
+    }
+    exchange_fail(exchange, error, "%s", publishing ? fault : error_text(error));
+    if (publishing)
+        publishing_free(publishing);
+}

@@ -1,0 +1,44 @@
+#ifndef SLUICE_HTTP_PUBLISHING_H
+#define SLUICE_HTTP_PUBLISHING_H
+
+/* What single and batch publishing share. On the shard's thread. */
+
+#include "core/broker.h"
+#include "http/exchange.h"
+
+#define PUBLISHING_FAULT_MAX 512u
+
+/* A message that somebody wants published; all borrowed. */
+struct draft {
+    struct message_parts parts;
+    const char *channel;
+    size_t channel_len;
+    const char *key;
+    size_t key_len;
+    bool is_checked; /* the data is known to be what its type says */
+};
+
+/* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
+enum error_code publishing_fill(const struct exchange *exchange, struct publish_item *item,
+                                const struct draft *draft, char fault[PUBLISHING_FAULT_MAX]);
+
+/* A request for `count` items on behalf of an exchange; NULL when memory is out. */
+struct publishing {
+    struct publish_request request;
+    struct exchange *exchange;
+    void (*done)(struct publishing *publishing);
+    struct publish_item one;
+};
+struct publishing *publishing_new(struct exchange *exchange, size_t count);
+
+/* Hands it to the broker and suspends the exchange; `done` then answers and frees. */
+void publishing_submit(struct publishing *publishing, void (*done)(struct publishing *publishing));
+void publishing_free(struct publishing *publishing);
+
+/* Appends {"channel","id","time"} of an accepted item. */
+void publishing_render(struct buf *to, const struct publish_item *item);
+
+/* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */
+int publishing_parse_ttl(uint64_t *ttl_ms, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,117 @@
+#include "http/router.h"
+
+#include <string.h>
+
+#include "http/origin.h"
+#include "http/routes.h"
+
+/* A body that a route has no use for may be this large: then it is read, dropped and the request is answered.
+ */
+#define ROUTER_BODY_UNWANTED 65536u
+#define METHODS_READ (METHOD_GET | METHOD_HEAD)
+
+static void channel_path_handle(struct exchange *exchange)
+{
+    if (exchange->method & METHODS_READ)
+        subscribe_handle(exchange);
+    else
+        publish_handle(exchange);
+}
+
+static const struct route routes[] = {
+    {"/channels/", true, METHODS_READ | METHOD_POST | METHOD_PUT, false, channel_path_handle},
+    {"/channels", false, METHOD_POST, true, batch_handle},
+    {"/api/channels/", true, METHODS_READ | METHOD_DELETE, false, channel_handle},
+    {"/api/channels", false, METHODS_READ, false, channels_handle},
+    {"/api/stats", false, METHODS_READ, false, stats_handle},
+    {"/metrics", false, METHODS_READ, false, metrics_handle},
+    {"/healthz", false, METHODS_READ, false, health_handle},
+    {"/readyz", false, METHODS_READ, false, ready_handle},
+    {"/", true, METHODS_READ, false, files_handle},
+};
+
+static const struct {
+    enum http_method method;
+    const char *name;
+} router_methods[] = {{METHOD_GET, "GET"}, {METHOD_HEAD, "HEAD"},     {METHOD_POST, "POST"},
+                      {METHOD_PUT, "PUT"}, {METHOD_DELETE, "DELETE"}, {METHOD_OPTIONS, "OPTIONS"}};
+
+const char *router_method_name(enum http_method method)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(router_methods); i++)
+        if (router_methods[i].method == method)
+            return router_methods[i].name;
+    return "?";
+}
+
+static const struct route *router_find(const char *path)
+{
+    for (size_t i = 0; path && i < ARRAY_LENGTH(routes); i++) {
+        size_t len = strlen(routes[i].prefix);
+        if (strncmp(routes[i].prefix, path, len) == 0 && (routes[i].takes_name || path[len] == '\0'))
+            return &routes[i];
+    }
+    return &routes[ARRAY_LENGTH(routes) - 1];
+}
+
+void router_add_allow(const struct exchange *exchange, struct MHD_Response *response)
+{
+    char allow[64] = "";
+    unsigned methods = router_find(exchange->path)->methods | METHOD_OPTIONS;
+    for (size_t i = 0; i < ARRAY_LENGTH(router_methods); i++) {
+        if (!(methods & router_methods[i].method))
+            continue;
+        if (allow[0])
+            strcat(allow, ", ");
+        strcat(allow, router_methods[i].name);
+    }
+    exchange_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+    exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, allow);
+}
+
+static void router_answer_options(struct exchange *exchange)
+{
+    struct MHD_Response *response = exchange_response("", 0, NULL, false);
+    if (response) {
+        router_add_allow(exchange, response);
+        exchange_response_header(
+            response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
+            "Content-Type, Last-Event-ID, If-None-Match, Prefer, Idempotency-Key, Sluice-Event, "
+            "Sluice-TTL, Sluice-Producer");
+        exchange_response_header(response, "Access-Control-Max-Age", "600");
+    }
+    exchange_answer(exchange, MHD_HTTP_NO_CONTENT, response);
+}
+
+static void router_answer_method(struct exchange *exchange)
+{
+    exchange_fail(exchange, ERROR_METHOD,
+                  "this path does not take that method; the Allow header lists those it takes");
+}
+
+static const struct route router_options_route = {"", true, 0, false, router_answer_options};
+static const struct route router_method_route = {"", true, 0, false, router_answer_method};
+
+void router_choose(struct exchange *exchange)
+{
+    const struct options *options = exchange->shard->options;
+    const struct route *route = router_find(exchange->path);
+    bool takes_body = (route->methods & exchange->method & (METHOD_POST | METHOD_PUT)) != 0;
+    origin_judge(exchange);
+    exchange->body_limit = !takes_body       ? ROUTER_BODY_UNWANTED
+                           : route->is_batch ? options->batch_size_bytes
+                                             : options->message_size_bytes;
+    if (exchange->method == METHOD_OPTIONS)
+        exchange->route = &router_options_route;
+    else if (route->methods & exchange->method)
+        exchange->route = route;
+    else
+        exchange->route = &router_method_route;
+}
+
+const char *router_name(const struct exchange *exchange, size_t *len)
+{
+    size_t prefix_len = strlen(exchange->route->prefix);
+    *len = exchange->path_len - prefix_len;
+    return exchange->path + prefix_len;
+}

@@ -1,0 +1,28 @@
+#ifndef SLUICE_HTTP_ROUTER_H
+#define SLUICE_HTTP_ROUTER_H
+
+/* Which code handles which path. On the shard's thread. */
+
+#include "http/exchange.h"
+
+struct route {
+    const char *prefix; /* the whole path, or up to and with its last slash what a name follows */
+    bool takes_name;
+    unsigned methods; /* of enum http_method; OPTIONS is always answered */
+    bool is_batch;    /* the body may be as large as a batch */
+    void (*handle)(struct exchange *exchange);
+};
+
+/* Sets the exchange's route, its largest body and its origin. There is always one: also for what is not
+ * found. */
+void router_choose(struct exchange *exchange);
+
+/* The rest of the path behind the route's prefix. */
+const char *router_name(const struct exchange *exchange, size_t *len);
+
+/* Adds Allow for the path. */
+void router_add_allow(const struct exchange *exchange, struct MHD_Response *response);
+
+const char *router_method_name(enum http_method method);
+
+#endif

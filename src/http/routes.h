@@ -1,0 +1,20 @@
+#ifndef SLUICE_HTTP_ROUTES_H
+#define SLUICE_HTTP_ROUTES_H
+
+/* The handlers of the routes, one file each. Each answers, holds or opens its exchange; on the shard's
+ * thread. */
+
+#include "http/exchange.h"
+
+void publish_handle(struct exchange *exchange);   /* POST, PUT /channels/NAME */
+void batch_handle(struct exchange *exchange);     /* POST /channels */
+void subscribe_handle(struct exchange *exchange); /* GET, HEAD /channels/NAME */
+void channels_handle(struct exchange *exchange);  /* GET /api/channels */
+void channel_handle(struct exchange *exchange);   /* GET, DELETE /api/channels/NAME */
+void stats_handle(struct exchange *exchange);     /* GET /api/stats */
+void metrics_handle(struct exchange *exchange);   /* GET /metrics */
+void health_handle(struct exchange *exchange);    /* GET /healthz */
+void ready_handle(struct exchange *exchange);     /* GET /readyz */
+void files_handle(struct exchange *exchange);     /* GET /… */
+
+#endif

@@ -1,0 +1,37 @@
+#ifndef SLUICE_HTTP_STREAM_H
+#define SLUICE_HTTP_STREAM_H
+
+/* What endless responses have in common: a subscriber whose messages are written to an open exchange as
+ * frames. How a frame looks is the transport's. On the shard's thread.
+ */
+
+#include "core/subscriber.h"
+#include "http/exchange.h"
+#include "http/transport.h"
+#include "render/render.h"
+
+struct stream;
+
+struct stream_format {
+    enum transport_kind kind;
+    enum message_form form;
+    const char *content_type;
+    struct rendering *(*render)(const struct message *message, const char *channel, size_t channel_len,
+                                const struct epoch *epoch);
+    /* What stands before a message's shared part when the cursor is a joined one. */
+    void (*begin_message)(struct buf *to, const char *cursor, size_t cursor_len);
+    /* What the stream opens with; `padding` bytes of something that means nothing where the format has such a
+     * thing. */
+    void (*opening)(struct buf *to, const char *cursor, size_t cursor_len, uint64_t retry_ms,
+                    uint64_t padding);
+    void (*reset)(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
+                  uint64_t missed, const char *cursor, size_t cursor_len);
+    void (*heartbeat)(struct buf *to);
+    void (*closing)(struct buf *to, uint64_t retry_ms);
+};
+
+/* The begin of a transport whose stream has this format. */
+void stream_begin(struct exchange *exchange, const struct subscription_wish *wish,
+                  const struct stream_format *format);
+
+#endif

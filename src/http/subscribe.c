@@ -1,0 +1,229 @@
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/number.h"
+#include "http/router.h"
+#include "http/routes.h"
+#include "http/transport.h"
+
+#define PADDING_MAX 65536u
+
+static const struct transport *const *subscribe_transports;
+
+void subscribe_set_transports(const struct transport *const *transports)
+{
+    subscribe_transports = transports;
+}
+
+/* Whether Accept names the media type, and not with q=0. */
+static bool subscribe_accepts(const char *accept, const char *type)
+{
+    size_t len = strlen(type);
+    for (const char *at = accept; (at = strcasestr(at, type)); at += len) {
+        const char *after = at + len;
+        if ((at != accept && at[-1] != ',' && at[-1] != ' ') || (*after && !strchr(",; \t", *after)))
+            continue;
+        size_t parameters = strcspn(after, ",");
+        const char *quality = memmem(after, parameters, "q=0", 3);
+        if (!quality || (quality[3] == '.' && strspn(quality + 4, "0") != strcspn(quality + 4, ", ;")))
+            return true;
+    }
+    return false;
+}
+
+static const struct transport *subscribe_find(const char *word, bool is_type)
+{
+    for (size_t i = 0; subscribe_transports[i]; i++) {
+        const struct transport *transport = subscribe_transports[i];
+        const char *const *words = is_type ? transport->types : transport->words;
+        for (size_t j = 0; j < ARRAY_LENGTH(transport->words) && words[j]; j++)
+            if (is_type ? subscribe_accepts(word, words[j]) : strcmp(words[j], word) == 0)
+                return transport;
+    }
+    return NULL;
+}
+
+/* The query parameter before Accept, for clients that cannot set headers. NULL and an answer when it names
+ * nothing we have. */
+static const struct transport *subscribe_choose(struct exchange *exchange)
+{
+    const char *word = exchange_query(exchange, "transport", NULL);
+    const char *accept = exchange_header(exchange, MHD_HTTP_HEADER_ACCEPT);
+    const struct transport *transport = subscribe_transports[0];
+    if (word) {
+        transport = subscribe_find(word, false);
+        if (!transport)
+            exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
+                          "transport must be poll, json, sse or stream, not '%.64s'", word);
+    } else if (accept && subscribe_find(accept, true)) {
+        transport = subscribe_find(accept, true);
+    }
+    return transport;
+}
+
+struct subscribe_reading {
+    struct exchange *exchange;
+    struct subscription_wish *wish;
+    enum error_code error;
+    const char *fault;
+};
+
+static void subscribe_add_channel(struct subscribe_reading *reading, const char *name, size_t len)
+{
+    struct subscription_wish *wish = reading->wish;
+    if (reading->error != ERROR_NONE)
+        return;
+    reading->fault = channel_name_fault(name, len);
+    if (reading->fault) {
+        reading->error = ERROR_BAD_CHANNEL;
+        return;
+    }
+    for (unsigned i = 0; i < wish->count; i++)
+        if (wish->channels[i].len == len && memcmp(wish->channels[i].name, name, len) == 0)
+            return;
+    if (wish->count == CURSOR_CHANNELS_MAX)
+        reading->error = ERROR_TOO_MANY_CHANNELS;
+    else
+        wish->channels[wish->count++] = (struct channel_reference){name, len};
+}
+
+static enum MHD_Result subscribe_visit_argument(void *cls, enum MHD_ValueKind kind, const char *name,
+                                                size_t name_len, const char *value, size_t value_len)
+{
+    (void)kind;
+    (void)name_len;
+    if (strcmp(name, "channel") == 0)
+        subscribe_add_channel(cls, value ? value : "", value ? value_len : 0);
+    return MHD_YES;
+}
+
+static bool subscribe_read_channels(struct exchange *exchange, struct subscription_wish *wish)
+{
+    struct subscribe_reading reading = {.exchange = exchange, .wish = wish};
+    size_t len;
+    const char *name = router_name(exchange, &len);
+    subscribe_add_channel(&reading, name, len);
+    MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, subscribe_visit_argument,
+                                &reading);
+    if (reading.error == ERROR_BAD_CHANNEL)
+        exchange_fail(exchange, ERROR_BAD_CHANNEL, "a channel name %s", reading.fault);
+    else if (reading.error != ERROR_NONE)
+        exchange_fail(exchange, reading.error, "a subscription names at most %u channels",
+                      CURSOR_CHANNELS_MAX);
+    return reading.error == ERROR_NONE;
+}
+
+/* If-None-Match holds the cursor quoted, weak as compressing proxies make it, or bare. */
+static void subscribe_strip_tag(const char **text, size_t *len)
+{
+    if (*len >= 2 && strncmp(*text, "W/", 2) == 0) {
+        *text += 2;
+        *len -= 2;
+    }
+    if (*len >= 2 && (*text)[0] == '"' && (*text)[*len - 1] == '"') {
+        *text += 1;
+        *len -= 2;
+    }
+}
+
+static const char *subscribe_find_cursor(const struct exchange *exchange, size_t *len)
+{
+    const char *text = exchange_query(exchange, "since", len);
+    if (text && *len > 0)
+        return text;
+    text = exchange_header(exchange, "Last-Event-ID");
+    if (text && (*len = strlen(text)) > 0)
+        return text;
+    text = exchange_header(exchange, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    if (!text)
+        return NULL;
+    *len = strlen(text);
+    subscribe_strip_tag(&text, len);
+    return *len > 0 ? text : NULL;
+}
+
+static bool subscribe_read_start(struct exchange *exchange, struct subscription_wish *wish)
+{
+    size_t len;
+    const char *cursor = subscribe_find_cursor(exchange, &len);
+    wish->start.kind = START_NOW;
+    if (cursor) {
+        int err = start_parse(&wish->start, cursor, len);
+        wish->has_cursor = true;
+        if (err)
+            exchange_fail(exchange, ERROR_BAD_CURSOR, "%s",
+                          err == -E2BIG ? "the cursor names more than 64 channels"
+                                        : "the cursor must be as it was given (EPOCH-OFFSET, joined by '.'), "
+                                          "or earliest, now or last=N");
+        return err == 0;
+    }
+    const char *last = exchange_query(exchange, "last", &len);
+    if (!last)
+        return true;
+    wish->start.kind = START_LAST;
+    wish->has_cursor = true;
+    if (number_parse_u64(&wish->start.last, last, len) == 0)
+        return true;
+    exchange_fail(exchange, ERROR_BAD_OPTION, "last must be a whole number");
+    return false;
+}
+
+/* Prefer: wait=SECONDS (RFC 7240, section 4.3). */
+static const char *subscribe_find_wait(const struct exchange *exchange, size_t *len)
+{
+    const char *wait = exchange_query(exchange, "wait", len);
+    const char *prefer = wait ? NULL : exchange_header(exchange, "Prefer");
+    const char *found = prefer ? strcasestr(prefer, "wait=") : NULL;
+    if (!found)
+        return wait;
+    *len = strcspn(found + 5, ",; ");
+    return found + 5;
+}
+
+static bool subscribe_read_options(struct exchange *exchange, struct subscription_wish *wish)
+{
+    const struct options *options = exchange->shard->options;
+    size_t len;
+    const char *wait = subscribe_find_wait(exchange, &len);
+    wish->wait_ms = options->poll_wait_ms;
+    if (wait && number_parse_duration_ms(&wish->wait_ms, wait, len)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "wait must be a number of seconds");
+        return false;
+    }
+    if (wish->wait_ms > options->poll_wait_max_ms)
+        wish->wait_ms = options->poll_wait_max_ms;
+    const char *padding = exchange_query(exchange, "padding", &len);
+    if (padding && (number_parse_u64(&wish->padding, padding, len) || wish->padding > PADDING_MAX)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "padding must be a number of bytes up to %u", PADDING_MAX);
+        return false;
+    }
+    return true;
+}
+
+static void subscribe_answer_head(struct exchange *exchange, const struct transport *transport)
+{
+    struct MHD_Response *response = exchange_response("", 0, transport->content_type, false);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
+void subscribe_handle(struct exchange *exchange)
+{
+    struct subscription_wish wish;
+    wish.count = 0;
+    wish.has_cursor = false;
+    wish.padding = 0;
+    wish.start.count = 0;
+    const struct transport *transport = subscribe_choose(exchange);
+    if (!transport || !subscribe_read_channels(exchange, &wish) || !subscribe_read_start(exchange, &wish) ||
+        !subscribe_read_options(exchange, &wish))
+        return;
+    if (exchange->method == METHOD_HEAD)
+        wish.wait_ms = 0;
+    if (exchange->method == METHOD_HEAD && transport->content_type)
+        subscribe_answer_head(exchange, transport);
+    else
+        transport->begin(exchange, &wish);
+}

@@ -1,0 +1,31 @@
+#ifndef SLUICE_HTTP_TRANSPORT_H
+#define SLUICE_HTTP_TRANSPORT_H
+
+/* A way to receive over HTTP: each is a file in transport/, listed in one table that the wiring gives to
+ * HTTP. On the shard's thread. */
+
+#include "core/subscriber.h"
+#include "http/exchange.h"
+
+/* What a client asks for with GET /channels/NAME. Borrowed for the call. */
+struct subscription_wish {
+    struct channel_reference channels[CURSOR_CHANNELS_MAX];
+    unsigned count;
+    struct start start;
+    bool has_cursor;  /* some place to start was named */
+    uint64_t wait_ms; /* how long a long-poll is held; 0 only looks */
+    uint64_t padding; /* bytes of comment before an event stream */
+};
+
+struct transport {
+    const char *words[4];     /* values of ?transport= that name it */
+    const char *types[4];     /* media types in Accept that ask for it */
+    const char *content_type; /* of its answers to HEAD; NULL for that of a message */
+    /* Takes the exchange, in the state HANDLING: answers it, or holds it, or opens its stream. */
+    void (*begin)(struct exchange *exchange, const struct subscription_wish *wish);
+};
+
+/* Set once by the wiring, before any shard runs; the first one is the default. Ends with NULL. */
+void subscribe_set_transports(const struct transport *const *transports);
+
+#endif

@@ -1,0 +1,14 @@
+#ifndef SLUICE_RENDER_COMMON_H
+#define SLUICE_RENDER_COMMON_H
+
+/* What the renderers share. */
+
+#include "render/render.h"
+
+/* Makes a rendering of the payload, with `shared` the offset in it where the shared part begins, and empties
+ * the buffer. NULL when memory is or was out. */
+struct rendering *render_finish(struct buf *payload, size_t shared);
+
+void render_id(struct buf *to, const struct epoch *epoch, uint64_t offset);
+
+#endif

@@ -1,0 +1,111 @@
+#include <stdio.h>
+
+#include "render/common.h"
+
+void render_json_string(struct buf *to, const char *bytes, size_t len)
+{
+    size_t plain = 0;
+    buf_append_char(to, '"');
+    for (size_t i = 0; i < len; i++) {
+        unsigned char byte = (unsigned char)bytes[i];
+        if (byte >= 0x20 && byte != '"' && byte != '\\' && byte != 0x7f)
+            continue;
+        char escape[8];
+        buf_append(to, bytes + plain, i - plain);
+        plain = i + 1;
+        if (byte == '"' || byte == '\\')
+            snprintf(escape, sizeof(escape), "\\%c", byte);
+        else if (byte == '\n' || byte == '\r' || byte == '\t')
+            snprintf(escape, sizeof(escape), "\\%c", byte == '\n' ? 'n' : byte == '\r' ? 'r' : 't');
+        else
+            snprintf(escape, sizeof(escape), "\\u%04x", byte);
+        buf_append_text(to, escape);
+    }
+    buf_append(to, bytes + plain, len - plain);
+    buf_append_char(to, '"');
+}
+
+void render_json_key(struct buf *to, const char *name)
+{
+    buf_append_char(to, '"');
+    buf_append_text(to, name);
+    buf_append_text(to, "\":");
+}
+
+/* JSON as published may be spread over lines; outside of strings, where no raw line end can be, a space means
+ * the same. */
+static void json_append_on_one_line(struct buf *to, const char *json, size_t len)
+{
+    size_t begin = to->len;
+    buf_append(to, json, len);
+    for (size_t i = begin; i < to->len; i++)
+        if (to->bytes[i] == '\n' || to->bytes[i] == '\r')
+            to->bytes[i] = ' ';
+}
+
+static void json_append_data(struct buf *to, const struct message *message)
+{
+    static const char *const words[] = {
+        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
+    const char *data = message_data(message);
+    buf_append_text(to, ",\"type\":\"");
+    buf_append_text(to, words[message->type]);
+    buf_append_text(to, "\",\"data\":");
+    switch ((enum message_type)message->type) {
+    case MESSAGE_TEXT:
+        render_json_string(to, data, message->size);
+        break;
+    case MESSAGE_JSON:
+        json_append_on_one_line(to, data, message->size);
+        break;
+    case MESSAGE_BINARY:
+        buf_append_char(to, '"');
+        render_base64(to, data, message->size);
+        buf_append_char(to, '"');
+        break;
+    }
+}
+
+struct rendering *render_json(const struct message *message, const char *channel, size_t channel_len,
+                              const struct epoch *epoch)
+{
+    struct buf payload = {0};
+    buf_append_text(&payload, "{\"cursor\":\"");
+    render_id(&payload, epoch, message->offset);
+    buf_append_text(&payload, "\",");
+    size_t shared = payload.len;
+    buf_append_text(&payload, "\"channel\":");
+    render_json_string(&payload, channel, channel_len);
+    buf_append_text(&payload, ",\"id\":\"");
+    render_id(&payload, epoch, message->offset);
+    buf_append_text(&payload, "\",\"time\":");
+    buf_append_u64(&payload, (uint64_t)message->time_ms);
+    if (message->event_len > 0) {
+        buf_append_text(&payload, ",\"event\":");
+        render_json_string(&payload, message_event(message), message->event_len);
+    }
+    if (message->producer_len > 0) {
+        buf_append_text(&payload, ",\"producer\":");
+        render_json_string(&payload, message_producer(message), message->producer_len);
+    }
+    json_append_data(&payload, message);
+    buf_append_text(&payload, "}\n");
+    return render_finish(&payload, shared);
+}
+
+void render_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
+                  uint64_t missed, const char *cursor, size_t cursor_len)
+{
+    buf_append_text(to, "{\"channel\":");
+    render_json_string(to, channel, channel_len);
+    buf_append_text(to, ",\"reason\":\"");
+    buf_append_text(to, reset_reason_word(reason));
+    buf_append_char(to, '"');
+    if (missed != UINT64_MAX) {
+        buf_append_text(to, ",\"missed\":");
+        buf_append_u64(to, missed);
+    }
+    buf_append_text(to, ",\"cursor\":\"");
+    buf_append(to, cursor, cursor_len);
+    buf_append_text(to, "\"}");
+}

@@ -1,0 +1,47 @@
+#ifndef SLUICE_RENDER_RENDER_H
+#define SLUICE_RENDER_RENDER_H
+
+/* Wire forms of a message: pure functions, bytes in, bytes out; any thread. docs/PROTOCOL.md describes the
+ * forms. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "core/epoch.h"
+#include "core/message.h"
+#include "tbl/resets.h"
+
+/* Appends a JSON string, quotes included. The bytes are UTF-8. */
+void render_json_string(struct buf *to, const char *bytes, size_t len);
+
+/* Appends "name": */
+void render_json_key(struct buf *to, const char *name);
+
+/* Appends base64 (RFC 4648, padded). */
+void render_base64(struct buf *to, const char *bytes, size_t len);
+
+/* A line of the NDJSON stream: the payload begins with `{"cursor":"ID",`; what is shared begins with
+ * `"channel"` and ends with the line. Return malloc'd renderings for message_form; NULL when memory is out.
+ */
+struct rendering *render_json(const struct message *message, const char *channel, size_t channel_len,
+                              const struct epoch *epoch);
+
+/* An event of a text/event-stream: the payload begins with `id: ID`; what is shared begins with the line
+ * after it. */
+struct rendering *render_sse(const struct message *message, const char *channel, size_t channel_len,
+                             const struct epoch *epoch);
+
+/* The object that tells of a reset. `cursor` is the joined one from which the feed goes on. */
+void render_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
+                  uint64_t missed, const char *cursor, size_t cursor_len);
+
+/* Appends the "data:" lines of an event, one for each line of the text (CR, LF and CRLF each end one). */
+void render_sse_data(struct buf *to, const char *text, size_t len);
+
+/* The size line of an HTTP/1.1 chunk, "LEN\r\n" in hexadecimal; at most RENDER_CHUNK_HEAD_MAX bytes. Returns
+ * its length. */
+#define RENDER_CHUNK_HEAD_MAX 18u
+size_t render_chunk_head(char *to, size_t len);
+
+#endif

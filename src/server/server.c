@@ -1,0 +1,326 @@
+#include "server/server.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "base/table.h"
+#include "broker/memory/memory.h"
+#include "config.h"
+#include "http/errors.h"
+#include "http/head.h"
+#include "shard/shard.h"
+#include "transport/transports.h"
+
+#define SERVER_EXIT_FAILED 1
+#define SERVER_EXIT_OPTIONS 2
+
+static const struct transport *const server_transports[] = {&longpoll_raw_transport, &longpoll_json_transport,
+                                                            &sse_transport, &ndjson_transport, NULL};
+
+static const struct {
+    const char *scheme;
+    struct broker *(*make)(struct options *options);
+} server_brokers[] = {{"memory:", memory_broker_new}};
+
+static const struct door_handlers server_door_handlers = {
+    .inspect = head_inspect,
+    .render_error = errors_render_response,
+};
+
+struct server {
+    struct configuration *configuration;
+    struct shard_group group;
+    struct address *addresses; /* as bound, one for each http option */
+    unsigned initialised;      /* shards */
+    unsigned running;          /* shards */
+    sigset_t signals;
+};
+
+static int server_fail(int status, const char *what, const char *why)
+{
+    fprintf(stderr, "sluice: %s: %s\n", what, why);
+    return status;
+}
+
+/* Everything else that is accepted is held open, so descriptors are what runs out first. */
+static void server_raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit))
+            log_event(LOG_WARN, "descriptor-limit", LOG_TEXT("reason", strerror(errno)));
+    }
+}
+
+static int server_check_exposure(const struct server *server, const struct address *address)
+{
+    char text[ADDRESS_TEXT_MAX];
+    if (address_is_loopback(address) || server->configuration->options->anonymous)
+        return 0;
+    address_format(address, text);
+    fprintf(stderr,
+            "sluice: refusing to listen on %s: anybody who reaches this address could read and publish on "
+            "every channel. "
+            "Listen on 127.0.0.1 behind a proxy that decides who may, or add --anonymous if that is what you "
+            "want.\n",
+            text);
+    return SERVER_EXIT_OPTIONS;
+}
+
+/* The first socket is bound without sharing the address, so that a second server on it is told; then all
+ * shards share it. */
+static int server_probe(struct address *address)
+{
+    int fd = door_bind(address, false);
+    if (fd < 0)
+        return fd;
+    address->len = sizeof(address->storage);
+    int err = getsockname(fd, (struct sockaddr *)&address->storage, &address->len) ? -errno : 0;
+    close(fd);
+    return err;
+}
+
+static int server_listen_one(struct server *server, const char *text, struct address *address)
+{
+    const char *why = NULL;
+    int err = address_parse(address, text, &why);
+    if (err)
+        return server_fail(SERVER_EXIT_OPTIONS, text, why);
+    int status = server_check_exposure(server, address);
+    if (status)
+        return status;
+    err = server_probe(address);
+    for (unsigned i = 0; !err && i < server->group.count; i++) {
+        int fd = door_bind(address, true);
+        err = fd < 0 ? fd : door_listen(&server->group.shards[i].door, fd);
+    }
+    if (err == -EADDRINUSE)
+        return server_fail(SERVER_EXIT_FAILED, text,
+                           "another process listens there; stop it or choose another --http address");
+    return err ? server_fail(SERVER_EXIT_FAILED, text, strerror(-err)) : 0;
+}
+
+static int server_listen(struct server *server)
+{
+    const struct string_list *http = &server->configuration->options->http;
+    server->addresses = calloc(http->count, sizeof(*server->addresses));
+    if (!server->addresses)
+        return server_fail(SERVER_EXIT_FAILED, "listening", strerror(ENOMEM));
+    for (size_t i = 0; i < http->count; i++) {
+        int status = server_listen_one(server, http->items[i], &server->addresses[i]);
+        if (status)
+            return status;
+    }
+    return 0;
+}
+
+static int server_make_broker(struct server *server)
+{
+    char error[512] = "";
+    struct options *options = server->configuration->options;
+    for (size_t i = 0; i < ARRAY_LENGTH(server_brokers); i++)
+        if (strncmp(options->broker, server_brokers[i].scheme, strlen(server_brokers[i].scheme)) == 0)
+            server->group.broker = server_brokers[i].make(options);
+    if (!server->group.broker)
+        return server_fail(SERVER_EXIT_OPTIONS, options->broker,
+                           "there is no such broker; memory: is this process's memory");
+    if (server->group.broker->ops->start(server->group.broker, error, sizeof(error)))
+        return server_fail(SERVER_EXIT_FAILED, options->broker, error);
+    return 0;
+}
+
+static int server_make_shards(struct server *server)
+{
+    struct options *options = server->configuration->options;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    server->group.count = options->shards > 0 ? (unsigned)options->shards
+                          : processors > 0    ? (unsigned)processors
+                                              : 1;
+    server->group.shards = calloc(server->group.count, sizeof(struct shard));
+    server->group.limits = connection_limits_new();
+    int err = server->group.shards && server->group.limits ? 0 : -ENOMEM;
+    for (unsigned i = 0; !err && i < server->group.count; i++) {
+        err = shard_init(&server->group.shards[i], i, &server->group, options);
+        server->initialised += err == 0;
+    }
+    return err ? server_fail(SERVER_EXIT_FAILED, "cannot make the shards", strerror(-err)) : 0;
+}
+
+static int server_start_shards(struct server *server)
+{
+    for (unsigned i = 0; i < server->group.count; i++) {
+        int err = shard_start(&server->group.shards[i]);
+        if (err)
+            return server_fail(SERVER_EXIT_FAILED, "cannot start a shard", strerror(-err));
+        server->running++;
+    }
+    return 0;
+}
+
+/* Whoever waits for the file finds it whole: it appears under its name only when it is. */
+static int server_write_ready_file(const struct server *server)
+{
+    const char *path = server->configuration->options->ready_file;
+    char temporary[4200];
+    char text[ADDRESS_TEXT_MAX];
+    if (!path[0])
+        return 0;
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
+    FILE *file = fopen(temporary, "we");
+    if (!file)
+        return server_fail(SERVER_EXIT_FAILED, path, strerror(errno));
+    for (size_t i = 0; i < server->configuration->options->http.count; i++) {
+        address_format(&server->addresses[i], text);
+        fprintf(file, "http %s\n", text);
+    }
+    if (fclose(file) || rename(temporary, path))
+        return server_fail(SERVER_EXIT_FAILED, path, strerror(errno));
+    return 0;
+}
+
+static void server_log_ready(const struct server *server)
+{
+    char text[ADDRESS_TEXT_MAX];
+    for (size_t i = 0; i < server->configuration->options->http.count; i++) {
+        address_format(&server->addresses[i], text);
+        log_event(LOG_INFO, "listening", LOG_TEXT("http", text));
+    }
+    log_event(LOG_INFO, "ready", LOG_TEXT("version", PACKAGE_VERSION),
+              LOG_NUMBER("shards", server->group.count),
+              LOG_TEXT("broker", server->group.broker->ops->scheme));
+}
+
+static void server_reload(struct server *server)
+{
+    char error[CONFIGURATION_ERROR_MAX];
+    struct reload_report report;
+    if (configuration_reload(server->configuration, &report, error)) {
+        log_event(LOG_ERROR, "reload-failed", LOG_TEXT("reason", error),
+                  LOG_TEXT("action", "nothing has changed; mend it and signal again"));
+        return;
+    }
+    struct options *options = server->configuration->options;
+    log_set_level((enum log_level)options->log_level);
+    server->group.broker->ops->configure(server->group.broker, options);
+    for (unsigned i = 0; i < server->group.count; i++)
+        if (shard_configure(&server->group.shards[i], options))
+            log_event(LOG_ERROR, "reload-incomplete", LOG_TEXT("reason", "no memory"),
+                      LOG_TEXT("action", "signal again"));
+    if (report.needs_restart[0])
+        log_event(LOG_WARN, "reload-needs-restart", LOG_TEXT("options", report.needs_restart));
+    log_event(LOG_INFO, "reloaded", LOG_TEXT("changed", report.changed[0] ? report.changed : "nothing"));
+}
+
+static void server_stop_shards(struct server *server, uint64_t drain_ms)
+{
+    for (unsigned i = 0; i < server->running; i++)
+        shard_stop(&server->group.shards[i], drain_ms);
+}
+
+/* While the shards let their clients go, a second signal cuts it short. */
+static void *server_wait_for_second_signal(void *argument)
+{
+    struct server *server = argument;
+    sigset_t signals;
+    int number;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+    sigwait(&signals, &number);
+    server_stop_shards(server, 0);
+    return NULL;
+}
+
+static void server_run_until_signal(struct server *server)
+{
+    int number = 0;
+    while (number != SIGTERM && number != SIGINT) {
+        sigwait(&server->signals, &number);
+        if (number == SIGHUP)
+            server_reload(server);
+    }
+    log_event(LOG_INFO, "stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
+              LOG_NUMBER("drain_ms", server->configuration->options->drain_time_ms));
+}
+
+static void server_join_shards(struct server *server)
+{
+    pthread_t waiter;
+    bool has_waiter =
+        server->running > 0 && pthread_create(&waiter, NULL, server_wait_for_second_signal, server) == 0;
+    for (unsigned i = 0; i < server->running; i++)
+        pthread_join(server->group.shards[i].thread, NULL);
+    if (has_waiter) {
+        pthread_cancel(waiter);
+        pthread_join(waiter, NULL);
+    }
+}
+
+static void server_close(struct server *server)
+{
+    if (server->group.broker)
+        server->group.broker->ops->stop(server->group.broker);
+    for (unsigned i = 0; i < server->initialised; i++)
+        shard_deinit(&server->group.shards[i]);
+    connection_limits_free(server->group.limits);
+    free(server->group.shards);
+    free(server->addresses);
+}
+
+static int server_open(struct server *server)
+{
+    int status = server_make_broker(server);
+    if (!status)
+        status = server_make_shards(server);
+    if (!status)
+        status = server_listen(server);
+    if (!status)
+        status = server_start_shards(server);
+    if (!status)
+        status = server_write_ready_file(server);
+    return status;
+}
+
+int server_run(struct configuration *configuration)
+{
+    const struct options *options = configuration->options;
+    struct server server = {.configuration = configuration};
+    log_set_format((enum log_format)options->log_format);
+    log_set_level((enum log_level)options->log_level);
+    if (random_init())
+        return server_fail(SERVER_EXIT_FAILED, "libsodium", "cannot be initialised");
+    table_key_init();
+    server_raise_descriptors();
+    /* Every thread inherits the mask, so that signals come to this one, which waits for them. */
+    sigemptyset(&server.signals);
+    sigaddset(&server.signals, SIGTERM);
+    sigaddset(&server.signals, SIGINT);
+    sigaddset(&server.signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &server.signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    subscribe_set_transports(server_transports);
+    server.group.handlers = &exchange_cell_handlers;
+    server.group.door_handlers = &server_door_handlers;
+    server.group.started_ms = clock_monotonic_ms();
+    int status = server_open(&server);
+    if (!status) {
+        server_log_ready(&server);
+        server_run_until_signal(&server);
+    }
+    server_stop_shards(&server, status ? 0 : configuration->options->drain_time_ms);
+    server_join_shards(&server);
+    server_close(&server);
+    if (!status)
+        log_event(LOG_INFO, "stopped");
+    return status;
+}

@@ -1,0 +1,72 @@
+#ifndef SLUICE_SHARD_CELL_H
+#define SLUICE_SHARD_CELL_H
+
+/* Cells: many small libmicrohttpd daemons, driven from the shard's loop, because resuming one connection
+ * walks over all the suspended ones of its daemon (section 4 of the architecture).
+ *
+ * Never wait on a cell's epoll descriptor: it eats edge events. Everything runs on the shard's thread.
+ */
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/timer.h"
+#include "shard/watch.h"
+
+#define CELL_CONNECTIONS 256u
+#define CELL_CLASSES 12u
+
+struct client;
+struct shard;
+
+/* libmicrohttpd's callbacks, which belong to HTTP. The connection's socket context is its struct client. */
+struct cell_handlers {
+    MHD_AccessHandlerCallback handle;
+    MHD_RequestCompletedCallback completed;
+    void *(*begin)(void *shard, const char *target, struct MHD_Connection *connection);
+    void (*log)(void *shard, const char *format, va_list arguments);
+};
+
+struct cell {
+    struct list link; /* in its class, those with room first */
+    struct list run_link;
+    struct shard *shard;
+    struct MHD_Daemon *daemon;
+    struct watch watch; /* of the daemon's epoll descriptor */
+    unsigned class;
+    unsigned count;
+    struct list clients;
+    struct client *entering; /* while it is being added */
+    struct timer tick;
+    uint64_t next_round_ms; /* when its clients are asked again whether they want a heartbeat */
+};
+
+struct cell_table {
+    struct shard *shard;
+    struct list classes[CELL_CLASSES];
+    struct list to_run;
+    uint64_t count;
+    uint64_t client_count;
+};
+
+void cell_table_init(struct cell_table *table, struct shard *shard);
+
+/* Stops all daemons; no connection is suspended. */
+void cell_table_deinit(struct cell_table *table);
+
+/* Gives a connection to a cell whose connections have at least `pool_bytes`. Returns 0, or -errno: the client
+ * is still the caller's, its descriptor is closed. */
+int cell_admit(struct cell_table *table, struct client *client, size_t pool_bytes);
+
+/* A suspended connection goes on; its cell runs before this turn is over. */
+void cell_resume(struct cell *cell, struct MHD_Connection *connection);
+
+/* Runs the cells that have something to do. */
+void cell_table_run(struct cell_table *table);
+
+/* Calls `visit` for each client. */
+void cell_table_visit(struct cell_table *table, void (*visit)(struct client *client));
+
+#endif

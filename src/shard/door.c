@@ -1,0 +1,409 @@
+#include "shard/door.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/table.h"
+#include "shard/shard.h"
+
+#define DOOR_BACKLOG 4096
+/* Connections accepted before the loop looks at everything else again. */
+#define DOOR_ACCEPTS 64u
+/* A head that comes in more pieces than this is looked at by the clock only, so that a byte at a time does
+ * not cost a look each. */
+#define DOOR_PEEKS 64u
+#define DOOR_SLOW_LOOK_MS 100u
+#define DOOR_PAUSE_MS 100u
+#define DOOR_ERROR_BYTES 1024u
+
+/* Counts by address in two rows of buckets under different hashes (count-min): the smaller of the two is the
+ * address's own count unless it shares both buckets with others. No lock, no growth, whatever comes. */
+#define LIMIT_BUCKETS 65536u
+
+struct connection_limits {
+    _Atomic uint64_t total;
+    _Atomic uint32_t buckets[2][LIMIT_BUCKETS];
+};
+
+struct connection_limits *connection_limits_new(void)
+{
+    return calloc(1, sizeof(struct connection_limits));
+}
+
+void connection_limits_free(struct connection_limits *limits)
+{
+    free(limits);
+}
+
+static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigned row,
+                                       const struct client *client)
+{
+    uint64_t hash = table_hash(client->key, client->key_len);
+    return &limits->buckets[row][(hash >> (row * 32)) % LIMIT_BUCKETS];
+}
+
+static void limits_add(struct connection_limits *limits, const struct client *client)
+{
+    atomic_fetch_add_explicit(&limits->total, 1, memory_order_relaxed);
+    for (unsigned row = 0; row < 2; row++)
+        atomic_fetch_add_explicit(limits_bucket(limits, row, client), 1, memory_order_relaxed);
+}
+
+static void limits_remove(struct connection_limits *limits, const struct client *client)
+{
+    atomic_fetch_sub_explicit(&limits->total, 1, memory_order_relaxed);
+    for (unsigned row = 0; row < 2; row++)
+        atomic_fetch_sub_explicit(limits_bucket(limits, row, client), 1, memory_order_relaxed);
+}
+
+/* Whether a client that has been counted may stay. */
+static enum error_code limits_check(struct connection_limits *limits, const struct client *client,
+                                    const struct options *options)
+{
+    if (options->max_connections > 0 &&
+        atomic_load_explicit(&limits->total, memory_order_relaxed) > options->max_connections)
+        return ERROR_TOO_MANY_CONNECTIONS;
+    if (options->max_connections_per_ip == 0)
+        return ERROR_NONE;
+    uint32_t first = atomic_load_explicit(limits_bucket(limits, 0, client), memory_order_relaxed);
+    uint32_t second = atomic_load_explicit(limits_bucket(limits, 1, client), memory_order_relaxed);
+    uint32_t count = first < second ? first : second;
+    return count > options->max_connections_per_ip ? ERROR_TOO_MANY_FROM_ADDRESS : ERROR_NONE;
+}
+
+static void client_free(struct garbage *garbage)
+{
+    free(container_of(garbage, struct client, garbage));
+}
+
+void client_release(struct client *client)
+{
+    struct shard *shard = client->shard;
+    watch_remove(&client->watch, shard->epoll_fd);
+    list_remove(&client->link);
+    limits_remove(shard->group->limits, client);
+    shard_reap(shard, &client->garbage, client_free);
+}
+
+void door_write_error(struct shard *shard, int fd, enum error_code error)
+{
+    char text[DOOR_ERROR_BYTES];
+    size_t len = shard->group->door_handlers->render_error(error, text, sizeof(text));
+    ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* a client that does not take it sees the close */
+    shutdown(fd, SHUT_WR);
+    shard_count(shard, METRIC_ERRORS, 1);
+}
+
+static void door_arm(struct door *door)
+{
+    struct list *link = list_first(&door->waiting);
+    if (link && !timer_is_armed(&door->timer))
+        timer_arm(&door->shard->wheel, &door->timer, container_of(link, struct client, link)->deadline_ms);
+}
+
+static void door_close_client(struct client *client)
+{
+    int fd = client->watch.fd;
+    client_release(client);
+    close(fd);
+}
+
+/* Closing with unread bytes would reset the connection, and the answer with it. */
+static void door_refuse(struct client *client, enum error_code error)
+{
+    struct shard *shard = client->shard;
+    struct door *door = &shard->door;
+    door_write_error(shard, client->watch.fd, error);
+    shard_count(shard, METRIC_REFUSED, 1);
+    for (unsigned i = 0; i < 16; i++)
+        if (recv(client->watch.fd, door->head, door->head_size, MSG_DONTWAIT) <= 0)
+            break;
+    door_close_client(client);
+}
+
+static void client_event(struct watch *watch, uint32_t events)
+{
+    struct client *client = container_of(watch, struct client, watch);
+    if (!client->owner)
+        return;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        client->owner->ops->hung_up(client->owner);
+    else if (events & EPOLLOUT)
+        client->owner->ops->writable(client->owner);
+}
+
+/* From here on the shard only wants to know of hang-ups and of room to write: reading is the cell's. */
+static void door_admit(struct client *client, size_t pool_bytes)
+{
+    struct shard *shard = client->shard;
+    int err = watch_change(&client->watch, shard->epoll_fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, client_event);
+    if (!err)
+        err = cell_admit(&shard->cells, client, pool_bytes);
+    if (!err)
+        return;
+    log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", strerror(-err)));
+    int fd = client->watch.fd;
+    client_release(client);
+    if (fd >= 0)
+        close(fd);
+}
+
+static void door_look(struct client *client)
+{
+    struct door *door = &client->shard->door;
+    enum error_code error = ERROR_NONE;
+    size_t pool_bytes = 0;
+    ssize_t got = recv(client->watch.fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got <= 0) {
+        door_close_client(client);
+        return;
+    }
+    client->head_seen = (uint32_t)got;
+    size_t head_len =
+        client->shard->group->door_handlers->inspect(door->head, (size_t)got, &pool_bytes, &error);
+    if (error == ERROR_NONE && head_len == 0 && (size_t)got == door->head_size)
+        error = ERROR_HEAD_TOO_LARGE;
+    if (error != ERROR_NONE)
+        door_refuse(client, error);
+    else if (head_len > 0)
+        door_admit(client, pool_bytes);
+}
+
+static void door_client_event(struct watch *watch, uint32_t events)
+{
+    struct client *client = container_of(watch, struct client, watch);
+    if (events & (EPOLLHUP | EPOLLERR)) {
+        door_close_client(client);
+        return;
+    }
+    if (++client->peeks <= DOOR_PEEKS || (events & EPOLLRDHUP)) {
+        door_look(client);
+        /* A peer that has closed its side can never complete the head. */
+        if ((events & EPOLLRDHUP) && client->watch.fd >= 0 && !client->cell)
+            door_close_client(client);
+    } else {
+        struct door *door = &client->shard->door;
+        timer_arm(&client->shard->wheel, &door->timer, client->shard->now_ms + DOOR_SLOW_LOOK_MS);
+    }
+}
+
+/* Looks at those who dribble, and ends those whose time is over. */
+static void door_time(struct timer *timer)
+{
+    struct door *door = container_of(timer, struct door, timer);
+    bool has_slow = false;
+    list_for_each_safe (link, &door->waiting) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->deadline_ms <= door->shard->now_ms) {
+            door_refuse(client, ERROR_HEAD_TIMEOUT);
+        } else if (client->peeks > DOOR_PEEKS) {
+            has_slow = true;
+            door_look(client);
+        }
+    }
+    if (has_slow)
+        timer_arm(&door->shard->wheel, &door->timer, door->shard->now_ms + DOOR_SLOW_LOOK_MS);
+    door_arm(door);
+}
+
+static void client_take_address(struct client *client, const struct sockaddr_storage *storage, socklen_t len)
+{
+    struct address address = {.storage = *storage, .len = len};
+    if (len > sizeof(client->address))
+        len = sizeof(client->address);
+    memcpy(client->address, storage, len);
+    client->key_len = (uint8_t)address_client_key(&address, client->key);
+}
+
+static void door_take(struct door *door, int fd, const struct sockaddr_storage *storage, socklen_t len)
+{
+    struct shard *shard = door->shard;
+    const int on = 1;
+    struct client *client = calloc(1, sizeof(*client));
+    if (!client) {
+        door_write_error(shard, fd, ERROR_OUT_OF_MEMORY);
+        close(fd);
+        return;
+    }
+    client->shard = shard;
+    list_init(&client->link);
+    client_take_address(client, storage, len);
+    limits_add(shard->group->limits, client);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    client->watch.fd = -1;
+    int err =
+        watch_add(&client->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, door_client_event);
+    client->watch.fd = fd;
+    enum error_code error =
+        err ? ERROR_OUT_OF_MEMORY : limits_check(shard->group->limits, client, shard->options);
+    shard_count(shard, METRIC_ACCEPTED, 1);
+    if (error != ERROR_NONE) {
+        door_refuse(client, error);
+        return;
+    }
+    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
+    list_append(&door->waiting, &client->link);
+    door_arm(door);
+}
+
+/* With no descriptor left, the spare one is given up for as long as it takes to say so to one more client. */
+static void door_refuse_with_spare(struct door *door, int listen_fd)
+{
+    if (door->spare_fd >= 0)
+        close(door->spare_fd);
+    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        char ignored[4096];
+        door_write_error(door->shard, fd, ERROR_NO_DESCRIPTORS);
+        while (recv(fd, ignored, sizeof(ignored), MSG_DONTWAIT) > 0)
+            ;
+        close(fd);
+        shard_count(door->shard, METRIC_REFUSED, 1);
+    }
+    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    log_event(
+        LOG_WARN, "no-descriptors",
+        LOG_TEXT("action", "raise the limit of open files (ulimit -n), or set max-connections below it"));
+}
+
+static void door_set_accepting(struct door *door, bool is_accepting);
+
+static void door_pause_over(struct timer *timer)
+{
+    door_set_accepting(container_of(timer, struct door, pause), true);
+}
+
+/* Nothing to accept with: waiting a little is better than being told again at once. */
+static void door_pause(struct door *door)
+{
+    door_set_accepting(door, false);
+    timer_arm(&door->shard->wheel, &door->pause, door->shard->now_ms + DOOR_PAUSE_MS);
+}
+
+static void door_accept(struct watch *watch, uint32_t events)
+{
+    struct door *door = container_of(watch, struct listener, watch)->door;
+    (void)events;
+    for (unsigned i = 0; i < DOOR_ACCEPTS; i++) {
+        struct sockaddr_storage storage;
+        socklen_t len = sizeof(storage);
+        int fd = accept4(watch->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            door_take(door, fd, &storage, len);
+        } else if (errno == EMFILE || errno == ENFILE) {
+            bool had_spare = door->spare_fd >= 0;
+            door_refuse_with_spare(door, watch->fd);
+            if (!had_spare || door->spare_fd < 0) {
+                door_pause(door);
+                return;
+            }
+        } else if (errno == ENOBUFS || errno == ENOMEM) {
+            door_pause(door);
+            return;
+        } else if (errno != EINTR && errno != ECONNABORTED) {
+            return;
+        }
+    }
+}
+
+static void door_set_accepting(struct door *door, bool is_accepting)
+{
+    for (size_t i = 0; i < door->listener_count; i++)
+        watch_change(&door->listeners[i].watch, door->shard->epoll_fd, is_accepting ? EPOLLIN : 0,
+                     door_accept);
+}
+
+int door_bind(const struct address *address, bool is_shared)
+{
+    const int on = 1;
+    const int off = 0;
+    int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (address->storage.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+    if (is_shared)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) == 0)
+        return fd;
+    int err = errno;
+    close(fd);
+    return -err;
+}
+
+int door_init(struct door *door, struct shard *shard)
+{
+    *door = (struct door){.shard = shard, .head_size = shard->options->head_size_bytes};
+    list_init(&door->waiting);
+    timer_init(&door->timer, door_time);
+    timer_init(&door->pause, door_pause_over);
+    door->head = malloc(door->head_size);
+    door->listeners = calloc(shard->options->http.count, sizeof(*door->listeners));
+    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return door->head && door->listeners && door->spare_fd >= 0 ? 0 : -ENOMEM;
+}
+
+int door_listen(struct door *door, int fd)
+{
+    struct listener *listener = &door->listeners[door->listener_count];
+    listener->door = door;
+    listener->watch.fd = fd;
+    door->listener_count++;
+    return 0;
+}
+
+int door_open(struct door *door)
+{
+    for (size_t i = 0; i < door->listener_count; i++) {
+        struct watch *watch = &door->listeners[i].watch;
+        int err = listen(watch->fd, DOOR_BACKLOG) == 0 ? 0 : -errno;
+        if (!err)
+            err = watch_add(watch, door->shard->epoll_fd, watch->fd, EPOLLIN, door_accept);
+        if (err)
+            return err;
+    }
+    return 0;
+}
+
+void door_shut(struct door *door)
+{
+    timer_stop(&door->shard->wheel, &door->pause);
+    timer_stop(&door->shard->wheel, &door->timer);
+    for (size_t i = 0; i < door->listener_count; i++) {
+        int fd = door->listeners[i].watch.fd;
+        watch_remove(&door->listeners[i].watch, door->shard->epoll_fd);
+        if (fd >= 0)
+            close(fd);
+    }
+    list_for_each_safe (link, &door->waiting) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->head_seen > 0)
+            door_refuse(client, ERROR_STOPPING);
+        else
+            door_close_client(client);
+    }
+}
+
+void door_deinit(struct door *door)
+{
+    for (size_t i = 0; i < door->listener_count; i++)
+        if (door->listeners[i].watch.fd >= 0)
+            close(door->listeners[i].watch.fd);
+    if (door->spare_fd >= 0)
+        close(door->spare_fd);
+    free(door->listeners);
+    free(door->head);
+}

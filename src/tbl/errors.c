@@ -1,0 +1,26 @@
+#include "tbl/errors.h"
+
+static const struct error_row {
+    unsigned status;
+    const char *name;
+    const char *text;
+} error_rows[ERROR_COUNT] = {
+#define ERROR_ROW(name, status, code, text) [ERROR_##name] = {status, code, text},
+    ERROR_TABLE(ERROR_ROW)
+#undef ERROR_ROW
+};
+
+unsigned error_status(enum error_code code)
+{
+    return error_rows[code].status;
+}
+
+const char *error_name(enum error_code code)
+{
+    return error_rows[code].name;
+}
+
+const char *error_text(enum error_code code)
+{
+    return error_rows[code].text;
+}

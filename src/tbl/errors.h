@@ -1,0 +1,49 @@
+/* Every error that a client can get, one row each: name, HTTP status, code on the wire, what it means.
+ * The answers, docs/ERRORS.md and the counters come from this table.
+ */
+#ifndef SLUICE_TBL_ERRORS_H
+#define SLUICE_TBL_ERRORS_H
+
+#define ERROR_TABLE(ROW)                                                                                     \
+    ROW(BAD_REQUEST, 400, "bad-request", "The request is not HTTP as RFC 9112 wants it.")                    \
+    ROW(BAD_PATH, 400, "bad-path", "The path has a broken percent escape or a NUL byte.")                    \
+    ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \
+    ROW(TOO_MANY_CHANNELS, 400, "too-many-channels", "A subscription names more than 64 channels.")          \
+    ROW(BAD_CURSOR, 400, "bad-cursor", "The cursor cannot be parsed.")                                       \
+    ROW(BAD_OPTION, 400, "bad-option", "A query parameter or header has a value that is not allowed.")       \
+    ROW(BAD_JSON, 400, "bad-json", "The body is not JSON; the message names line and column.")               \
+    ROW(BAD_TEXT, 400, "bad-text", "Text is not UTF-8.")                                                     \
+    ROW(BAD_BATCH, 400, "bad-batch", "A batch or one of its messages does not have the right form.")         \
+    ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
+    ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \
+    ROW(NO_CHANNEL, 404, "no-such-channel", "The channel has no log.")                                       \
+    ROW(METHOD, 405, "method-not-allowed", "The method is not for this path; Allow lists what is.")          \
+    ROW(NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such way to receive.")                           \
+    ROW(HEAD_TIMEOUT, 408, "head-timeout", "The request head did not arrive in time.")                       \
+    ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body did not arrive in time.")                       \
+    ROW(TOO_LARGE, 413, "too-large", "The body is larger than is allowed.")                                  \
+    ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than is allowed.")                \
+    ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
+    ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
+    ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \
+    ROW(BROKER_DOWN, 503, "broker-down", "The broker does not answer.")                                      \
+    ROW(TOO_MANY_CONNECTIONS, 503, "too-many-connections", "The server holds all the connections it may.")   \
+    ROW(TOO_MANY_FROM_ADDRESS, 503, "too-many-from-address",                                                 \
+        "This address holds all the connections it may.")                                                    \
+    ROW(NO_DESCRIPTORS, 503, "no-descriptors", "The process has no descriptor left.")                        \
+    ROW(STOPPING, 503, "stopping", "The server is stopping.")
+
+enum error_code {
+    ERROR_NONE,
+#define ERROR_ENUM(name, status, code, text) ERROR_##name,
+    ERROR_TABLE(ERROR_ENUM)
+#undef ERROR_ENUM
+        ERROR_COUNT
+};
+
+/* Static facts of an error; `code` is not ERROR_NONE. Any thread. */
+unsigned error_status(enum error_code code);
+const char *error_name(enum error_code code);
+const char *error_text(enum error_code code);
+
+#endif

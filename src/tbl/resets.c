@@ -1,0 +1,11 @@
+#include "tbl/resets.h"
+
+const char *reset_reason_word(enum reset_reason reason)
+{
+    static const char *const words[RESET_COUNT] = {[RESET_NONE] = "none",
+#define RESET_WORD(name, word) [RESET_##name] = (word),
+                                                   RESET_TABLE(RESET_WORD)
+#undef RESET_WORD
+    };
+    return words[reason];
+}

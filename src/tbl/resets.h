@@ -1,0 +1,23 @@
+/* Why a subscriber could not be given everything since its cursor; one row each: name, word on the wire. */
+#ifndef SLUICE_TBL_RESETS_H
+#define SLUICE_TBL_RESETS_H
+
+#define RESET_TABLE(ROW)                                                                                     \
+    ROW(EPOCH, "epoch")       /* the log was begun anew since the cursor */                                  \
+    ROW(TRIMMED, "trimmed")   /* messages after the cursor are no longer kept */                             \
+    ROW(FUTURE, "future")     /* the cursor is ahead of the log */                                           \
+    ROW(PURGED, "purged")     /* somebody deleted the channel's messages */                                  \
+    ROW(FAILOVER, "failover") /* the broker lost messages that it had accepted */
+
+enum reset_reason {
+    RESET_NONE,
+#define RESET_ENUM(name, word) RESET_##name,
+    RESET_TABLE(RESET_ENUM)
+#undef RESET_ENUM
+        RESET_COUNT
+};
+
+/* The word on the wire; `reason` is not RESET_NONE. Any thread. */
+const char *reset_reason_word(enum reset_reason reason);
+
+#endif

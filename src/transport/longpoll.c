@@ -1,0 +1,289 @@
+/* Long-poll: one request, one answer. Raw (the next message as published) or JSON (everything there is, in a
+ * batch). */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http/exchange.h"
+#include "http/transport.h"
+#include "render/render.h"
+#include "transport/transports.h"
+
+/* A batch is closed once it has this much; the client comes back for the rest at once. */
+#define BATCH_BYTES (1u << 20)
+#define BATCH_STEP 64u
+#define RESETS_TEXT_MAX 512u
+
+struct longpoll {
+    struct subscriber subscriber;
+    struct garbage garbage;
+    struct exchange *exchange;
+    bool is_json;
+    bool is_looking; /* does not wait */
+    bool is_attached;
+};
+
+static void longpoll_free(struct garbage *garbage)
+{
+    free(container_of(garbage, struct longpoll, garbage));
+}
+
+static void longpoll_gone(struct exchange *exchange)
+{
+    struct longpoll *poll = exchange->holder;
+    subscriber_leave(&poll->subscriber);
+    shard_reap(exchange->shard, &poll->garbage, longpoll_free);
+}
+
+/* Every answer names the place to go on from. */
+static void longpoll_answer(struct longpoll *poll, unsigned status, struct MHD_Response *response)
+{
+    char tag[CURSOR_TEXT_MAX + 3];
+    struct exchange *exchange = poll->exchange;
+    if (response && poll->is_attached) {
+        size_t len = subscriber_cursor(&poll->subscriber, tag + 1);
+        tag[0] = '"';
+        tag[len + 1] = '"';
+        tag[len + 2] = '\0';
+        exchange_response_header(response, MHD_HTTP_HEADER_ETAG, tag);
+    }
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    exchange_answer(exchange, status, response);
+}
+
+static void longpoll_answer_nothing(struct longpoll *poll)
+{
+    longpoll_answer(poll, MHD_HTTP_NO_CONTENT, exchange_response("", 0, NULL, false));
+}
+
+/* Raw. */
+
+/* "REASON; missed=N", joined by commas when several channels have one. */
+static void longpoll_note_reset(char *text, const struct delivery *delivery)
+{
+    size_t len = strlen(text);
+    size_t room = RESETS_TEXT_MAX - len;
+    int written = snprintf(text + len, room, "%s%s", len > 0 ? ", " : "", reset_reason_word(delivery->reset));
+    len += (size_t)written < room ? (size_t)written : room - 1;
+    if (delivery->missed != MISSED_UNKNOWN)
+        snprintf(text + len, RESETS_TEXT_MAX - len, "; missed=%llu", (unsigned long long)delivery->missed);
+}
+
+static void longpoll_add_text(struct MHD_Response *response, const char *name, const char *text, size_t len)
+{
+    char value[MESSAGE_ATTRIBUTE_MAX + 1];
+    memcpy(value, text, len);
+    value[len] = '\0';
+    exchange_response_header(response, name, value);
+}
+
+static void longpoll_add_meta(struct MHD_Response *response, const struct delivery *delivery)
+{
+    const struct message *message = delivery->message;
+    char text[MESSAGE_ATTRIBUTE_MAX + 1];
+    size_t len;
+    const char *channel = subscription_channel(delivery->subscription, &len);
+    longpoll_add_text(response, "Sluice-Channel", channel, len);
+    len = position_format(text, subscription_epoch(delivery->subscription), message->offset);
+    text[len] = '\0';
+    exchange_response_header(response, "Sluice-Id", text);
+    snprintf(text, sizeof(text), "%lld", (long long)message->time_ms);
+    exchange_response_header(response, "Sluice-Time", text);
+    if (message->event_len > 0)
+        longpoll_add_text(response, "Sluice-Event", message_event(message), message->event_len);
+    if (message->producer_len > 0)
+        longpoll_add_text(response, "Sluice-Producer", message_producer(message), message->producer_len);
+}
+
+/* A message may say that it is HTML: nothing in it is to run as a page of ours. */
+static struct MHD_Response *longpoll_message(const struct delivery *delivery)
+{
+    char mime[MESSAGE_ATTRIBUTE_MAX + 1];
+    const struct message *message = delivery->message;
+    message_mime(message, mime);
+    struct MHD_Response *response = exchange_response(message_data(message), message->size, mime, false);
+    if (!response)
+        return NULL;
+    exchange_response_header(response, "Content-Security-Policy", "sandbox; default-src 'none'");
+    longpoll_add_meta(response, delivery);
+    return response;
+}
+
+/* Returns whether there was something to tell: a message, or at least a reset. */
+static bool longpoll_tell_raw(struct longpoll *poll)
+{
+    char resets[RESETS_TEXT_MAX] = "";
+    struct delivery delivery = {0};
+    while (subscriber_collect(&poll->subscriber, &delivery, 1) == 1) {
+        subscriber_advance(&delivery);
+        if (delivery.message)
+            break;
+        longpoll_note_reset(resets, &delivery);
+    }
+    if (!delivery.message && !resets[0])
+        return false;
+    struct MHD_Response *response =
+        delivery.message ? longpoll_message(&delivery) : exchange_response("", 0, NULL, false);
+    if (response && resets[0])
+        exchange_response_header(response, "Sluice-Reset", resets);
+    if (delivery.message)
+        shard_count(poll->exchange->shard, METRIC_DELIVERIES, 1);
+    longpoll_answer(poll, delivery.message ? MHD_HTTP_OK : MHD_HTTP_NO_CONTENT, response);
+    return true;
+}
+
+/* JSON. */
+
+static void longpoll_append_reset(struct longpoll *poll, struct buf *resets, const struct delivery *delivery)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    size_t len;
+    const char *channel = subscription_channel(delivery->subscription, &len);
+    buf_append_text(resets, resets->len > 0 ? "," : "");
+    render_reset(resets, channel, len, delivery->reset, delivery->missed, cursor,
+                 subscriber_cursor(&poll->subscriber, cursor));
+}
+
+static void longpoll_append_message(struct buf *messages, const struct delivery *delivery)
+{
+    size_t len;
+    const char *channel = subscription_channel(delivery->subscription, &len);
+    const struct rendering *rendering = message_form(delivery->message, FORM_JSON, channel, len,
+                                                     subscription_epoch(delivery->subscription), render_json);
+    if (!rendering) {
+        messages->has_failed = true;
+        return;
+    }
+    buf_append_text(messages, messages->len > 0 ? ",{" : "{");
+    /* Without the line's end. */
+    buf_append(messages, rendering->bytes + rendering->shared,
+               rendering->payload_end - rendering->shared - 1);
+}
+
+static struct MHD_Response *longpoll_batch(struct longpoll *poll, struct buf *messages, struct buf *resets)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    struct buf json = {0};
+    buf_append_text(&json, "{\"messages\":[");
+    buf_append(&json, messages->bytes, messages->len);
+    buf_append_text(&json, "],\"cursor\":\"");
+    buf_append(&json, cursor, subscriber_cursor(&poll->subscriber, cursor));
+    buf_append_char(&json, '"');
+    if (resets->len > 0) {
+        buf_append_text(&json, ",\"reset\":[");
+        buf_append(&json, resets->bytes, resets->len);
+        buf_append_char(&json, ']');
+    }
+    buf_append_text(&json, "}\n");
+    bool is_whole = !json.has_failed && !messages->has_failed && !resets->has_failed;
+    struct MHD_Response *response =
+        is_whole ? exchange_response(json.bytes, json.len, "application/json", true) : NULL;
+    if (!is_whole)
+        buf_deinit(&json);
+    return response;
+}
+
+static bool longpoll_tell_json(struct longpoll *poll)
+{
+    struct delivery deliveries[BATCH_STEP];
+    struct buf messages = {0};
+    struct buf resets = {0};
+    size_t count;
+    bool has_any = false;
+    while (messages.len < BATCH_BYTES &&
+           (count = subscriber_collect(&poll->subscriber, deliveries, BATCH_STEP)) > 0) {
+        has_any = true;
+        for (size_t i = 0; i < count; i++) {
+            subscriber_advance(&deliveries[i]);
+            if (deliveries[i].message)
+                longpoll_append_message(&messages, &deliveries[i]);
+            else
+                longpoll_append_reset(poll, &resets, &deliveries[i]);
+        }
+        shard_count(poll->exchange->shard, METRIC_DELIVERIES, count);
+    }
+    if (has_any)
+        longpoll_answer(poll, MHD_HTTP_OK, longpoll_batch(poll, &messages, &resets));
+    buf_deinit(&messages);
+    buf_deinit(&resets);
+    return has_any;
+}
+
+/* The subscriber. */
+
+static void longpoll_wake(struct subscriber *subscriber, bool is_first)
+{
+    struct longpoll *poll = container_of(subscriber, struct longpoll, subscriber);
+    if (is_first)
+        poll->is_attached = true;
+    if (poll->is_json ? longpoll_tell_json(poll) : longpoll_tell_raw(poll))
+        return;
+    bool is_over = poll->is_looking || exchange_is_draining(poll->exchange);
+    if (is_over && !subscriber_is_fetching(subscriber))
+        longpoll_answer_nothing(poll);
+}
+
+static void longpoll_fail(struct subscriber *subscriber, enum error_code error)
+{
+    struct longpoll *poll = container_of(subscriber, struct longpoll, subscriber);
+    exchange_fail(poll->exchange, error, "%s", error_text(error));
+}
+
+static const struct subscriber_ops longpoll_subscriber_ops = {.wake = longpoll_wake, .fail = longpoll_fail};
+
+static void longpoll_expire(struct exchange *exchange)
+{
+    longpoll_answer_nothing(exchange->holder);
+}
+
+static const struct hold_ops longpoll_hold_ops = {
+    .gone = longpoll_gone,
+    .expire = longpoll_expire,
+    .drain = longpoll_expire,
+};
+
+static void longpoll_begin(struct exchange *exchange, const struct subscription_wish *wish, bool is_json)
+{
+    struct longpoll *poll = calloc(1, sizeof(*poll));
+    if (!poll) {
+        exchange_answer(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
+        return;
+    }
+    poll->exchange = exchange;
+    poll->is_json = is_json;
+    poll->is_looking = wish->wait_ms == 0;
+    exchange_hold(exchange, &longpoll_hold_ops, poll);
+    if (subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops, TRANSPORT_POLL,
+                        wish->channels, wish->count, &wish->start)) {
+        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+        return;
+    }
+    if (exchange->state != EXCHANGE_HANDLING)
+        return;
+    exchange_suspend(exchange);
+    if (!poll->is_looking)
+        exchange_set_deadline(exchange, wish->wait_ms);
+}
+
+static void longpoll_begin_raw(struct exchange *exchange, const struct subscription_wish *wish)
+{
+    longpoll_begin(exchange, wish, false);
+}
+
+static void longpoll_begin_json(struct exchange *exchange, const struct subscription_wish *wish)
+{
+    longpoll_begin(exchange, wish, true);
+}
+
+const struct transport longpoll_raw_transport = {
+    .words = {"poll"},
+    .begin = longpoll_begin_raw,
+};
+
+const struct transport longpoll_json_transport = {
+    .words = {"json"},
+    .types = {"application/json"},
+    .begin = longpoll_begin_json,
+};

@@ -1,0 +1,82 @@
+/* Server-Sent Events: section 9.2 of the HTML standard. */
+
+#include <string.h>
+
+#include "http/stream.h"
+#include "transport/transports.h"
+
+static void sse_append_retry(struct buf *to, uint64_t retry_ms)
+{
+    buf_append_text(to, "retry: ");
+    buf_append_u64(to, retry_ms);
+    buf_append_char(to, '\n');
+}
+
+static void sse_append_id(struct buf *to, const char *cursor, size_t cursor_len)
+{
+    buf_append_text(to, "id: ");
+    buf_append(to, cursor, cursor_len);
+    buf_append_char(to, '\n');
+}
+
+/* An id without data dispatches nothing, but is remembered: a client that reconnects before the first message
+ * misses none. */
+static void sse_opening(struct buf *to, const char *cursor, size_t cursor_len, uint64_t retry_ms,
+                        uint64_t padding)
+{
+    if (padding > 0) {
+        buf_append_char(to, ':');
+        if (buf_reserve(to, padding) == 0) {
+            memset(to->bytes + to->len, ' ', padding);
+            to->len += padding;
+        }
+        buf_append_text(to, "\n\n");
+    }
+    sse_append_retry(to, retry_ms);
+    sse_append_id(to, cursor, cursor_len);
+    buf_append_char(to, '\n');
+}
+
+static void sse_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
+                      uint64_t missed, const char *cursor, size_t cursor_len)
+{
+    sse_append_id(to, cursor, cursor_len);
+    buf_append_text(to, "event: reset\ndata: ");
+    render_reset(to, channel, channel_len, reason, missed, cursor, cursor_len);
+    buf_append_text(to, "\n\n");
+}
+
+static void sse_heartbeat(struct buf *to)
+{
+    buf_append_text(to, ":\n\n");
+}
+
+static void sse_closing(struct buf *to, uint64_t retry_ms)
+{
+    sse_append_retry(to, retry_ms);
+    buf_append_char(to, '\n');
+}
+
+static const struct stream_format sse_format = {
+    .kind = TRANSPORT_SSE,
+    .form = FORM_SSE,
+    .content_type = "text/event-stream",
+    .render = render_sse,
+    .begin_message = sse_append_id,
+    .opening = sse_opening,
+    .reset = sse_reset,
+    .heartbeat = sse_heartbeat,
+    .closing = sse_closing,
+};
+
+static void sse_begin(struct exchange *exchange, const struct subscription_wish *wish)
+{
+    stream_begin(exchange, wish, &sse_format);
+}
+
+const struct transport sse_transport = {
+    .words = {"sse"},
+    .types = {"text/event-stream"},
+    .content_type = "text/event-stream",
+    .begin = sse_begin,
+};

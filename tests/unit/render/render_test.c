@@ -1,0 +1,114 @@
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "render/render.h"
+
+static struct epoch epoch;
+
+static char *payload_of(struct rendering *(*render)(const struct message *, const char *, size_t, const struct epoch *),
+                        const struct message_parts *parts)
+{
+    struct message *message = message_new(parts);
+    message->offset = 7;
+    message->time_ms = 1700000000000;
+    assert_int_equal(epoch_parse(&epoch, "k3q9xm2ab7zt"), 0);
+    struct rendering *rendering = render(message, "a/b", 3, &epoch);
+    assert_non_null(rendering);
+    /* The chunk around the payload says how long it is. */
+    assert_int_equal(strtoul(rendering->bytes, NULL, 16), rendering->payload_end - rendering->payload);
+    assert_memory_equal(rendering->bytes + rendering->payload - 2, "\r\n", 2);
+    assert_memory_equal(rendering->bytes + rendering->payload_end, "\r\n", 2);
+    assert_int_equal(rendering->size, rendering->payload_end + 2);
+    char *payload = strndup(rendering->bytes + rendering->payload, rendering->payload_end - rendering->payload);
+    free(rendering);
+    message_unref(message);
+    return payload;
+}
+
+static void expect_sse(enum message_type type, const char *data, size_t size, const char *event, const char *expected)
+{
+    const struct message_parts parts = {
+        .type = type, .data = data, .size = size, .event = event, .event_len = event ? strlen(event) : 0};
+    char *payload = payload_of(render_sse, &parts);
+    assert_string_equal(payload, expected);
+    free(payload);
+}
+
+#define ID "id: k3q9xm2ab7zt-7\n"
+
+static void test_sse_splits_lines_at_cr_lf_and_crlf(void **state)
+{
+    (void)state;
+    expect_sse(MESSAGE_TEXT, "one", 3, NULL, ID "data: one\n\n");
+    expect_sse(MESSAGE_TEXT, "a\nb\rc\r\nd", 8, NULL, ID "data: a\ndata: b\ndata: c\ndata: d\n\n");
+    expect_sse(MESSAGE_TEXT, "a\n\rb", 4, NULL, ID "data: a\ndata: \ndata: b\n\n");
+    expect_sse(MESSAGE_TEXT, "a\n", 2, NULL, ID "data: a\ndata: \n\n");
+    expect_sse(MESSAGE_TEXT, "\r\n", 2, NULL, ID "data: \ndata: \n\n");
+}
+
+static void test_sse_takes_empty_and_leading_spaces_and_bom(void **state)
+{
+    (void)state;
+    expect_sse(MESSAGE_TEXT, "", 0, NULL, ID "data: \n\n");
+    expect_sse(MESSAGE_TEXT, " x", 2, NULL, ID "data:  x\n\n");
+    expect_sse(MESSAGE_TEXT, "\xef\xbb\xbfx", 4, NULL, ID "data: \xef\xbb\xbfx\n\n");
+    expect_sse(MESSAGE_TEXT, ": no comment", 12, NULL, ID "data: : no comment\n\n");
+}
+
+static void test_sse_names_events_and_encodes_binary(void **state)
+{
+    (void)state;
+    expect_sse(MESSAGE_TEXT, "x", 1, "goal", ID "event: goal\ndata: x\n\n");
+    expect_sse(MESSAGE_BINARY, "\0\xff\n", 3, NULL, ID "data: AP8K\n\n");
+}
+
+static void expect_json(enum message_type type, const char *data, size_t size, const char *expected_end)
+{
+    const struct message_parts parts = {.type = type, .data = data, .size = size};
+    char *payload = payload_of(render_json, &parts);
+    const char *begin = "{\"cursor\":\"k3q9xm2ab7zt-7\",\"channel\":\"a/b\",\"id\":\"k3q9xm2ab7zt-7\",\"time\":1700000000000,";
+    assert_memory_equal(payload, begin, strlen(begin));
+    assert_string_equal(payload + strlen(begin), expected_end);
+    free(payload);
+}
+
+static void test_json_escapes_text(void **state)
+{
+    (void)state;
+    expect_json(MESSAGE_TEXT, "a\"b\\c\n\r\t\x01\x7f", 10,
+                "\"type\":\"text\",\"data\":\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u007f\"}\n");
+    expect_json(MESSAGE_TEXT, "\0", 1, "\"type\":\"text\",\"data\":\"\\u0000\"}\n");
+    expect_json(MESSAGE_TEXT, "\xf0\x9f\x90\x87\xc3\xa9", 6, "\"type\":\"text\",\"data\":\"\xf0\x9f\x90\x87\xc3\xa9\"}\n");
+    expect_json(MESSAGE_TEXT, "", 0, "\"type\":\"text\",\"data\":\"\"}\n");
+}
+
+static void test_json_keeps_json_on_one_line(void **state)
+{
+    (void)state;
+    expect_json(MESSAGE_JSON, "{\n \"a\":\r\n1}", 11, "\"type\":\"json\",\"data\":{  \"a\":  1}}\n");
+    expect_json(MESSAGE_BINARY, "\0\xff\n", 3, "\"type\":\"binary\",\"data\":\"AP8K\"}\n");
+}
+
+static void test_resets_say_what_is_known(void **state)
+{
+    struct buf to = {0};
+    (void)state;
+    render_reset(&to, "a", 1, RESET_TRIMMED, 3, "c-1", 3);
+    render_reset(&to, "a", 1, RESET_EPOCH, UINT64_MAX, "c-1", 3);
+    buf_append_char(&to, '\0');
+    assert_string_equal(to.bytes, "{\"channel\":\"a\",\"reason\":\"trimmed\",\"missed\":3,\"cursor\":\"c-1\"}"
+                                  "{\"channel\":\"a\",\"reason\":\"epoch\",\"cursor\":\"c-1\"}");
+    buf_deinit(&to);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_sse_splits_lines_at_cr_lf_and_crlf),
+    cmocka_unit_test(test_sse_takes_empty_and_leading_spaces_and_bom),
+    cmocka_unit_test(test_sse_names_events_and_encodes_binary),
+    cmocka_unit_test(test_json_escapes_text),
+    cmocka_unit_test(test_json_keeps_json_on_one_line),
+    cmocka_unit_test(test_resets_say_what_is_known),
+};
+UNIT_MAIN(tests)
