@@ -25,7 +25,7 @@ fail() {
 
 build_packages='gcc libc6-dev make autoconf automake pkg-config libmicrohttpd-dev libhiredis-dev libjansson-dev
 libsodium-dev libinih-dev uthash-dev libunistring-dev'
-check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp curl clang-format ca-certificates procps'
+check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp clang-format ca-certificates procps'
 
 is_installed() {
     case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
@@ -45,6 +45,7 @@ list_missing() {
     for package in $build_packages; do
         is_installed "$package" || echo "$package"
     done
+    command -v curl >/dev/null || echo curl
     [ "$mode" = check ] || return 0
     for package in $check_packages; do
         is_installed "$package" || echo "$package"
@@ -70,21 +71,6 @@ install_packages() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
     # shellcheck disable=SC2086 # a list of words
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
-}
-
-# playwright-core goes into the build folder, so that the source tree stays as it was checked out.
-install_browser_modules() {
-    [ -f tests/browser/package.json ] || return 0
-    mkdir -p build/browser
-    if ! cmp -s tests/browser/package.json build/browser/package.json || [ ! -d build/browser/node_modules ]; then
-        say "Installing playwright-core for the browser test"
-        cp tests/browser/package*.json build/browser/
-        [ ! -f tests/browser/.npmrc ] || cp tests/browser/.npmrc build/browser/
-        if ! (cd build/browser && npm ci --no-audit --no-fund); then
-            rm -rf build/browser
-            echo "npm could not install playwright-core: the browser test will be skipped" >&2
-        fi
-    fi
 }
 
 make_configure() {
@@ -149,10 +135,6 @@ TRY
 
 run_checks() {
     say "Running the test suite"
-    if [ -d build/browser/node_modules ]; then
-        BROWSER_MODULES=$PWD/build/browser/node_modules
-        export BROWSER_MODULES
-    fi
     [ ! -d build/tests ] || find build/tests -name '*.trs' -delete
     status=0
     make --no-print-directory -C build -j"$(nproc)" check "$@" || status=$?
@@ -187,7 +169,8 @@ build
 case $mode in
 run) run_server "$@" ;;
 check)
-    [ "$with_packages" = no ] || install_browser_modules
+    [ "$with_packages" = no ] || sh tests/browser/install build ||
+        echo "npm could not install playwright-core: the browser test will be skipped" >&2
     run_checks "$@"
     ;;
 esac

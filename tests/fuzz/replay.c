@@ -1,35 +1,46 @@
-/* Runs a fuzz target over the files named on the command line, for compilers without libFuzzer. */
+/* Runs a fuzz target over the files that it is given, whole and cut short, for compilers without libFuzzer. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define REPLAY_CUTS 4096 /* lengths tried of one file */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The input is copied into a block of exactly its size, so that AddressSanitizer sees a read beyond it. */
+/* In a block of exactly its size, so that AddressSanitizer sees a read beyond it. */
+static int replay_bytes(const uint8_t *bytes, size_t size)
+{
+    uint8_t *copy = malloc(size > 0 ? size : 1);
+    if (!copy)
+        return -1;
+    if (size > 0)
+        memcpy(copy, bytes, size);
+    LLVMFuzzerTestOneInput(copy, size);
+    free(copy);
+    return 0;
+}
+
 static int replay_file(const char *path)
 {
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        perror(path);
-        return -1;
-    }
     int result = -1;
-    uint8_t *data = NULL;
-    if (fseek(file, 0, SEEK_END))
+    uint8_t *bytes = NULL;
+    long size = 0;
+    FILE *file = fopen(path, "rb");
+    if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
         goto out;
-    long size = ftell(file);
-    if (size < 0 || fseek(file, 0, SEEK_SET))
+    bytes = malloc(size > 0 ? (size_t)size : 1);
+    if (!bytes || fread(bytes, 1, (size_t)size, file) != (size_t)size)
         goto out;
-    data = malloc(size > 0 ? (size_t)size : 1);
-    if (!data || fread(data, 1, (size_t)size, file) != (size_t)size)
-        goto out;
-    LLVMFuzzerTestOneInput(data, (size_t)size);
-    result = 0;
+    result = replay_bytes(bytes, (size_t)size);
+    for (size_t cut = 0; result == 0 && cut < (size_t)size && cut < REPLAY_CUTS; cut++)
+        result = replay_bytes(bytes, cut);
 out:
     if (result)
-        fprintf(stderr, "%s: cannot be read\n", path);
-    free(data);
-    fclose(file);
+        fprintf(stderr, "%s: cannot be replayed\n", path);
+    free(bytes);
+    if (file)
+        fclose(file);
     return result;
 }
 
