@@ -137,7 +137,7 @@ run_checks() {
     say "Running the test suite"
     [ ! -d build/tests ] || find build/tests -name '*.trs' -delete
     status=0
-    make --no-print-directory -C build -j"$(nproc)" check "$@" || status=$?
+    make --no-print-directory -C build -j"$(nproc)" check VERBOSE=yes "$@" || status=$?
     say "Summaries"
     sh tests/summary build || status=1
     exit "$status"
