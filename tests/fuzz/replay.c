@@ -1,5 +1,5 @@
-/* Runs a fuzz target over the files that it is given, whole and cut short, for compilers without libFuzzer.
- */
+/* Runs a fuzz target over files, whole and cut short, for compilers without libFuzzer. */
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
