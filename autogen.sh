@@ -1,114 +1,176 @@
 #!/bin/sh
-# Makes configure. With --run or --check also does everything from a fresh Debian 12 on.
-set -eu
+# From a fresh checkout to a running server, or a finished test run, in one command.
+set -e
 
 usage() {
-    cat <<TXT
-Usage: ./autogen.sh [--run | --check] [--no-deps] [-- ARGUMENTS]
+    cat <<'USAGE'
+Usage: ./autogen.sh                            make ./configure, nothing else
+       ./autogen.sh --run [--no-deps] [-- SLUICE-OPTIONS]
+                                               install what is missing, build in ./build, start the server
+       ./autogen.sh --check [--no-deps] [-- MAKE-ARGUMENTS]
+                                               the same, and run the test suite
 
-  without an option   make ./configure
-  --run               install what is missing, configure, build, start the server on 127.0.0.1:8080
-                      (ARGUMENTS go to sluice)
-  --check             install what is missing, configure, build, run the whole test suite
-                      (ARGUMENTS go to make check)
-  --no-deps           install nothing
-TXT
+--no-deps leaves apt-get and npm out.
+USAGE
 }
 
-mode=configure
-deps=yes
-while [ $# -gt 0 ]; do
-    case $1 in
-    --run) mode=run ;;
-    --check) mode=check ;;
-    --no-deps) deps=no ;;
-    --help | -h) usage; exit 0 ;;
-    --) shift; break ;;
-    *) echo "autogen.sh: there is no option '$1'" >&2; usage >&2; exit 2 ;;
+say() {
+    printf '\n==> %s\n' "$*"
+}
+
+fail() {
+    printf 'autogen.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+build_packages='gcc libc6-dev make autoconf automake pkg-config libmicrohttpd-dev libhiredis-dev libjansson-dev
+libsodium-dev libinih-dev uthash-dev libunistring-dev'
+check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp clang-format ca-certificates procps'
+
+is_installed() {
+    case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in
+    *' installed') return 0 ;;
     esac
-    shift
-done
+    return 1
+}
 
-source_dir=$(cd "$(dirname "$0")" && pwd)
-build_dir=${BUILD_DIR:-$source_dir/build}
-cd "$source_dir"
+# These programs may come from elsewhere than Debian, and then apt-get must not replace them.
+list_missing_programs() {
+    command -v chromium >/dev/null || echo chromium
+    command -v node >/dev/null || echo nodejs
+    command -v npm >/dev/null || echo npm
+}
 
-build_packages="gcc libc6-dev make autoconf automake pkg-config libmicrohttpd-dev libhiredis-dev libjansson-dev
-    libsodium-dev libinih-dev uthash-dev libunistring-dev"
-test_packages="libcmocka-dev python3 python3-pytest python3-aiohttp curl chromium clang-format procps"
-
-# Node.js may be there from elsewhere; Debian's npm would fight with it.
-node_packages() {
-    command -v node >/dev/null 2>&1 || echo nodejs
-    command -v npm >/dev/null 2>&1 || echo npm
+list_missing() {
+    for package in $build_packages; do
+        is_installed "$package" || echo "$package"
+    done
+    command -v curl >/dev/null || echo curl
+    [ "$mode" = check ] || return 0
+    for package in $check_packages; do
+        is_installed "$package" || echo "$package"
+    done
+    list_missing_programs
 }
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
-    elif command -v sudo >/dev/null 2>&1; then
-        sudo "$@"
     else
-        echo "autogen.sh: installing packages needs root: run this as root, install sudo, or use --no-deps" >&2
-        exit 1
+        sudo "$@"
     fi
 }
 
 install_packages() {
-    missing=
-    for package in "$@"; do
-        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
-    done
+    command -v apt-get >/dev/null || fail "there is no apt-get here; install the libraries yourself and add --no-deps"
+    missing=$(list_missing | tr '\n' ' ')
     [ -n "$missing" ] || return 0
-    echo "Installing:$missing"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-    # shellcheck disable=SC2086
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
+    [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
+        fail "neither root nor sudo; run as root: apt-get install $missing"
+    say "Installing $missing"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    # shellcheck disable=SC2086 # a list of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
 }
 
 make_configure() {
+    for tool in autoreconf automake pkg-config; do
+        command -v "$tool" >/dev/null || fail "$tool is missing: apt-get install autoconf automake pkg-config"
+    done
     autoreconf -fi
 }
 
-build() {
-    mkdir -p "$build_dir"
-    cd "$build_dir"
-    [ -f Makefile ] || "$source_dir/configure" ${CONFIGURE_ARGUMENTS:-}
-    make -j"$(nproc)" ${1:-}
+# --recheck keeps the arguments of an earlier configure and sees what has been installed since.
+configure_build() {
+    say "Configuring in ./build"
+    if [ ! -f configure ] || [ -n "$(find configure.ac Makefile.am -newer configure)" ]; then
+        make_configure
+    fi
+    mkdir -p build
+    if [ -f build/config.status ]; then
+        (cd build && ./config.status --silent --recheck && ./config.status --silent)
+    else
+        (cd build && ../configure --quiet)
+    fi
 }
 
-case $mode in
-configure)
-    make_configure
-    echo "Now: ./configure && make (or ./autogen.sh --run)"
-    ;;
-run)
-    # shellcheck disable=SC2086
-    [ "$deps" = no ] || install_packages $build_packages
-    make_configure
-    build
-    cat <<TXT
+build() {
+    say "Building"
+    make --silent -C build -j"$(nproc)"
+}
 
-Sluice runs. Open http://127.0.0.1:8080/ or try, each in a terminal of its own:
+# Prints the address that the given options make the server listen on first.
+find_address() {
+    address=${SLUICE_HTTP:-127.0.0.1:8080}
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --http=*) address=${1#--http=} && break ;;
+        --http) address=${2:-} && break ;;
+        esac
+        shift
+    done
+    case $address in
+    :*) address=127.0.0.1$address ;;
+    esac
+    printf '%s\n' "$address"
+}
 
-  curl -N -H 'Accept: text/event-stream' http://127.0.0.1:8080/channels/updates
-  curl -i http://127.0.0.1:8080/channels/updates
-  curl -d 'follow the white rabbit' http://127.0.0.1:8080/channels/updates
+run_server() {
+    url=http://$(find_address "$@")
+    cat <<TRY
 
-Ctrl-C ends it.
+Open      $url/
 
-TXT
-    exec "$build_dir/sluice" serve --static-dir "$source_dir/static" "$@"
-    ;;
-check)
-    # shellcheck disable=SC2046,SC2086
-    [ "$deps" = no ] || install_packages $build_packages $test_packages $(node_packages)
-    make_configure
-    build
-    sh "$source_dir/tests/browser/install" "$build_dir"
+Listen    curl -N -H 'Accept: text/event-stream' $url/channels/news
+Wait      curl -i $url/channels/news
+Publish   curl -d 'Hello' $url/channels/news
+
+Ctrl-C stops the server.
+
+TRY
+    source_folder=$PWD
+    cd "$called_from"
+    exec "$source_folder/build/sluice" serve --static-dir "$source_folder/static" "$@"
+}
+
+run_checks() {
+    say "Running the test suite"
+    [ ! -d build/tests ] || find build/tests -name '*.trs' -delete
     status=0
-    make -C "$build_dir" -j"$(nproc)" check "$@" || status=$?
-    sh "$source_dir/tests/summary" "$build_dir" || status=1
+    make --no-print-directory -C build -j"$(nproc)" check VERBOSE=yes "$@" || status=$?
+    say "Summaries"
+    sh tests/summary build || status=1
     exit "$status"
+}
+
+called_from=$PWD
+cd "$(dirname "$0")"
+mode=configure
+with_packages=yes
+while [ $# -gt 0 ]; do
+    case $1 in
+    --run) mode=run ;;
+    --check) mode=check ;;
+    --no-deps) with_packages=no ;;
+    --help | -h) usage && exit 0 ;;
+    --) shift && break ;;
+    *) usage >&2 && exit 2 ;;
+    esac
+    shift
+done
+
+if [ "$mode" = configure ]; then
+    make_configure
+    exit 0
+fi
+[ "$with_packages" = no ] || install_packages
+configure_build
+build
+case $mode in
+run) run_server "$@" ;;
+check)
+    [ "$with_packages" = no ] || sh tests/browser/install build ||
+        echo "npm could not install playwright-core: the browser test will be skipped" >&2
+    run_checks "$@"
     ;;
 esac

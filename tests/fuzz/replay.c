@@ -1,54 +1,55 @@
-/* Stands in for libFuzzer in an ordinary build: gives every file of the corpus to the target, whole and cut at each length. */
+/* Runs a fuzz target over files, whole and cut short, for compilers without libFuzzer. */
 
-#include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define REPLAY_CUTS 4096 /* lengths tried of one file */
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* In a block of its own size, so that AddressSanitizer sees a read behind it. */
-static void replay_bytes(const char *bytes, size_t size)
+/* In a block of exactly its size, so that AddressSanitizer sees a read beyond it. */
+static int replay_bytes(const uint8_t *bytes, size_t size)
 {
-    uint8_t *copy = malloc(size + (size == 0));
+    uint8_t *copy = malloc(size > 0 ? size : 1);
     if (!copy)
-        abort();
-    memcpy(copy, bytes, size);
+        return -1;
+    if (size > 0)
+        memcpy(copy, bytes, size);
     LLVMFuzzerTestOneInput(copy, size);
     free(copy);
+    return 0;
 }
 
-static int replay_file(const char *folder, const char *name)
+static int replay_file(const char *path)
 {
-    static char bytes[1u << 20];
-    char path[4096];
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    int result = -1;
+    uint8_t *bytes = NULL;
+    long size = 0;
     FILE *file = fopen(path, "rb");
-    if (!file)
-        return 1;
-    size_t size = fread(bytes, 1, sizeof(bytes), file);
-    fclose(file);
-    for (size_t cut = 0; cut <= size && cut < 4096; cut++)
-        replay_bytes(bytes, cut);
-    replay_bytes(bytes, size);
-    return 0;
+    if (!file || fseek(file, 0, SEEK_END) || (size = ftell(file)) < 0 || fseek(file, 0, SEEK_SET))
+        goto out;
+    bytes = malloc(size > 0 ? (size_t)size : 1);
+    if (!bytes || fread(bytes, 1, (size_t)size, file) != (size_t)size)
+        goto out;
+    result = replay_bytes(bytes, (size_t)size);
+    for (size_t cut = 0; result == 0 && cut < (size_t)size && cut < REPLAY_CUTS; cut++)
+        result = replay_bytes(bytes, cut);
+out:
+    if (result)
+        fprintf(stderr, "%s: cannot be replayed\n", path);
+    free(bytes);
+    if (file)
+        fclose(file);
+    return result;
 }
 
 int main(int argc, char **argv)
 {
-    unsigned count = 0;
-    DIR *folder = argc > 1 ? opendir(argv[1]) : NULL;
-    if (!folder)
-        return 1;
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        if (entry->d_name[0] == '.')
-            continue;
-        if (replay_file(argv[1], entry->d_name))
-            return 1;
-        count++;
-    }
-    closedir(folder);
-    printf("replayed %u inputs of %s\n", count, argv[1]);
-    return count > 0 ? 0 : 1;
+    int failed = 0;
+    for (int i = 1; i < argc; i++)
+        failed |= replay_file(argv[i]);
+    printf("%d inputs replayed\n", argc - 1);
+    return failed ? 1 : 0;
 }
