@@ -5,8 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each query argument, and then the head
- * of the reply. While it reads, half of the memory belongs to the read buffer. Experience adds half a head. */
+/* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each
+ * query argument, and then the head of the reply. While it reads, half of the memory belongs to the read
+ * buffer. Experience adds half a head. */
 #define HEAD_RECORD_BYTES 64u
 #define HEAD_REPLY_STREAM 560u
 /* A long-poll's reply may carry a content type, a channel, an event and a producer of 255 bytes each. */
@@ -143,7 +144,8 @@ static size_t head_greater(size_t a, size_t b)
 static size_t head_pool_bytes(const struct head_use *use, size_t head_len)
 {
     size_t records = (use->arguments + use->fields) * HEAD_RECORD_BYTES;
-    size_t reply = (use->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + use->arguments * HEAD_REPLY_ARGUMENT;
+    size_t reply =
+        (use->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + use->arguments * HEAD_REPLY_ARGUMENT;
     size_t pool = head_greater(head_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
     pool = head_greater(pool, head_len * 5 / 2);
     if (use->has_body)

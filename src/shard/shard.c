@@ -196,7 +196,8 @@ static void shard_mailbox_ready(struct watch *watch, uint32_t events)
 {
     struct mailbox *mailbox = &container_of(watch, struct shard, mailbox_watch)->mailbox;
     (void)events;
-    /* In this order: a letter that comes before the acknowledgement has rung for nothing, so it is taken now. */
+    /* In this order: a letter that comes before the acknowledgement has rung for nothing, so it is taken now.
+     */
     mailbox_acknowledge(mailbox);
     mailbox_drain(mailbox);
 }

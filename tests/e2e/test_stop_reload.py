@@ -72,7 +72,7 @@ def test_a_second_signal_stops_at_once(channel: str, number: int) -> None:
 
 
 def test_while_draining_nobody_new_is_let_in(channel: str) -> None:
-    server = Server("--drain-time", "5").start()
+    server = Server("--drain-time", "5", "--shards", "1").start()
     keep = Connection(server)
     assert keep.request("GET", "/readyz").status == 200
     with EventStream(server, path_of(channel)):
