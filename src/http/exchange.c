@@ -165,12 +165,36 @@ static void exchange_add_common_headers(struct exchange *exchange, struct MHD_Re
         exchange_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
+static void exchange_drop_response(struct exchange *exchange)
+{
+    if (exchange->shared)
+        shared_answer_unref(exchange->shared);
+    else if (exchange->response)
+        MHD_destroy_response(exchange->response);
+    exchange->shared = NULL;
+    exchange->response = NULL;
+}
+
 static enum MHD_Result exchange_send(struct exchange *exchange)
 {
     enum MHD_Result result = MHD_queue_response(exchange->connection, exchange->status, exchange->response);
-    MHD_destroy_response(exchange->response);
-    exchange->response = NULL;
+    exchange_drop_response(exchange);
     return result;
+}
+
+/* It has its answer: nobody holds it any more, and libmicrohttpd goes on with it. */
+static void exchange_become_answered(struct exchange *exchange, unsigned status,
+                                     struct MHD_Response *response)
+{
+    bool was_held = exchange->state == EXCHANGE_HELD;
+    if (status >= 400)
+        shard_count(exchange->shard, METRIC_ERRORS, 1);
+    exchange->response = response;
+    exchange->status = status;
+    exchange_move(exchange, EXCHANGE_ANSWERED);
+    exchange_release_holder(exchange);
+    if (was_held)
+        exchange_wake(exchange);
 }
 
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
@@ -184,15 +208,46 @@ void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Resp
         return;
     }
     exchange_add_common_headers(exchange, response);
-    if (status >= 400)
-        shard_count(exchange->shard, METRIC_ERRORS, 1);
-    bool was_held = exchange->state == EXCHANGE_HELD;
-    exchange->response = response;
-    exchange->status = status;
-    exchange_move(exchange, EXCHANGE_ANSWERED);
-    exchange_release_holder(exchange);
-    if (was_held)
-        exchange_wake(exchange);
+    exchange_become_answered(exchange, status, response);
+}
+
+bool exchange_can_share(const struct exchange *exchange)
+{
+    return exchange->origin == ORIGIN_NONE && !exchange_is_draining(exchange);
+}
+
+struct shared_answer *exchange_share(unsigned status, struct MHD_Response *response)
+{
+    struct shared_answer *answer = response ? malloc(sizeof(*answer)) : NULL;
+    if (!answer) {
+        if (response)
+            MHD_destroy_response(response);
+        return NULL;
+    }
+    exchange_response_header(response, "X-Content-Type-Options", "nosniff");
+    exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    *answer = (struct shared_answer){.references = 1, .status = status, .response = response};
+    return answer;
+}
+
+struct shared_answer *shared_answer_ref(struct shared_answer *answer)
+{
+    answer->references++;
+    return answer;
+}
+
+void shared_answer_unref(struct shared_answer *answer)
+{
+    if (!answer || --answer->references > 0)
+        return;
+    MHD_destroy_response(answer->response);
+    free(answer);
+}
+
+void exchange_answer_shared(struct exchange *exchange, struct shared_answer *answer)
+{
+    exchange->shared = shared_answer_ref(answer);
+    exchange_become_answered(exchange, answer->status, answer->response);
 }
 
 void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
@@ -522,9 +577,7 @@ static void exchange_completed(void *cls, struct MHD_Connection *connection, voi
     exchange_release_holder(exchange);
     if (log_is_on(LOG_DEBUG))
         exchange_log(exchange);
-    if (exchange->response)
-        MHD_destroy_response(exchange->response);
-    exchange->response = NULL;
+    exchange_drop_response(exchange);
     exchange->client->owner = NULL;
     shard_reap(exchange->shard, &exchange->garbage, exchange_free);
 }

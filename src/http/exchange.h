@@ -81,6 +81,7 @@ struct exchange {
     struct timer timer; /* of the body, then of the hold */
     struct garbage garbage;
     struct MHD_Response *response;
+    struct shared_answer *shared; /* whose response it is; NULL when it is the exchange's own */
     unsigned status;
     enum error_code pending_error; /* to be answered once the body is read */
     struct buf body;
@@ -107,6 +108,25 @@ void exchange_response_header(struct MHD_Response *response, const char *name, c
 
 /* Sends the response; NULL stands for one that could not be made, and answers 503. */
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response);
+
+/* The same answer for many exchanges of a shard: whoever has it holds a reference. */
+struct shared_answer {
+    unsigned references;
+    unsigned status;
+    struct MHD_Response *response;
+};
+
+/* Whether nothing in the exchange's answer would be its own: no page asks, and the server is not stopping. */
+bool exchange_can_share(const struct exchange *exchange);
+
+/* Makes an answer to be shared, with one reference; the response is taken over. NULL when memory is out (or
+ * the response is NULL). */
+struct shared_answer *exchange_share(unsigned status, struct MHD_Response *response);
+struct shared_answer *shared_answer_ref(struct shared_answer *answer);
+void shared_answer_unref(struct shared_answer *answer);
+
+/* Sends a shared answer; the exchange takes a reference of its own. */
+void exchange_answer_shared(struct exchange *exchange, struct shared_answer *answer);
 
 /* Answers {"error","message"}; the message in the manner of printf. */
 void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
