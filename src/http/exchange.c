@@ -396,6 +396,11 @@ void exchange_end(struct exchange *exchange, bool is_clean)
 
 /* Requests. */
 
+const char *exchange_field(const struct exchange *exchange, enum exchange_field field)
+{
+    return exchange->fields[field];
+}
+
 const char *exchange_header(const struct exchange *exchange, const char *name)
 {
     return MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, name);

@@ -42,6 +42,20 @@ enum exchange_state {
     EXCHANGE_GONE,      /* the client went away or is cut: the connection is to be closed */
 };
 
+/* The header fields that most requests are asked for; found once, when the request is checked. */
+enum exchange_field {
+    FIELD_ACCEPT,
+    FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_TYPE,
+    FIELD_HOST,
+    FIELD_IF_NONE_MATCH,
+    FIELD_LAST_EVENT_ID,
+    FIELD_ORIGIN,
+    FIELD_PREFER,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_COUNT
+};
+
 struct exchange;
 struct route;
 
@@ -78,7 +92,8 @@ struct exchange {
     struct client *client;
     struct MHD_Connection *connection;
     const struct route *route;
-    struct timer timer; /* of the body, then of the hold */
+    const char *fields[FIELD_COUNT]; /* libmicrohttpd's; NULL when absent */
+    struct timer timer;              /* of the body, then of the hold */
     struct garbage garbage;
     struct MHD_Response *response;
     struct shared_answer *shared; /* whose response it is; NULL when it is the exchange's own */
@@ -93,6 +108,7 @@ struct exchange {
 };
 
 /* Header and query values; NULL when absent. The length is set when `len` is not NULL. */
+const char *exchange_field(const struct exchange *exchange, enum exchange_field field);
 const char *exchange_header(const struct exchange *exchange, const char *name);
 const char *exchange_query(const struct exchange *exchange, const char *name, size_t *len);
 
