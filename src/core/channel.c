@@ -252,13 +252,11 @@ static bool collection_take_page(struct collection *collection, struct channel *
             collection_add_gap(collection, page->to);
         return true;
     }
-    /* What was collected so far is told first. */
-    if (collection->count > 0)
-        return false;
     if (!page)
         page = page_request_around(channel, collection->offset + 1);
     if (!page)
         return false; /* no memory for it now: tried again with the next message */
+    /* Asked for while what was collected before it is being sent. */
     list_remove(&subscription->link);
     list_append(&page->fetching, &subscription->link);
     subscription->state = SUBSCRIPTION_FETCHING;

@@ -53,6 +53,8 @@ struct subscriber_ops {
 
 struct subscriber {
     const struct subscriber_ops *ops;
+    const void *
+        ahead; /* what `wake` touches first, for the hub to fetch into the cache ahead of its turn; or NULL */
     struct hub *hub;
     struct start *start; /* until all channels are attached; owned */
     uint8_t transport;   /* enum transport_kind */

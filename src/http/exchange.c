@@ -236,7 +236,7 @@ static void exchange_deadline(struct timer *timer)
 {
     struct exchange *exchange = container_of(timer, struct exchange, timer);
     if (exchange->state == EXCHANGE_BODY || exchange->state == EXCHANGE_DISCARD) {
-        int fd = exchange->client->watch.fd;
+        int fd = exchange->fd;
         if (exchange->state == EXCHANGE_BODY)
             door_write_error(exchange->shard, fd, ERROR_BODY_TIMEOUT);
         /* libmicrohttpd then reads the end of the connection and closes it. */
@@ -313,10 +313,13 @@ void exchange_open(struct exchange *exchange, const char *content_type)
 ssize_t exchange_write(struct exchange *exchange, const struct iovec *parts, int count)
 {
     const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
     size_t size = 0;
     for (int i = 0; i < count; i++)
         size += parts[i].iov_len;
-    ssize_t sent = sendmsg(exchange->client->watch.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    /* One part is by far the most frequent, and send() costs the kernel less than sendmsg(). */
+    ssize_t sent = count == 1 ? send(exchange->fd, parts->iov_base, parts->iov_len, flags)
+                              : sendmsg(exchange->fd, &message, flags);
     if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
         return -errno;
     if (sent > 0) {
@@ -375,6 +378,7 @@ static void *exchange_begin(void *cls, const char *target, struct MHD_Connection
     exchange->shard = shard;
     exchange->client = info->socket_context;
     exchange->connection = connection;
+    exchange->fd = exchange->client->watch.fd;
     exchange->begun_ns = clock_monotonic_ns();
     timer_init(&exchange->timer, exchange_deadline);
     memcpy(exchange->target, target, len);
@@ -390,7 +394,7 @@ static void *exchange_begin(void *cls, const char *target, struct MHD_Connection
 static void exchange_refuse_on_socket(struct exchange *exchange, enum error_code error)
 {
     exchange_move(exchange, EXCHANGE_DISCARD);
-    door_write_error(exchange->shard, exchange->client->watch.fd, error);
+    door_write_error(exchange->shard, exchange->fd, error);
     exchange_set_deadline(exchange, exchange->shard->options->body_timeout_ms);
 }
 

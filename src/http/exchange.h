@@ -61,28 +61,30 @@ struct hold_ops {
 
 enum origin_verdict { ORIGIN_NONE, ORIGIN_ALLOWED, ORIGIN_FOREIGN };
 
+/* What is touched for each write stands together at the beginning. */
 struct exchange {
     struct client_owner owner; /* what the connection tells us */
-    struct garbage garbage;
     struct shard *shard;
-    struct client *client;
-    struct MHD_Connection *connection;
+    const struct hold_ops *hold; /* NULL when nobody holds it */
+    void *holder;                /* the holder's own */
+    uint64_t wrote_ms;           /* when the stream last took something */
     enum exchange_state state;
-    enum http_method method;
+    int fd; /* the connection's */
     bool is_http10;
     bool is_blocked;     /* the stream did not take all of the last write */
     bool is_in_callback; /* libmicrohttpd is calling us: an answer needs no resume */
+    enum http_method method;
     enum origin_verdict origin;
+    struct client *client;
+    struct MHD_Connection *connection;
     const struct route *route;
-    const struct hold_ops *hold; /* NULL when nobody holds it */
-    void *holder;                /* the holder's own */
-    struct timer timer;          /* of the body, then of the hold */
+    struct timer timer; /* of the body, then of the hold */
+    struct garbage garbage;
     struct MHD_Response *response;
     unsigned status;
     enum error_code pending_error; /* to be answered once the body is read */
     struct buf body;
     size_t body_limit;
-    uint64_t wrote_ms; /* when the stream last took something */
     uint64_t begun_ns;
     size_t path_len;
     char *path;    /* decoded, terminated; in `target`'s allocation; NULL when it cannot be decoded */

@@ -5,16 +5,21 @@
 #include <string.h>
 #include <strings.h>
 
-/* libmicrohttpd wants about two and a half times the head (section 4 of the architecture). */
-#define HEAD_POOL_NUMERATOR 5u
-#define HEAD_POOL_DENOMINATOR 2u
+/* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each
+ * query argument, and then the head of the reply. While it reads, half of the memory belongs to the read
+ * buffer. Experience adds half a head. */
+#define HEAD_RECORD_BYTES 64u
+#define HEAD_REPLY_STREAM 560u
+/* A long-poll's reply may carry a content type, a channel, an event and a producer of 255 bytes each. */
+#define HEAD_REPLY_POLL 2100u
+/* Each channel of a subscription may be an argument, and then has an entry in the cursor of the reply. */
+#define HEAD_REPLY_ARGUMENT 34u
 /* Requests with a body are read in pieces of half the pool, so a larger one makes publishing cheap; nobody is
  * held there. */
 #define HEAD_POOL_PUBLISH 65536u
 /* A connection that a proxy may use again for another client, or a browser after a login, has to fit heads
  * larger than the first one. */
 #define HEAD_POOL_REUSED 32768u
-#define HEAD_POOL_POLL 3072u
 
 static bool head_is_token(char byte)
 {
@@ -87,6 +92,8 @@ struct head_use {
     bool is_stream;
     bool is_proxied;
     bool is_poll;
+    size_t arguments;
+    size_t fields;
 };
 
 static void head_note_request_line(struct head_use *use, const struct head_line *line)
@@ -94,10 +101,33 @@ static void head_note_request_line(struct head_use *use, const struct head_line 
     use->has_body = strncmp(line->bytes, "GET ", 4) != 0 && strncmp(line->bytes, "HEAD ", 5) != 0;
     use->is_poll = head_line_contains(line, " /channels/");
     use->is_stream = head_line_contains(line, "transport=s");
+    for (size_t i = 0; i < line->len; i++)
+        use->arguments += line->bytes[i] == '&' || line->bytes[i] == '?';
+}
+
+/* libmicrohttpd answers a length that is no number by itself, with a page of HTML. */
+static bool head_field_is_possible(const struct head_line *line)
+{
+    const size_t name_len = strlen("Content-Length:");
+    if (!memchr(line->bytes, ':', line->len))
+        return false;
+    if (!head_line_has_name(line, "Content-Length"))
+        return true;
+    const char *value = line->bytes + name_len;
+    size_t len = line->len - name_len;
+    for (; len > 0 && (*value == ' ' || *value == '\t'); value++)
+        len--;
+    while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+        len--;
+    for (size_t i = 0; i < len; i++)
+        if (value[i] < '0' || value[i] > '9')
+            return false;
+    return len > 0 && len < 20;
 }
 
 static void head_note_field(struct head_use *use, const struct head_line *line)
 {
+    use->fields++;
     if (head_line_has_name(line, "Accept"))
         use->is_stream =
             use->is_stream || head_line_contains(line, "event-stream") || head_line_contains(line, "ndjson");
@@ -106,14 +136,23 @@ static void head_note_field(struct head_use *use, const struct head_line *line)
         use->is_proxied = true;
 }
 
+static size_t head_greater(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 static size_t head_pool_bytes(const struct head_use *use, size_t head_len)
 {
-    size_t pool = head_len * HEAD_POOL_NUMERATOR / HEAD_POOL_DENOMINATOR;
-    size_t least = use->has_body                      ? HEAD_POOL_PUBLISH
-                   : use->is_stream                   ? 0
-                   : use->is_proxied || !use->is_poll ? HEAD_POOL_REUSED
-                                                      : HEAD_POOL_POLL;
-    return pool > least ? pool : least;
+    size_t records = (use->arguments + use->fields) * HEAD_RECORD_BYTES;
+    size_t reply =
+        (use->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + use->arguments * HEAD_REPLY_ARGUMENT;
+    size_t pool = head_greater(head_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
+    pool = head_greater(pool, head_len * 5 / 2);
+    if (use->has_body)
+        return head_greater(pool, HEAD_POOL_PUBLISH);
+    if (!use->is_stream && (use->is_proxied || !use->is_poll))
+        return head_greater(pool, HEAD_POOL_REUSED);
+    return pool;
 }
 
 size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum error_code *error)
@@ -140,7 +179,7 @@ size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum erro
                 return 0;
             }
             head_note_request_line(&use, &line);
-        } else if (!memchr(line.bytes, ':', line.len)) {
+        } else if (!head_field_is_possible(&line)) {
             *error = ERROR_BAD_REQUEST;
             return 0;
         } else {

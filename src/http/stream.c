@@ -398,6 +398,7 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
         return;
     }
     stream->exchange = exchange;
+    stream->subscriber.ahead = exchange;
     stream->format = format;
     stream->padding = (uint32_t)wish->padding;
     exchange_hold(exchange, &stream_hold_ops, stream);

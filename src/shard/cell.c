@@ -57,11 +57,12 @@ static void cell_place(struct cell *cell)
 static void cell_free(struct cell *cell)
 {
     watch_remove(&cell->watch, cell->shard->epoll_fd);
+    /* Closes what is left, which moves the cell in its list once more. */
+    MHD_stop_daemon(cell->daemon);
     timer_stop(&cell->shard->wheel, &cell->tick);
     list_remove(&cell->link);
     list_remove(&cell->run_link);
     cell->shard->cells.count--;
-    MHD_stop_daemon(cell->daemon);
     free(cell);
 }
 

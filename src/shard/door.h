@@ -35,8 +35,8 @@ struct client {
     uint32_t peeks;
     uint32_t head_seen; /* bytes that were there at the last look */
     uint8_t key_len;
-    unsigned char key[8];      /* of address_client_key */
-    unsigned char address[28]; /* a sockaddr_in or sockaddr_in6 */
+    unsigned char key[8];                  /* of address_client_key */
+    _Alignas(8) unsigned char address[28]; /* a sockaddr_in or sockaddr_in6 */
 };
 
 /* What the owner of a connection wants to know of its socket. */

@@ -194,8 +194,12 @@ int shard_configure(struct shard *shard, struct options *options)
 
 static void shard_mailbox_ready(struct watch *watch, uint32_t events)
 {
+    struct mailbox *mailbox = &container_of(watch, struct shard, mailbox_watch)->mailbox;
     (void)events;
-    mailbox_acknowledge(&container_of(watch, struct shard, mailbox_watch)->mailbox);
+    /* In this order: a letter that comes before the acknowledgement has rung for nothing, so it is taken now.
+     */
+    mailbox_acknowledge(mailbox);
+    mailbox_drain(mailbox);
 }
 
 static void shard_handle_events(struct epoll_event *events, int count)

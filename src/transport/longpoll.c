@@ -252,6 +252,7 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
         return;
     }
     poll->exchange = exchange;
+    poll->subscriber.ahead = exchange;
     poll->is_json = is_json;
     poll->is_looking = wish->wait_ms == 0;
     exchange_hold(exchange, &longpoll_hold_ops, poll);

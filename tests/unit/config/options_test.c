@@ -40,7 +40,8 @@ static void test_command_line_before_environment_before_file(void **state)
 {
     struct configuration configuration;
     char *arguments[] = {"--config", path, "--history-size=7"};
-    char *environment[] = {"SLUICE_HISTORY_SIZE=8", "SLUICE_HEARTBEAT=2s", "SLUICE_ALLOWED_ORIGINS=http://a, http://b", NULL};
+    char *environment[] = {"SLUICE_HISTORY_SIZE=8", "SLUICE_HEARTBEAT=2s",
+                           "SLUICE_ALLOWED_ORIGINS=http://a, http://b", NULL};
     (void)state;
     write_file("history-size = 9\nheartbeat = 3\nretry = 4s ; a comment\nallowed-origins = http://c\n");
     assert_int_equal(load(&configuration, 3, arguments, environment), 0);
@@ -70,9 +71,11 @@ static void test_wrong_values_name_option_value_place_and_what_is_allowed(void *
     (void)state;
     snprintf(expected, sizeof(expected), "%s:2: ", path);
     expect_file_error("retry = 1\nhistory-size = many\n", expected);
-    expect_file_error("history-size = many\n", "history-size = 'many' must be a whole number from 0 to 1000000");
+    expect_file_error("history-size = many\n",
+                      "history-size = 'many' must be a whole number from 0 to 1000000");
     expect_file_error("history-size = 1000001\n", "from 0 to 1000000");
-    expect_file_error("memory-limit = 1\n", "must be a number of bytes (or with KiB, MiB, GiB) from 1MiB to 1024GiB");
+    expect_file_error("memory-limit = 1\n",
+                      "must be a number of bytes (or with KiB, MiB, GiB) from 1MiB to 1024GiB");
     expect_file_error("log-level = loud\n", "must be one of debug|info|warn|error");
     expect_file_error("anonymous = perhaps\n", "must be yes or no");
     expect_file_error("http = nowhere\n", "must be host:port");

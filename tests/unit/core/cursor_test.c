@@ -49,10 +49,27 @@ static void test_cursor_rejects_offset_over_64_bits(void **state)
 static void test_cursor_rejects_what_is_not_one(void **state)
 {
     static const char *const bad[] = {
-        "",           "-",          ".",           EPOCH_A,          EPOCH_A "-",        EPOCH_A "--1",
-        EPOCH_A "-+1", EPOCH_A "- 1", EPOCH_A "-1.", "." EPOCH_A "-1", EPOCH_A "-1..",     EPOCH_A "-0x1",
-        "last=",      "last=-1",    "last=x",      "Now",            "K3Q9XM2AB7ZT-1",   "k3q9xm2ab7zi-1",
-        "k3q9-1",     "last=18446744073709551616", EPOCH_A "-1," EPOCH_B "-1",
+        "",
+        "-",
+        ".",
+        EPOCH_A,
+        EPOCH_A "-",
+        EPOCH_A "--1",
+        EPOCH_A "-+1",
+        EPOCH_A "- 1",
+        EPOCH_A "-1.",
+        "." EPOCH_A "-1",
+        EPOCH_A "-1..",
+        EPOCH_A "-0x1",
+        "last=",
+        "last=-1",
+        "last=x",
+        "Now",
+        "K3Q9XM2AB7ZT-1",
+        "k3q9xm2ab7zi-1",
+        "k3q9-1",
+        "last=18446744073709551616",
+        EPOCH_A "-1," EPOCH_B "-1",
     };
     struct start start;
     (void)state;

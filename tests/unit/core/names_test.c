@@ -15,7 +15,7 @@ static void test_names_take_the_alphabet(void **state)
 
 static void test_names_refuse_the_rest(void **state)
 {
-    static const char *const bad[] = {"",  "/",    "a/",  "/a",   "a//b", ".",    "..",   "a/../b", "a/.",
+    static const char *const bad[] = {"",    "/",   "a/",  "/a",  "a//b", ".",    "..",   "a/../b",   "a/.",
                                       "a b", "a%b", "a?b", "a#b", "a\\b", "a\"b", "a<b>", "\xc3\xa9", "a\nb"};
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)

@@ -7,7 +7,8 @@
 
 static struct epoch epoch;
 
-static char *payload_of(struct rendering *(*render)(const struct message *, const char *, size_t, const struct epoch *),
+static char *payload_of(struct rendering *(*render)(const struct message *, const char *, size_t,
+                                                    const struct epoch *),
                         const struct message_parts *parts)
 {
     struct message *message = message_new(parts);
@@ -21,13 +22,15 @@ static char *payload_of(struct rendering *(*render)(const struct message *, cons
     assert_memory_equal(rendering->bytes + rendering->payload - 2, "\r\n", 2);
     assert_memory_equal(rendering->bytes + rendering->payload_end, "\r\n", 2);
     assert_int_equal(rendering->size, rendering->payload_end + 2);
-    char *payload = strndup(rendering->bytes + rendering->payload, rendering->payload_end - rendering->payload);
+    char *payload =
+        strndup(rendering->bytes + rendering->payload, rendering->payload_end - rendering->payload);
     free(rendering);
     message_unref(message);
     return payload;
 }
 
-static void expect_sse(enum message_type type, const char *data, size_t size, const char *event, const char *expected)
+static void expect_sse(enum message_type type, const char *data, size_t size, const char *event,
+                       const char *expected)
 {
     const struct message_parts parts = {
         .type = type, .data = data, .size = size, .event = event, .event_len = event ? strlen(event) : 0};
@@ -68,7 +71,8 @@ static void expect_json(enum message_type type, const char *data, size_t size, c
 {
     const struct message_parts parts = {.type = type, .data = data, .size = size};
     char *payload = payload_of(render_json, &parts);
-    const char *begin = "{\"cursor\":\"k3q9xm2ab7zt-7\",\"channel\":\"a/b\",\"id\":\"k3q9xm2ab7zt-7\",\"time\":1700000000000,";
+    const char *begin = "{\"cursor\":\"k3q9xm2ab7zt-7\",\"channel\":\"a/b\",\"id\":\"k3q9xm2ab7zt-7\","
+                        "\"time\":1700000000000,";
     assert_memory_equal(payload, begin, strlen(begin));
     assert_string_equal(payload + strlen(begin), expected_end);
     free(payload);
@@ -80,7 +84,8 @@ static void test_json_escapes_text(void **state)
     expect_json(MESSAGE_TEXT, "a\"b\\c\n\r\t\x01\x7f", 10,
                 "\"type\":\"text\",\"data\":\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u007f\"}\n");
     expect_json(MESSAGE_TEXT, "\0", 1, "\"type\":\"text\",\"data\":\"\\u0000\"}\n");
-    expect_json(MESSAGE_TEXT, "\xf0\x9f\x90\x87\xc3\xa9", 6, "\"type\":\"text\",\"data\":\"\xf0\x9f\x90\x87\xc3\xa9\"}\n");
+    expect_json(MESSAGE_TEXT, "\xf0\x9f\x90\x87\xc3\xa9", 6,
+                "\"type\":\"text\",\"data\":\"\xf0\x9f\x90\x87\xc3\xa9\"}\n");
     expect_json(MESSAGE_TEXT, "", 0, "\"type\":\"text\",\"data\":\"\"}\n");
 }
 

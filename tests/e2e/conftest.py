@@ -1,0 +1,20 @@
+"""Fixtures. A server with presets is shared by the tests of a file; channels are each test's own."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from support.server import Server
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as running:
+        yield running
+
+
+@pytest.fixture
+def channel() -> str:
+    return f"test/{next(_numbers)}"

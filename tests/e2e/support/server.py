@@ -1,0 +1,95 @@
+"""A server under test: started on free ports, awaited by its ready file, checked for a clean end."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+SLUICE = os.environ.get("SLUICE", "sluice")
+SOURCE = pathlib.Path(os.environ.get("SOURCE_DIR", pathlib.Path(__file__).resolve().parents[3]))
+REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer")
+PATIENCE = 20.0
+
+Value = TypeVar("Value")
+
+
+def wait_until(condition: Callable[[], Value], timeout: float = PATIENCE, what: str = "the condition") -> Value:
+    """Asks until the answer is true; returns it."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"{what} did not come true within {timeout} s"
+        time.sleep(0.005)
+
+
+class Server:
+    """`with Server("--option", "value") as server:`; options that matter to every test have presets."""
+
+    def __init__(self, *options: str, environment: dict[str, str] | None = None, descriptors: int | None = None,
+                 http: str = "127.0.0.1:0", expect_exit: int | None = 0) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="sluice-test-")
+        self.ready_file = pathlib.Path(self.folder.name) / "ready"
+        self.log_file = pathlib.Path(self.folder.name) / "log"
+        self.options = ["--http", http, "--ready-file", str(self.ready_file), "--drain-time", "0.1"]
+        self.options += ["--static-dir", str(SOURCE / "static"), *options]
+        # AddressSanitizer would keep what is freed, and the tests look at memory.
+        asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"
+        self.environment = {**os.environ, "ASAN_OPTIONS": asan.lstrip(":"), **(environment or {})}
+        self.descriptors = descriptors
+        self.expect_exit = expect_exit
+        self.process: subprocess.Popen[bytes]
+        self.port = 0
+
+    def _limit(self) -> None:
+        if self.descriptors:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+
+    def start(self) -> Server:
+        with open(self.log_file, "ab") as log:
+            self.process = subprocess.Popen([SLUICE, "serve", *self.options], stderr=log, stdin=subprocess.DEVNULL,
+                                            env=self.environment, preexec_fn=self._limit)
+        wait_until(lambda: self.ready_file.exists() or self.process.poll() is not None, what="the server's start")
+        assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log()}"
+        self.port = int(self.ready_file.read_text().split()[1].rsplit(":", 1)[1])
+        return self
+
+    def log(self) -> str:
+        return self.log_file.read_text(errors="replace")
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            status = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"the server did not stop:\n{self.log()}") from None
+        log = self.log()
+        assert not any(report in log for report in REPORTS), log
+        assert self.expect_exit is None or status == self.expect_exit, f"exit status {status}:\n{log}"
+
+    def __enter__(self) -> Server:
+        return self.start()
+
+    def __exit__(self, *failure: object) -> None:
+        try:
+            self.stop()
+        finally:
+            self.folder.cleanup()
+
+    def cpu_seconds(self) -> float:
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

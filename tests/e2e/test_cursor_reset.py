@@ -1,0 +1,201 @@
+"""Cursors of every kind, several channels in one subscription, and resets: a gap is never silent."""
+
+import itertools
+
+import pytest
+from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
+from support.server import Server, wait_until
+
+EPOCH = "k3q9xm2ab7zt"
+
+HOSTILE = [
+    EPOCH, EPOCH + "-", EPOCH + "--1", EPOCH + "-1x", EPOCH + "-18446744073709551616", EPOCH + "-1.", "." + EPOCH + "-1",
+    EPOCH + "-1.." + EPOCH + "-1", "k3q9xm2ab7zi-1", EPOCH.upper() + "-1", "x", "last=", "last=-1", "last=99999999999999999999",
+    EPOCH + "-" + "9" * 500, "." * 5000, "%00", "now ", "earliest.now", ".".join([EPOCH + "-1"] * 65),
+]
+
+
+@pytest.mark.parametrize("cursor", HOSTILE, ids=range(len(HOSTILE)))
+def test_malformed_cursors_are_400(server: Server, channel: str, cursor: str) -> None:
+    assert get(server, path_of(channel, since=cursor)).error == "bad-cursor"
+    if "%" not in cursor:
+        assert get(server, path_of(channel), Last_Event_ID=cursor.strip() + "!").error == "bad-cursor"
+
+
+def test_cursor_of_another_log_is_told_by_a_reset(server: Server, channel: str) -> None:
+    ids = [publish(server, channel, str(i)) for i in range(3)]
+    name_part = ids[0][:5]
+    cursor = f"{name_part}0000000-2"
+    raw = get(server, path_of(channel, since=cursor))
+    assert (raw.body, raw.header("Sluice-Reset"), raw.cursor) == (b"0", "epoch", ids[0])
+    answer = get(server, path_of(channel, since=cursor), Accept="application/json").json
+    assert answer["reset"] == [{"channel": channel, "reason": "epoch", "cursor": ids[0].replace("-1", "-0")}]
+    assert [message["id"] for message in answer["messages"]] == ids
+    with EventStream(server, path_of(channel, since=cursor)) as stream:
+        reset = stream.next_event()
+        assert reset.event == "reset" and '"reason":"epoch"' in (reset.data or "")
+        assert [stream.next_event().id for _ in range(3)] == ids
+    with LineStream(server, path_of(channel, since=cursor)) as lines:
+        lines.next_line()
+        assert lines.next_line()["reset"]["reason"] == "epoch"
+        assert [lines.next_line()["id"] for _ in range(3)] == ids
+
+
+def test_cursor_ahead_of_the_log(server: Server, channel: str) -> None:
+    name = publish(server, channel, "x")
+    cursor = name.replace("-1", "-7")
+    response = get(server, path_of(channel, since=cursor, wait=0))
+    assert (response.body, response.header("Sluice-Reset")) == (b"x", "future")
+    with EventStream(server, path_of(channel, since=cursor)) as stream:
+        assert '"reason":"future"' in (stream.next_event().data or "")
+        assert stream.next_event().id == name
+
+
+def test_what_is_no_longer_kept_is_counted(channel: str) -> None:
+    with Server("--history-size", "3") as server:
+        ids = [publish(server, channel, str(i)) for i in range(10)]
+        raw = get(server, path_of(channel, since=ids[1]))
+        assert (raw.body, raw.header("Sluice-Reset")) == (b"7", "trimmed; missed=5")
+        answer = get(server, path_of(channel, since=ids[1]), Accept="application/json").json
+        assert answer["reset"] == [{"channel": channel, "reason": "trimmed", "missed": 5, "cursor": ids[6]}]
+        assert [message["id"] for message in answer["messages"]] == ids[7:]
+        with EventStream(server, path_of(channel, since=ids[1])) as stream:
+            assert '"missed":5' in (stream.next_event().data or "")
+            assert [stream.next_event().id for _ in range(3)] == ids[7:]
+
+
+def test_a_reset_without_any_message_comes_at_once(server: Server, channel: str) -> None:
+    name = publish(server, channel, "x")
+    assert request(server, "DELETE", f"/api/channels/{channel}").json == {"channel": channel, "purged": 1}
+    raw = get(server, path_of(channel, since=name))
+    assert (raw.status, raw.header("Sluice-Reset")) == (204, "epoch")
+    answer = get(server, path_of(channel, since=name), Accept="application/json")
+    assert (answer.status, answer.json["messages"]) == (200, [])
+    assert get(server, path_of(channel, since=answer.json["cursor"], wait=0)).header("Sluice-Reset") is None
+
+
+def test_purge_is_told_to_everybody_held(server: Server, channel: str) -> None:
+    publish(server, channel, "x")
+    with Connection(server) as poll, EventStream(server, path_of(channel)) as stream, LineStream(server, path_of(channel)) as lines:
+        poll.send(request_bytes("GET", path_of(channel)))
+        wait_until(lambda: subscribers(server, channel)["total"] == 3)
+        request(server, "DELETE", f"/api/channels/{channel}")
+        name = publish(server, channel, "new")
+        assert poll.read_response().header("Sluice-Reset") == "purged"
+        assert '"reason":"purged"' in (stream.next_event().data or "")
+        assert stream.next_event().id == name
+        lines.next_line()
+        assert lines.next_line()["reset"]["reason"] == "purged"
+        assert lines.next_line()["id"] == name
+    assert name.endswith("-1")
+
+
+def test_history_deeper_than_the_window_comes_in_pages(channel: str) -> None:
+    with Server("--history-size", "5000", "--history-bytes", "64MiB") as server:
+        with EventStream(server, path_of(channel)) as stream:
+            start = (stream.next_block() or stream).id
+            for first in range(0, 5000, 1000):
+                batch = "".join(f'{{"channel":"{channel}","data":"{i}"}}\n' for i in range(first, first + 1000))
+                request(server, "POST", "/channels", batch, Content_Type="application/x-ndjson")
+        streams = [EventStream(server, path_of(channel, since=cursor)) for cursor in (start, "earliest", "last=4000")]
+        for stream, skipped in zip(streams, (0, 0, 1000)):
+            assert [stream.next_event().data for _ in range(5000 - skipped)] == [str(i) for i in range(skipped, 5000)]
+            stream.close()
+        cursor, seen = "earliest", []
+        while len(seen) < 5000:
+            answer = get(server, path_of(channel, since=cursor), Accept="application/json").json
+            assert "reset" not in answer
+            seen += [message["data"] for message in answer["messages"]]
+            cursor = answer["cursor"]
+        assert seen == [str(i) for i in range(5000)]
+
+
+def test_several_channels_with_one_cursor_in_any_order(server: Server, channel: str) -> None:
+    names = [f"{channel}/{letter}" for letter in "abc"]
+    target = path_of(names[0]) + "?channel=" + "&channel=".join(names[1:] + names[:1])
+    with LineStream(server, target) as stream:
+        first = stream.next_line()["cursor"]
+        assert len(first.split(".")) == 3
+        for number, name in enumerate(names * 2):
+            publish(server, name, str(number))
+        received = [stream.next_line() for _ in range(6)]
+    assert sorted(message["data"] for message in received) == [str(i) for i in range(6)]
+    for name in names:
+        assert len([message for message in received if message["channel"] == name]) == 2
+    for order in itertools.permutations(received[2]["cursor"].split(".")):
+        answer = get(server, target + "&since=" + ".".join(order), Accept="application/json").json
+        assert sorted(message["id"] for message in answer["messages"]) == sorted(message["id"] for message in received[3:])
+    only = get(server, path_of(names[1], since=received[2]["cursor"]), Accept="application/json").json
+    assert all(message["channel"] == names[1] for message in only["messages"])
+
+
+def test_a_channel_without_an_entry_starts_at_now(server: Server, channel: str) -> None:
+    first = publish(server, channel + "/a", "old a")
+    publish(server, channel + "/b", "old b")
+    publish(server, channel + "/a", "new a")
+    target = path_of(channel + "/a", channel=channel + "/b", since=first)
+    answer = get(server, target, Accept="application/json").json
+    assert [message["data"] for message in answer["messages"]] == ["new a"]
+
+
+def test_sse_ids_of_several_channels_are_joined_cursors(server: Server, channel: str) -> None:
+    target = path_of(channel + "/a", channel=channel + "/b")
+    with EventStream(server, target) as stream:
+        publish(server, channel + "/a", "1")
+        publish(server, channel + "/b", "2")
+        first, second = stream.next_event(), stream.next_event()
+    assert first.id and second.id and len(first.id.split(".")) == 2
+    with EventStream(server, target, Last_Event_ID=first.id) as stream:
+        again = stream.next_event()
+        assert (again.data, again.id) == (second.data, second.id)
+
+
+def test_sixty_four_channels_are_the_most(server: Server, channel: str) -> None:
+    query = "&".join(f"channel={channel}/{i}" for i in range(63))
+    assert get(server, f"{path_of(channel)}?wait=0&{query}").status == 204
+    assert get(server, f"{path_of(channel)}?wait=0&{query}&channel=one/more").error == "too-many-channels"
+
+
+def test_memory_limit_drops_the_longest_idle_first_and_never_what_is_held() -> None:
+    with Server("--memory-limit", "2MiB", "--history-bytes", "64MiB", "--linger-time", "0") as server:
+        text = "x" * 100_000
+        first = publish(server, "idle/0", text)
+        for i in range(1, 15):
+            publish(server, f"idle/{i}", text)
+        with EventStream(server, path_of("held", since="earliest")) as stream:
+            for i in range(6):
+                publish(server, "held", text)
+                stream.next_event()
+            # What was idle for longest is gone, and whoever asks for it is told.
+            assert get(server, path_of("idle/0", since=first, wait=0)).header("Sluice-Reset") == "epoch"
+            refused = None
+            for i in range(30):
+                response = request(server, "POST", path_of("held"), text, Content_Type="text/plain")
+                if response.status != 201:
+                    refused = response
+                    break
+                stream.next_event()
+            assert refused and (refused.status, refused.error) == (503, "memory-limit")
+            assert refused.header("Retry-After")
+            with EventStream(server, path_of("held", since="earliest")) as again:
+                assert again.next_event().id.endswith("-1")
+
+
+def test_retention_by_bytes_and_age(channel: str) -> None:
+    with Server("--history-bytes", "10KiB", "--history-ttl", "1") as server:
+        for i in range(10):
+            publish(server, channel, str(i) * 3000)
+        kept = get(server, f"/api/channels/{channel}").json
+        assert kept["messages"] == 3 and kept["bytes"] <= 10240
+        assert kept["oldest"].endswith("-8") and kept["newest"].endswith("-10")
+        wait_until(lambda: get(server, f"/api/channels/{channel}").json["messages"] == 0)
+        after = get(server, f"/api/channels/{channel}").json
+        assert after["oldest"] is None and after["newest"].endswith("-10")
+        assert publish(server, channel).endswith("-11")
+
+
+def test_history_size_zero_delivers_but_does_not_replay(channel: str) -> None:
+    with Server("--history-size", "0") as server, EventStream(server, path_of(channel)) as stream:
+        first = publish(server, channel, "live")
+        assert stream.next_event().data == "live"
+        assert get(server, path_of(channel, since=first.replace("-1", "-0"), wait=0)).header("Sluice-Reset") == "trimmed; missed=1"

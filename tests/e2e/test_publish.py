@@ -1,0 +1,181 @@
+"""Publishing one message, a batch, and with an idempotency key."""
+
+import base64
+import json
+import re
+import time
+
+import pytest
+from support.client import Connection, EventStream, get, path_of, publish, request
+from support.server import Server, wait_until
+
+ID = re.compile(r"^[0-9a-hjkmnp-tv-z]{12}-\d+$")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_publish_answers_id_time_and_location(server: Server, channel: str, method: str) -> None:
+    response = request(server, method, path_of(channel), "hello", Content_Type="text/plain")
+    assert response.status == 201
+    assert response.json["channel"] == channel
+    assert ID.match(response.json["id"])
+    assert abs(response.json["time"] - time.time() * 1000) < 60_000
+    epoch = response.json["id"].split("-")[0]
+    assert response.header("Location") == f"/channels/{channel}?since={epoch}-0"
+    assert get(server, response.header("Location") or "").body == b"hello"
+
+
+def test_offsets_count_without_gaps(server: Server, channel: str) -> None:
+    ids = [publish(server, channel, str(i)) for i in range(20)]
+    assert [int(name.split("-")[1]) for name in ids] == list(range(1, 21))
+    assert len({name.split("-")[0] for name in ids}) == 1
+
+
+@pytest.mark.parametrize(("content_type", "body", "kind", "data"), [
+    ("text/plain", b"caf\xc3\xa9", "text", "café"),
+    ("application/x-www-form-urlencoded", b"a=b&c", "text", "a=b&c"),
+    ("text/html; charset=utf-8", b"<b>", "text", "<b>"),
+    ("application/json", b'{"a": [1,\n2]}', "json", {"a": [1, 2]}),
+    ("application/vnd.api+json", b'"x"', "json", "x"),
+    ("application/octet-stream", b"\0\xff", "binary", base64.b64encode(b"\0\xff").decode()),
+    ("image/png", b"\x89PNG", "binary", base64.b64encode(b"\x89PNG").decode()),
+    ("", b"\xff", "binary", base64.b64encode(b"\xff").decode()),
+])
+def test_content_type_decides_the_type(server: Server, channel: str, content_type: str, body: bytes, kind: str,
+                                       data: object) -> None:
+    publish(server, channel, body, Content_Type=content_type)
+    message = get(server, path_of(channel, last=1), Accept="application/json").json["messages"][0]
+    assert (message["type"], message["data"]) == (kind, data)
+    raw = get(server, path_of(channel, last=1))
+    assert raw.body == body
+    if content_type and not content_type.endswith("urlencoded"):
+        assert raw.header("Content-Type") == content_type
+
+
+def test_empty_message_is_a_message(server: Server, channel: str) -> None:
+    publish(server, channel, b"")
+    response = get(server, path_of(channel, since="earliest"))
+    assert (response.status, response.body) == (200, b"")
+
+
+@pytest.mark.parametrize("as_header", [True, False])
+def test_event_and_producer_by_query_and_header(server: Server, channel: str, as_header: bool) -> None:
+    headers = {"Sluice_Event": "goal", "Sluice_Producer": "me"} if as_header else {}
+    query = {} if as_header else {"event": "goal", "producer": "me"}
+    request(server, "POST", path_of(channel, **query), "1:0", Content_Type="text/plain", **headers)
+    response = get(server, path_of(channel, last=1))
+    assert (response.header("Sluice-Event"), response.header("Sluice-Producer")) == ("goal", "me")
+    message = get(server, path_of(channel, last=1), Accept="application/json").json["messages"][0]
+    assert (message["event"], message["producer"]) == ("goal", "me")
+
+
+def test_ttl_ends_the_replay_of_one_message(channel: str) -> None:
+    with Server() as server:
+        publish(server, channel, "kept")
+        first = request(server, "POST", path_of(channel, ttl=1), "gone").json["id"]
+        publish(server, channel, "also kept")
+        assert ID.match(first)
+
+        def texts() -> list[str]:
+            answer = get(server, path_of(channel, since="earliest", wait=0), Accept="application/json").json
+            return [message["data"] for message in answer["messages"]]
+
+        assert len(texts()) == 3
+        assert wait_until(lambda: texts() == ["kept", "also kept"])
+
+
+def test_idempotency_key_answers_the_first_id_and_delivers_once(server: Server, channel: str) -> None:
+    with EventStream(server, path_of(channel)) as stream:
+        first = request(server, "POST", path_of(channel), "one", Content_Type="text/plain", Idempotency_Key="k1")
+        again = request(server, "POST", path_of(channel), "one", Content_Type="text/plain", Idempotency_Key="k1")
+        other = request(server, "POST", path_of(channel), "two", Content_Type="text/plain", Idempotency_Key="k2")
+        assert (first.status, again.status, other.status) == (201, 200, 201)
+        assert again.json == {**first.json, "duplicate": True}
+        assert [stream.next_event().data for _ in range(2)] == ["one", "two"]
+    elsewhere = request(server, "POST", path_of(channel + "/x"), "one", Idempotency_Key="k1")
+    assert elsewhere.status == 201
+
+
+def test_idempotency_key_is_forgotten_after_its_time(channel: str) -> None:
+    with Server("--idempotency-time", "0.2") as server:
+        publish(server, channel, Idempotency_Key="k")
+        wait_until(lambda: request(server, "POST", path_of(channel), "x", Idempotency_Key="k").status == 201)
+
+
+def test_batch_as_array_answers_each_in_order(server: Server, channel: str) -> None:
+    batch = [
+        {"channel": channel, "data": "text"},
+        {"channel": channel + "/b", "data": {"a": 1.5, "b": [None]}, "event": "e", "ttl": 60},
+        {"channel": "no good", "data": "x"},
+        {"channel": channel, "data": "AP8=", "type": "binary"},
+        {"channel": channel, "data": "s", "type": "json"},
+        {"channel": channel},
+        {"data": "x"},
+        "not an object",
+        {"channel": channel, "data": "x", "ttl": 0},
+        {"channel": channel, "data": "=", "type": "binary"},
+    ]
+    response = request(server, "POST", "/channels", json.dumps(batch), Content_Type="application/json")
+    assert response.status == 200
+    results = response.json
+    assert [result.get("error") for result in results] == [
+        None, None, "bad-channel", None, None, "bad-batch", "bad-batch", "bad-batch", "bad-batch", "bad-batch"]
+    assert all(result["message"] for result in results if "error" in result)
+    messages = get(server, path_of(channel, since="earliest"), Accept="application/json").json["messages"]
+    assert [(message["type"], message["data"]) for message in messages] == [
+        ("text", "text"), ("binary", "AP8="), ("json", "s")]
+    other = get(server, path_of(channel + "/b", since="earliest"), Accept="application/json").json["messages"][0]
+    assert (other["event"], other["data"], other["type"]) == ("e", {"a": 1.5, "b": [None]}, "json")
+
+
+def test_batch_as_lines(server: Server, channel: str) -> None:
+    lines = "".join(json.dumps({"channel": channel, "data": str(i), "idempotency_key": str(i % 3)}) + "\n\n" for i in range(4))
+    response = request(server, "POST", "/channels", lines, Content_Type="application/x-ndjson")
+    assert [result["id"].split("-")[1] for result in response.json] == ["1", "2", "3", "1"]
+    assert response.json[3]["duplicate"] is True
+
+
+def test_a_batch_that_is_not_json_publishes_nothing(server: Server, channel: str) -> None:
+    good = json.dumps({"channel": channel, "data": "x"})
+    lines = request(server, "POST", "/channels", good + "\n{oops\n", Content_Type="application/x-ndjson")
+    assert (lines.status, lines.error) == (400, "bad-json")
+    assert "line 2" in lines.json["message"] and "column" in lines.json["message"]
+    array = request(server, "POST", "/channels", f"[{good},\n nope]", Content_Type="application/json")
+    assert array.error == "bad-json" and "line 2, column" in array.json["message"]
+    assert request(server, "POST", "/channels", "{}", Content_Type="application/json").error == "bad-batch"
+    assert get(server, f"/api/channels/{channel}").status == 404
+
+
+def test_empty_batch_answers_an_empty_array(server: Server) -> None:
+    assert request(server, "POST", "/channels", "[]", Content_Type="application/json").json == []
+
+
+def test_publishing_keeps_the_connection(server: Server, channel: str) -> None:
+    with Connection(server) as connection:
+        offsets = [connection.request("POST", path_of(channel), "x").json["id"].split("-")[1] for _ in range(50)]
+    assert offsets == [str(i) for i in range(1, 51)]
+
+
+def test_expect_100_continue_and_a_body_that_comes_later(server: Server, channel: str) -> None:
+    with Connection(server) as connection:
+        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+                        "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode())
+        assert connection.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
+        connection.send(b"he")
+        connection.send(b"llo")
+        assert connection.read_response().status == 201
+    assert get(server, path_of(channel, last=1)).body == b"hello"
+
+
+def test_chunked_body(server: Server, channel: str) -> None:
+    with Connection(server) as connection:
+        connection.send_bytewise(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+                                 "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".encode())
+        assert connection.read_response().status == 201
+    assert get(server, path_of(channel, last=1)).body == b"abcde"
+
+
+def test_large_message_comes_back_whole(channel: str) -> None:
+    with Server("--message-size", "20MiB", "--history-bytes", "64MiB") as server:
+        data = bytes(range(256)) * (16 << 12)
+        publish(server, channel, data, Content_Type="application/octet-stream")
+        assert get(server, path_of(channel, last=1)).body == data

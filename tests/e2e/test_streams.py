@@ -1,0 +1,145 @@
+"""Endless responses: Server-Sent Events and NDJSON."""
+
+import base64
+import re
+import time
+
+import pytest
+from support.client import EventStream, LineStream, path_of, publish, request, subscribers
+from support.server import Server, wait_until
+
+
+def test_sse_opens_with_retry_and_an_id(server: Server, channel: str) -> None:
+    name = publish(server, channel)
+    retries = set()
+    for _ in range(8):
+        with EventStream(server, path_of(channel)) as stream:
+            assert stream.response.status == 200
+            assert stream.response.header("Content-Type") == "text/event-stream"
+            assert stream.response.header("Cache-Control") == "no-store, no-transform"
+            assert stream.response.header("X-Accel-Buffering") == "no"
+            first = stream.next_block()
+            assert first and first.id == name and first.data is None and first.retry
+            retries.add(int(first.retry))
+    assert all(2000 <= retry <= 4000 for retry in retries) and len(retries) > 1
+
+
+@pytest.mark.parametrize(("published", "received"), [
+    ("one", "one"), ("a\nb\rc\r\nd", "a\nb\nc\nd"), ("", ""), (" x ", " x "), ("a\n", "a\n"), ("\ufeffé€🐇", "\ufeffé€🐇"),
+    ("id: 1\nevent: x", "id: 1\nevent: x"), (":", ":"), ("data: x\n\n", "data: x\n\n"),
+])
+def test_sse_data(server: Server, channel: str, published: str, received: str) -> None:
+    with EventStream(server, path_of(channel)) as stream:
+        name = publish(server, channel, published)
+        event = stream.next_event()
+        assert (event.data, event.id, event.event) == (received, name, None)
+
+
+def test_sse_event_names_and_binary(server: Server, channel: str) -> None:
+    with EventStream(server, path_of(channel)) as stream:
+        request(server, "POST", path_of(channel, event="goal"), "1:0", Content_Type="text/plain")
+        publish(server, channel, b"\0\xff", Content_Type="application/octet-stream")
+        assert stream.next_event().event == "goal"
+        assert base64.b64decode(stream.next_event().data or "") == b"\0\xff"
+
+
+def test_sse_resumes_from_the_id_it_began_with(server: Server, channel: str) -> None:
+    with EventStream(server, path_of(channel)) as stream:
+        first = stream.next_block()
+    assert first and first.id
+    names = [publish(server, channel, str(i)) for i in range(3)]
+    with EventStream(server, path_of(channel), Last_Event_ID=first.id) as stream:
+        assert [stream.next_event().id for _ in range(3)] == names
+    with EventStream(server, path_of(channel, since=names[0])) as stream:
+        assert [stream.next_event().id for _ in range(2)] == names[1:]
+
+
+def test_heartbeats_come_when_nothing_else_does(channel: str) -> None:
+    with Server("--heartbeat", "0.3") as server:
+        with EventStream(server, path_of(channel)) as stream, LineStream(server, path_of(channel)) as lines:
+            stream.next_block()
+            begun = time.monotonic()
+            for _ in range(3):
+                block = stream.next_block()
+                assert block and block.comments == [""] and block.data is None
+            assert 0.4 < time.monotonic() - begun < 5
+            lines.next_line()
+            assert lines.until(b"\n") == b""
+
+
+def test_padding_comes_first_as_a_comment(server: Server, channel: str) -> None:
+    with EventStream(server, path_of(channel, padding=5000)) as stream:
+        block = stream.next_block()
+        assert block and len(block.comments[0]) >= 4999 and not block.comments[0].strip()
+        assert (stream.next_block() or block).retry
+    assert request(server, "GET", path_of(channel, padding=65537)).error == "bad-option"
+
+
+@pytest.mark.parametrize(("query", "accept", "content_type"), [
+    ("?transport=sse", "", "text/event-stream"), ("?transport=stream", "", "application/x-ndjson"),
+    ("", "application/x-ndjson", "application/x-ndjson"), ("", "application/ndjson", "application/x-ndjson"),
+    ("", "text/html, text/event-stream;q=0.9", "text/event-stream"),
+    ("?transport=stream", "text/event-stream", "application/x-ndjson"),
+])
+def test_the_request_says_how_to_receive(server: Server, channel: str, query: str, accept: str, content_type: str) -> None:
+    stream = EventStream.__mro__[1](server, path_of(channel) + query, accept)
+    assert stream.response.header("Content-Type") == content_type
+    stream.close()
+
+
+def test_unknown_transport_is_refused(server: Server, channel: str) -> None:
+    assert request(server, "GET", path_of(channel, transport="pigeon")).error == "not-acceptable"
+
+
+def test_ndjson_begins_with_a_cursor_and_goes_on_with_messages(server: Server, channel: str) -> None:
+    with LineStream(server, path_of(channel)) as stream:
+        assert re.fullmatch(r"\w{12}-0", stream.next_line()["cursor"])
+        name = publish(server, channel, '{"a":\n[1]}', Content_Type="application/json")
+        message = stream.next_line()
+        assert list(message)[0] == "cursor"
+        assert message.pop("time") > 0
+        assert message == {"cursor": name, "channel": channel, "id": name, "type": "json", "data": {"a": [1]}}
+
+
+@pytest.mark.parametrize("kind", [EventStream, LineStream])
+def test_http10_streams_are_delimited_by_the_close(server: Server, channel: str, kind: type) -> None:
+    with kind(server, path_of(channel), version="HTTP/1.0") as stream:
+        assert stream.response.header("Transfer-Encoding") is None
+        name = publish(server, channel, "x")
+        if kind is EventStream:
+            assert stream.next_event().id == name
+        else:
+            stream.next_line()
+            assert stream.next_line()["id"] == name
+
+
+def test_a_burst_comes_whole_and_in_order(channel: str) -> None:
+    with Server() as server, EventStream(server, path_of(channel)) as stream, LineStream(server, path_of(channel)) as lines:
+        wait_until(lambda: subscribers(server, channel)["total"] == 2)
+        batch = "".join(f'{{"channel":"{channel}","data":"{i}"}}\n' for i in range(1000))
+        request(server, "POST", "/channels", batch, Content_Type="application/x-ndjson")
+        assert [stream.next_event().data for _ in range(1000)] == [str(i) for i in range(1000)]
+        lines.next_line()
+        assert [lines.next_line()["data"] for _ in range(1000)] == [str(i) for i in range(1000)]
+
+
+def test_large_messages_reach_a_slow_reader_in_pieces(channel: str) -> None:
+    with Server("--message-size", "4MiB", "--history-bytes", "64MiB") as server, EventStream(server, path_of(channel)) as stream:
+        for i in range(6):
+            publish(server, channel, str(i) * (3 << 20))
+        for i in range(6):
+            assert stream.next_event().data == str(i) * (3 << 20)
+
+
+def test_a_reader_that_stops_costs_no_queue_and_is_cut(channel: str) -> None:
+    with Server("--slow-client-timeout", "0.5", "--heartbeat", "0.3", "--history-bytes", "1MiB") as server:
+        slow, quick = EventStream(server, path_of(channel)), EventStream(server, path_of(channel))
+        text = "x" * 200_000
+        before = server.resident_bytes()
+        for _ in range(100):
+            publish(server, channel, text)
+            assert quick.next_event().data == text
+        assert server.resident_bytes() - before < 100 << 20
+        wait_until(lambda: subscribers(server, channel)["sse"] == 1)
+        slow.close()
+        quick.close()
