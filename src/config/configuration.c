@@ -132,7 +132,9 @@ static int loader_read_argument(struct loader *loader, const struct configuratio
         return loader_fail(loader, "command line: '%s' is not an option; options begin with --", argument);
     if (!*row)
         return loader_fail_unknown(loader, argument + 2, "command line");
-    if (!*value && (*row)->kind == OPTION_BOOLEAN)
+    bool is_next_value = *index + 1 < configuration->argument_count &&
+                         strncmp(configuration->arguments[*index + 1], "--", 2) != 0;
+    if (!*value && (*row)->kind == OPTION_BOOLEAN && (is_negated || !is_next_value))
         *value = is_negated ? "no" : "yes";
     if (!*value && *index + 1 < configuration->argument_count)
         *value = configuration->arguments[++*index];
