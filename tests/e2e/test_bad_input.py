@@ -1,5 +1,6 @@
 """Hostile and broken requests: a clear error each, and nothing lost for anybody else."""
 
+import socket
 import time
 
 import pytest
@@ -221,3 +222,13 @@ def test_http10_connections(server: Server) -> None:
     with Connection(server) as connection:
         for _ in range(3):
             assert connection.request("GET", "/healthz", version="HTTP/1.0", Connection="Keep-Alive").body == b"ok\n"
+
+
+def test_a_client_that_closes_its_sending_side_still_gets_its_answer(server: Server, channel: str) -> None:
+    for data in (request_bytes("POST", path_of(channel), "x"), request_bytes("GET", path_of(channel, last=1)),
+                 request_bytes("GET", "/healthz", version="HTTP/1.0")):
+        with Connection(server) as connection:
+            connection.send(data)
+            connection.socket.shutdown(socket.SHUT_WR)
+            assert connection.read_response().status in (200, 201)
+            assert connection.is_closed()
