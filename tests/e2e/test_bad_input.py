@@ -4,7 +4,7 @@ import socket
 import time
 
 import pytest
-from support.client import Connection, Response, get, path_of, publish, request, request_bytes
+from support.client import Connection, Response, get, path_of, publish, request, request_bytes, subscribers
 from support.server import Server, wait_until
 
 
@@ -200,6 +200,7 @@ def test_pipelining_answers_in_order(server: Server, channel: str) -> None:
         ids = [connection.read_response().json["id"] for _ in range(20)]
         assert [name.split("-")[1] for name in ids] == [str(i) for i in range(1, 21)]
         connection.send(request_bytes("GET", path_of(channel)) + request_bytes("GET", "/healthz"))
+        wait_until(lambda: subscribers(server, channel)["poll"] == 1)
         publish(server, channel, "next")
         assert connection.read_response().body == b"next"
         assert connection.read_response().body == b"ok\n"
