@@ -72,7 +72,7 @@ static bool exchange_is_releasable(const struct exchange *exchange)
 static void exchange_hung_up(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
-    if (!exchange_is_releasable(exchange))
+    if (exchange->is_settling || !exchange_is_releasable(exchange))
         return;
     shard_count(exchange->shard, METRIC_HANGUPS, 1);
     exchange_abandon(exchange);
@@ -304,13 +304,25 @@ static void exchange_deadline(struct timer *timer)
 
 void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms)
 {
-    timer_arm(&exchange->shard->wheel, &exchange->timer, exchange->shard->now_ms + after_ms);
+    /* The loop's time is cut to milliseconds: one more, so that it is never early. */
+    timer_arm(&exchange->shard->wheel, &exchange->timer, exchange->shard->now_ms + after_ms + 1);
 }
 
 void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *holder)
 {
     exchange->hold = ops;
     exchange->holder = holder;
+    exchange->is_settling = true;
+}
+
+bool exchange_settle(struct exchange *exchange)
+{
+    exchange->is_settling = false;
+    if (!exchange->client->has_hung_up)
+        return true;
+    shard_count(exchange->shard, METRIC_HANGUPS, 1);
+    exchange_abandon(exchange);
+    return false;
 }
 
 void exchange_suspend(struct exchange *exchange)

@@ -87,6 +87,8 @@ struct exchange {
     bool is_http10;
     bool is_blocked;     /* the stream did not take all of the last write */
     bool is_in_callback; /* libmicrohttpd is calling us: an answer needs no resume */
+    bool is_settling; /* there may be an answer without waiting: a peer that has closed its side gets it still
+                       */
     enum http_method method;
     enum origin_verdict origin;
     struct client *client;
@@ -159,6 +161,10 @@ void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *
 
 /* Waits for an answer; in the state HANDLING, within the route's handler. */
 void exchange_suspend(struct exchange *exchange);
+
+/* The holder knows now that it has to wait. Returns false when the client has gone meanwhile: then the holder
+ * has been let go. */
+bool exchange_settle(struct exchange *exchange);
 
 /* Asks for `expire` after `after_ms`; the latest call counts. */
 void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms);

@@ -254,8 +254,12 @@ static void longpoll_wake(struct subscriber *subscriber, bool is_first)
     if (poll->is_json ? longpoll_tell_json(poll) : longpoll_tell_raw(poll))
         return;
     bool is_over = poll->is_looking || exchange_is_draining(poll->exchange);
-    if (is_over && !subscriber_is_fetching(subscriber))
+    if (subscriber_is_fetching(subscriber))
+        return;
+    if (is_over)
         longpoll_answer_nothing(poll);
+    else
+        (void)exchange_settle(poll->exchange); /* false: it has been let go, and nothing is left to do */
 }
 
 static void longpoll_fail(struct subscriber *subscriber, enum error_code error)
