@@ -19,6 +19,10 @@ static int address_split(const char *text, char *host, size_t host_size, uint64_
         end = strchr(text, ']');
         if (!end || end[1] != ':' || colon != end + 1)
             end = NULL;
+        else if (!memchr(begin, ':', (size_t)(end - begin))) {
+            *why = "brackets are for IPv6 addresses, as [::1]:8080";
+            return -EINVAL;
+        }
     } else if (colon && memchr(text, ':', (size_t)(colon - text))) {
         *why = "an IPv6 address goes in brackets, as [::1]:8080";
         return -EINVAL;
@@ -26,6 +30,12 @@ static int address_split(const char *text, char *host, size_t host_size, uint64_
     if (!end || (size_t)(end - begin) >= host_size) {
         *why = "it must be host:port, [v6]:port or :port";
         return -EINVAL;
+    }
+    for (const char *at = begin; at < end; at++) {
+        if (*at <= ' ' || *at >= 0x7f) {
+            *why = "a host has no spaces and nothing but ASCII";
+            return -EINVAL;
+        }
     }
     memcpy(host, begin, (size_t)(end - begin));
     host[end - begin] = '\0';
@@ -36,6 +46,17 @@ static int address_split(const char *text, char *host, size_t host_size, uint64_
     return 0;
 }
 
+static const char *address_lookup_fault(const char *host, int err)
+{
+    if (strchr(host, ':'))
+        return "what stands in brackets is not an IPv6 address";
+    if (err == EAI_NONAME || err == EAI_NODATA)
+        return "there is no host of that name";
+    if (err == EAI_AGAIN)
+        return "the host's name cannot be looked up now, no name server answers";
+    return gai_strerror(err);
+}
+
 int address_parse(struct address *address, const char *text, const char **why)
 {
     char host[256];
@@ -44,13 +65,15 @@ int address_parse(struct address *address, const char *text, const char **why)
     struct addrinfo *found;
     if (address_split(text, host, sizeof(host), &port, why))
         return -EINVAL;
-    const struct addrinfo hints = {.ai_family = host[0] ? AF_UNSPEC : AF_INET6,
+    /* What stood in brackets is never looked up. */
+    const struct addrinfo hints = {.ai_family = host[0] && !strchr(host, ':') ? AF_UNSPEC : AF_INET6,
                                    .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
+                                   .ai_flags = AI_PASSIVE | AI_NUMERICSERV |
+                                               (strchr(host, ':') ? AI_NUMERICHOST : 0)};
     snprintf(service, sizeof(service), "%u", (unsigned)port);
     int err = getaddrinfo(host[0] ? host : NULL, service, &hints, &found);
     if (err) {
-        *why = gai_strerror(err);
+        *why = address_lookup_fault(host, err);
         return -EINVAL;
     }
     memcpy(&address->storage, found->ai_addr, found->ai_addrlen);

@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,21 +8,15 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-
-#define LOG_SLOTS 64u
+#include "base/container.h"
+#include "base/log_limit.h"
 
 static _Atomic int log_least = LOG_INFO;
 static _Atomic int log_form = LOG_LOGFMT;
 
 static const char *const log_level_words[] = {"debug", "info", "warn", "error"};
 
-/* How often an event was written of late; which event has a slot is decided by its name's hash. Two that
- * share one share the limit. */
-static struct log_slot {
-    _Atomic uint64_t window_begin_ms;
-    _Atomic uint32_t written;
-    _Atomic uint32_t left_out;
-} log_slots[LOG_SLOTS];
+static struct log_limit log_lines;
 
 void log_set_level(enum log_level level)
 {
@@ -38,43 +33,23 @@ bool log_is_on(enum log_level level)
     return (int)level >= atomic_load_explicit(&log_least, memory_order_relaxed);
 }
 
-static struct log_slot *log_find_slot(const char *event)
-{
-    uint32_t hash = 2166136261u;
-    for (; *event; event++)
-        hash = (hash ^ (unsigned char)*event) * 16777619u;
-    return &log_slots[hash % LOG_SLOTS];
-}
-
-/* Whether the event may be written now; *left_out is how many were not since the last one that was. */
-static bool log_admit(const char *event, uint32_t *left_out)
-{
-    struct log_slot *slot = log_find_slot(event);
-    uint64_t now_ms = clock_monotonic_ms();
-    uint64_t begin_ms = atomic_load(&slot->window_begin_ms);
-    if (now_ms - begin_ms >= LOG_WINDOW_MS &&
-        atomic_compare_exchange_strong(&slot->window_begin_ms, &begin_ms, now_ms))
-        atomic_store(&slot->written, 0);
-    if (atomic_fetch_add(&slot->written, 1) >= LOG_BURST) {
-        atomic_fetch_add(&slot->left_out, 1);
-        return false;
-    }
-    *left_out = atomic_exchange(&slot->left_out, 0);
-    return true;
-}
-
 struct log_line {
     char bytes[LOG_LINE_MAX];
     size_t len;
     bool is_json;
+    bool is_full; /* something did not fit; nothing more is added */
 };
 
+/* Kept free for what ends a line that was cut: dots, quote, brace and line feed. */
+#define LOG_TAIL 8u
+
+/* Adds all of it or nothing, so that no escape and no character is cut in two. */
 static void log_put(struct log_line *line, const char *text, size_t len)
 {
-    /* Room for what closes the line is kept. */
-    size_t room = sizeof(line->bytes) - 4 - line->len;
-    if (len > room)
-        len = room;
+    if (line->is_full || line->len + len > sizeof(line->bytes) - LOG_TAIL) {
+        line->is_full = true;
+        return;
+    }
     memcpy(line->bytes + line->len, text, len);
     line->len += len;
 }
@@ -84,15 +59,27 @@ static void log_put_text(struct log_line *line, const char *text)
     log_put(line, text, strlen(text));
 }
 
-/* The length of the UTF-8 sequence at `text`, 0 when it is not one. */
+static void log_put_tail(struct log_line *line, const char *text)
+{
+    size_t len = strlen(text);
+    memcpy(line->bytes + line->len, text, len);
+    line->len += len;
+}
+
+/* The length of the UTF-8 sequence at `text`, 0 when it is not one (RFC 3629, section 4). */
 static size_t log_utf8_len(const unsigned char *text)
 {
-    size_t len = text[0] < 0x80                      ? 1
-                 : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-                 : (text[0] & 0xf0) == 0xe0          ? 3
-                 : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-                                                     : 0;
-    for (size_t i = 1; i < len; i++)
+    if (text[0] < 0x80)
+        return 1;
+    if (text[0] < 0xc2 || text[0] > 0xf4)
+        return 0;
+    /* The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF. */
+    unsigned char least = text[0] == 0xe0 ? 0xa0 : text[0] == 0xf0 ? 0x90 : 0x80;
+    unsigned char most = text[0] == 0xed ? 0x9f : text[0] == 0xf4 ? 0x8f : 0xbf;
+    if (text[1] < least || text[1] > most)
+        return 0;
+    size_t len = text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
+    for (size_t i = 2; i < len; i++)
         if ((text[i] & 0xc0) != 0x80)
             return 0;
     return len;
@@ -101,7 +88,7 @@ static size_t log_utf8_len(const unsigned char *text)
 static void log_put_escaped(struct log_line *line, const char *text)
 {
     char escape[8];
-    for (const unsigned char *at = (const unsigned char *)text; *at;) {
+    for (const unsigned char *at = (const unsigned char *)text; *at && !line->is_full;) {
         size_t len = log_utf8_len(at);
         if (*at == '"' || *at == '\\') {
             snprintf(escape, sizeof(escape), "\\%c", *at);
@@ -126,37 +113,45 @@ static bool log_needs_quotes(const char *text)
     return false;
 }
 
-static void log_put_key(struct log_line *line, const char *key)
+/* Everything before the value, or nothing. */
+static bool log_begin_pair(struct log_line *line, const char *key, bool is_quoted)
 {
-    if (line->is_json) {
-        log_put_text(line, line->len == 0 ? "{\"" : ",\"");
-        log_put_text(line, key);
-        log_put_text(line, "\":");
-    } else {
-        if (line->len > 0)
-            log_put_text(line, " ");
-        log_put_text(line, key);
-        log_put_text(line, "=");
-    }
+    size_t begin = line->len;
+    if (line->is_json)
+        log_put_text(line, begin == 0 ? "{\"" : ",\"");
+    else if (begin > 0)
+        log_put_text(line, " ");
+    log_put_text(line, key);
+    log_put_text(line, line->is_json ? "\":" : "=");
+    if (is_quoted)
+        log_put_text(line, "\"");
+    if (line->is_full)
+        line->len = begin;
+    return !line->is_full;
 }
 
 static void log_put_pair(struct log_line *line, const char *key, const char *text)
 {
-    log_put_key(line, key);
     bool is_quoted = line->is_json || log_needs_quotes(text);
-    if (is_quoted)
-        log_put_text(line, "\"");
+    if (!log_begin_pair(line, key, is_quoted))
+        return;
     log_put_escaped(line, text);
+    if (line->is_full)
+        log_put_tail(line, "...");
     if (is_quoted)
-        log_put_text(line, "\"");
+        log_put_tail(line, "\"");
 }
 
 static void log_put_number(struct log_line *line, const char *key, int64_t number)
 {
     char digits[24];
+    size_t begin = line->len;
+    if (!log_begin_pair(line, key, false))
+        return;
     snprintf(digits, sizeof(digits), "%lld", (long long)number);
-    log_put_key(line, key);
     log_put_text(line, digits);
+    if (line->is_full)
+        line->len = begin;
 }
 
 static void log_put_time(struct log_line *line)
@@ -171,14 +166,13 @@ static void log_put_time(struct log_line *line)
     log_put_pair(line, "time", text);
 }
 
-void log_write_fields(enum log_level level, const char *event, const struct log_field *fields, unsigned count)
+static void log_write_line(enum log_level level, const char *event, const struct log_field *fields,
+                           unsigned count)
 {
-    uint32_t left_out = 0;
-    if (level != LOG_DEBUG && !log_admit(event, &left_out))
-        return;
     struct log_line line;
     line.len = 0;
     line.is_json = atomic_load_explicit(&log_form, memory_order_relaxed) == LOG_JSON;
+    line.is_full = false;
     log_put_time(&line);
     log_put_pair(&line, "level", log_level_words[level]);
     log_put_pair(&line, "event", event);
@@ -188,11 +182,37 @@ void log_write_fields(enum log_level level, const char *event, const struct log_
         else
             log_put_number(&line, fields[i].key, fields[i].number);
     }
-    if (left_out > 0)
-        log_put_number(&line, "left_out", left_out);
-    if (line.is_json)
-        line.bytes[line.len++] = '}';
-    line.bytes[line.len++] = '\n';
-    ssize_t written = write(STDERR_FILENO, line.bytes, line.len);
-    (void)written; /* there is no place to report that stderr is gone */
+    log_put_tail(&line, line.is_json ? "}\n" : "\n");
+    ssize_t written;
+    do
+        written = write(STDERR_FILENO, line.bytes, line.len);
+    while (written < 0 && errno == EINTR);
+    /* Any other failure has no place to be told: stderr is gone or full. */
+}
+
+static void log_write_left_out(uint64_t now_ms, bool is_last)
+{
+    struct log_left_out left_out;
+    unsigned at = 0;
+    while (log_limit_collect(&log_lines, now_ms, is_last, &at, &left_out)) {
+        const struct log_field fields[] = {LOG_TEXT("of", left_out.event),
+                                           LOG_NUMBER("count", left_out.count)};
+        log_write_line((enum log_level)left_out.level, "lines-left-out", fields, ARRAY_LENGTH(fields));
+    }
+}
+
+void log_flush(void)
+{
+    log_write_left_out(clock_monotonic_ms(), true);
+}
+
+void log_write_fields(enum log_level level, const char *event, const struct log_field *fields, unsigned count)
+{
+    if (level != LOG_DEBUG) {
+        uint64_t now_ms = clock_monotonic_ms();
+        log_write_left_out(now_ms, false);
+        if (!log_limit_admit(&log_lines, event, (int)level, now_ms))
+            return;
+    }
+    log_write_line(level, event, fields, count);
 }

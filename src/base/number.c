@@ -35,13 +35,18 @@ static int number_parse_with_unit(uint64_t *value, const char *text, size_t len,
     size_t digits = 0;
     while (digits < len && text[digits] >= '0' && text[digits] <= '9')
         digits++;
-    int err = number_parse_u64(value, text, digits);
+    uint64_t sum;
+    int err = number_parse_u64(&sum, text, digits);
     if (err)
         return err;
     for (size_t i = 0; i < count; i++) {
         if (strlen(units[i].name) == len - digits &&
-            strncasecmp(units[i].name, text + digits, len - digits) == 0)
-            return __builtin_mul_overflow(*value, units[i].factor, value) ? -ERANGE : 0;
+            strncasecmp(units[i].name, text + digits, len - digits) == 0) {
+            if (__builtin_mul_overflow(sum, units[i].factor, &sum))
+                return -ERANGE;
+            *value = sum;
+            return 0;
+        }
     }
     return -EINVAL;
 }
@@ -65,7 +70,7 @@ int number_parse_duration_ms(uint64_t *value_ms, const char *text, size_t len)
     const char *dot = memchr(text, '.', len);
     if (dot) {
         size_t tail = (size_t)(text + len - dot) - 1;
-        if (tail > 0 && dot[tail] == 's')
+        if (tail > 0 && (dot[tail] == 's' || dot[tail] == 'S'))
             tail--;
         uint64_t whole;
         uint64_t fraction;
@@ -74,8 +79,9 @@ int number_parse_duration_ms(uint64_t *value_ms, const char *text, size_t len)
             return -EINVAL;
         for (; tail < 3; tail++)
             fraction *= 10;
-        if (__builtin_mul_overflow(whole, 1000u, &whole) || __builtin_add_overflow(whole, fraction, value_ms))
+        if (__builtin_mul_overflow(whole, 1000u, &whole) || __builtin_add_overflow(whole, fraction, &whole))
             return -ERANGE;
+        *value_ms = whole;
         return 0;
     }
     return number_parse_with_unit(value_ms, text, len, units, ARRAY_LENGTH(units));

@@ -1,7 +1,8 @@
 #ifndef SLUICE_BASE_NUMBER_H
 #define SLUICE_BASE_NUMBER_H
 
-/* Numbers in text, parsed strictly: no sign, no space, nothing left over. Any thread. */
+/* Numbers in text, parsed strictly: no sign, no space, nothing left over. On an error the value is left as it
+ * was. Any thread. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -9,10 +10,12 @@
 /* Decimal digits. Returns 0, -EINVAL when it is not that, -ERANGE over 64 bits. */
 int number_parse_u64(uint64_t *value, const char *text, size_t len);
 
-/* Digits and a unit: none or B, KiB, MiB, GiB (k, m, g for short). Returns as number_parse_u64. */
+/* Digits and a unit in any case: none or B, KiB, MiB, GiB (k, m, g for short). Returns as number_parse_u64.
+ */
 int number_parse_bytes(uint64_t *value, const char *text, size_t len);
 
-/* Digits and a unit: ms, s (also without), m, h, d; in milliseconds. Returns as number_parse_u64. */
+/* Digits and a unit in any case: ms, s (also without), m, h, d; seconds may have up to three decimals.
+ * Returns as number_parse_u64. */
 int number_parse_duration_ms(uint64_t *value_ms, const char *text, size_t len);
 
 /* Writes decimal digits, not terminated, at most 20. Returns how many. */

@@ -4,6 +4,21 @@
 #include "cli/cli.h"
 #include "config/configuration.h"
 
+/* A repeatable option as a line for each item, as it stands in a file. */
+static void check_config_print(const struct configuration *configuration, size_t index)
+{
+    const struct option_row *row = &option_rows[index];
+    const char *source = configuration->sources[index];
+    const struct string_list *items = option_items(configuration->options, row);
+    for (size_t i = 0; items && i < items->count; i++)
+        printf("%s = %s    ; %s\n", row->name, items->items[i], source);
+    if (items && items->count > 0)
+        return;
+    char *value = option_format(configuration->options, row);
+    printf("%s = %s    ; %s\n", row->name, value ? value : "", source);
+    free(value);
+}
+
 int cli_check_config(int argument_count, char **arguments, char **environment)
 {
     char error[CONFIGURATION_ERROR_MAX];
@@ -14,11 +29,8 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
         fprintf(stderr, "sluice: %s\n", error);
         status = CLI_EXIT_USAGE;
     }
-    for (size_t i = 0; status == 0 && i < option_count; i++) {
-        char *value = option_format(configuration.options, &option_rows[i]);
-        printf("%s = %s    ; %s\n", option_rows[i].name, value ? value : "", configuration.sources[i]);
-        free(value);
-    }
+    for (size_t i = 0; status == 0 && i < option_count; i++)
+        check_config_print(&configuration, i);
     configuration_deinit(&configuration);
     return status;
 }

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,15 +27,36 @@ static const struct command *cli_find(const char *word)
     return NULL;
 }
 
-int cli_run(int argument_count, char **arguments, char **environment)
+static bool cli_asks_for_help(int argument_count, char **arguments)
+{
+    for (int i = 0; i < argument_count; i++)
+        if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0)
+            return true;
+    return false;
+}
+
+static int cli_dispatch(int argument_count, char **arguments, char **environment)
 {
     if (argument_count < 2)
         return cli_serve(0, arguments + argument_count, environment);
     const struct command *command = cli_find(arguments[1]);
+    if (cli_asks_for_help(argument_count - 1, arguments + 1))
+        return cli_help(0, arguments, environment);
     if (command)
         return command->run(argument_count - 2, arguments + 2, environment);
     if (strncmp(arguments[1], "--", 2) == 0)
         return cli_serve(argument_count - 1, arguments + 1, environment);
     fprintf(stderr, "sluice: there is no subcommand '%s'; see sluice --help\n", arguments[1]);
     return CLI_EXIT_USAGE;
+}
+
+int cli_run(int argument_count, char **arguments, char **environment)
+{
+    int status = cli_dispatch(argument_count, arguments, environment);
+    /* Whoever redirects the reference into a file must hear when the disk is full. */
+    if ((fflush(stdout) || ferror(stdout)) && status == 0) {
+        perror("sluice: cannot write");
+        status = CLI_EXIT_FAILED;
+    }
+    return status;
 }

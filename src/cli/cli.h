@@ -3,6 +3,7 @@
 
 /* The command line: finds the subcommand and runs it. Main thread. */
 
+#define CLI_EXIT_FAILED 1
 #define CLI_EXIT_USAGE 2
 
 /* Returns the process's exit status. `environment` as main gets it. */

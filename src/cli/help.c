@@ -8,6 +8,8 @@
 #include "tbl/commands.h"
 #include "tbl/errors.h"
 
+#define HELP_ARGUMENT_MAX 256u
+
 static const struct help_command {
     const char *word;
     const char *help;
@@ -20,6 +22,20 @@ static const struct help_command {
 static const char help_precedence[] = "Each option can be given on the command line (--name value), in the "
                                       "environment (SLUICE_NAME, with _ for -) "
                                       "and in the file (name = value), in this order of precedence.";
+static const char help_file[] =
+    "In the file a line that begins with # or ; is a comment, as is the rest of a line after a space and ;. "
+    "There are no sections. A repeatable option is repeated on the command line and in the file; in the "
+    "environment commas or spaces separate its values.";
+static const char help_units[] =
+    "Sizes take KiB, MiB and GiB; times take ms, s, m, h and d and are seconds without a unit.";
+
+static void help_format_argument(const struct option_row *row, char to[HELP_ARGUMENT_MAX])
+{
+    char range[OPTION_RANGE_MAX];
+    option_format_range(row, range);
+    snprintf(to, HELP_ARGUMENT_MAX, "%s%s%s%s", row->argument, range[0] ? ", " : "", range,
+             row->kind == OPTION_STRINGS ? ", repeatable" : "");
+}
 
 static const char *help_preset(const struct option_row *row)
 {
@@ -30,6 +46,7 @@ static const char *help_preset(const struct option_row *row)
 
 static void help_print_text(void)
 {
+    char range[OPTION_RANGE_MAX];
     printf(
         "Usage: sluice [SUBCOMMAND] [--OPTION VALUE]...\n\n"
         "Holds long-polls, Server-Sent Events and streams open and delivers published messages to them.\n\n"
@@ -39,9 +56,12 @@ static void help_print_text(void)
     printf("\nOptions:\n");
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
-        printf("  --%s %s\n        %s Default: %s.\n", row->name, row->argument, row->help, help_preset(row));
+        option_format_range(row, range);
+        printf("  --%s %s\n        %s Default: %s%s%s.\n", row->name, row->argument, row->help,
+               help_preset(row), range[0] ? "; " : "", range);
     }
-    printf("\n%s\nSIGHUP reads the file again; SIGTERM lets the clients go and ends.\n", help_precedence);
+    printf("\n%s\n%s\n%s\nSIGHUP reads the file again; SIGTERM lets the clients go and ends.\n",
+           help_precedence, help_file, help_units);
 }
 
 /* In roff a leading dot and every backslash and hyphen mean something. */
@@ -50,7 +70,7 @@ static void help_print_roff(const char *text)
     for (const char *at = text; *at; at++) {
         if (*at == '\\' || *at == '-')
             putchar('\\');
-        if (*at == '.' && at == text)
+        if ((*at == '.' || *at == '\'') && at == text)
             fputs("\\&", stdout);
         putchar(*at);
     }
@@ -58,6 +78,7 @@ static void help_print_roff(const char *text)
 
 static void help_print_man(void)
 {
+    char argument[HELP_ARGUMENT_MAX];
     printf(".TH SLUICE 1 \"\" \"sluice %s\" \"User Commands\"\n.SH NAME\nsluice \\- hold connections open "
            "and deliver "
            "messages to them\n.SH SYNOPSIS\n.B sluice\n[\\fISUBCOMMAND\\fR] [\\fB\\-\\-\\fIOPTION "
@@ -76,12 +97,17 @@ static void help_print_man(void)
     printf(".SH OPTIONS\n");
     help_print_roff(help_precedence);
     printf("\n");
+    help_print_roff(help_file);
+    printf("\n");
+    help_print_roff(help_units);
+    printf("\n");
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
         printf(".TP\n\\fB\\-\\-");
         help_print_roff(row->name);
         printf("\\fR \\fI");
-        help_print_roff(row->argument);
+        help_format_argument(row, argument);
+        help_print_roff(argument);
         printf("\\fR\n");
         help_print_roff(row->help);
         printf(" Default: ");
@@ -96,20 +122,21 @@ static void help_print_man(void)
 
 static void help_print_markdown(void)
 {
+    char argument[HELP_ARGUMENT_MAX];
     printf("# Options\n\nGenerated from the option table by `sluice help --format=markdown`; do not "
-           "edit.\n\n%s\n\n"
-           "Sizes take KiB, MiB and GiB; times take ms, s, m, h and d and are seconds without a unit. "
+           "edit.\n\n%s %s\n\n%s "
            "Options marked with "
            "*restart* keep their value when SIGHUP reads the file again; all others take effect at once.\n\n"
            "| option | value | default | meaning |\n|---|---|---|---|\n",
-           help_precedence);
+           help_precedence, help_file, help_units);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
         printf("| `%s` | ", row->name);
-        for (const char *at = row->argument; *at; at++)
+        help_format_argument(row, argument);
+        for (const char *at = argument; *at; at++)
             printf(*at == '|' ? "\\|" : "%c", *at);
-        printf("%s | %s | %s%s |\n", row->kind == OPTION_STRINGS ? ", repeatable" : "", help_preset(row),
-               row->help, row->flags == OPTION_RELOAD ? "" : " *restart*");
+        printf(" | %s | %s%s |\n", help_preset(row), row->help,
+               row->flags == OPTION_RELOAD ? "" : " *restart*");
     }
 }
 

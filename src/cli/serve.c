@@ -1,6 +1,6 @@
 #include <stdio.h>
-#include <string.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "config/configuration.h"
 #include "server/server.h"
@@ -9,9 +9,6 @@ int cli_serve(int argument_count, char **arguments, char **environment)
 {
     char error[CONFIGURATION_ERROR_MAX];
     struct configuration configuration;
-    for (int i = 0; i < argument_count; i++)
-        if (strcmp(arguments[i], "--help") == 0)
-            return cli_help(0, arguments, environment);
     configuration_init(&configuration, argument_count, arguments, environment);
     int status = CLI_EXIT_USAGE;
     if (configuration_load(&configuration, error))
@@ -19,5 +16,6 @@ int cli_serve(int argument_count, char **arguments, char **environment)
     else
         status = server_run(&configuration);
     configuration_deinit(&configuration);
+    log_flush();
     return status;
 }

@@ -2,14 +2,19 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <ini.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/file.h"
+
 #define ENVIRONMENT_PREFIX "SLUICE_"
 #define NAME_MAX_BYTES 64u
+#define SHOWN_VALUE_MAX 200u /* so that what is allowed still fits into the sentence */
+
+static const char config_option[] = "config"; /* names the file, so it cannot stand in it */
 
 /* One reading of all sources. */
 struct loader {
@@ -18,8 +23,6 @@ struct loader {
     bool *is_set_here; /* by the source being read */
     char *error;
     const char *path; /* of the file */
-    FILE *file;
-    unsigned line;
     bool has_failed;
 };
 
@@ -57,7 +60,7 @@ __attribute__((format(printf, 2, 3))) static int loader_fail(struct loader *load
 static int loader_fail_unknown(struct loader *loader, const char *name, const char *place)
 {
     const char *suggestion = option_suggest(name);
-    return loader_fail(loader, "%s: there is no option '%s'%s%s%s", place, name,
+    return loader_fail(loader, "%s: there is no option '%.64s'%s%s%s", place, name,
                        suggestion ? "; did you mean '" : "; see sluice --help", suggestion ? suggestion : "",
                        suggestion ? "'?" : "");
 }
@@ -79,7 +82,8 @@ static int loader_set(struct loader *loader, const struct option_row *row, const
     if (err == -ENOMEM)
         return loader_fail(loader, "no memory for the options");
     if (err)
-        return loader_fail(loader, "%s: %s = '%s' %s", place, row->name, value, fault);
+        return loader_fail(loader, "%s: %s = '%.*s%s' %s", place, row->name, (int)SHOWN_VALUE_MAX, value,
+                           strlen(value) > SHOWN_VALUE_MAX ? "..." : "", fault);
     char *source = strdup(place);
     if (!source)
         return loader_fail(loader, "no memory for the options");
@@ -94,6 +98,8 @@ static int loader_set_list(struct loader *loader, const struct option_row *row, 
 {
     if (row->kind != OPTION_STRINGS)
         return loader_set(loader, row, text, place);
+    if (!text[strspn(text, ", ")])
+        return loader_set(loader, row, "", place);
     char *copy = strdup(text);
     char *rest = NULL;
     int err = copy ? 0 : loader_fail(loader, "no memory for the options");
@@ -130,8 +136,11 @@ static int loader_read_argument(struct loader *loader, const struct configuratio
     *row = argument_find(argument, value, &is_negated);
     if (!*row && strncmp(argument, "--", 2) != 0)
         return loader_fail(loader, "command line: '%s' is not an option; options begin with --", argument);
-    if (!*row)
-        return loader_fail_unknown(loader, argument + 2, "command line");
+    if (!*row) {
+        char name[NAME_MAX_BYTES + 1];
+        snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
+        return loader_fail_unknown(loader, name, "command line");
+    }
     bool is_next_value = *index + 1 < configuration->argument_count &&
                          strncmp(configuration->arguments[*index + 1], "--", 2) != 0;
     if (!*value && (*row)->kind == OPTION_BOOLEAN && (is_negated || !is_next_value))
@@ -191,55 +200,38 @@ static int loader_read_environment(struct loader *loader, const struct configura
 
 /* File. */
 
-/* A reader for libinih that counts lines and refuses the ones that it would cut. */
-static char *loader_read_line(char *to, int size, void *context)
-{
-    struct loader *loader = context;
-    if (loader->has_failed || !fgets(to, size, loader->file))
-        return NULL;
-    loader->line++;
-    if (!strchr(to, '\n') && !feof(loader->file)) {
-        loader_fail(loader, "%s:%u: the line is longer than %d bytes", loader->path, loader->line, size - 2);
-        return NULL;
-    }
-    return to;
-}
-
-static int loader_take_pair(void *context, const char *section, const char *name, const char *value)
+static int loader_take_pair(void *context, const char *name, const char *value, unsigned line)
 {
     struct loader *loader = context;
     char place[512];
-    snprintf(place, sizeof(place), "%.480s:%u", loader->path, loader->line);
-    if (*section) {
-        loader_fail(loader, "%s: there is no section [%s]; options stand without one", place, section);
-        return 0;
-    }
+    snprintf(place, sizeof(place), "%.480s:%u", loader->path, line);
     const struct option_row *row = option_find(name, strlen(name));
-    if (!row) {
-        loader_fail_unknown(loader, name, place);
-        return 0;
-    }
-    if (loader->is_set_here[row - option_rows] && row->kind != OPTION_STRINGS) {
-        loader_fail(loader, "%s: %s is given twice (first at %s)", place, name,
-                    loader->sources[row - option_rows]);
-        return 0;
-    }
-    return loader_set(loader, row, value, place) == 0;
+    if (!row)
+        return loader_fail_unknown(loader, name, place);
+    if (strcmp(row->name, config_option) == 0)
+        return loader_fail(loader, "%s: %s stands on the command line or in the environment only", place,
+                           name);
+    if (loader->is_set_here[row - option_rows] && row->kind != OPTION_STRINGS)
+        return loader_fail(loader, "%s: %s is given twice (first at %s)", place, name,
+                           loader->sources[row - option_rows]);
+    return loader_set(loader, row, value, place);
 }
 
 static int loader_read_file(struct loader *loader, const char *path)
 {
+    struct file_fault fault;
     loader_begin_source(loader);
     loader->path = path;
-    loader->line = 0;
-    loader->file = fopen(path, "re");
-    if (!loader->file)
+    FILE *file = fopen(path, "re");
+    if (!file)
         return loader_fail(loader, "cannot read the configuration file %s: %s", path, strerror(errno));
-    int line = ini_parse_stream(loader_read_line, loader, loader_take_pair, loader);
-    fclose(loader->file);
-    if (line && !loader->has_failed)
-        loader_fail(loader, "%s:%u: not 'name = value', a comment or empty", path, loader->line);
-    return loader->has_failed ? -EINVAL : 0;
+    int err = file_read_pairs(file, loader_take_pair, loader, &fault);
+    fclose(file);
+    if (err == -EINVAL && fault.line == 0)
+        return loader_fail(loader, "cannot read the configuration file %s: %s", path, fault.text);
+    if (err == -EINVAL)
+        return loader_fail(loader, "%s:%u: %s", path, fault.line, fault.text);
+    return err ? -EINVAL : 0;
 }
 
 /* Which file to read has to be known before the sources that are stronger than it are applied. */
@@ -251,7 +243,7 @@ static const char *configuration_file(struct loader *loader, const struct config
         const char *value;
         if (loader_read_argument(loader, configuration, &i, &row, &value))
             return NULL;
-        if (strcmp(row->name, "config") == 0)
+        if (strcmp(row->name, config_option) == 0)
             path = value;
     }
     return path ? path : "";
@@ -260,9 +252,14 @@ static const char *configuration_file(struct loader *loader, const struct config
 static int loader_check(struct loader *loader)
 {
     const struct options *options = loader->options;
-    if (options->poll_wait_ms > options->poll_wait_max_ms)
-        return loader_fail(loader, "poll-wait must not be over poll-wait-max");
-    return 0;
+    if (options->poll_wait_ms <= options->poll_wait_max_ms)
+        return 0;
+    const struct option_row *wait = option_find("poll-wait", strlen("poll-wait"));
+    const struct option_row *most = option_find("poll-wait-max", strlen("poll-wait-max"));
+    return loader_fail(
+        loader, "%.256s: poll-wait = %" PRIu64 "ms must not be over poll-wait-max = %" PRIu64 "ms (%.256s)",
+        loader->sources[wait - option_rows], options->poll_wait_ms, options->poll_wait_max_ms,
+        loader->sources[most - option_rows]);
 }
 
 static int configuration_read(const struct configuration *configuration, struct loader *loader)
@@ -282,7 +279,7 @@ static int loader_init(struct loader *loader, char *error)
     loader->is_set_here = calloc(option_count, sizeof(*loader->is_set_here));
     bool has_memory = loader->options && loader->sources && loader->is_set_here;
     for (size_t i = 0; has_memory && i < option_count; i++) {
-        loader->sources[i] = strdup("preset");
+        loader->sources[i] = strdup("default");
         has_memory = loader->sources[i] != NULL;
     }
     return has_memory ? 0 : loader_fail(loader, "no memory for the options");
@@ -317,6 +314,21 @@ int configuration_load(struct configuration *configuration, char error[CONFIGURA
     return err;
 }
 
+/* What keeps its value keeps the place it came from. */
+static int loader_keep(struct loader *loader, const struct configuration *configuration,
+                       const struct option_row *row)
+{
+    size_t index = (size_t)(row - option_rows);
+    char *source = strdup(configuration->sources[index]);
+    if (!source || option_copy(loader->options, configuration->options, row)) {
+        free(source);
+        return loader_fail(loader, "no memory for the options");
+    }
+    free(loader->sources[index]);
+    loader->sources[index] = source;
+    return 0;
+}
+
 static void report_add(char *list, size_t size, const char *name)
 {
     size_t len = strlen(list);
@@ -335,8 +347,8 @@ static int configuration_merge(const struct configuration *configuration, struct
             continue;
         }
         report_add(report->needs_restart, sizeof(report->needs_restart), row->name);
-        if (option_copy(loader->options, configuration->options, row))
-            return loader_fail(loader, "no memory for the options");
+        if (loader_keep(loader, configuration, row))
+            return -EINVAL;
     }
     return 0;
 }

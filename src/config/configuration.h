@@ -1,7 +1,7 @@
 #ifndef SLUICE_CONFIG_CONFIGURATION_H
 #define SLUICE_CONFIG_CONFIGURATION_H
 
-/* Where the options come from: command line before environment before file before preset. Main thread only.
+/* Where the options come from: command line before environment before file before default. Main thread only.
  */
 
 #include <stddef.h>
@@ -23,14 +23,23 @@ void configuration_init(struct configuration *configuration, int argument_count,
                         char **environment);
 void configuration_deinit(struct configuration *configuration);
 
-/* Reads every source. Returns 0, or -EINVAL or -ENOMEM with a sentence that names option, value, place and
- * what is allowed. */
+/* Reads every source. Returns 0, or -EINVAL with a sentence that names option, value, place and what is
+ * allowed (or says that memory is out). */
 int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX]);
+
+/* Room for the names of all options, each followed by a space or the end. */
+#define CONFIGURATION_NAME_SIZE(name, ...) +sizeof(name)
+enum {
+    CONFIGURATION_NAMES_MAX = 0 OPTION_TABLE(
+        CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE,
+        CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE)
+};
+#undef CONFIGURATION_NAME_SIZE
 
 /* What a reload found. */
 struct reload_report {
-    char changed[512];       /* names that took effect, separated by spaces */
-    char needs_restart[512]; /* names that changed but keep their value until a restart */
+    char changed[CONFIGURATION_NAMES_MAX];       /* names that took effect, separated by spaces */
+    char needs_restart[CONFIGURATION_NAMES_MAX]; /* names that changed but keep their value until a restart */
 };
 
 /* Reads every source again and puts a new snapshot in force that takes over what may be reloaded. On an

@@ -118,6 +118,11 @@ void option_clear(struct options *options, const struct option_row *row)
     *list = (struct string_list){0};
 }
 
+const struct string_list *option_items(const struct options *options, const struct option_row *row)
+{
+    return row->kind == OPTION_STRINGS ? option_strings(options, row) : NULL;
+}
+
 static int option_append(struct options *options, const struct option_row *row, const char *text, char *fault)
 {
     struct string_list *list = option_strings(options, row);
@@ -207,6 +212,18 @@ static void option_format_number(const struct option_row *row, uint64_t value, c
     snprintf(to, size, "%llu", (unsigned long long)value);
 }
 
+void option_format_range(const struct option_row *row, char range[OPTION_RANGE_MAX])
+{
+    char least[32];
+    char most[32];
+    range[0] = '\0';
+    if (row->kind != OPTION_INTEGER && row->kind != OPTION_BYTES && row->kind != OPTION_DURATION)
+        return;
+    option_format_number(row, row->least, least, sizeof(least));
+    option_format_number(row, row->most, most, sizeof(most));
+    snprintf(range, OPTION_RANGE_MAX, "%s to %s", least, most);
+}
+
 static int option_set_number(struct options *options, const struct option_row *row, const char *text,
                              char *fault)
 {
@@ -220,11 +237,9 @@ static int option_set_number(struct options *options, const struct option_row *r
               : row->kind == OPTION_BYTES ? number_parse_bytes(&value, text, strlen(text))
                                           : number_parse_duration_ms(&value, text, strlen(text));
     if (err || value < row->least || value > row->most) {
-        char least[32];
-        char most[32];
-        option_format_number(row, row->least, least, sizeof(least));
-        option_format_number(row, row->most, most, sizeof(most));
-        snprintf(fault, OPTION_FAULT_MAX, "must be %s from %s to %s", forms[row->kind], least, most);
+        char range[OPTION_RANGE_MAX];
+        option_format_range(row, range);
+        snprintf(fault, OPTION_FAULT_MAX, "must be %s from %s", forms[row->kind], range);
         return -EINVAL;
     }
     *option_number(options, row) = value;
@@ -269,6 +284,8 @@ static int option_check(const struct option_row *row, const char *text, char *fa
 int option_set(struct options *options, const struct option_row *row, const char *text,
                char fault[OPTION_FAULT_MAX])
 {
+    if (row->kind == OPTION_STRINGS && row->least == 0 && !*text)
+        return 0;
     int err = option_check(row, text, fault);
     if (err)
         return err;

@@ -61,6 +61,7 @@ extern const struct option_row option_rows[];
 extern const size_t option_count;
 
 #define OPTION_FAULT_MAX 512u
+#define OPTION_RANGE_MAX 80u
 
 /* All presets, one reference; NULL when memory is out. */
 struct options *options_new(void);
@@ -73,17 +74,24 @@ const struct option_row *option_find(const char *name, size_t len);
 /* The name most like an unknown one; NULL when none is near. */
 const char *option_suggest(const char *name);
 
-/* Empties a repeatable option, so that a stronger source replaces a weaker one. */
+/* Empties a repeatable option, so that a stronger source replaces a weaker one; leaves other kinds alone. */
 void option_clear(struct options *options, const struct option_row *row);
 
-/* Sets from text, or appends to a repeatable one. Before the options are shared. Returns 0, -ENOMEM, or
- * -EINVAL with `fault` the end of a sentence that says what is allowed. */
+/* Sets from text, or appends to a repeatable one; empty text adds nothing to one that may be empty. Before
+ * the options are shared. Returns 0, -ENOMEM, or -EINVAL with `fault` the end of a sentence that says what is
+ * allowed. */
 int option_set(struct options *options, const struct option_row *row, const char *text,
                char fault[OPTION_FAULT_MAX]);
 
-/* The value as one would write it in the file (items of a repeatable option joined by ", "). Returns malloc'd
- * text or NULL. */
+/* The value as text that option_set takes; items of a repeatable option joined by ", ", as the environment
+ * takes them. Returns malloc'd text or NULL. */
 char *option_format(const struct options *options, const struct option_row *row);
+
+/* What a number may be, as "1s to 5m"; empty for other kinds. */
+void option_format_range(const struct option_row *row, char range[OPTION_RANGE_MAX]);
+
+/* The items of a repeatable option; NULL for other kinds. */
+const struct string_list *option_items(const struct options *options, const struct option_row *row);
 
 /* Copies one option from another snapshot. Returns 0 or -ENOMEM. */
 int option_copy(struct options *to, const struct options *from, const struct option_row *row);

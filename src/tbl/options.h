@@ -4,7 +4,8 @@
  * Row: KIND(name, field, default text, least, most, flags, argument, help)
  *   STRING, STRINGS (repeatable), BOOLEAN, CHOICE (argument lists the words, separated by '|'), INTEGER,
  *   BYTES (accepts KiB, MiB, GiB), DURATION (seconds by default; accepts ms, s, m, h; kept in milliseconds).
- * Flags: RELOAD, takes effect on SIGHUP; RESTART, does not; HIDDEN, not listed among the common ones.
+ *   least and most: of a number its range, of a STRING its length, of a STRINGS how often it is given.
+ * Flags: RELOAD, takes effect on SIGHUP; RESTART, does not.
  */
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
     STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS",                                       \

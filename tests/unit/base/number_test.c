@@ -39,8 +39,39 @@ static void test_sizes_and_times_take_units(void **state)
     assert_int_equal(number_parse_duration_ms(&value, "1.2345", 6), -EINVAL);
 }
 
+static void test_numbers_overflow_loudly_and_leave_the_value_alone(void **state)
+{
+    static const char *const durations[] = {"18446744073709551615d", "18446744073709552s", "213503982335d",
+                                            "18446744073709551.616s", "18446744073709551616ms"};
+    uint64_t value = 7;
+    (void)state;
+    for (size_t i = 0; i < sizeof(durations) / sizeof(durations[0]); i++)
+        assert_int_equal(number_parse_duration_ms(&value, durations[i], strlen(durations[i])), -ERANGE);
+    assert_int_equal(number_parse_bytes(&value, "17179869184GiB", 14), -ERANGE);
+    assert_int_equal(number_parse_u64(&value, "99999999999999999999999", 23), -ERANGE);
+    assert_int_equal(number_parse_bytes(&value, "12x", 3), -EINVAL);
+    assert_int_equal(number_parse_duration_ms(&value, "12ss", 4), -EINVAL);
+    assert_int_equal(number_parse_duration_ms(&value, "ms", 2), -EINVAL);
+    assert_int_equal(number_parse_duration_ms(&value, "1.5m", 4), -EINVAL);
+    assert_int_equal(value, 7);
+    assert_int_equal(number_parse_duration_ms(&value, "18446744073709551.615S", 22), 0);
+    assert_true(value == UINT64_MAX);
+}
+
+static void test_numbers_are_written_whole(void **state)
+{
+    char text[20];
+    (void)state;
+    assert_int_equal(number_format_u64(text, 0), 1);
+    assert_int_equal(text[0], '0');
+    assert_int_equal(number_format_u64(text, UINT64_MAX), 20);
+    assert_memory_equal(text, "18446744073709551615", 20);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_numbers_are_strict),
     cmocka_unit_test(test_sizes_and_times_take_units),
+    cmocka_unit_test(test_numbers_overflow_loudly_and_leave_the_value_alone),
+    cmocka_unit_test(test_numbers_are_written_whole),
 };
 UNIT_MAIN(tests)

@@ -1,0 +1,96 @@
+#include "config/file.h"
+
+#include <errno.h>
+#include <ini.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define BYTE_ORDER_MARK "\xef\xbb\xbf"
+#define SHOWN_SECTION_MAX 40u
+
+struct file_reader {
+    FILE *file;
+    unsigned line;
+    file_take_fn *take;
+    void *context;
+    bool is_stopped; /* by `take` */
+    struct file_fault *fault;
+};
+
+__attribute__((format(printf, 3, 4))) static char *file_fail(struct file_reader *reader, unsigned line,
+                                                             const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    reader->fault->line = line;
+    vsnprintf(reader->fault->text, sizeof(reader->fault->text), format, arguments);
+    va_end(arguments);
+    return NULL;
+}
+
+/* Where the line opens a section, else NULL: libinih tells of one only when a pair follows. */
+static const char *file_find_section(const char *text, unsigned line)
+{
+    if (line == 1 && strncmp(text, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
+        text += strlen(BYTE_ORDER_MARK);
+    text += strspn(text, " \t\r\f\v");
+    return *text == '[' ? text : NULL;
+}
+
+/* libinih's fgets. */
+static char *file_read_line(char *to, int size, void *context)
+{
+    struct file_reader *reader = context;
+    int len = 0;
+    int byte = 0;
+    if (reader->fault->text[0])
+        return NULL;
+    reader->line++;
+    while (byte != '\n' && (byte = getc(reader->file)) != EOF) {
+        if (byte == '\0')
+            return file_fail(reader, reader->line, "there is a NUL byte in the line");
+        if (len == size - 1)
+            return file_fail(reader, reader->line, "the line is longer than %d bytes", size - 2);
+        to[len++] = (char)byte;
+    }
+    if (byte == EOF && ferror(reader->file))
+        return file_fail(reader, 0, "%s", strerror(errno));
+    to[len] = '\0';
+    const char *section = file_find_section(to, reader->line);
+    if (section) {
+        size_t shown = strcspn(section, "]\r\n");
+        return file_fail(reader, reader->line, "there is no section %.*s]; options stand without one",
+                         shown < SHOWN_SECTION_MAX ? (int)shown : (int)SHOWN_SECTION_MAX, section);
+    }
+    return len > 0 ? to : NULL;
+}
+
+static int file_take_pair(void *context, const char *section, const char *name, const char *value)
+{
+    struct file_reader *reader = context;
+    (void)section; /* file_read_line lets none through */
+    reader->is_stopped = reader->take(reader->context, name, value, reader->line) != 0;
+    return !reader->is_stopped;
+}
+
+int file_read_pairs(FILE *file, file_take_fn *take, void *context, struct file_fault *fault)
+{
+    struct file_reader reader = {.file = file, .take = take, .context = context, .fault = fault};
+    *fault = (struct file_fault){0};
+    /* Debian's libinih takes its limits at run time. Continuation lines would make an indented option part of
+     * the one before. */
+    ini_use_stack = false;
+    ini_max_line = (int)FILE_LINE_MAX;
+    ini_initial_alloc = (int)FILE_LINE_MAX;
+    ini_allow_multiline = false;
+    ini_stop_on_first_error = true;
+    int result = ini_parse_stream(file_read_line, &reader, file_take_pair, &reader);
+    if (reader.is_stopped)
+        return -ECANCELED;
+    if (result < 0)
+        (void)file_fail(&reader, 0, "%s", strerror(ENOMEM));
+    else if (result > 0)
+        (void)file_fail(&reader, (unsigned)result, "not 'name = value', a comment or empty");
+    return fault->text[0] ? -EINVAL : 0;
+}

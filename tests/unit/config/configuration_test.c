@@ -1,0 +1,271 @@
+#include "unit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "config/configuration.h"
+
+static char error[CONFIGURATION_ERROR_MAX];
+static char path[] = "/tmp/sluice-configuration-test-XXXXXX";
+static char *with_file[] = {"--config", path};
+
+static void write_file(const char *text)
+{
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void load(struct configuration *configuration, int count, char **arguments, char **environment)
+{
+    configuration_init(configuration, count, arguments, environment);
+    if (configuration_load(configuration, error))
+        fail_msg("%s", error);
+}
+
+static void expect_error(int count, char **arguments, char **environment, const char *expected)
+{
+    struct configuration configuration;
+    configuration_init(&configuration, count, arguments, environment);
+    assert_int_not_equal(configuration_load(&configuration, error), 0);
+    if (!strstr(error, expected))
+        fail_msg("'%s' does not say '%s'", error, expected);
+    assert_null(configuration.options);
+    configuration_deinit(&configuration);
+}
+
+static const char *source_of(const struct configuration *configuration, const char *name)
+{
+    return configuration->sources[option_find(name, strlen(name)) - option_rows];
+}
+
+static void test_sources_are_named(void **state)
+{
+    struct configuration configuration;
+    char *arguments[] = {"--config", path, "--retry=3"};
+    char *environment[] = {"SLUICE_HEARTBEAT=2s", NULL};
+    char expected[64];
+    (void)state;
+    write_file("\nhistory-size = 9\nheartbeat = 4\nretry = 4\n");
+    load(&configuration, 3, arguments, environment);
+    snprintf(expected, sizeof(expected), "%s:2", path);
+    assert_string_equal(source_of(&configuration, "history-size"), expected);
+    assert_string_equal(source_of(&configuration, "heartbeat"), "environment SLUICE_HEARTBEAT");
+    assert_string_equal(source_of(&configuration, "retry"), "command line");
+    assert_string_equal(source_of(&configuration, "shards"), "default");
+    configuration_deinit(&configuration);
+}
+
+static void test_repeatable_options_add_up_within_a_source_only(void **state)
+{
+    struct configuration configuration;
+    char *arguments[] = {"--config", path, "--http=:1", "--http", ":2"};
+    (void)state;
+    write_file("http = :3\nallowed-origins = http://a\nallowed-origins = http://b\n");
+    load(&configuration, 5, arguments, NULL);
+    assert_int_equal(configuration.options->http.count, 2);
+    assert_string_equal(configuration.options->http.items[1], ":2");
+    assert_int_equal(configuration.options->allowed_origins.count, 2);
+    configuration_deinit(&configuration);
+}
+
+static void test_an_empty_list_overrides_a_weaker_source(void **state)
+{
+    struct configuration configuration;
+    char *environment[] = {"SLUICE_ALLOWED_ORIGINS=", NULL};
+    char *arguments[] = {"--config", path, "--allowed-origins="};
+    char *needs_one[] = {"SLUICE_HTTP= ,", NULL};
+    (void)state;
+    write_file("allowed-origins = *\n");
+    load(&configuration, 2, with_file, environment);
+    assert_int_equal(configuration.options->allowed_origins.count, 0);
+    configuration_deinit(&configuration);
+    load(&configuration, 3, arguments, NULL);
+    assert_int_equal(configuration.options->allowed_origins.count, 0);
+    configuration_deinit(&configuration);
+    expect_error(0, NULL, needs_one, "environment SLUICE_HTTP: http = ''");
+}
+
+static void test_the_file_may_be_named_in_the_environment_but_not_in_itself(void **state)
+{
+    struct configuration configuration;
+    char variable[96];
+    char *environment[] = {variable, NULL};
+    (void)state;
+    snprintf(variable, sizeof(variable), "SLUICE_CONFIG=%s", path);
+    write_file("history-size = 9\n");
+    load(&configuration, 0, NULL, environment);
+    assert_int_equal(configuration.options->history_size, 9);
+    configuration_deinit(&configuration);
+    write_file("config = other.ini\n");
+    expect_error(2, with_file, NULL, "config stands on the command line or in the environment only");
+}
+
+static void test_files_that_cannot_be_read_are_errors(void **state)
+{
+    char *missing[] = {"--config", "/nonexistent/file"};
+    char *folder[] = {"--config", "/"};
+    (void)state;
+    expect_error(2, missing, NULL, "cannot read the configuration file /nonexistent/file: No such file");
+    expect_error(2, folder, NULL, "cannot read the configuration file /: Is a directory");
+}
+
+static void test_an_error_names_the_first_wrong_line(void **state)
+{
+    char expected[96];
+    (void)state;
+    write_file("# comment\nnonsense\nhistory-size = many\n");
+    snprintf(expected, sizeof(expected), "%s:2: not 'name = value'", path);
+    expect_error(2, with_file, NULL, expected);
+}
+
+static void test_values_longer_than_a_terminal_still_say_what_is_allowed(void **state)
+{
+    static char value[6000] = "--static-dir=";
+    char *arguments[] = {value};
+    (void)state;
+    memset(value + strlen(value), 'x', sizeof(value) - strlen(value) - 1);
+    expect_error(1, arguments, NULL, "...' must have 0 to 4096 bytes");
+}
+
+static void test_a_long_value_comes_whole_out_of_a_file(void **state)
+{
+    struct configuration configuration;
+    static char text[4200] = "static-dir = ";
+    (void)state;
+    memset(text + strlen(text), 'x', 4096);
+    write_file(text);
+    load(&configuration, 2, with_file, NULL);
+    assert_int_equal(strlen(configuration.options->static_dir), 4096);
+    configuration_deinit(&configuration);
+}
+
+static void test_options_that_contradict_each_other_are_named_with_their_places(void **state)
+{
+    char *arguments[] = {"--poll-wait-max=10s"};
+    (void)state;
+    expect_error(1, arguments, NULL,
+                 "default: poll-wait = 25000ms must not be over poll-wait-max = 10000ms (command line)");
+}
+
+static void test_unknown_arguments_are_suggested_without_their_value(void **state)
+{
+    char *arguments[] = {"--histroy-size=7"};
+    char *negated[] = {"--no-history-size"};
+    (void)state;
+    expect_error(1, arguments, NULL, "no option 'histroy-size'; did you mean 'history-size'?");
+    expect_error(1, negated, NULL, "no option 'no-history-size'");
+}
+
+static void test_reload_keeps_command_line_and_environment(void **state)
+{
+    struct configuration configuration;
+    struct reload_report report;
+    char *arguments[] = {"--config", path, "--history-size=7"};
+    char *environment[] = {"SLUICE_RETRY=2", NULL};
+    (void)state;
+    write_file("heartbeat = 3\n");
+    load(&configuration, 3, arguments, environment);
+    write_file("history-size = 1\nretry = 9\nheartbeat = 4\n");
+    assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_string_equal(report.changed, "heartbeat");
+    assert_string_equal(report.needs_restart, "");
+    assert_int_equal(configuration.options->history_size, 7);
+    assert_int_equal(configuration.options->retry_ms, 2000);
+    configuration_deinit(&configuration);
+}
+
+static void test_reload_gives_back_the_default_of_what_left_the_file(void **state)
+{
+    struct configuration configuration;
+    struct reload_report report;
+    (void)state;
+    write_file("history-size = 1\nallowed-origins = *\n");
+    load(&configuration, 2, with_file, NULL);
+    write_file("");
+    assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_string_equal(report.changed, "allowed-origins history-size");
+    assert_int_equal(configuration.options->history_size, 100);
+    assert_int_equal(configuration.options->allowed_origins.count, 0);
+    configuration_deinit(&configuration);
+}
+
+static void test_reload_keeps_value_and_place_of_what_needs_a_restart(void **state)
+{
+    struct configuration configuration;
+    struct reload_report report;
+    char expected[64];
+    (void)state;
+    write_file("http = :1\nhttp = :2\nstatic-dir = a\nanonymous = yes\nlog-format = json\n");
+    load(&configuration, 2, with_file, NULL);
+    write_file("\n\nhttp = :3\nstatic-dir = b\nanonymous = no\nlog-format = logfmt\n");
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+        assert_string_equal(report.needs_restart, "http static-dir anonymous log-format");
+        assert_string_equal(report.changed, "");
+    }
+    assert_int_equal(configuration.options->http.count, 2);
+    assert_string_equal(configuration.options->static_dir, "a");
+    assert_true(configuration.options->anonymous);
+    snprintf(expected, sizeof(expected), "%s:3", path);
+    assert_string_equal(source_of(&configuration, "static-dir"), expected);
+    configuration_deinit(&configuration);
+}
+
+static void test_reload_of_a_bad_or_missing_file_changes_nothing(void **state)
+{
+    struct configuration configuration;
+    struct reload_report report;
+    (void)state;
+    write_file("history-size = 5\n");
+    load(&configuration, 2, with_file, NULL);
+    const struct options *before = configuration.options;
+    write_file("history-size = 6\nretry = never\n");
+    assert_int_not_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_non_null(strstr(error, ":2: retry = 'never' must be a number of seconds"));
+    assert_int_equal(unlink(path), 0);
+    assert_int_not_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_non_null(strstr(error, "cannot read the configuration file"));
+    assert_ptr_equal(configuration.options, before);
+    assert_int_equal(configuration.options->history_size, 5);
+    configuration_deinit(&configuration);
+}
+
+static int make_file(void **state)
+{
+    (void)state;
+    int fd = mkstemp(path);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    unlink(path); /* a test may have removed it */
+    return 0;
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_sources_are_named),
+    cmocka_unit_test(test_repeatable_options_add_up_within_a_source_only),
+    cmocka_unit_test(test_an_empty_list_overrides_a_weaker_source),
+    cmocka_unit_test(test_the_file_may_be_named_in_the_environment_but_not_in_itself),
+    cmocka_unit_test(test_files_that_cannot_be_read_are_errors),
+    cmocka_unit_test(test_an_error_names_the_first_wrong_line),
+    cmocka_unit_test(test_values_longer_than_a_terminal_still_say_what_is_allowed),
+    cmocka_unit_test(test_a_long_value_comes_whole_out_of_a_file),
+    cmocka_unit_test(test_options_that_contradict_each_other_are_named_with_their_places),
+    cmocka_unit_test(test_unknown_arguments_are_suggested_without_their_value),
+    cmocka_unit_test(test_reload_keeps_command_line_and_environment),
+    cmocka_unit_test(test_reload_gives_back_the_default_of_what_left_the_file),
+    cmocka_unit_test(test_reload_keeps_value_and_place_of_what_needs_a_restart),
+    cmocka_unit_test(test_reload_of_a_bad_or_missing_file_changes_nothing),
+};
+
+int main(void)
+{
+    return cmocka_run_group_tests(tests, make_file, remove_file);
+}
