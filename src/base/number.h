@@ -21,4 +21,9 @@ int number_parse_duration_ms(uint64_t *value_ms, const char *text, size_t len);
 /* Writes decimal digits, not terminated, at most 20. Returns how many. */
 size_t number_format_u64(char *to, uint64_t value);
 
+static inline uint64_t number_greater(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 #endif

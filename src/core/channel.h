@@ -79,6 +79,15 @@ void channel_make_ready(struct subscription *subscription);
 void channel_make_waiting(struct subscription *subscription);
 void channel_make_blocked(struct subscription *subscription);
 
+/* It no longer waits for a page: ready, unless its client takes nothing. */
+void channel_resume_subscription(struct subscription *subscription);
+
+/* It is told `reason` next, and goes on from the oldest message kept. */
+void channel_reset_subscription(struct subscription *subscription, enum reset_reason reason);
+
+/* Frees a detached channel once no page is on its way any more. */
+void channel_free_when_done(struct channel *channel);
+
 /* Fills `deliveries` with what `subscription` is to be told next; may leave it waiting for a page of history.
  */
 size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most);

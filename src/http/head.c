@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/number.h"
+
 /* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each
  * query argument, and then the head of the reply. While it reads, half of the memory belongs to the read
  * buffer. Experience adds half a head. */
@@ -136,22 +138,17 @@ static void head_note_field(struct head_use *use, const struct head_line *line)
         use->is_proxied = true;
 }
 
-static size_t head_greater(size_t a, size_t b)
-{
-    return a > b ? a : b;
-}
-
 static size_t head_pool_bytes(const struct head_use *use, size_t head_len)
 {
     size_t records = (use->arguments + use->fields) * HEAD_RECORD_BYTES;
     size_t reply =
         (use->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + use->arguments * HEAD_REPLY_ARGUMENT;
-    size_t pool = head_greater(head_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
-    pool = head_greater(pool, head_len * 5 / 2);
+    size_t pool = number_greater(head_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
+    pool = number_greater(pool, head_len * 5 / 2);
     if (use->has_body)
-        return head_greater(pool, HEAD_POOL_PUBLISH);
+        return number_greater(pool, HEAD_POOL_PUBLISH);
     if (!use->is_stream && (use->is_proxied || !use->is_poll))
-        return head_greater(pool, HEAD_POOL_REUSED);
+        return number_greater(pool, HEAD_POOL_REUSED);
     return pool;
 }
 

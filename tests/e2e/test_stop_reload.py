@@ -83,7 +83,7 @@ def test_while_draining_nobody_new_is_let_in(channel: str) -> None:
         def is_refused() -> bool:
             try:
                 Connection(server).close()
-            except ConnectionRefusedError:
+            except (ConnectionRefusedError, ConnectionResetError):
                 return True
             return False
 

@@ -1,0 +1,147 @@
+#include "core/page.h"
+
+#include <stdlib.h>
+
+#include "base/number.h"
+
+/* A page that has been read is kept this long for others who come back with the same cursor. */
+#define PAGE_FORGET_MS 2000u
+/* A page that the broker could not read is asked for again after this. */
+#define PAGE_RETRY_MS 500u
+
+static void page_free(struct page *page)
+{
+    timer_stop(page->channel->hub->wheel, &page->timer);
+    list_remove(&page->link);
+    ring_deinit(&page->messages);
+    free(page);
+}
+
+/* Those who wait go on; those whose cursor was only being checked learn whether it is ahead of the log. */
+static void page_release_fetching(struct page *page, uint64_t top)
+{
+    struct list released;
+    list_init(&released);
+    list_splice(&released, &page->fetching);
+    struct list *link;
+    while ((link = list_first(&released))) {
+        struct subscription *subscription = container_of(link, struct subscription, link);
+        if (subscription->state == SUBSCRIPTION_FETCHING) {
+            channel_resume_subscription(subscription);
+            continue;
+        }
+        if (subscription->offset > top)
+            channel_reset_subscription(subscription, RESET_FUTURE);
+        channel_make_waiting(subscription);
+        subscription_attached(subscription);
+    }
+}
+
+static void page_submit(struct page *page);
+
+/* Fires to ask again after a failure, or to forget a page that was read. */
+static void page_timer_fired(struct timer *timer)
+{
+    struct page *page = container_of(timer, struct page, timer);
+    if (page->is_read)
+        page_free(page);
+    else
+        page_submit(page);
+}
+
+static void page_answered(struct broker_request *super)
+{
+    struct history_request *request = container_of(super, struct history_request, super);
+    struct page *page = container_of(request, struct page, request);
+    struct channel *channel = page->channel;
+    struct hub *hub = channel->hub;
+    hub->requests_pending--;
+    channel->pages_unread--;
+    bool is_dropped = list_is_empty(&page->link) || channel->state == CHANNEL_DETACHED;
+    bool is_of_this_log = super->error == ERROR_NONE && epoch_equals(&request->epoch, &channel->epoch);
+    /* Also when the log was begun anew and the letter that says so is still on its way. */
+    if (!is_of_this_log && !is_dropped) {
+        ring_deinit(&request->messages);
+        timer_arm(hub->wheel, &page->timer, hub->now_ms + PAGE_RETRY_MS);
+        return;
+    }
+    page->is_read = true;
+    page->messages = request->messages;
+    ring_init(&request->messages);
+    if (!is_dropped) {
+        channel->oldest = number_greater(channel->oldest, request->oldest);
+        page_release_fetching(page, number_greater(request->top, channel->top));
+    }
+    if (is_dropped || page->to < page->from)
+        page_free(page);
+    else
+        timer_arm(hub->wheel, &page->timer, hub->now_ms + PAGE_FORGET_MS);
+    channel_free_when_done(channel);
+}
+
+static void page_submit(struct page *page)
+{
+    struct channel *channel = page->channel;
+    channel->pages_unread++;
+    channel->hub->requests_pending++;
+    broker_submit(channel->hub->broker, &page->request.super, BROKER_HISTORY, channel->hub->mailbox,
+                  page_answered);
+}
+
+struct page *page_request(struct channel *channel, uint64_t from, uint64_t to)
+{
+    struct page *page = calloc(1, sizeof(*page));
+    if (!page)
+        return NULL;
+    page->channel = channel;
+    page->from = from;
+    page->to = to;
+    ring_init(&page->messages);
+    ring_init(&page->request.messages);
+    list_init(&page->fetching);
+    timer_init(&page->timer, page_timer_fired);
+    list_init(&page->link);
+    list_append(&channel->pages, &page->link);
+    page->request.name = channel->name;
+    page->request.name_len = channel->name_len;
+    page->request.from = from;
+    page->request.to = to;
+    channel->hub->refills++;
+    page_submit(page);
+    return page;
+}
+
+struct page *page_find(struct channel *channel, uint64_t offset)
+{
+    list_for_each (link, &channel->pages) {
+        struct page *page = container_of(link, struct page, link);
+        if (page->from <= offset && offset <= page->to)
+            return page;
+    }
+    return NULL;
+}
+
+/* Pages begin at multiples of their size, so that subscribers with cursors near each other share them. */
+struct page *page_request_around(struct channel *channel, uint64_t offset)
+{
+    uint64_t from = number_greater(offset - offset % CHANNEL_PAGE, channel->oldest);
+    uint64_t to = offset - offset % CHANNEL_PAGE + CHANNEL_PAGE - 1;
+    if (channel->window.count > 0 && to >= ring_at(&channel->window, 0)->offset)
+        to = ring_at(&channel->window, 0)->offset - 1;
+    if (to > channel->top)
+        to = channel->top;
+    return page_request(channel, from, to);
+}
+
+/* A page that the broker still has leaves the list and frees itself with the answer. Nobody waits for any of
+ * them. */
+void page_drop_all(struct channel *channel)
+{
+    list_for_each_safe (link, &channel->pages) {
+        struct page *page = container_of(link, struct page, link);
+        if (page->is_read || timer_is_armed(&page->timer))
+            page_free(page);
+        else
+            list_remove(&page->link);
+    }
+}

@@ -1,0 +1,151 @@
+/* The answers of exchanges: made, shared, sent. */
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "http/errors.h"
+#include "http/exchange_state.h"
+#include "http/origin.h"
+#include "http/router.h"
+
+#define EXCHANGE_MESSAGE_MAX 1024u
+
+struct MHD_Response *exchange_response(const char *body, size_t len, const char *content_type, bool take)
+{
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        len, (void *)(uintptr_t)body, take ? MHD_RESPMEM_MUST_FREE : MHD_RESPMEM_MUST_COPY);
+    if (response && content_type)
+        exchange_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (!response && take)
+        free((void *)(uintptr_t)body);
+    return response;
+}
+
+void exchange_response_header(struct MHD_Response *response, const char *name, const char *value)
+{
+    /* It only fails without memory or for a value that is no header's; both leave an answer that still says
+     * what it must. */
+    (void)MHD_add_response_header(response, name, value);
+}
+
+void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response *response)
+{
+    exchange_response_header(response, "X-Content-Type-Options", "nosniff");
+    origin_add_headers(exchange, response);
+    if (exchange_is_draining(exchange))
+        exchange_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+}
+
+void exchange_drop_response(struct exchange *exchange)
+{
+    if (exchange->shared)
+        shared_answer_unref(exchange->shared);
+    else if (exchange->response)
+        MHD_destroy_response(exchange->response);
+    exchange->shared = NULL;
+    exchange->response = NULL;
+}
+
+/* It has its answer: nobody holds it any more, and libmicrohttpd goes on with it. */
+static void exchange_become_answered(struct exchange *exchange, unsigned status,
+                                     struct MHD_Response *response)
+{
+    bool was_held = exchange->state == EXCHANGE_HELD;
+    if (status >= 400)
+        shard_count(exchange->shard, METRIC_ERRORS, 1);
+    exchange->response = response;
+    exchange->status = status;
+    exchange_move(exchange, EXCHANGE_ANSWERED);
+    exchange_release_holder(exchange);
+    if (was_held)
+        exchange_wake(exchange);
+}
+
+void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
+{
+    if (!response) {
+        response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+        status = MHD_HTTP_SERVICE_UNAVAILABLE;
+    }
+    if (!response) {
+        exchange_abandon(exchange);
+        return;
+    }
+    exchange_add_common_headers(exchange, response);
+    exchange_become_answered(exchange, status, response);
+}
+
+bool exchange_can_share(const struct exchange *exchange)
+{
+    return exchange->origin == ORIGIN_NONE && !exchange_is_draining(exchange);
+}
+
+struct shared_answer *exchange_share(unsigned status, struct MHD_Response *response)
+{
+    struct shared_answer *answer = response ? malloc(sizeof(*answer)) : NULL;
+    if (!answer) {
+        if (response)
+            MHD_destroy_response(response);
+        return NULL;
+    }
+    exchange_response_header(response, "X-Content-Type-Options", "nosniff");
+    exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    *answer = (struct shared_answer){.references = 1, .status = status, .response = response};
+    return answer;
+}
+
+struct shared_answer *shared_answer_ref(struct shared_answer *answer)
+{
+    answer->references++;
+    return answer;
+}
+
+void shared_answer_unref(struct shared_answer *answer)
+{
+    if (!answer || --answer->references > 0)
+        return;
+    MHD_destroy_response(answer->response);
+    free(answer);
+}
+
+void exchange_answer_shared(struct exchange *exchange, struct shared_answer *answer)
+{
+    exchange->shared = shared_answer_ref(answer);
+    exchange_become_answered(exchange, answer->status, answer->response);
+}
+
+void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
+{
+    struct MHD_Response *response = NULL;
+    if (!json->has_failed) {
+        response = exchange_response(json->bytes, json->len, "application/json", true);
+        *json = (struct buf){0};
+    }
+    buf_deinit(json);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    exchange_answer(exchange, status, response);
+}
+
+void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
+{
+    char message[EXCHANGE_MESSAGE_MAX];
+    struct buf json = {0};
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof(message), format, arguments);
+    va_end(arguments);
+    errors_render_body(&json, error, message);
+    struct MHD_Response *response = NULL;
+    if (!json.has_failed)
+        response = exchange_response(json.bytes, json.len, "application/json", true);
+    if (response) {
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+        if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
+            exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
+        if (error == ERROR_METHOD)
+            router_add_allow(exchange, response);
+    }
+    exchange_answer(exchange, error_status(error), response);
+}
