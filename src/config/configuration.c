@@ -141,7 +141,9 @@ static int loader_read_argument(struct loader *loader, const struct configuratio
         snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
         return loader_fail_unknown(loader, name, "command line");
     }
-    if (!*value && (*row)->kind == OPTION_BOOLEAN)
+    bool is_next_value = *index + 1 < configuration->argument_count &&
+                         strncmp(configuration->arguments[*index + 1], "--", 2) != 0;
+    if (!*value && (*row)->kind == OPTION_BOOLEAN && (is_negated || !is_next_value))
         *value = is_negated ? "no" : "yes";
     if (!*value && *index + 1 < configuration->argument_count)
         *value = configuration->arguments[++*index];

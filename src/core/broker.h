@@ -155,8 +155,8 @@ struct broker_ops {
     int (*start)(struct broker *broker, char *error, size_t error_size);
     /* Any thread. Takes the request until its answer. */
     void (*submit)(struct broker *broker, struct broker_request *request);
-    /* Any thread: new options; the broker takes a reference. */
-    void (*configure)(struct broker *broker, struct options *options);
+    /* Any thread: new options; the broker takes a reference. Returns 0 or -ENOMEM. */
+    int (*configure)(struct broker *broker, struct options *options);
     /* Any thread. */
     bool (*is_ready)(struct broker *broker);
     void (*stats)(struct broker *broker, struct broker_stats *stats);

@@ -294,6 +294,7 @@ static void channel_free(struct channel *channel)
     timer_stop(channel->hub->wheel, &channel->linger);
     timer_stop(channel->hub->wheel, &channel->expiry);
     list_remove(&channel->dirty_link);
+    channel_memo_clear(&channel->memo);
     ring_deinit(&channel->window);
     ring_deinit(&channel->request.tail);
     free(channel);
@@ -538,6 +539,7 @@ static void channel_make_all_ready(struct channel *channel)
 
 void channel_take_message(struct channel *channel, struct message *message)
 {
+    channel_memo_clear(&channel->memo);
     /* A hole, or an offset already passed, means that letters were lost on the way: what the log has is read
      * again in pages. */
     if (message->offset != channel->top + 1)
@@ -555,6 +557,7 @@ void channel_take_reset(struct channel *channel, const struct feed *feed)
 {
     struct list checking; /* cursors that were being checked against a log that is no more */
     list_init(&checking);
+    channel_memo_clear(&channel->memo);
     channel->epoch = feed->epoch;
     channel->top = feed->top;
     channel->oldest = feed->oldest;

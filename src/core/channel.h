@@ -60,6 +60,7 @@ struct channel {
     struct timer expiry; /* when the oldest message of the window may go */
     uint64_t subscriptions[TRANSPORT_COUNT];
     uint64_t subscription_count;
+    struct channel_memo memo;
     struct attach_request request; /* attach, then detach */
     uint8_t name_len;
     char name[]; /* terminated */

@@ -81,6 +81,7 @@ bool hub_serve(struct hub *hub, uint64_t budget_ns)
         if (list_is_empty(&channel->ready)) {
             /* Waking the last one may have made it ready again and so marked the channel. */
             list_remove(&channel->dirty_link);
+            channel_memo_clear(&channel->memo);
             channel_trim(channel);
         } else if (list_is_empty(&channel->dirty_link)) {
             list_append(&hub->dirty, &channel->dirty_link);

@@ -6,6 +6,13 @@
 
 #include "core/channel.h"
 
+static void subscriber_forget_start(struct subscriber *subscriber)
+{
+    free(subscriber->own_start);
+    subscriber->own_start = NULL;
+    subscriber->start = NULL;
+}
+
 static struct start *start_copy(const struct start *start)
 {
     size_t size = offsetof(struct start, at) + start->count * sizeof(start->at[0]);
@@ -27,8 +34,7 @@ void subscriber_leave(struct subscriber *subscriber)
     subscriber->subscriptions = NULL;
     if (subscriptions != &subscriber->one)
         free(subscriptions);
-    free(subscriber->start);
-    subscriber->start = NULL;
+    subscriber_forget_start(subscriber);
 }
 
 void subscription_failed(struct subscription *subscription, enum error_code error)
@@ -43,23 +49,31 @@ void subscription_attached(struct subscription *subscription)
     struct subscriber *subscriber = subscription->subscriber;
     if (--subscriber->pending > 0)
         return;
-    free(subscriber->start);
-    subscriber->start = NULL;
+    subscriber_forget_start(subscriber);
     subscriber->ops->wake(subscriber, true);
 }
 
-static int subscriber_join_channels(struct subscriber *subscriber, const struct channel_reference *channels)
+static int subscriber_join_channels(struct subscriber *subscriber, const struct channel_reference *channels,
+                                    const struct start *start)
 {
     struct channel *found[CURSOR_CHANNELS_MAX];
+    const unsigned count = subscriber->count;
+    bool must_wait = false;
     /* All are found before one is joined: from the last join on, the subscriber may be woken and leave. */
-    for (unsigned i = 0; i < subscriber->count; i++) {
+    for (unsigned i = 0; i < count; i++) {
         found[i] = channel_get(subscriber->hub, channels[i].name, channels[i].len);
         if (!found[i])
             return -ENOMEM;
+        must_wait = must_wait || found[i]->state == CHANNEL_ATTACHING;
     }
-    const unsigned count = subscriber->count;
+    if (must_wait && !(subscriber->own_start = start_copy(start)))
+        return -ENOMEM;
+    subscriber->start = must_wait ? subscriber->own_start : start;
+    subscriber->hub->subscriber_count[subscriber->transport]++;
     for (unsigned i = 0; i < count; i++)
         channel_add_subscription(found[i], &subscriber->subscriptions[i]);
+    if (!must_wait)
+        subscriber->start = NULL;
     return 0;
 }
 
@@ -73,26 +87,24 @@ int subscriber_join(struct subscriber *subscriber, struct hub *hub, const struct
     subscriber->is_blocked = false;
     subscriber->count = (uint8_t)count;
     subscriber->pending = (uint8_t)count;
-    subscriber->start = start_copy(start);
-    subscriber->subscriptions =
-        count == 1 ? &subscriber->one : calloc(count, sizeof(*subscriber->subscriptions));
-    if (!subscriber->start || !subscriber->subscriptions)
-        goto fail;
-    for (unsigned i = 0; i < count; i++) {
-        subscriber->subscriptions[i] = (struct subscription){.subscriber = subscriber};
-        list_init(&subscriber->subscriptions[i].link);
-    }
-    hub->subscriber_count[transport]++;
-    if (subscriber_join_channels(subscriber, channels) == 0)
-        return 0;
-    hub->subscriber_count[transport]--;
-fail:
-    if (subscriber->subscriptions != &subscriber->one)
-        free(subscriber->subscriptions);
-    free(subscriber->start);
-    subscriber->subscriptions = NULL;
     subscriber->start = NULL;
-    return -ENOMEM;
+    subscriber->own_start = NULL;
+    struct subscription *subscriptions =
+        count == 1 ? &subscriber->one : calloc(count, sizeof(*subscriptions));
+    if (!subscriptions)
+        return -ENOMEM;
+    for (unsigned i = 0; i < count; i++) {
+        subscriptions[i] = (struct subscription){.subscriber = subscriber};
+        list_init(&subscriptions[i].link);
+    }
+    subscriber->subscriptions = subscriptions;
+    int err = subscriber_join_channels(subscriber, channels, start);
+    if (err) {
+        subscriber->subscriptions = NULL;
+        if (subscriptions != &subscriber->one)
+            free(subscriptions);
+    }
+    return err;
 }
 
 size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
@@ -177,6 +189,18 @@ size_t subscriber_cursor(const struct subscriber *subscriber, char *to)
         len += position_format(to + len, &subscription->channel->epoch, subscription->offset);
     }
     return len;
+}
+
+struct channel_memo *subscription_memo(const struct subscription *subscription)
+{
+    return &subscription->channel->memo;
+}
+
+void channel_memo_clear(struct channel_memo *memo)
+{
+    if (memo->value)
+        memo->release(memo->value);
+    *memo = (struct channel_memo){0};
 }
 
 const char *subscription_channel(const struct subscription *subscription, size_t *len)

@@ -56,9 +56,10 @@ struct subscriber {
     const void *
         ahead; /* what `wake` touches first, for the hub to fetch into the cache ahead of its turn; or NULL */
     struct hub *hub;
-    struct start *start; /* until all channels are attached; owned */
-    uint8_t transport;   /* enum transport_kind */
-    bool is_blocked;     /* its client takes nothing now: not woken */
+    const struct start *start; /* until all channels are attached */
+    struct start *own_start;   /* a copy of it, where it has to outlive the join */
+    uint8_t transport;         /* enum transport_kind */
+    bool is_blocked;           /* its client takes nothing now: not woken */
     uint8_t count;
     uint8_t pending;                    /* channels not yet attached */
     struct subscription *subscriptions; /* `one` or malloc'd; NULL when it has left */
@@ -112,6 +113,17 @@ void subscriber_unblock(struct subscriber *subscriber);
 
 /* Writes the joined cursor, not terminated; at most CURSOR_TEXT_MAX bytes. Channels must be attached. */
 size_t subscriber_cursor(const struct subscriber *subscriber, char *to);
+
+/* Something that a transport has made for the channel's newest message and that others of its subscribers
+ * want too. The channel keeps the last one and releases it when another comes, when messages are dropped, or
+ * at its own end. */
+struct channel_memo {
+    uint64_t offset; /* of the message that it was made for */
+    void *value;
+    void (*release)(void *value); /* also tells whose it is */
+};
+struct channel_memo *subscription_memo(const struct subscription *subscription);
+void channel_memo_clear(struct channel_memo *memo);
 
 /* The name of the channel that a delivery is of, and its log's epoch. */
 const char *subscription_channel(const struct subscription *subscription, size_t *len);

@@ -278,7 +278,7 @@ void batch_handle(struct exchange *exchange)
 {
     size_t len;
     const char *body = exchange_body(exchange, &len);
-    const char *mime = exchange_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE);
+    const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
     if (origin_refuses_change(exchange))
         return;
     bool is_lines = mime && (strncasecmp(mime, "application/x-ndjson", 20) == 0 ||

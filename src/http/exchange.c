@@ -72,7 +72,7 @@ static bool exchange_is_releasable(const struct exchange *exchange)
 static void exchange_hung_up(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
-    if (!exchange_is_releasable(exchange))
+    if (exchange->is_settling || !exchange_is_releasable(exchange))
         return;
     shard_count(exchange->shard, METRIC_HANGUPS, 1);
     exchange_abandon(exchange);
@@ -165,12 +165,36 @@ static void exchange_add_common_headers(struct exchange *exchange, struct MHD_Re
         exchange_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 }
 
+static void exchange_drop_response(struct exchange *exchange)
+{
+    if (exchange->shared)
+        shared_answer_unref(exchange->shared);
+    else if (exchange->response)
+        MHD_destroy_response(exchange->response);
+    exchange->shared = NULL;
+    exchange->response = NULL;
+}
+
 static enum MHD_Result exchange_send(struct exchange *exchange)
 {
     enum MHD_Result result = MHD_queue_response(exchange->connection, exchange->status, exchange->response);
-    MHD_destroy_response(exchange->response);
-    exchange->response = NULL;
+    exchange_drop_response(exchange);
     return result;
+}
+
+/* It has its answer: nobody holds it any more, and libmicrohttpd goes on with it. */
+static void exchange_become_answered(struct exchange *exchange, unsigned status,
+                                     struct MHD_Response *response)
+{
+    bool was_held = exchange->state == EXCHANGE_HELD;
+    if (status >= 400)
+        shard_count(exchange->shard, METRIC_ERRORS, 1);
+    exchange->response = response;
+    exchange->status = status;
+    exchange_move(exchange, EXCHANGE_ANSWERED);
+    exchange_release_holder(exchange);
+    if (was_held)
+        exchange_wake(exchange);
 }
 
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
@@ -184,15 +208,46 @@ void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Resp
         return;
     }
     exchange_add_common_headers(exchange, response);
-    if (status >= 400)
-        shard_count(exchange->shard, METRIC_ERRORS, 1);
-    bool was_held = exchange->state == EXCHANGE_HELD;
-    exchange->response = response;
-    exchange->status = status;
-    exchange_move(exchange, EXCHANGE_ANSWERED);
-    exchange_release_holder(exchange);
-    if (was_held)
-        exchange_wake(exchange);
+    exchange_become_answered(exchange, status, response);
+}
+
+bool exchange_can_share(const struct exchange *exchange)
+{
+    return exchange->origin == ORIGIN_NONE && !exchange_is_draining(exchange);
+}
+
+struct shared_answer *exchange_share(unsigned status, struct MHD_Response *response)
+{
+    struct shared_answer *answer = response ? malloc(sizeof(*answer)) : NULL;
+    if (!answer) {
+        if (response)
+            MHD_destroy_response(response);
+        return NULL;
+    }
+    exchange_response_header(response, "X-Content-Type-Options", "nosniff");
+    exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    *answer = (struct shared_answer){.references = 1, .status = status, .response = response};
+    return answer;
+}
+
+struct shared_answer *shared_answer_ref(struct shared_answer *answer)
+{
+    answer->references++;
+    return answer;
+}
+
+void shared_answer_unref(struct shared_answer *answer)
+{
+    if (!answer || --answer->references > 0)
+        return;
+    MHD_destroy_response(answer->response);
+    free(answer);
+}
+
+void exchange_answer_shared(struct exchange *exchange, struct shared_answer *answer)
+{
+    exchange->shared = shared_answer_ref(answer);
+    exchange_become_answered(exchange, answer->status, answer->response);
 }
 
 void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
@@ -249,13 +304,25 @@ static void exchange_deadline(struct timer *timer)
 
 void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms)
 {
-    timer_arm(&exchange->shard->wheel, &exchange->timer, exchange->shard->now_ms + after_ms);
+    /* The loop's time is cut to milliseconds: one more, so that it is never early. */
+    timer_arm(&exchange->shard->wheel, &exchange->timer, exchange->shard->now_ms + after_ms + 1);
 }
 
 void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *holder)
 {
     exchange->hold = ops;
     exchange->holder = holder;
+    exchange->is_settling = true;
+}
+
+bool exchange_settle(struct exchange *exchange)
+{
+    exchange->is_settling = false;
+    if (!exchange->client->has_hung_up)
+        return true;
+    shard_count(exchange->shard, METRIC_HANGUPS, 1);
+    exchange_abandon(exchange);
+    return false;
 }
 
 void exchange_suspend(struct exchange *exchange)
@@ -340,6 +407,11 @@ void exchange_end(struct exchange *exchange, bool is_clean)
 }
 
 /* Requests. */
+
+const char *exchange_field(const struct exchange *exchange, enum exchange_field field)
+{
+    return exchange->fields[field];
+}
 
 const char *exchange_header(const struct exchange *exchange, const char *name)
 {
@@ -522,9 +594,7 @@ static void exchange_completed(void *cls, struct MHD_Connection *connection, voi
     exchange_release_holder(exchange);
     if (log_is_on(LOG_DEBUG))
         exchange_log(exchange);
-    if (exchange->response)
-        MHD_destroy_response(exchange->response);
-    exchange->response = NULL;
+    exchange_drop_response(exchange);
     exchange->client->owner = NULL;
     shard_reap(exchange->shard, &exchange->garbage, exchange_free);
 }

@@ -42,6 +42,20 @@ enum exchange_state {
     EXCHANGE_GONE,      /* the client went away or is cut: the connection is to be closed */
 };
 
+/* The header fields that most requests are asked for; found once, when the request is checked. */
+enum exchange_field {
+    FIELD_ACCEPT,
+    FIELD_CONTENT_LENGTH,
+    FIELD_CONTENT_TYPE,
+    FIELD_HOST,
+    FIELD_IF_NONE_MATCH,
+    FIELD_LAST_EVENT_ID,
+    FIELD_ORIGIN,
+    FIELD_PREFER,
+    FIELD_TRANSFER_ENCODING,
+    FIELD_COUNT
+};
+
 struct exchange;
 struct route;
 
@@ -73,14 +87,18 @@ struct exchange {
     bool is_http10;
     bool is_blocked;     /* the stream did not take all of the last write */
     bool is_in_callback; /* libmicrohttpd is calling us: an answer needs no resume */
+    bool is_settling; /* there may be an answer without waiting: a peer that has closed its side gets it still
+                       */
     enum http_method method;
     enum origin_verdict origin;
     struct client *client;
     struct MHD_Connection *connection;
     const struct route *route;
-    struct timer timer; /* of the body, then of the hold */
+    const char *fields[FIELD_COUNT]; /* libmicrohttpd's; NULL when absent */
+    struct timer timer;              /* of the body, then of the hold */
     struct garbage garbage;
     struct MHD_Response *response;
+    struct shared_answer *shared; /* whose response it is; NULL when it is the exchange's own */
     unsigned status;
     enum error_code pending_error; /* to be answered once the body is read */
     struct buf body;
@@ -92,6 +110,7 @@ struct exchange {
 };
 
 /* Header and query values; NULL when absent. The length is set when `len` is not NULL. */
+const char *exchange_field(const struct exchange *exchange, enum exchange_field field);
 const char *exchange_header(const struct exchange *exchange, const char *name);
 const char *exchange_query(const struct exchange *exchange, const char *name, size_t *len);
 
@@ -108,6 +127,25 @@ void exchange_response_header(struct MHD_Response *response, const char *name, c
 /* Sends the response; NULL stands for one that could not be made, and answers 503. */
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response);
 
+/* The same answer for many exchanges of a shard: whoever has it holds a reference. */
+struct shared_answer {
+    unsigned references;
+    unsigned status;
+    struct MHD_Response *response;
+};
+
+/* Whether nothing in the exchange's answer would be its own: no page asks, and the server is not stopping. */
+bool exchange_can_share(const struct exchange *exchange);
+
+/* Makes an answer to be shared, with one reference; the response is taken over. NULL when memory is out (or
+ * the response is NULL). */
+struct shared_answer *exchange_share(unsigned status, struct MHD_Response *response);
+struct shared_answer *shared_answer_ref(struct shared_answer *answer);
+void shared_answer_unref(struct shared_answer *answer);
+
+/* Sends a shared answer; the exchange takes a reference of its own. */
+void exchange_answer_shared(struct exchange *exchange, struct shared_answer *answer);
+
 /* Answers {"error","message"}; the message in the manner of printf. */
 void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -123,6 +161,10 @@ void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *
 
 /* Waits for an answer; in the state HANDLING, within the route's handler. */
 void exchange_suspend(struct exchange *exchange);
+
+/* The holder knows now that it has to wait. Returns false when the client has gone meanwhile: then the holder
+ * has been let go. */
+bool exchange_settle(struct exchange *exchange);
 
 /* Asks for `expire` after `after_ms`; the latest call counts. */
 void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms);

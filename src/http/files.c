@@ -93,7 +93,7 @@ static int files_find(const struct exchange *exchange, struct stat *status, cons
 
 static bool files_is_known(const struct exchange *exchange, const char *tag)
 {
-    const char *known = exchange_header(exchange, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    const char *known = exchange_field(exchange, FIELD_IF_NONE_MATCH);
     return known && (strcmp(known, "*") == 0 || strstr(known, tag));
 }
 

@@ -5,14 +5,32 @@
 
 #include "base/number.h"
 
+/* Fields that are wanted later, and how often each was there. */
+static const struct guard_known {
+    const char *name;
+    size_t len;
+} guard_known[FIELD_COUNT] = {
+#define GUARD_KNOWN(text)                                                                                    \
+    {                                                                                                        \
+        text, sizeof(text) - 1                                                                               \
+    }
+    [FIELD_ACCEPT] = GUARD_KNOWN("Accept"),
+    [FIELD_CONTENT_LENGTH] = GUARD_KNOWN("Content-Length"),
+    [FIELD_CONTENT_TYPE] = GUARD_KNOWN("Content-Type"),
+    [FIELD_HOST] = GUARD_KNOWN("Host"),
+    [FIELD_IF_NONE_MATCH] = GUARD_KNOWN("If-None-Match"),
+    [FIELD_LAST_EVENT_ID] = GUARD_KNOWN("Last-Event-ID"),
+    [FIELD_ORIGIN] = GUARD_KNOWN("Origin"),
+    [FIELD_PREFER] = GUARD_KNOWN("Prefer"),
+    [FIELD_TRANSFER_ENCODING] = GUARD_KNOWN("Transfer-Encoding"),
+#undef GUARD_KNOWN
+};
+
 struct guard_fields {
-    unsigned content_lengths;
-    unsigned hosts;
-    unsigned transfer_encodings;
+    struct exchange *exchange;
+    unsigned counts[FIELD_COUNT];
     bool has_bad_name;
     bool has_bad_value;
-    const char *content_length;
-    const char *transfer_encoding;
 };
 
 /* RFC 9110, section 5.6.2. */
@@ -45,14 +63,12 @@ static enum MHD_Result guard_visit(void *cls, enum MHD_ValueKind kind, const cha
         fields->has_bad_name = true;
     if (value && !guard_is_field_value(value, value_len))
         fields->has_bad_value = true;
-    if (strcasecmp(name, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
-        fields->content_lengths++;
-        fields->content_length = value;
-    } else if (strcasecmp(name, MHD_HTTP_HEADER_HOST) == 0) {
-        fields->hosts++;
-    } else if (strcasecmp(name, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
-        fields->transfer_encodings++;
-        fields->transfer_encoding = value;
+    for (unsigned i = 0; i < FIELD_COUNT; i++) {
+        if (guard_known[i].len != name_len || strcasecmp(guard_known[i].name, name) != 0)
+            continue;
+        if (fields->counts[i]++ == 0)
+            fields->exchange->fields[i] = value ? value : "";
+        break;
     }
     return MHD_YES;
 }
@@ -72,26 +88,25 @@ static enum http_method guard_method(const char *method)
 
 static bool guard_framing_is_sound(const struct guard_fields *fields, struct guard_verdict *verdict)
 {
-    if (fields->has_bad_name || fields->has_bad_value || fields->content_lengths > 1 || fields->hosts > 1 ||
-        fields->transfer_encodings > 1)
+    const char *length = exchange_field(fields->exchange, FIELD_CONTENT_LENGTH);
+    const char *encoding = exchange_field(fields->exchange, FIELD_TRANSFER_ENCODING);
+    if (fields->has_bad_name || fields->has_bad_value || fields->counts[FIELD_CONTENT_LENGTH] > 1 ||
+        fields->counts[FIELD_HOST] > 1 || fields->counts[FIELD_TRANSFER_ENCODING] > 1)
         return false;
-    if (fields->transfer_encodings > 0 && fields->content_lengths > 0)
+    if (encoding && (length || strcasecmp(encoding, "chunked") != 0))
         return false;
-    if (fields->transfer_encodings > 0 && strcasecmp(fields->transfer_encoding, "chunked") != 0)
-        return false;
-    const char *length = fields->content_length;
     return !length || number_parse_u64(&verdict->content_length, length, strlen(length)) == 0;
 }
 
 struct guard_verdict guard_check(struct exchange *exchange, const char *method, const char *version)
 {
     struct guard_verdict verdict = {.method = guard_method(method)};
-    struct guard_fields fields = {0};
+    struct guard_fields fields = {.exchange = exchange};
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, guard_visit, &fields);
     bool is_sound = guard_framing_is_sound(&fields, &verdict);
     bool needs_host = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
-    verdict.has_body = verdict.content_length > 0 || fields.transfer_encodings > 0;
-    if (!is_sound || (needs_host && fields.hosts == 0)) {
+    verdict.has_body = verdict.content_length > 0 || fields.counts[FIELD_TRANSFER_ENCODING] > 0;
+    if (!is_sound || (needs_host && fields.counts[FIELD_HOST] == 0)) {
         verdict.error = ERROR_BAD_REQUEST;
         verdict.must_close = true;
     } else if (!exchange->path || (exchange->target[0] != '/' && strcmp(exchange->target, "*") != 0)) {

@@ -32,7 +32,7 @@ static bool origin_host_is_certain(const struct exchange *exchange, const char *
 
 static bool origin_is_own(const struct exchange *exchange, const char *origin)
 {
-    const char *host = exchange_header(exchange, MHD_HTTP_HEADER_HOST);
+    const char *host = exchange_field(exchange, FIELD_HOST);
     const char *authority = strstr(origin, "://");
     return host && authority && strcasecmp(authority + 3, host) == 0 &&
            origin_host_is_certain(exchange, host);
@@ -49,7 +49,7 @@ static bool origin_is_listed(const struct exchange *exchange, const char *origin
 
 enum origin_verdict origin_judge(struct exchange *exchange)
 {
-    const char *origin = exchange_header(exchange, MHD_HTTP_HEADER_ORIGIN);
+    const char *origin = exchange_field(exchange, FIELD_ORIGIN);
     exchange->origin = !origin ? ORIGIN_NONE
                        : origin_is_own(exchange, origin) || origin_is_listed(exchange, origin)
                            ? ORIGIN_ALLOWED
@@ -63,7 +63,7 @@ void origin_add_headers(const struct exchange *exchange, struct MHD_Response *re
     if (exchange->origin != ORIGIN_ALLOWED)
         return;
     exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN,
-                             exchange_header(exchange, MHD_HTTP_HEADER_ORIGIN));
+                             exchange_field(exchange, FIELD_ORIGIN));
     exchange_response_header(
         response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
         "ETag, Location, Retry-After, Sluice-Channel, Sluice-Id, Sluice-Time, Sluice-Event, "
@@ -76,6 +76,6 @@ bool origin_refuses_change(struct exchange *exchange)
         return false;
     exchange_fail(exchange, ERROR_FORBIDDEN_ORIGIN,
                   "pages of %.200s may not publish here; to let them, add that origin to allowed-origins",
-                  exchange_header(exchange, MHD_HTTP_HEADER_ORIGIN));
+                  exchange_field(exchange, FIELD_ORIGIN));
     return true;
 }

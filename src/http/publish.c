@@ -121,7 +121,7 @@ void publish_handle(struct exchange *exchange)
 {
     char fault[PUBLISHING_FAULT_MAX];
     struct draft draft = {0};
-    const char *mime = exchange_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE);
+    const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
     if (origin_refuses_change(exchange) || !publish_read_options(exchange, &draft))
         return;
     draft.channel = router_name(exchange, &draft.channel_len);

@@ -317,6 +317,8 @@ static void stream_wake(struct subscriber *subscriber, bool is_first)
 {
     struct stream *stream = container_of(subscriber, struct stream, subscriber);
     if (is_first) {
+        if (!exchange_settle(stream->exchange))
+            return;
         stream->is_open = true;
         subscriber_block(subscriber);
         exchange_open(stream->exchange, stream->format->content_type);

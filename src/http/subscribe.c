@@ -49,7 +49,7 @@ static const struct transport *subscribe_find(const char *word, bool is_type)
 static const struct transport *subscribe_choose(struct exchange *exchange)
 {
     const char *word = exchange_query(exchange, "transport", NULL);
-    const char *accept = exchange_header(exchange, MHD_HTTP_HEADER_ACCEPT);
+    const char *accept = exchange_field(exchange, FIELD_ACCEPT);
     const struct transport *transport = subscribe_transports[0];
     if (word) {
         transport = subscribe_find(word, false);
@@ -132,10 +132,10 @@ static const char *subscribe_find_cursor(const struct exchange *exchange, size_t
     const char *text = exchange_query(exchange, "since", len);
     if (text && *len > 0)
         return text;
-    text = exchange_header(exchange, "Last-Event-ID");
+    text = exchange_field(exchange, FIELD_LAST_EVENT_ID);
     if (text && (*len = strlen(text)) > 0)
         return text;
-    text = exchange_header(exchange, MHD_HTTP_HEADER_IF_NONE_MATCH);
+    text = exchange_field(exchange, FIELD_IF_NONE_MATCH);
     if (!text)
         return NULL;
     *len = strlen(text);
@@ -173,7 +173,7 @@ static bool subscribe_read_start(struct exchange *exchange, struct subscription_
 static const char *subscribe_find_wait(const struct exchange *exchange, size_t *len)
 {
     const char *wait = exchange_query(exchange, "wait", len);
-    const char *prefer = wait ? NULL : exchange_header(exchange, "Prefer");
+    const char *prefer = wait ? NULL : exchange_field(exchange, FIELD_PREFER);
     const char *found = prefer ? strcasestr(prefer, "wait=") : NULL;
     if (!found)
         return wait;

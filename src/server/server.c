@@ -210,11 +210,12 @@ static void server_reload(struct server *server)
     }
     struct options *options = server->configuration->options;
     log_set_level((enum log_level)options->log_level);
-    server->group.broker->ops->configure(server->group.broker, options);
-    for (unsigned i = 0; i < server->group.count; i++)
-        if (shard_configure(&server->group.shards[i], options))
-            log_event(LOG_ERROR, "reload-incomplete", LOG_TEXT("reason", "no memory"),
-                      LOG_TEXT("action", "signal again"));
+    int err = server->group.broker->ops->configure(server->group.broker, options);
+    for (unsigned i = 0; !err && i < server->group.count; i++)
+        err = shard_configure(&server->group.shards[i], options);
+    if (err)
+        log_event(LOG_ERROR, "reload-incomplete", LOG_TEXT("reason", "no memory"),
+                  LOG_TEXT("action", "signal again"));
     if (report.needs_restart[0])
         log_event(LOG_WARN, "reload-needs-restart", LOG_TEXT("options", report.needs_restart));
     log_event(LOG_INFO, "reloaded", LOG_TEXT("changed", report.changed[0] ? report.changed : "nothing"));

@@ -134,9 +134,11 @@ static void door_refuse(struct client *client, enum error_code error)
 static void client_event(struct watch *watch, uint32_t events)
 {
     struct client *client = container_of(watch, struct client, watch);
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+        client->has_hung_up = true;
     if (!client->owner)
         return;
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+    if (client->has_hung_up)
         client->owner->ops->hung_up(client->owner);
     else if (events & EPOLLOUT)
         client->owner->ops->writable(client->owner);

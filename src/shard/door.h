@@ -32,6 +32,7 @@ struct client {
     /* What the connection is for now, in the words of the HTTP side; NULL between requests. */
     struct client_owner *owner;
     uint64_t deadline_ms; /* at the door: for the head */
+    bool has_hung_up;     /* the peer has closed its side; told once by the kernel */
     uint32_t peeks;
     uint32_t head_seen; /* bytes that were there at the last look */
     uint8_t key_len;

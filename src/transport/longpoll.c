@@ -37,20 +37,24 @@ static void longpoll_gone(struct exchange *exchange)
 }
 
 /* Every answer names the place to go on from. */
-static void longpoll_answer(struct longpoll *poll, unsigned status, struct MHD_Response *response)
+static void longpoll_add_cursor(const struct longpoll *poll, struct MHD_Response *response)
 {
     char tag[CURSOR_TEXT_MAX + 3];
-    struct exchange *exchange = poll->exchange;
-    if (response && poll->is_attached) {
+    if (poll->is_attached) {
         size_t len = subscriber_cursor(&poll->subscriber, tag + 1);
         tag[0] = '"';
         tag[len + 1] = '"';
         tag[len + 2] = '\0';
         exchange_response_header(response, MHD_HTTP_HEADER_ETAG, tag);
     }
+    exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+}
+
+static void longpoll_answer(struct longpoll *poll, unsigned status, struct MHD_Response *response)
+{
     if (response)
-        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    exchange_answer(exchange, status, response);
+        longpoll_add_cursor(poll, response);
+    exchange_answer(poll->exchange, status, response);
 }
 
 static void longpoll_answer_nothing(struct longpoll *poll)
@@ -111,6 +115,33 @@ static struct MHD_Response *longpoll_message(const struct delivery *delivery)
     return response;
 }
 
+static void longpoll_release_shared(void *value)
+{
+    shared_answer_unref(value);
+}
+
+/* Most polls of a channel wait for the same message and have read all before it: they get one and the same
+ * answer. */
+static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery *delivery)
+{
+    struct channel_memo *memo = subscription_memo(delivery->subscription);
+    if (poll->subscriber.count > 1 || !exchange_can_share(poll->exchange))
+        return false;
+    if (memo->release != longpoll_release_shared || memo->offset != delivery->message->offset) {
+        struct MHD_Response *response = longpoll_message(delivery);
+        if (response)
+            longpoll_add_cursor(poll, response);
+        struct shared_answer *answer = exchange_share(MHD_HTTP_OK, response);
+        if (!answer)
+            return false;
+        channel_memo_clear(memo);
+        *memo = (struct channel_memo){delivery->message->offset, answer, longpoll_release_shared};
+    }
+    shard_count(poll->exchange->shard, METRIC_DELIVERIES, 1);
+    exchange_answer_shared(poll->exchange, memo->value);
+    return true;
+}
+
 /* Returns whether there was something to tell: a message, or at least a reset. */
 static bool longpoll_tell_raw(struct longpoll *poll)
 {
@@ -124,6 +155,8 @@ static bool longpoll_tell_raw(struct longpoll *poll)
     }
     if (!delivery.message && !resets[0])
         return false;
+    if (!resets[0] && longpoll_answer_shared(poll, &delivery))
+        return true;
     struct MHD_Response *response =
         delivery.message ? longpoll_message(&delivery) : exchange_response("", 0, NULL, false);
     if (response && resets[0])
@@ -221,8 +254,12 @@ static void longpoll_wake(struct subscriber *subscriber, bool is_first)
     if (poll->is_json ? longpoll_tell_json(poll) : longpoll_tell_raw(poll))
         return;
     bool is_over = poll->is_looking || exchange_is_draining(poll->exchange);
-    if (is_over && !subscriber_is_fetching(subscriber))
+    if (subscriber_is_fetching(subscriber))
+        return;
+    if (is_over)
         longpoll_answer_nothing(poll);
+    else
+        (void)exchange_settle(poll->exchange); /* false: it has been let go, and nothing is left to do */
 }
 
 static void longpoll_fail(struct subscriber *subscriber, enum error_code error)

@@ -1,9 +1,10 @@
 """Hostile and broken requests: a clear error each, and nothing lost for anybody else."""
 
+import socket
 import time
 
 import pytest
-from support.client import Connection, Response, get, path_of, publish, request, request_bytes
+from support.client import Connection, Response, get, path_of, publish, request, request_bytes, subscribers
 from support.server import Server, wait_until
 
 
@@ -199,6 +200,7 @@ def test_pipelining_answers_in_order(server: Server, channel: str) -> None:
         ids = [connection.read_response().json["id"] for _ in range(20)]
         assert [name.split("-")[1] for name in ids] == [str(i) for i in range(1, 21)]
         connection.send(request_bytes("GET", path_of(channel)) + request_bytes("GET", "/healthz"))
+        wait_until(lambda: subscribers(server, channel)["poll"] == 1)
         publish(server, channel, "next")
         assert connection.read_response().body == b"next"
         assert connection.read_response().body == b"ok\n"
@@ -221,3 +223,13 @@ def test_http10_connections(server: Server) -> None:
     with Connection(server) as connection:
         for _ in range(3):
             assert connection.request("GET", "/healthz", version="HTTP/1.0", Connection="Keep-Alive").body == b"ok\n"
+
+
+def test_a_client_that_closes_its_sending_side_still_gets_its_answer(server: Server, channel: str) -> None:
+    for data in (request_bytes("POST", path_of(channel), "x"), request_bytes("GET", path_of(channel, last=1)),
+                 request_bytes("GET", "/healthz", version="HTTP/1.0")):
+        with Connection(server) as connection:
+            connection.send(data)
+            connection.socket.shutdown(socket.SHUT_WR)
+            assert connection.read_response().status in (200, 201)
+            assert connection.is_closed()

@@ -133,3 +133,14 @@ def test_a_broadcast_to_many_does_not_hold_up_one(channel: str) -> None:
         for stream in crowd:
             assert stream.next_event().data == "x" * 100
             stream.close()
+
+
+@pytest.mark.parametrize("accept", ["", "text/event-stream", "application/x-ndjson"])
+def test_a_client_that_has_gone_before_it_is_held_is_not_kept(channel: str, accept: str) -> None:
+    with Server() as server:
+        for i in range(50):
+            connection = Connection(server)
+            connection.send(request_bytes("GET", path_of(f"{channel}/{i}"), Accept=accept))
+            connection.close()
+        wait_until(lambda: get(server, "/api/stats").json["requests_total"] >= 50)
+        wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=5)

@@ -13,24 +13,44 @@
 
 #define MEMORY_WAIT_MOST_MS 60000u
 
+enum memory_number {
+    MEMORY_CHANNELS,
+    MEMORY_MESSAGES,
+    MEMORY_PUBLISHED,
+    MEMORY_DUPLICATES,
+    MEMORY_REFUSED,
+    MEMORY_EVICTED,
+    MEMORY_NUMBERS
+};
+
 struct memory_broker {
     struct broker super;
     struct mailbox mailbox;
     pthread_t thread;
     bool is_started;
     bool is_stopping; /* on the broker's thread */
+    struct letter stop;
     struct options *options;
     struct store store;
-    struct broker_stats counts; /* on the broker's thread */
-    /* What others may read. */
-    _Atomic uint64_t shown[6];
+    _Atomic uint64_t numbers[MEMORY_NUMBERS]; /* written by the broker's thread, read by any */
 };
 
 struct configure_letter {
     struct letter letter;
     struct memory_broker *memory;
-    struct options *options; /* NULL: stop */
+    struct options *options;
 };
+
+static void memory_show(struct memory_broker *memory, enum memory_number number, uint64_t value)
+{
+    atomic_store_explicit(&memory->numbers[number], value, memory_order_relaxed);
+}
+
+/* Counted before anybody can learn of it by an answer or a message. */
+static void memory_count(struct memory_broker *memory, enum memory_number number)
+{
+    memory_show(memory, number, atomic_load_explicit(&memory->numbers[number], memory_order_relaxed) + 1);
+}
 
 static void memory_apply_options(struct memory_broker *memory)
 {
@@ -71,8 +91,8 @@ static enum error_code memory_append(struct memory_broker *memory, struct log *l
      * as without a key. */
     if (item->key)
         (void)log_remember_key(log, item->key, item->key_len, message);
+    memory_count(memory, MEMORY_PUBLISHED);
     memory_feed_attached(log, message);
-    memory->counts.published++;
     return ERROR_NONE;
 }
 
@@ -88,7 +108,7 @@ static enum error_code memory_publish_one(struct memory_broker *memory, struct p
         item->epoch = log->epoch;
         item->offset = key->offset;
         item->time_ms = key->time_ms;
-        memory->counts.duplicates++;
+        memory_count(memory, MEMORY_DUPLICATES);
         return ERROR_NONE;
     }
     if (!store_make_room(store, log))
@@ -104,7 +124,7 @@ static enum error_code memory_publish(struct memory_broker *memory, struct publi
             continue;
         item->error = memory_publish_one(memory, item);
         if (item->error != ERROR_NONE)
-            memory->counts.refused++;
+            memory_count(memory, MEMORY_REFUSED);
         message_unref(item->message);
         item->message = NULL;
     }
@@ -272,19 +292,19 @@ static enum error_code memory_serve(struct memory_broker *memory, struct broker_
 /* A submitted request carries its broker in `letter` only; the mailbox it came through says which. */
 static _Thread_local struct memory_broker *memory_current;
 
+static void memory_show_store(struct memory_broker *memory)
+{
+    memory_show(memory, MEMORY_CHANNELS, memory->store.count);
+    memory_show(memory, MEMORY_MESSAGES, memory->store.message_count);
+    memory_show(memory, MEMORY_EVICTED, memory->store.evicted);
+}
+
 static void memory_deliver(struct letter *letter)
 {
     struct broker_request *request = container_of(letter, struct broker_request, letter);
-    broker_answer(request, memory_serve(memory_current, request));
-}
-
-static void memory_show(struct memory_broker *memory)
-{
-    const uint64_t values[] = {memory->store.count,      memory->store.message_count,
-                               memory->counts.published, memory->counts.duplicates,
-                               memory->counts.refused,   memory->store.evicted};
-    for (unsigned i = 0; i < ARRAY_LENGTH(values); i++)
-        atomic_store_explicit(&memory->shown[i], values[i], memory_order_relaxed);
+    enum error_code error = memory_serve(memory_current, request);
+    memory_show_store(memory_current);
+    broker_answer(request, error);
 }
 
 static void *memory_run(void *argument)
@@ -301,7 +321,7 @@ static void *memory_run(void *argument)
         store->now_ms = clock_monotonic_ms();
         mailbox_drain(&memory->mailbox);
         timer_wheel_run(&store->wheel, store->now_ms);
-        memory_show(memory);
+        memory_show_store(memory);
     }
     return NULL;
 }
@@ -329,30 +349,28 @@ static void memory_take_options(struct letter *letter)
 {
     struct configure_letter *configure = container_of(letter, struct configure_letter, letter);
     struct memory_broker *memory = configure->memory;
-    if (configure->options) {
-        options_unref(memory->options);
-        memory->options = configure->options;
-        memory_apply_options(memory);
-    } else {
-        memory->is_stopping = true;
-    }
+    options_unref(memory->options);
+    memory->options = configure->options;
+    memory_apply_options(memory);
     free(configure);
 }
 
-static void memory_post(struct memory_broker *memory, struct options *options)
+static void memory_take_stop(struct letter *letter)
 {
-    struct configure_letter *configure = malloc(sizeof(*configure));
-    if (!configure)
-        abort(); /* only at start and stop and on a reload: nothing sensible is left to do */
-    configure->letter.deliver = memory_take_options;
-    configure->memory = memory;
-    configure->options = options;
-    mailbox_post(&memory->mailbox, &configure->letter);
+    container_of(letter, struct memory_broker, stop)->is_stopping = true;
 }
 
-static void memory_configure(struct broker *broker, struct options *options)
+static int memory_configure(struct broker *broker, struct options *options)
 {
-    memory_post(container_of(broker, struct memory_broker, super), options_ref(options));
+    struct memory_broker *memory = container_of(broker, struct memory_broker, super);
+    struct configure_letter *configure = malloc(sizeof(*configure));
+    if (!configure)
+        return -ENOMEM;
+    configure->letter.deliver = memory_take_options;
+    configure->memory = memory;
+    configure->options = options_ref(options);
+    mailbox_post(&memory->mailbox, &configure->letter);
+    return 0;
 }
 
 static bool memory_is_ready(struct broker *broker)
@@ -363,17 +381,21 @@ static bool memory_is_ready(struct broker *broker)
 static void memory_stats(struct broker *broker, struct broker_stats *stats)
 {
     struct memory_broker *memory = container_of(broker, struct memory_broker, super);
-    uint64_t *to[] = {&stats->channels,   &stats->messages, &stats->published,
-                      &stats->duplicates, &stats->refused,  &stats->evicted};
-    for (unsigned i = 0; i < ARRAY_LENGTH(to); i++)
-        *to[i] = atomic_load_explicit(&memory->shown[i], memory_order_relaxed);
+    uint64_t *const to[MEMORY_NUMBERS] = {
+        [MEMORY_CHANNELS] = &stats->channels,   [MEMORY_MESSAGES] = &stats->messages,
+        [MEMORY_PUBLISHED] = &stats->published, [MEMORY_DUPLICATES] = &stats->duplicates,
+        [MEMORY_REFUSED] = &stats->refused,     [MEMORY_EVICTED] = &stats->evicted,
+    };
+    for (unsigned i = 0; i < MEMORY_NUMBERS; i++)
+        *to[i] = atomic_load_explicit(&memory->numbers[i], memory_order_relaxed);
 }
 
 static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = container_of(broker, struct memory_broker, super);
     if (memory->is_started) {
-        memory_post(memory, NULL);
+        memory->stop.deliver = memory_take_stop;
+        mailbox_post(&memory->mailbox, &memory->stop);
         pthread_join(memory->thread, NULL);
     }
     mailbox_deinit(&memory->mailbox);

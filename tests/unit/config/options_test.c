@@ -218,12 +218,16 @@ static void test_booleans_stand_alone_and_can_be_negated(void **state)
     struct configuration configuration;
     char *arguments[] = {"--anonymous", "--http", "127.0.0.1:0"};
     char *negated[] = {"--anonymous", "--no-anonymous"};
+    char *spelled[] = {"--anonymous", "yes"};
     (void)state;
     assert_int_equal(load(&configuration, 3, arguments, NULL), 0);
     assert_true(configuration.options->anonymous);
     configuration_deinit(&configuration);
     assert_int_equal(load(&configuration, 2, negated, NULL), 0);
     assert_false(configuration.options->anonymous);
+    configuration_deinit(&configuration);
+    assert_int_equal(load(&configuration, 2, spelled, NULL), 0);
+    assert_true(configuration.options->anonymous);
     configuration_deinit(&configuration);
 }
 

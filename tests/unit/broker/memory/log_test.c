@@ -1,0 +1,146 @@
+#include "unit.h"
+
+#include <string.h>
+
+#include "broker/memory/log.h"
+
+static struct store store;
+
+static int begin(void **state)
+{
+    (void)state;
+    table_key_init();
+    store_init(&store);
+    store.now_ms = 1000;
+    timer_wheel_init(&store.wheel, store.now_ms);
+    store.retention = (struct retention){100, 1u << 20, 60000};
+    store.memory_limit_bytes = 1u << 20;
+    store.channel_ttl_ms = 3600000;
+    store.idempotency_time_ms = 120000;
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    store_deinit(&store);
+    return 0;
+}
+
+static struct message *publish(const char *channel, size_t size, uint64_t ttl_ms)
+{
+    static char data[100000];
+    const struct message_parts parts = {.type = MESSAGE_BINARY, .data = data, .size = size, .ttl_ms = ttl_ms};
+    struct log *log = store_get(&store, channel, strlen(channel));
+    struct message *message = message_new(&parts);
+    assert_int_equal(log_append(log, message), 0);
+    return message;
+}
+
+static void pass(uint64_t ms)
+{
+    store.now_ms += ms;
+    timer_wheel_run(&store.wheel, store.now_ms);
+}
+
+static void test_log_counts_on_over_trims(void **state)
+{
+    (void)state;
+    store.retention.count = 3;
+    for (unsigned i = 0; i < 10; i++)
+        publish("a", 10, 0);
+    struct log *log = store_find(&store, "a", 1);
+    assert_int_equal(log->top, 10);
+    assert_int_equal(log_oldest(log), 8);
+    assert_int_equal(store.message_count, 3);
+}
+
+static void test_log_forgets_by_age_but_not_its_counter(void **state)
+{
+    (void)state;
+    publish("a", 10, 0);
+    publish("a", 10, 5000);
+    struct log *log = store_find(&store, "a", 1);
+    pass(6000);
+    assert_int_equal(log->ring.count, 1);
+    pass(60000);
+    assert_int_equal(log->ring.count, 0);
+    assert_int_equal(log_oldest(log), 3);
+    assert_int_equal(publish("a", 10, 0)->offset, 3);
+}
+
+static void test_an_empty_log_that_nobody_uses_is_dropped(void **state)
+{
+    struct mailbox mailbox;
+    (void)state;
+    publish("a", 10, 0);
+    struct log *log = store_get(&store, "b", 1);
+    assert_int_equal(log_attach(log, &mailbox, NULL), 0);
+    pass(60100);
+    pass(3600000);
+    assert_null(store_find(&store, "a", 1));
+    assert_non_null(store_find(&store, "b", 1));
+    log_detach(log, &mailbox, NULL);
+    pass(3600100);
+    assert_null(store_find(&store, "b", 1));
+    assert_int_equal(store.log_bytes, 0);
+}
+
+static void test_room_is_made_from_the_longest_idle(void **state)
+{
+    struct mailbox mailbox;
+    (void)state;
+    publish("first", 90000, 0);
+    store.now_ms++;
+    publish("held", 90000, 0);
+    log_attach(store_find(&store, "held", 4), &mailbox, NULL);
+    store.now_ms++;
+    publish("third", 90000, 0);
+    store.memory_limit_bytes = 200000;
+    assert_true(store_make_room(&store, NULL));
+    assert_null(store_find(&store, "first", 5));
+    assert_non_null(store_find(&store, "third", 5));
+    store.memory_limit_bytes = 10000;
+    assert_false(store_make_room(&store, store_find(&store, "third", 5)));
+    assert_non_null(store_find(&store, "held", 4));
+    assert_non_null(store_find(&store, "third", 5));
+    assert_int_equal(store.evicted, 1);
+}
+
+static void test_keys_are_remembered_for_their_time(void **state)
+{
+    (void)state;
+    struct message *message = publish("a", 10, 0);
+    struct log *log = store_find(&store, "a", 1);
+    assert_int_equal(log_remember_key(log, "k", 1, message), 0);
+    assert_int_equal(log_find_key(log, "k", 1)->offset, 1);
+    assert_null(log_find_key(log, "l", 1));
+    pass(119000);
+    assert_non_null(log_find_key(log, "k", 1));
+    pass(1001);
+    assert_null(log_find_key(log, "k", 1));
+}
+
+static void test_purge_begins_a_new_epoch(void **state)
+{
+    (void)state;
+    publish("a", 10, 0);
+    struct log *log = store_find(&store, "a", 1);
+    struct epoch before = log->epoch;
+    assert_int_equal(log_purge(log), 1);
+    assert_false(epoch_equals(&before, &log->epoch));
+    assert_true(epoch_has_same_name(&before, &log->epoch));
+    assert_int_equal(publish("a", 10, 0)->offset, 1);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+static const struct CMUnitTest tests[] = {
+    TEST(test_log_counts_on_over_trims),
+    TEST(test_log_forgets_by_age_but_not_its_counter),
+    TEST(test_an_empty_log_that_nobody_uses_is_dropped),
+    TEST(test_room_is_made_from_the_longest_idle),
+    TEST(test_keys_are_remembered_for_their_time),
+    TEST(test_purge_begins_a_new_epoch),
+};
+UNIT_MAIN(tests)

@@ -1,0 +1,341 @@
+/* The hub and its subscribers with a broker of the test's own: what arrives, in what order, and what is asked
+ * for. */
+
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/channel.h"
+#include "core/hub.h"
+
+static struct broker_request *asked[16];
+static unsigned asked_count;
+static struct mailbox mailbox;
+static struct timer_wheel wheel;
+static struct hub hub;
+static struct epoch epoch;
+
+static void fake_submit(struct broker *broker, struct broker_request *request)
+{
+    (void)broker;
+    assert_true(asked_count < 16);
+    asked[asked_count++] = request;
+}
+
+static const struct broker_ops fake_ops = {.scheme = "fake", .submit = fake_submit};
+static struct broker fake = {&fake_ops};
+
+struct listener {
+    struct subscriber subscriber;
+    unsigned woken;
+    bool is_attached;
+    enum error_code error;
+    uint64_t offsets[64];
+    enum reset_reason resets[64];
+    uint64_t missed[64];
+    unsigned count;
+};
+
+static void listener_wake(struct subscriber *subscriber, bool is_first)
+{
+    struct listener *listener = container_of(subscriber, struct listener, subscriber);
+    struct delivery deliveries[8];
+    size_t count;
+    listener->woken++;
+    listener->is_attached = listener->is_attached || is_first;
+    while ((count = subscriber_collect(subscriber, deliveries, 8)) > 0) {
+        for (size_t i = 0; i < count; i++) {
+            listener->offsets[listener->count] = deliveries[i].message ? deliveries[i].message->offset : 0;
+            listener->resets[listener->count] = deliveries[i].reset;
+            listener->missed[listener->count++] = deliveries[i].missed;
+            subscriber_advance(&deliveries[i]);
+        }
+    }
+}
+
+static void listener_fail(struct subscriber *subscriber, enum error_code error)
+{
+    container_of(subscriber, struct listener, subscriber)->error = error;
+}
+
+static const struct subscriber_ops listener_ops = {.wake = listener_wake, .fail = listener_fail};
+
+static struct message *message_at(uint64_t offset)
+{
+    const struct message_parts parts = {.data = "x", .size = 1};
+    struct message *message = message_new(&parts);
+    message->offset = offset;
+    message->expires_ms = UINT64_MAX / 2;
+    return message;
+}
+
+static int begin(void **state)
+{
+    const struct hub_settings settings = {.retention = {100, 1u << 20, 60000}, .linger_ms = 1000};
+    (void)state;
+    table_key_init();
+    asked_count = 0;
+    epoch = epoch_new("a", 1);
+    timer_wheel_init(&wheel, 1000);
+    hub_init(&hub, &fake, &mailbox, &wheel, &settings);
+    hub.now_ms = 1000;
+    return mailbox_init(&mailbox);
+}
+
+/* Answers the request at `index` as the broker would, through the mailbox. */
+static void answer(unsigned index, enum error_code error)
+{
+    broker_answer(asked[index], error);
+    mailbox_drain(&mailbox);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    hub_close(&hub);
+    /* The detach is the last thing asked for, in the request that the attach was made with. */
+    if (asked_count > 0)
+        answer(asked_count - 1, ERROR_NONE);
+    assert_true(hub_is_idle(&hub));
+    mailbox_deinit(&mailbox);
+    return 0;
+}
+
+static void join(struct listener *listener, const char *cursor)
+{
+    const struct channel_reference channel = {"a", 1};
+    struct start start;
+    *listener = (struct listener){0};
+    assert_int_equal(start_parse(&start, cursor, strlen(cursor)), 0);
+    assert_int_equal(
+        subscriber_join(&listener->subscriber, &hub, &listener_ops, TRANSPORT_SSE, &channel, 1, &start), 0);
+}
+
+static void attach(uint64_t oldest, uint64_t top, uint64_t tail_from)
+{
+    struct attach_request *request = container_of(asked[0], struct attach_request, super);
+    assert_int_equal(asked[0]->operation, BROKER_ATTACH);
+    request->epoch = epoch;
+    request->oldest = oldest;
+    request->top = top;
+    for (uint64_t offset = tail_from; offset <= top; offset++)
+        ring_append(&request->tail, message_at(offset));
+    answer(0, ERROR_NONE);
+}
+
+static void feed(uint64_t offset)
+{
+    struct message *message = message_at(offset);
+    struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
+    assert_int_equal(broker_feed_message(&mailbox, channel, message), 0);
+    message_unref(message);
+    mailbox_drain(&mailbox);
+}
+
+static void serve(void)
+{
+    while (hub_serve(&hub, 1000000))
+        ;
+}
+
+static char *cursor_at(uint64_t offset)
+{
+    static char text[POSITION_TEXT_MAX + 1];
+    text[position_format(text, &epoch, offset)] = '\0';
+    return text;
+}
+
+static void test_one_attach_for_all_and_the_feed_follows_the_tail(void **state)
+{
+    struct listener now;
+    struct listener earliest;
+    (void)state;
+    join(&now, "now");
+    join(&earliest, "earliest");
+    assert_int_equal(asked_count, 1);
+    attach(1, 3, 1);
+    assert_true(now.is_attached);
+    assert_int_equal(earliest.count, 3);
+    feed(4);
+    serve();
+    assert_int_equal(now.count, 1);
+    assert_int_equal(now.offsets[0], 4);
+    assert_int_equal(earliest.offsets[3], 4);
+    subscriber_leave(&now.subscriber);
+    subscriber_leave(&earliest.subscriber);
+}
+
+static void test_a_failed_attach_fails_all_who_wait(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    answer(0, ERROR_BROKER_DOWN);
+    assert_int_equal(listener.error, ERROR_BROKER_DOWN);
+    assert_null(listener.subscriber.subscriptions);
+    asked_count = 0;
+}
+
+static void test_a_gap_is_told_with_its_number(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(2));
+    attach(6, 8, 6);
+    assert_int_equal(listener.resets[0], RESET_TRIMMED);
+    assert_int_equal(listener.missed[0], 3);
+    assert_int_equal(listener.offsets[1], 6);
+    assert_int_equal(listener.count, 4);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_what_is_below_the_window_is_read_once_for_all(void **state)
+{
+    struct listener first;
+    struct listener second;
+    (void)state;
+    join(&first, cursor_at(0));
+    join(&second, cursor_at(3));
+    attach(1, 20, 11);
+    assert_int_equal(asked_count, 2);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    assert_int_equal(request->from, 1);
+    assert_int_equal(request->to, 10);
+    assert_int_equal(first.count, 0);
+    request->epoch = epoch;
+    request->top = 20;
+    request->oldest = 1;
+    for (uint64_t offset = 1; offset <= 10; offset++)
+        ring_append(&request->messages, message_at(offset));
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(first.count, 20);
+    assert_int_equal(second.count, 17);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(first.offsets[i], i + 1);
+    subscriber_leave(&first.subscriber);
+    subscriber_leave(&second.subscriber);
+    /* The page is kept for a while for others. */
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_a_cursor_ahead_is_checked_with_the_broker(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(9));
+    attach(1, 3, 1);
+    assert_false(listener.is_attached);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    request->epoch = epoch;
+    request->oldest = 1;
+    request->top = 9;
+    answer(1, ERROR_NONE);
+    assert_true(listener.is_attached);
+    assert_int_equal(listener.count, 0);
+    for (uint64_t offset = 4; offset <= 10; offset++)
+        feed(offset);
+    serve();
+    assert_int_equal(listener.count, 1);
+    assert_int_equal(listener.offsets[0], 10);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_hole_in_the_feed_is_read_again_from_the_log(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    feed(6);
+    serve();
+    assert_int_equal(listener.count, 0);
+    assert_int_equal(asked_count, 2);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    assert_int_equal(request->to, 5);
+    request->epoch = epoch;
+    request->oldest = 1;
+    request->top = 6;
+    ring_append(&request->messages, message_at(4));
+    ring_append(&request->messages, message_at(5));
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(listener.offsets[i], i + 4);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_a_blocked_subscriber_is_left_alone_until_unblocked(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    subscriber_block(&listener.subscriber);
+    unsigned woken = listener.woken;
+    feed(4);
+    feed(5);
+    serve();
+    assert_int_equal(listener.woken, woken);
+    subscriber_unblock(&listener.subscriber);
+    serve();
+    assert_int_equal(listener.count, 2);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_retreating_tells_the_same_again(void **state)
+{
+    struct listener listener;
+    struct delivery deliveries[8];
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    subscriber_block(&listener.subscriber);
+    for (uint64_t offset = 4; offset <= 6; offset++)
+        feed(offset);
+    assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 3);
+    for (unsigned i = 0; i < 3; i++)
+        subscriber_advance(&deliveries[i]);
+    for (unsigned i = 3; i > 1; i--)
+        subscriber_retreat(&deliveries[i - 1]);
+    assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 2);
+    assert_int_equal(deliveries[0].message->offset, 5);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_channel_lingers_and_is_then_detached(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 1900);
+    assert_int_equal(asked_count, 1);
+    join(&listener, "now");
+    assert_int_equal(asked_count, 1);
+    assert_true(listener.is_attached);
+    subscriber_leave(&listener.subscriber);
+    hub.now_ms = 3000;
+    timer_wheel_run(&wheel, 4100);
+    assert_int_equal(asked_count, 2);
+    assert_int_equal(asked[1]->operation, BROKER_DETACH);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+static const struct CMUnitTest tests[] = {
+    TEST(test_one_attach_for_all_and_the_feed_follows_the_tail),
+    TEST(test_a_failed_attach_fails_all_who_wait),
+    TEST(test_a_gap_is_told_with_its_number),
+    TEST(test_what_is_below_the_window_is_read_once_for_all),
+    TEST(test_a_cursor_ahead_is_checked_with_the_broker),
+    TEST(test_a_hole_in_the_feed_is_read_again_from_the_log),
+    TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),
+    TEST(test_retreating_tells_the_same_again),
+    TEST(test_a_channel_lingers_and_is_then_detached),
+};
+UNIT_MAIN(tests)
