@@ -19,7 +19,7 @@ static unsigned admit_many(struct log_limit *limit, const char *event, unsigned 
 
 static void test_a_burst_passes_and_the_rest_is_counted(void **state)
 {
-    struct log_limit limit = {0};
+    struct log_limit limit = {.slots = {{.event = NULL}}};
     struct log_left_out left_out;
     unsigned at = 0;
     (void)state;
@@ -36,7 +36,7 @@ static void test_a_burst_passes_and_the_rest_is_counted(void **state)
 
 static void test_a_window_without_excess_begins_anew(void **state)
 {
-    struct log_limit limit = {0};
+    struct log_limit limit = {.slots = {{.event = NULL}}};
     (void)state;
     assert_int_equal(admit_many(&limit, "lost", LOG_BURST, 50000), LOG_BURST);
     assert_int_equal(admit_many(&limit, "lost", LOG_BURST, 50000 + LOG_WINDOW_MS), LOG_BURST);
@@ -44,7 +44,7 @@ static void test_a_window_without_excess_begins_anew(void **state)
 
 static void test_the_last_collection_does_not_wait_for_the_window(void **state)
 {
-    struct log_limit limit = {0};
+    struct log_limit limit = {.slots = {{.event = NULL}}};
     struct log_left_out left_out;
     unsigned at = 0;
     (void)state;
@@ -55,7 +55,7 @@ static void test_the_last_collection_does_not_wait_for_the_window(void **state)
 
 static void test_a_thread_with_an_older_clock_begins_no_window(void **state)
 {
-    struct log_limit limit = {0};
+    struct log_limit limit = {.slots = {{.event = NULL}}};
     (void)state;
     assert_int_equal(admit_many(&limit, "lost", LOG_BURST, 50000), LOG_BURST);
     assert_int_equal(admit_many(&limit, "lost", 5, 49990), 0);
@@ -64,7 +64,7 @@ static void test_a_thread_with_an_older_clock_begins_no_window(void **state)
 static void test_events_do_not_share_a_limit(void **state)
 {
     static char names[LOG_LIMIT_SLOTS][16];
-    struct log_limit limit = {0};
+    struct log_limit limit = {.slots = {{.event = NULL}}};
     (void)state;
     for (unsigned i = 0; i < LOG_LIMIT_SLOTS; i++) {
         snprintf(names[i], sizeof(names[i]), "event-%u", i);
