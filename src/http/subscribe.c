@@ -16,8 +16,8 @@ void subscribe_set_transports(const struct transport *const *transports)
     subscribe_transports = transports;
 }
 
-/* Whether Accept names the media type, and not with q=0. */
-static bool subscribe_accepts(const char *accept, const char *type)
+/* Where Accept names the media type, not with q=0; NULL when it does not. */
+static const char *subscribe_find_type(const char *accept, const char *type)
 {
     size_t len = strlen(type);
     for (const char *at = accept; (at = strcasestr(at, type)); at += len) {
@@ -27,18 +27,35 @@ static bool subscribe_accepts(const char *accept, const char *type)
         size_t parameters = strcspn(after, ",");
         const char *quality = memmem(after, parameters, "q=0", 3);
         if (!quality || (quality[3] == '.' && strspn(quality + 4, "0") != strcspn(quality + 4, ", ;")))
-            return true;
+            return at;
     }
-    return false;
+    return NULL;
 }
 
-static const struct transport *subscribe_find(const char *word, bool is_type)
+/* The transport whose media type stands first in Accept; NULL when it names none of ours. */
+static const struct transport *subscribe_find_accepted(const char *accept)
+{
+    const struct transport *found = NULL;
+    const char *first = NULL;
+    for (size_t i = 0; subscribe_transports[i]; i++) {
+        const struct transport *transport = subscribe_transports[i];
+        for (size_t j = 0; j < ARRAY_LENGTH(transport->types) && transport->types[j]; j++) {
+            const char *at = subscribe_find_type(accept, transport->types[j]);
+            if (at && (!first || at < first)) {
+                first = at;
+                found = transport;
+            }
+        }
+    }
+    return found;
+}
+
+static const struct transport *subscribe_find_named(const char *word)
 {
     for (size_t i = 0; subscribe_transports[i]; i++) {
         const struct transport *transport = subscribe_transports[i];
-        const char *const *words = is_type ? transport->types : transport->words;
-        for (size_t j = 0; j < ARRAY_LENGTH(transport->words) && words[j]; j++)
-            if (is_type ? subscribe_accepts(word, words[j]) : strcmp(words[j], word) == 0)
+        for (size_t j = 0; j < ARRAY_LENGTH(transport->words) && transport->words[j]; j++)
+            if (strcmp(transport->words[j], word) == 0)
                 return transport;
     }
     return NULL;
@@ -50,16 +67,17 @@ static const struct transport *subscribe_choose(struct exchange *exchange)
 {
     const char *word = exchange_query(exchange, "transport", NULL);
     const char *accept = exchange_field(exchange, FIELD_ACCEPT);
-    const struct transport *transport = subscribe_transports[0];
+    const struct transport *transport = NULL;
     if (word) {
-        transport = subscribe_find(word, false);
+        transport = subscribe_find_named(word);
         if (!transport)
             exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
                           "transport must be poll, json, sse or stream, not '%.64s'", word);
-    } else if (accept && subscribe_find(accept, true)) {
-        transport = subscribe_find(accept, true);
+        return transport;
     }
-    return transport;
+    if (accept)
+        transport = subscribe_find_accepted(accept);
+    return transport ? transport : subscribe_transports[0];
 }
 
 struct subscribe_reading {

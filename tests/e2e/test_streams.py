@@ -80,6 +80,7 @@ def test_padding_comes_first_as_a_comment(server: Server, channel: str) -> None:
     ("", "application/x-ndjson", "application/x-ndjson"), ("", "application/ndjson", "application/x-ndjson"),
     ("", "text/html, text/event-stream;q=0.9", "text/event-stream"),
     ("?transport=stream", "text/event-stream", "application/x-ndjson"),
+    ("", "text/event-stream, application/json", "text/event-stream"), ("", "application/json;q=0, application/x-ndjson, */*", "application/x-ndjson"),
 ])
 def test_the_request_says_how_to_receive(server: Server, channel: str, query: str, accept: str, content_type: str) -> None:
     stream = EventStream.__mro__[1](server, path_of(channel) + query, accept)
