@@ -17,6 +17,7 @@
 
 /* libmicrohttpd offers the reader this much; we write to the socket ourselves. */
 #define EXCHANGE_BLOCK_BYTES 512u
+#define EXCHANGE_HANGUP_GRACE_MS 2000u
 
 /*   head ──► body ──► handling ──► answered ──────────────► (completed)
  *     └─► discard       ├──► held ──► answered
@@ -68,9 +69,20 @@ static bool exchange_is_releasable(const struct exchange *exchange)
     return exchange_is_suspended(exchange) && exchange->hold;
 }
 
+/* libmicrohttpd may not see the end of a connection that came together with the last bytes of an unfinished
+ * body: what is there is read within a moment, and then the body's time is over. */
+static void exchange_hurry_body(struct exchange *exchange)
+{
+    uint64_t grace_ms = exchange->shard->options->body_timeout_ms;
+    exchange_set_deadline(exchange,
+                          grace_ms < EXCHANGE_HANGUP_GRACE_MS ? grace_ms : EXCHANGE_HANGUP_GRACE_MS);
+}
+
 static void exchange_hung_up(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
+    if (exchange->state == EXCHANGE_BODY || exchange->state == EXCHANGE_DISCARD)
+        exchange_hurry_body(exchange);
     if (exchange->is_settling || !exchange_is_releasable(exchange))
         return;
     shard_count(exchange->shard, METRIC_HANGUPS, 1);
@@ -346,7 +358,9 @@ static enum MHD_Result exchange_take_head(struct exchange *exchange, const char 
         exchange_refuse_on_socket(exchange, ERROR_TOO_LARGE);
         return MHD_YES;
     }
-    if (verdict.has_body)
+    if (verdict.has_body && exchange->client->has_hung_up)
+        exchange_hurry_body(exchange);
+    else if (verdict.has_body)
         exchange_set_deadline(exchange, exchange->shard->options->body_timeout_ms);
     return MHD_YES;
 }

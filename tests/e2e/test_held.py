@@ -144,3 +144,13 @@ def test_a_client_that_has_gone_before_it_is_held_is_not_kept(channel: str, acce
             connection.close()
         wait_until(lambda: get(server, "/api/stats").json["requests_total"] >= 50)
         wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=5)
+
+
+def test_a_client_that_goes_in_the_middle_of_its_body_is_not_kept_for_the_whole_time(channel: str) -> None:
+    with Server("--body-timeout", "60") as server:
+        for i in range(50):
+            connection = Connection(server)
+            connection.send(request_bytes("POST", path_of(channel), "x" * 5000)[:200 + i * 90])
+            connection.close()
+        wait_until(lambda: get(server, "/api/stats").json["requests_total"] >= 50)
+        wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1)
