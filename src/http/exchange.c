@@ -122,9 +122,11 @@ static void exchange_drain(struct client_owner *owner)
         exchange->hold->drain(exchange);
 }
 
+/* Even when there is no time left, who can be answered without waiting is. */
 static void exchange_cut(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
+    exchange_drain(owner);
     if (exchange_is_releasable(exchange))
         exchange_abandon(exchange);
 }

@@ -43,6 +43,8 @@ def test_stopping_with_suspended_connections_does_not_abort(channel: str) -> Non
             poll.send(request_bytes("GET", path_of(channel)))
         wait_until(lambda: subscribers(server, channel)["total"] == 100)
         server.stop()
+        for poll in polls:
+            assert poll.read_response().status == 204
         for connection in streams + polls:
             connection.close()
         server.folder.cleanup()
