@@ -5,7 +5,14 @@ const find = (id) => document.getElementById(id);
 const events = new Set();
 let feed;
 
-const current = () => decodeURIComponent(location.hash.slice(1)) || 'updates';
+function current() {
+  const name = location.hash.slice(1) || 'updates';
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name; // a broken escape: the server says what is wrong with the name
+  }
+}
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
