@@ -189,6 +189,7 @@ def test_history_options_reload_in_the_broker(channel: str) -> None:
 def test_log_lines_in_logfmt(channel: str) -> None:
     with Server("--log-level", "debug") as server:
         get(server, path_of(channel, wait=0) + "&since=secret", X_A="b")
+        wait_until(lambda: server.log().count("event=request") == 1)
         get(server, "/a%0ab%7f\x80?token=secret")
         wait_until(lambda: server.log().count("event=request") == 2)
         log = server.log()
