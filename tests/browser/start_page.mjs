@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -44,17 +45,50 @@ async function stop({ child, log }) {
 
 const url = (path) => `http://127.0.0.1:${server.port}${path}`;
 
-async function publish(channel, text) {
-  const response = await fetch(url(`/channels/${channel}`), { method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' } });
+async function publish(channel, text, event = '') {
+  const response = await fetch(url(`/channels/${channel}${event && `?event=${event}`}`), {
+    method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' },
+  });
   assert.equal(response.status, 201);
 }
 
-async function openPage(channel, options = {}) {
+async function openPage(channel, { state = 'live', origin = url(''), ...options } = {}) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
   page.on('pageerror', (fault) => faults.push(String(fault)));
-  await page.goto(url(`/#${channel}`));
-  await page.waitForSelector('#state[data-state="live"]');
+  page.on('console', (line) => { if (/Content Security Policy/.test(line.text())) faults.push(line.text()); });
+  await page.goto(`${origin}/#${channel}`);
+  await page.waitForSelector(`#state[data-state="${state}"]`);
   return page;
+}
+
+/* A proxy before the server, which can cut every connection, and answer 503 in the server's place for a while. */
+async function startProxy() {
+  const proxy = { refused: 0, isFull: false, sockets: new Set() };
+  const listener = createServer((client) => {
+    proxy.sockets.add(client);
+    client.on('close', () => proxy.sockets.delete(client)).on('error', () => {});
+    if (proxy.isFull) {
+      client.once('data', () => {
+        proxy.refused++;
+        const body = '{"error":"full","message":"the server is full: try again later"}';
+        client.end(`HTTP/1.1 503 Full\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+      });
+      return;
+    }
+    const upstream = connect(server.port, '127.0.0.1').on('error', () => client.destroy());
+    client.on('close', () => upstream.destroy()).pipe(upstream).pipe(client);
+  }).listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  proxy.origin = `http://127.0.0.1:${listener.address().port}`;
+  proxy.cut = () => { for (const socket of proxy.sockets) socket.destroy(); };
+  proxy.stop = () => { listener.close(); proxy.cut(); };
+  return proxy;
+}
+
+async function screenshot(page, name) {
+  if (!SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true, animations: 'disabled' });
 }
 
 const rows = async (page) => (await page.locator('#messages pre').allTextContents()).reverse();
@@ -120,7 +154,7 @@ test('a purge is shown as a reset', async () => {
   await publish('purge', 'x');
   await page.waitForSelector('pre:text("x")');
   await fetch(url('/api/channels/purge'), { method: 'DELETE' });
-  await page.waitForSelector('.reset:text("purged")');
+  await page.waitForSelector('.reset:has-text("purged")');
   await page.close();
 });
 
@@ -141,6 +175,126 @@ test('EventSource comes back after a restart with its id and misses nothing', as
   assert.deepEqual(await rows(page), ['before', '1', '2', '3', '4']);
   assert.match((await requests.at(-1))['last-event-id'], /^\w{12}-1$/);
   assert.equal(await page.locator('.reset').count(), 1);
+  assert.equal(await page.locator('.unshown').count(), 0);
+  await page.close();
+});
+
+test('a refused reconnect is explained, and then nothing is missed or shown twice', async () => {
+  const proxy = await startProxy();
+  const page = await openPage('given-up', { origin: proxy.origin });
+  await publish('given-up', '1');
+  await page.waitForSelector('pre:text("1")');
+  proxy.isFull = true;
+  proxy.cut();
+  await page.waitForSelector('#reason:has-text("the server is full")');
+  await screenshot(page, 'given-up');
+  await publish('given-up', '2');
+  proxy.isFull = false;
+  await until(async () => (await rows(page)).length === 2, 'what was published meanwhile');
+  await page.waitForSelector('#state[data-state="live"]');
+  assert.equal(await page.locator('#reason').isVisible(), false);
+  await publish('given-up', '3');
+  await until(async () => (await rows(page)).length === 3, 'the third row');
+  proxy.cut();
+  await page.waitForSelector('#state[data-state="reconnecting"]');
+  await publish('given-up', '4');
+  await until(async () => (await rows(page)).includes('4'), 'the last row');
+  assert.deepEqual(await rows(page), ['1', '2', '3', '4']);
+  assert.ok(proxy.refused > 0);
+  await page.close();
+  proxy.stop();
+});
+
+test('a refused reconnect before the first message misses nothing', async () => {
+  const proxy = await startProxy();
+  await publish('no-id-yet', 'old');
+  const page = await openPage('no-id-yet', { origin: proxy.origin });
+  await page.waitForFunction(() => performance.getEntriesByType('resource').some(({ name }) => name.includes('since=now')));
+  proxy.isFull = true;
+  proxy.cut();
+  await page.waitForSelector('#reason:has-text("the server is full")');
+  await publish('no-id-yet', 'meanwhile');
+  proxy.isFull = false;
+  await until(async () => (await rows(page)).length > 0, 'what was published meanwhile');
+  assert.deepEqual(await rows(page), ['meanwhile']);
+  await page.close();
+  proxy.stop();
+});
+
+test('a channel that cannot be is refused with the reason', async () => {
+  for (const channel of ['a%20b', 'up/../down', '%']) {
+    const page = await openPage(channel, { state: 'refused' });
+    assert.match(await page.textContent('#reason'), /name/);
+    assert.equal(await page.locator('#lines').isVisible(), false);
+    await screenshot(page, 'refused');
+    await page.fill('#channel', 'better');
+    await page.click('#channel-form button');
+    await page.waitForSelector('#state[data-state="live"]');
+    await page.close();
+  }
+});
+
+test('names that EventSource uses itself are shown once, as what they are', async () => {
+  const page = await openPage('names');
+  await page.fill('#events', 'message, error, open, reset, goal');
+  await page.press('#events', 'Enter');
+  for (const name of ['', 'message', 'error', 'open', 'reset', 'goal']) await publish('names', `by ${name}`, name);
+  await until(async () => (await rows(page)).includes('by goal'), 'the last row');
+  assert.deepEqual(await rows(page), ['by ', 'by message', 'by error', 'by open', 'by reset', 'by goal']);
+  assert.equal(await page.locator('#state').textContent(), 'live');
+  assert.equal(await page.locator('.reset').count(), 0);
+  await page.close();
+});
+
+test('messages with names that are not listened to are counted, and shown once they are', async () => {
+  const page = await openPage('unlisted');
+  await publish('unlisted', '1');
+  await publish('unlisted', '2', 'goal');
+  await publish('unlisted', '3', 'card');
+  await publish('unlisted', '4');
+  await page.waitForSelector('#messages .unshown:has-text("2 messages not shown")');
+  await page.fill('#events', 'goal');
+  await page.press('#events', 'Enter');
+  await publish('unlisted', '5', 'goal');
+  await until(async () => (await rows(page)).includes('5'), 'the listed event');
+  assert.deepEqual(await rows(page), ['1', '4', '5']);
+  await page.close();
+});
+
+test('the feed keeps 200 rows and can be cleared', async () => {
+  const page = await openPage('many');
+  const batch = Array.from({ length: 250 }, (_, i) => ({ channel: 'many', data: `m${i}` }));
+  await fetch(url('/channels'), { method: 'POST', body: JSON.stringify(batch) });
+  await page.waitForSelector('pre:text-is("m249")');
+  assert.equal(await page.locator('#messages li').count(), 200);
+  await page.click('#clear');
+  assert.equal(await page.locator('#messages li').count(), 0);
+  assert.equal(await page.locator('#empty').isVisible(), true);
+  await page.close();
+});
+
+test('every curl line is copied as shown and does what it says', async () => {
+  const page = await openPage("it's", { permissions: ['clipboard-read', 'clipboard-write'] });
+  const lines = await page.locator('#lines code').allTextContents();
+  assert.equal(lines.length, 7);
+  await page.locator('#lines button').first().click();
+  await page.waitForSelector('#lines button:text("Copied")');
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), lines[0]);
+  for (const line of lines.filter((text) => text.includes(' -d '))) {
+    const [output] = await once(spawn('sh', ['-c', line], { stdio: ['ignore', 'pipe', 'ignore'] }).stdout, 'data');
+    assert.match(String(output), /"id":"\w{12}-\d+"/, line);
+  }
+  await until(async () => (await rows(page)).length === 4, 'what the lines published');
+  for (const line of lines.filter((text) => !text.includes(' -d '))) {
+    const child = spawn('sh', ['-c', `exec ${line}`], { stdio: ['ignore', 'pipe', 'ignore'] });
+    let seen = '';
+    child.stdout.on('data', (text) => { seen += text; });
+    await until(async () => {
+      if (!seen.includes('knock')) await publish("it's", 'knock');
+      return seen.includes('knock') || seen.includes('"messages"');
+    }, line);
+    child.kill();
+  }
   await page.close();
 });
 
@@ -151,14 +305,17 @@ for (const [name, options] of Object.entries({
 })) {
   test(`the page fits and can be looked at: ${name}`, async () => {
     const page = await openPage(`look-${name}`, options);
-    if (SCREENSHOTS) await page.screenshot({ path: join(SCREENSHOTS, `${name}-empty.png`), fullPage: true });
+    await screenshot(page, `${name}-empty`);
     await publish(`look-${name}`, 'follow the white rabbit');
     await publish(`look-${name}`, JSON.stringify({ score: [1, 0], team: 'a'.repeat(90) }));
     await fetch(url(`/api/channels/look-${name}`), { method: 'DELETE' });
     await publish(`look-${name}`, 'knock, knock');
-    await page.waitForSelector('pre:text("knock")');
+    await publish(`look-${name}`, 'not asked for', 'card');
+    await page.fill('#event', 'goal');
+    await page.click('#publish-form button');
+    await page.waitForSelector('#messages .event:text("goal")');
     assert.equal(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), true, 'scrolls sideways');
-    if (SCREENSHOTS) await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true });
+    await screenshot(page, name);
     await page.close();
   });
 }
