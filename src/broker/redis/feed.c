@@ -108,6 +108,8 @@ static void feed_take_three(struct server *server, const struct redisReply *kind
         struct topic *topic = feed_find_topic(server->broker, channel);
         if (topic && topic->server == server)
             topic_subscribed(topic);
+        else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
+            server_send_probe(server);
     } else if (feed_is(kind, "sunsubscribe") || feed_is(kind, "unsubscribe")) {
         feed_take_unsubscribed(server, channel);
     }
