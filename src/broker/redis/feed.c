@@ -29,14 +29,14 @@ void feed_subscribe_topic(struct server *server, const struct topic *topic)
 {
     char channel[FEED_CHANNEL_MAX];
     feed_name(channel, topic);
-    feed_subscribe(server, server->has_functions ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
+    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
 }
 
 void feed_unsubscribe_topic(struct server *server, const struct topic *topic)
 {
     char channel[FEED_CHANNEL_MAX];
     feed_name(channel, topic);
-    feed_subscribe(server, server->has_functions ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
+    feed_subscribe(server, server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
 }
 
 /* The topic of a Pub/Sub channel of ours; NULL when nobody here has it attached. */

@@ -106,7 +106,7 @@ void server_check_reply(struct server *server, const struct redisReply *reply)
     if (strncmp(reply->str, "READONLY", 8) == 0)
         server_fail(server, "Redis has become a read-only replica");
     else if (strncmp(reply->str, "NOSCRIPT", 8) == 0 || strstr(reply->str, "Function not found"))
-        server_fail(server, "Sluice's functions are gone from Redis; they are loaded again");
+        server_fail(server, "Sluice's functions are gone from Redis and cannot be loaded again");
     else if (strncmp(reply->str, "NOAUTH", 6) == 0)
         server_fail(server, "Redis wants a password now");
 }
@@ -151,7 +151,7 @@ static void server_say(struct server *server, int argc, const char *const *argv)
 
 void server_send_probe(struct server *server)
 {
-    const char *const probe[] = {server->has_functions ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
+    const char *const probe[] = {server->has_sharded ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
     server->probe_sent_ms = server->broker->now_ms;
     server_say(server, 3, probe);
 }
@@ -186,7 +186,7 @@ static void server_up(struct server *server)
     topic_server_up(server);
     bridge_server_up(server);
     server_name_probe(server);
-    feed_subscribe(server, server->has_functions ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
+    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
     /* Awaited from here on; it is sent once its subscription is confirmed. */
     server->probe_sent_ms = broker->now_ms;
     publish_server_up(server);
