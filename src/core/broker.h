@@ -85,7 +85,7 @@ struct history_request {
     uint64_t
         from; /* offsets wanted, both ends included; `to` below `from` only asks for the answer's numbers */
     uint64_t to;
-    /* Answer: */
+    /* Answer; `to` may have become less, where a page would have been too large: */
     struct epoch epoch;
     uint64_t top;
     uint64_t oldest;
@@ -137,7 +137,11 @@ struct feed {
     uint64_t oldest;
 };
 
-/* Numbers for /api/stats and /metrics. */
+/* Upper bounds of the latency histogram's buckets; the last bucket is what is above all. */
+#define BROKER_LATENCY_BOUNDS_US 100, 250, 500, 1000, 2500, 5000, 10000, 50000, 250000, 1000000
+#define BROKER_LATENCY_BUCKETS 11u
+
+/* Numbers for /api/stats and /metrics; what an engine does not have is 0. */
 struct broker_stats {
     uint64_t channels;
     uint64_t messages;
@@ -145,6 +149,16 @@ struct broker_stats {
     uint64_t duplicates;
     uint64_t refused;
     uint64_t evicted;
+    uint64_t received;      /* messages that came from other nodes and publishers */
+    uint64_t commands;      /* sent to a server and answered */
+    uint64_t reconnects;    /* links lost */
+    uint64_t gaps;          /* holes found in what came */
+    uint64_t gaps_filled;   /* those that were filled from the log */
+    uint64_t resets;        /* logs begun anew, as far as this node has them attached */
+    uint64_t pending;       /* publishes without an answer yet */
+    uint64_t subscriptions; /* channels subscribed to at a server */
+    uint64_t latency[BROKER_LATENCY_BUCKETS];
+    uint64_t latency_sum_us;
 };
 
 struct broker;

@@ -10,6 +10,8 @@
  * come first. */
 #define WINDOW_BUSY_COUNT 4096u
 #define WINDOW_BUSY_BYTES (16u << 20)
+/* A broker that was away is asked again after this. */
+#define CHANNEL_RETRY_MS 250u
 
 static void channel_mark_dirty(struct channel *channel)
 {
@@ -103,15 +105,22 @@ void channel_detach(struct channel *channel)
                   channel_detached);
 }
 
+static void channel_fail(struct channel *channel, enum error_code error);
+static void channel_submit_attach(struct channel *channel);
+
 static void channel_linger_over(struct timer *timer)
 {
     struct channel *channel = container_of(timer, struct channel, linger);
     /* An attach that is still unanswered is waited for: the broker has the request. */
-    if (channel->state == CHANNEL_ATTACHING)
+    if (channel->state == CHANNEL_ATTACHED)
+        channel_detach(channel);
+    else if (channel->is_asked)
         timer_arm(channel->hub->wheel, timer,
                   channel->hub->now_ms + number_greater(channel->hub->settings.linger_ms, 100));
+    else if (channel->subscription_count == 0)
+        channel_fail(channel, ERROR_NONE);
     else
-        channel_detach(channel);
+        channel_submit_attach(channel);
 }
 
 static void channel_arm_expiry(struct channel *channel)
@@ -145,10 +154,24 @@ static void channel_fail(struct channel *channel, enum error_code error)
     channel_free(channel);
 }
 
+void channel_close(struct channel *channel)
+{
+    if (channel->state == CHANNEL_ATTACHED)
+        channel_detach(channel);
+    else if (!channel->is_asked)
+        channel_fail(channel, ERROR_BROKER_DOWN);
+}
+
 static void channel_attached(struct broker_request *super)
 {
     struct channel *channel = container_of(super, struct channel, request.super);
     channel->hub->requests_pending--;
+    channel->is_asked = false;
+    /* Subscribers outlast a broker that is away: they are held, and it is asked again. */
+    if (super->error == ERROR_BROKER_DOWN && channel->subscription_count > 0) {
+        timer_arm(channel->hub->wheel, &channel->linger, channel->hub->now_ms + CHANNEL_RETRY_MS);
+        return;
+    }
     if (super->error != ERROR_NONE) {
         channel_fail(channel, super->error);
         return;
@@ -169,6 +192,14 @@ static void channel_attached(struct broker_request *super)
         list_remove(link);
         channel_start_subscription(subscription, subscription->subscriber->start);
     }
+}
+
+static void channel_submit_attach(struct channel *channel)
+{
+    struct hub *hub = channel->hub;
+    channel->is_asked = true;
+    hub->requests_pending++;
+    broker_submit(hub->broker, &channel->request.super, BROKER_ATTACH, hub->mailbox, channel_attached);
 }
 
 static struct channel *channel_new(struct hub *hub, const char *name, size_t len)
@@ -208,12 +239,11 @@ struct channel *channel_get(struct hub *hub, const char *name, size_t len)
         return NULL;
     }
     hub->channel_count++;
-    hub->requests_pending++;
     channel->request.channel = channel;
     channel->request.name = channel->name;
     channel->request.name_len = len;
     channel->request.tail_count = CHANNEL_WINDOW;
-    broker_submit(hub->broker, &channel->request.super, BROKER_ATTACH, hub->mailbox, channel_attached);
+    channel_submit_attach(channel);
     return channel;
 }
 
@@ -267,7 +297,8 @@ void channel_add_subscription(struct channel *channel, struct subscription *subs
     subscription->state = SUBSCRIPTION_PENDING;
     channel->subscriptions[subscription->subscriber->transport]++;
     channel->subscription_count++;
-    timer_stop(channel->hub->wheel, &channel->linger);
+    if (channel->state == CHANNEL_ATTACHED || channel->is_asked)
+        timer_stop(channel->hub->wheel, &channel->linger);
     if (channel->state == CHANNEL_ATTACHING)
         list_append(&channel->pending, &subscription->link);
     else
@@ -280,7 +311,7 @@ void channel_remove_subscription(struct subscription *subscription)
     list_remove(&subscription->link);
     subscription->channel = NULL;
     channel->subscriptions[subscription->subscriber->transport]--;
-    if (--channel->subscription_count == 0)
+    if (--channel->subscription_count == 0 && (channel->state == CHANNEL_ATTACHED || channel->is_asked))
         timer_arm(channel->hub->wheel, &channel->linger,
                   channel->hub->now_ms + channel->hub->settings.linger_ms);
 }

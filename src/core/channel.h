@@ -45,6 +45,7 @@ struct channel {
     UT_hash_handle hh;
     struct hub *hub;
     enum channel_state state;
+    bool is_asked; /* attaching: the broker has the request; otherwise it was away and is asked again */
     struct epoch epoch;
     uint64_t top;    /* offset of the newest message known */
     uint64_t oldest; /* offsets below are known to be gone from the log */
@@ -56,8 +57,8 @@ struct channel {
     struct list ready;      /* those to be served */
     struct list blocked;    /* those whose clients take nothing */
     struct list dirty_link; /* in hub.dirty while `ready` is not empty */
-    struct timer linger;
-    struct timer expiry; /* when the oldest message of the window may go */
+    struct timer linger;    /* while attaching: to ask a broker again that was away */
+    struct timer expiry;    /* when the oldest message of the window may go */
     uint64_t subscriptions[TRANSPORT_COUNT];
     uint64_t subscription_count;
     struct channel_memo memo;
@@ -105,6 +106,9 @@ void channel_take_reset(struct channel *channel, const struct feed *feed);
 
 /* Asks the broker to detach; the channel is out of the table and freed with the answer. */
 void channel_detach(struct channel *channel);
+
+/* Lets go of a channel that no subscriber is left on, whatever became of its attach; at the end. */
+void channel_close(struct channel *channel);
 
 /* The subscriber's side, in core/subscriber.c: the channel is attached and the start is set, or cannot be
  * attached. */

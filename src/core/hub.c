@@ -21,8 +21,7 @@ void hub_close(struct hub *hub)
     struct channel *channel;
     struct channel *next;
     HASH_ITER (hh, hub->channels, channel, next) {
-        if (channel->state == CHANNEL_ATTACHED)
-            channel_detach(channel);
+        channel_close(channel);
     }
 }
 

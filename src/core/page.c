@@ -66,6 +66,7 @@ static void page_answered(struct broker_request *super)
         return;
     }
     page->is_read = true;
+    page->to = request->to;
     page->messages = request->messages;
     ring_init(&request->messages);
     if (!is_dropped) {

@@ -12,7 +12,7 @@
 #include "http/exchange_state.h"
 #include "http/guard.h"
 #include "http/origin.h"
-#include "http/percent.h"
+#include "base/percent.h"
 #include "http/router.h"
 
 /* libmicrohttpd offers the reader this much; we write to the socket ourselves. */

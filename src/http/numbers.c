@@ -1,5 +1,6 @@
 /* Numbers for operators, liveness and readiness. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -22,6 +23,49 @@ static void numbers_gather(const struct shard_group *group, uint64_t values[METR
     values[METRIC_DUPLICATES] = broker.duplicates;
     values[METRIC_PUBLISH_REFUSED] = broker.refused;
     values[METRIC_EVICTED] = broker.evicted;
+    values[METRIC_BROKER_PENDING] = broker.pending;
+    values[METRIC_BROKER_SUBSCRIPTIONS] = broker.subscriptions;
+    values[METRIC_BROKER_RECEIVED] = broker.received;
+    values[METRIC_BROKER_COMMANDS] = broker.commands;
+    values[METRIC_BROKER_RECONNECTS] = broker.reconnects;
+    values[METRIC_BROKER_GAPS] = broker.gaps;
+    values[METRIC_BROKER_GAPS_FILLED] = broker.gaps_filled;
+    values[METRIC_BROKER_RESETS] = broker.resets;
+}
+
+static void numbers_append_seconds(struct buf *text, uint64_t us)
+{
+    char digits[32];
+    buf_append(text, digits,
+               (size_t)snprintf(digits, sizeof(digits), "%llu.%06llu", (unsigned long long)(us / 1000000),
+                                (unsigned long long)(us % 1000000)));
+}
+
+/* The one histogram (Prometheus text format, "Histograms and summaries"). */
+static void numbers_append_latency(struct buf *text, const struct shard_group *group)
+{
+    static const uint64_t bounds_us[] = {BROKER_LATENCY_BOUNDS_US};
+    struct broker_stats broker = {0};
+    uint64_t count = 0;
+    group->broker->ops->stats(group->broker, &broker);
+    buf_append_text(text, "# HELP sluice_broker_latency_seconds How long Redis took to answer commands.\n"
+                          "# TYPE sluice_broker_latency_seconds histogram\n");
+    for (unsigned i = 0; i < BROKER_LATENCY_BUCKETS; i++) {
+        count += broker.latency[i];
+        buf_append_text(text, "sluice_broker_latency_seconds_bucket{le=\"");
+        if (i < ARRAY_LENGTH(bounds_us))
+            numbers_append_seconds(text, bounds_us[i]);
+        else
+            buf_append_text(text, "+Inf");
+        buf_append_text(text, "\"} ");
+        buf_append_u64(text, count);
+        buf_append_char(text, '\n');
+    }
+    buf_append_text(text, "sluice_broker_latency_seconds_sum ");
+    numbers_append_seconds(text, broker.latency_sum_us);
+    buf_append_text(text, "\nsluice_broker_latency_seconds_count ");
+    buf_append_u64(text, count);
+    buf_append_char(text, '\n');
 }
 
 void stats_handle(struct exchange *exchange)
@@ -56,6 +100,7 @@ void metrics_handle(struct exchange *exchange)
         buf_append_u64(&text, values[i]);
         buf_append_char(&text, '\n');
     }
+    numbers_append_latency(&text, exchange->shard->group);
     if (!text.has_failed)
         response = exchange_response(text.bytes, text.len, "text/plain; version=0.0.4; charset=utf-8", false);
     buf_deinit(&text);

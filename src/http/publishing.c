@@ -4,40 +4,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistr.h>
 
 #include "base/json.h"
 #include "base/number.h"
 #include "core/cursor.h"
 #include "core/names.h"
+#include "core/text.h"
 #include "render/render.h"
 
 #define TTL_SECONDS_MAX 31536000u
-
-static bool publishing_is_utf8(const char *text, size_t len)
-{
-    return u8_check((const uint8_t *)text, len) == NULL;
-}
-
-/* Attributes go into header fields and event lines, so control characters are out. */
-static bool publishing_is_attribute(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            return false;
-    return len <= MESSAGE_ATTRIBUTE_MAX && publishing_is_utf8(text, len);
-}
 
 static enum error_code publishing_check_data(const struct message_parts *parts, char *fault)
 {
     char why[JSON_FAULT_MAX];
     if (parts->type == MESSAGE_TEXT) {
-        const uint8_t *bad = u8_check((const uint8_t *)parts->data, parts->size);
-        if (!bad)
+        size_t bad;
+        if (text_is_utf8(parts->data, parts->size, &bad))
             return ERROR_NONE;
         snprintf(fault, PUBLISHING_FAULT_MAX,
                  "the text is not UTF-8 from byte %zu on; publish bytes as application/octet-stream",
-                 (size_t)((const char *)bad - parts->data) + 1);
+                 bad + 1);
         return ERROR_BAD_TEXT;
     }
     if (parts->type != MESSAGE_JSON)
@@ -72,7 +58,7 @@ static enum error_code publishing_check(const struct exchange *exchange, const s
                       {"producer", draft->parts.producer, draft->parts.producer_len},
                       {"Idempotency-Key", draft->key, draft->key_len}};
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++) {
-        if (publishing_is_attribute(attributes[i].text, attributes[i].len))
+        if (text_is_attribute(attributes[i].text, attributes[i].len))
             continue;
         snprintf(fault, PUBLISHING_FAULT_MAX, "%s must be 1 to %u bytes of UTF-8 without control characters",
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);

@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/table.h"
 #include "broker/memory/memory.h"
+#include "broker/redis/redis.h"
 #include "config.h"
 #include "http/errors.h"
 #include "http/head.h"
@@ -28,7 +29,10 @@ static const struct transport *const server_transports[] = {&longpoll_raw_transp
 static const struct {
     const char *scheme;
     struct broker *(*make)(struct options *options);
-} server_brokers[] = {{"memory:", memory_broker_new}};
+} server_brokers[] = {
+    {"memory:", memory_broker_new},        {"redis:", redis_broker_new}, {"rediss:", redis_broker_new},
+    {"redis-sentinel:", redis_broker_new}, {"unix:", redis_broker_new},
+};
 
 static const struct door_handlers server_door_handlers = {
     .inspect = head_inspect,
@@ -131,11 +135,12 @@ static int server_make_broker(struct server *server)
         if (strncmp(options->broker, server_brokers[i].scheme, strlen(server_brokers[i].scheme)) == 0)
             server->group.broker = server_brokers[i].make(options);
     if (!server->group.broker)
-        return server_fail(SERVER_EXIT_OPTIONS, options->broker,
-                           "there is no such broker; memory: is this process's memory");
-    if (server->group.broker->ops->start(server->group.broker, error, sizeof(error)))
-        return server_fail(SERVER_EXIT_FAILED, options->broker, error);
-    return 0;
+        return server_fail(
+            SERVER_EXIT_OPTIONS, "broker",
+            "there is no such broker; there are memory:, redis://, unix:/// and redis-sentinel://");
+    /* The URL may hold a password, so it is not repeated. */
+    int err = server->group.broker->ops->start(server->group.broker, error, sizeof(error));
+    return err ? server_fail(err == -EINVAL ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "broker", error) : 0;
 }
 
 static int server_make_shards(struct server *server)

@@ -26,7 +26,13 @@
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
     ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \
-    ROW(BROKER_DOWN, 503, "broker-down", "The broker does not answer.")                                      \
+    ROW(BRIDGED, 409, "bridged-channel",                                                                     \
+        "This channel is bridged from Redis PUBLISH, which carries data only: no event, producer, ttl or "   \
+        "key.")                                                                                              \
+    ROW(BROKER_DOWN, 503, "broker-down", "The broker does not answer; nothing is known to be published.")    \
+    ROW(BROKER_FULL, 503, "broker-full", "Redis has reached its maxmemory.")                                 \
+    ROW(BROKER_REFUSED, 503, "broker-refused",                                                               \
+        "Redis refused it; the server's log says why and what to do.")                                       \
     ROW(TOO_MANY_CONNECTIONS, 503, "too-many-connections", "The server holds all the connections it may.")   \
     ROW(TOO_MANY_FROM_ADDRESS, 503, "too-many-from-address",                                                 \
         "This address holds all the connections it may.")                                                    \

@@ -31,6 +31,14 @@
     COUNTER(PUBLISHED, "published_total", "Messages accepted by the broker.")                                \
     COUNTER(DUPLICATES, "duplicates_total", "Publishes that repeated an idempotency key.")                   \
     COUNTER(PUBLISH_REFUSED, "publish_refused_total", "Messages that the broker refused.")                   \
+    GAUGE(BROKER_PENDING, "broker_publishes_pending", "Publishes that the broker has not answered yet.")     \
+    GAUGE(BROKER_SUBSCRIPTIONS, "broker_subscriptions", "Channels subscribed to at Redis.")                  \
+    COUNTER(BROKER_RECEIVED, "broker_received_total", "Messages that came by Redis Pub/Sub.")                \
+    COUNTER(BROKER_COMMANDS, "broker_commands_total", "Commands that Redis has answered.")                   \
+    COUNTER(BROKER_RECONNECTS, "broker_reconnects_total", "Connections to Redis that were lost.")            \
+    COUNTER(BROKER_GAPS, "broker_gaps_total", "Holes found in what came from Redis.")                        \
+    COUNTER(BROKER_GAPS_FILLED, "broker_gaps_filled_total", "Holes that were filled from the stream.")       \
+    COUNTER(BROKER_RESETS, "broker_resets_total", "Channel logs in use that were begun anew.")               \
     COUNTER(EVICTED, "channels_evicted_total", "Idle channels dropped for memory.")
 
 enum metric {

@@ -10,8 +10,20 @@
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
     STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS",                                       \
             "Listen for HTTP on host:port, [v6]:port or :port; port 0 takes a free one. Repeatable.")        \
-    STRING("broker", broker, "memory:", 1, 1024, RESTART, "URL",                                             \
-           "Where channel logs live: memory: is this process.")                                              \
+    STRING(                                                                                                  \
+        "broker", broker, "memory:", 1, 1024, RESTART, "URL",                                                \
+        "Where channel logs live: memory: is this process; redis://[user:password@]host:port/db, several "   \
+        "hosts separated by commas for a Cluster, unix:///path, or "                                         \
+        "redis-sentinel://host:port,host:port/master-name/db.")                                              \
+    STRINGS("redis-subscribe", redis_subscribe, "", 0, 256, RESTART, "NAME",                                 \
+            "Redis Pub/Sub channels and patterns (scores.*) whose plain PUBLISH reaches the channel of the " \
+            "same name. Repeatable.")                                                                        \
+    DURATION("redis-timeout", redis_timeout_ms, "5s", 10, 3600000, RELOAD, "TIME",                           \
+             "A connection to Redis that owes an answer for this long is given up and made anew.")           \
+    DURATION("redis-probe-time", redis_probe_time_ms, "10s", 10, 3600000, RELOAD, "TIME",                    \
+             "A subscription connection to Redis that has been silent for this long is probed.")             \
+    DURATION("redis-check-time", redis_check_time_ms, "30s", 10, 3600000, RELOAD, "TIME",                    \
+             "How often each channel in use is compared with its log in Redis.")                             \
     INTEGER("shards", shards, "0", 0, 256, RESTART, "N",                                                     \
             "Event loops, one thread each; 0 is one for each CPU.")                                          \
     STRING("static-dir", static_dir, OPTION_STATIC_DIR, 0, 4096, RESTART, "DIR",                             \

@@ -14,6 +14,8 @@
 #define BATCH_BYTES (1u << 20)
 #define BATCH_STEP 64u
 #define RESETS_TEXT_MAX 512u
+/* Who does not want to wait gets to know after this that the broker is away. */
+#define LONGPOLL_LOOK_MS 10000u
 
 struct longpoll {
     struct subscriber subscriber;
@@ -270,9 +272,15 @@ static void longpoll_fail(struct subscriber *subscriber, enum error_code error)
 
 static const struct subscriber_ops longpoll_subscriber_ops = {.wake = longpoll_wake, .fail = longpoll_fail};
 
+/* Without its channels there is nothing to say, not even where to go on from. */
 static void longpoll_expire(struct exchange *exchange)
 {
-    longpoll_answer_nothing(exchange->holder);
+    struct longpoll *poll = exchange->holder;
+    enum error_code error = exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_BROKER_DOWN;
+    if (poll->is_attached)
+        longpoll_answer_nothing(poll);
+    else
+        exchange_fail(exchange, error, "%s", error_text(error));
 }
 
 static const struct hold_ops longpoll_hold_ops = {
@@ -301,8 +309,8 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     if (exchange->state != EXCHANGE_HANDLING)
         return;
     exchange_suspend(exchange);
-    if (!poll->is_looking)
-        exchange_set_deadline(exchange, wish->wait_ms);
+    if (!poll->is_looking || !poll->is_attached)
+        exchange_set_deadline(exchange, poll->is_looking ? LONGPOLL_LOOK_MS : wish->wait_ms);
 }
 
 static void longpoll_begin_raw(struct exchange *exchange, const struct subscription_wish *wish)

@@ -7,7 +7,7 @@
 #include "base/address.h"
 #include "base/number.h"
 #include "core/names.h"
-#include "http/percent.h"
+#include "base/percent.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

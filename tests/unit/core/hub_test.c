@@ -171,9 +171,37 @@ static void test_a_failed_attach_fails_all_who_wait(void **state)
     struct listener listener;
     (void)state;
     join(&listener, "now");
-    answer(0, ERROR_BROKER_DOWN);
-    assert_int_equal(listener.error, ERROR_BROKER_DOWN);
+    answer(0, ERROR_MEMORY_LIMIT);
+    assert_int_equal(listener.error, ERROR_MEMORY_LIMIT);
     assert_null(listener.subscriber.subscriptions);
+    asked_count = 0;
+}
+
+static void test_a_broker_that_is_away_is_asked_again(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    answer(0, ERROR_BROKER_DOWN);
+    assert_int_equal(listener.error, ERROR_NONE);
+    timer_wheel_run(&wheel, 2000);
+    assert_int_equal(asked_count, 2);
+    assert_ptr_equal(asked[1], asked[0]);
+    attach(1, 3, 1);
+    assert_true(listener.is_attached);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_nobody_is_asked_again_for_a_channel_that_was_left(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    answer(0, ERROR_BROKER_DOWN);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 2000);
+    assert_int_equal(asked_count, 1);
+    assert_true(hub_is_idle(&hub));
     asked_count = 0;
 }
 
@@ -330,6 +358,8 @@ static void test_a_channel_lingers_and_is_then_detached(void **state)
 static const struct CMUnitTest tests[] = {
     TEST(test_one_attach_for_all_and_the_feed_follows_the_tail),
     TEST(test_a_failed_attach_fails_all_who_wait),
+    TEST(test_a_broker_that_is_away_is_asked_again),
+    TEST(test_nobody_is_asked_again_for_a_channel_that_was_left),
     TEST(test_a_gap_is_told_with_its_number),
     TEST(test_what_is_below_the_window_is_read_once_for_all),
     TEST(test_a_cursor_ahead_is_checked_with_the_broker),

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "http/head.h"
-#include "http/percent.h"
+#include "base/percent.h"
 
 static void expect(const char *text, size_t head_len, enum error_code error)
 {

@@ -1,7 +1,7 @@
-#ifndef SLUICE_HTTP_PERCENT_H
-#define SLUICE_HTTP_PERCENT_H
+#ifndef SLUICE_BASE_PERCENT_H
+#define SLUICE_BASE_PERCENT_H
 
-/* Percent encoding of paths (RFC 3986, section 2.1). Pure; hostile input; any thread. */
+/* Percent encoding (RFC 3986, section 2.1). Pure; hostile input; any thread. */
 
 #include <stddef.h>
 

@@ -1,0 +1,30 @@
+#ifndef SLUICE_BROKER_REDIS_BRIDGE_H
+#define SLUICE_BROKER_REDIS_BRIDGE_H
+
+/* Plain Pub/Sub: names and patterns of the option redis-subscribe become channels of this node. Redis
+ * delivers such messages at most once and keeps none; their log is in this process's memory, with an epoch of
+ * its own.
+ */
+
+#include "broker/redis/state.h"
+
+/* Takes the option apart: each of its items may list several, separated by commas or spaces. Returns 0 or
+ * -ENOMEM. */
+int bridge_init(struct redis_broker *broker);
+void bridge_deinit(struct redis_broker *broker);
+
+/* Whether the channel is bridged. */
+bool bridge_matches(const struct redis_broker *broker, const char *name, size_t len);
+
+/* Subscribes to all names and patterns there; in a Cluster, where any server hears every PUBLISH, at one.
+ * What was missed in between is told by a reset. */
+void bridge_server_up(struct server *server);
+
+/* In a Cluster another server takes over. */
+void bridge_server_lost(struct server *server);
+
+/* A message; `pattern` is NULL when it came by a name. */
+void bridge_take(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
+                 const struct redisReply *payload);
+
+#endif

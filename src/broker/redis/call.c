@@ -1,0 +1,267 @@
+#include "broker/redis/call.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/number.h"
+#include "broker/redis/cluster.h"
+#include "broker/redis/server.h"
+
+#define CALL_REDIRECTS_MAX 5u
+/* While keys of one slot move one by one, Redis asks to be tried again. */
+#define CALL_RETRY_MS 50u
+#define CALL_RETRIES_MAX 100u
+#define CALL_KEY_MAX (2u * CHANNEL_NAME_MAX + MESSAGE_ATTRIBUTE_MAX + 32u)
+
+uint16_t call_slot(const char *channel, size_t len)
+{
+    const char *slash = memchr(channel, '/', len);
+    uint16_t crc = 0;
+    if (slash)
+        len = (size_t)(slash - channel);
+    for (size_t i = 0; i < len; i++) {
+        crc ^= (uint16_t)((unsigned char)channel[i] << 8);
+        for (unsigned bit = 0; bit < 8; bit++)
+            crc = (uint16_t)(crc & 0x8000 ? crc << 1 ^ 0x1021 : crc << 1);
+    }
+    return crc % REDIS_SLOTS;
+}
+
+struct server *call_find_server(const struct redis_broker *broker, uint16_t slot)
+{
+    struct server *server = broker->slots[slot];
+    return server && server->state >= SERVER_UP ? server : NULL;
+}
+
+struct argument call_number(char *to, uint64_t number)
+{
+    return (struct argument){to, number_format_u64(to, number)};
+}
+
+/* Latency. */
+
+static void call_measure(struct redis_broker *broker, const struct command *command)
+{
+    static const uint64_t bounds_us[] = {BROKER_LATENCY_BOUNDS_US};
+    uint64_t us = (clock_monotonic_ns() - command->sent_ns) / 1000;
+    unsigned bucket = 0;
+    while (bucket < ARRAY_LENGTH(bounds_us) && us > bounds_us[bucket])
+        bucket++;
+    atomic_fetch_add_explicit(&broker->latency[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&broker->latency_sum_us, us, memory_order_relaxed);
+    redis_count(broker, REDIS_COMMANDS, 1);
+}
+
+/* Answers. */
+
+static bool call_begins(const struct redisReply *reply, const char *word)
+{
+    return reply->len >= strlen(word) && memcmp(reply->str, word, strlen(word)) == 0;
+}
+
+static void call_retry_over(struct timer *timer)
+{
+    call_submit(container_of(timer, struct call, timer));
+}
+
+static void call_send(struct call *call, struct server *server)
+{
+    call->server = server;
+    link_send(&server->commands, &call->command);
+}
+
+/* "MOVED 3999 127.0.0.1:6381", and ASK alike. Returns whether the call is on its way again. */
+static bool call_redirect(struct call *call, const struct redisReply *reply)
+{
+    bool is_asking = call_begins(reply, "ASK ");
+    const char *slot = memchr(reply->str, ' ', reply->len);
+    const char *address = slot ? strchr(slot + 1, ' ') : NULL;
+    if (!address || call->redirects++ >= CALL_REDIRECTS_MAX)
+        return false;
+    struct server *server = cluster_find(call->broker, call->server, address + 1);
+    if (!is_asking && server) {
+        call->broker->slots[call->slot] = server;
+        cluster_refresh_soon(call->broker);
+    }
+    if (!server || server->state < SERVER_UP) {
+        timer_arm(&call->broker->wheel, &call->timer, call->broker->now_ms + CALL_RETRY_MS);
+        return true;
+    }
+    const char *const asking[] = {"ASKING"};
+    if (is_asking && link_send_words(&server->commands, 1, asking, NULL))
+        return false;
+    call_send(call, server);
+    return true;
+}
+
+/* Returns whether the call is on its way again, or will be. */
+static bool call_follow(struct call *call, const struct redisReply *reply)
+{
+    if (call->is_anywhere || reply->type != REDIS_REPLY_ERROR)
+        return false;
+    if (call_begins(reply, "MOVED ") || call_begins(reply, "ASK "))
+        return call_redirect(call, reply);
+    bool is_moving = call_begins(reply, "TRYAGAIN") || strstr(reply->str, "non local key");
+    if (!is_moving || call->retries++ >= CALL_RETRIES_MAX)
+        return false;
+    timer_arm(&call->broker->wheel, &call->timer, call->broker->now_ms + CALL_RETRY_MS);
+    return true;
+}
+
+static void call_answered(struct command *command, struct link *link, const struct redisReply *reply)
+{
+    struct call *call = container_of(command, struct call, command);
+    (void)link;
+    if (reply) {
+        call_measure(call->broker, command);
+        if (call_follow(call, reply))
+            return;
+        server_check_reply(call->server, reply);
+    }
+    call->done(call, reply);
+}
+
+void call_submit(struct call *call)
+{
+    struct server *server = call->is_anywhere ? call->server : call_find_server(call->broker, call->slot);
+    if (server) {
+        call_send(call, server);
+        return;
+    }
+    call->server = NULL;
+    call->done(call, NULL);
+}
+
+void call_deinit(struct call *call)
+{
+    timer_stop(&call->broker->wheel, &call->timer);
+    command_deinit(&call->command);
+}
+
+/* Preparing. */
+
+static void call_init(struct call *call, struct redis_broker *broker,
+                      void (*done)(struct call *call, const struct redisReply *reply))
+{
+    call->broker = broker;
+    call->server = NULL;
+    call->redirects = 0;
+    call->retries = 0;
+    call->is_anywhere = false;
+    call->done = done;
+    call->command = (struct command){.done = call_answered};
+    timer_init(&call->timer, call_retry_over);
+}
+
+/* In a Cluster every key that is touched is declared, so that Redis sees when some of them have moved
+ * already. */
+static unsigned call_list_keys(struct argument keys[3], char *text, bool is_cluster, const char *channel,
+                               size_t channel_len, const char *key, size_t key_len)
+{
+    const char *slash = memchr(channel, '/', channel_len);
+    int first = (int)(slash ? (size_t)(slash - channel) : channel_len);
+    unsigned count = 0;
+    keys[0] = (struct argument){channel, channel_len};
+    if (!is_cluster)
+        return 1;
+    for (const char *kind = "ms"; *kind; kind++) {
+        int len = sprintf(text, "sluice:{%.*s}:%c:%.*s", first, channel, *kind, (int)channel_len, channel);
+        keys[count++] = (struct argument){text, (size_t)len};
+        text += len;
+    }
+    if (key_len > 0) {
+        int len = sprintf(text, "sluice:{%.*s}:k:%.*s#", first, channel, (int)channel_len, channel);
+        memcpy(text + len, key, key_len);
+        keys[count++] = (struct argument){text, (size_t)len + key_len};
+    }
+    return count;
+}
+
+int call_prepare(struct call *call, struct redis_broker *broker, const char *function, const char *channel,
+                 size_t channel_len, const char *key, size_t key_len, const struct argument *arguments,
+                 unsigned count, void (*done)(struct call *call, const struct redisReply *reply))
+{
+    const char *argv[CALL_ARGUMENTS_MAX + 8];
+    size_t lengths[CALL_ARGUMENTS_MAX + 8];
+    struct argument keys[3];
+    char text[3 * CALL_KEY_MAX];
+    char name[32];
+    int argc = 0;
+    call_init(call, broker, done);
+    call->slot = call_slot(channel, channel_len);
+    const struct server *server = call_find_server(broker, call->slot);
+    if (!server)
+        return -EHOSTDOWN;
+    unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, channel_len, key, key_len);
+    snprintf(name, sizeof(name), "sluice_%s", function);
+    argv[argc++] = server->has_functions ? "FCALL" : "EVALSHA";
+    argv[argc++] = server->has_functions ? name : server->script;
+    argv[argc++] = key_count == 1 ? "1" : key_count == 2 ? "2" : "3";
+    for (int i = 0; i < argc; i++)
+        lengths[i] = strlen(argv[i]);
+    for (unsigned i = 0; i < key_count; i++, argc++) {
+        argv[argc] = keys[i].text;
+        lengths[argc] = keys[i].len;
+    }
+    if (!server->has_functions) {
+        argv[argc] = function;
+        lengths[argc++] = strlen(function);
+    }
+    for (unsigned i = 0; i < count; i++, argc++) {
+        argv[argc] = arguments[i].text ? arguments[i].text : "";
+        lengths[argc] = arguments[i].len;
+    }
+    return command_format(&call->command, argc, argv, lengths);
+}
+
+int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,
+                         const size_t *lengths,
+                         void (*done)(struct call *call, const struct redisReply *reply))
+{
+    call_init(call, server->broker, done);
+    call->server = server;
+    call->is_anywhere = true;
+    return command_format(&call->command, argc, argv, lengths);
+}
+
+/* Errors. */
+
+static const struct {
+    const char *word;
+    enum error_code error;
+    const char *action;
+} call_faults[] = {
+    {"OOM", ERROR_BROKER_FULL, "raise maxmemory, or keep less with history-size and history-ttl"},
+    {"LOADING", ERROR_BROKER_DOWN, NULL},
+    {"BUSY", ERROR_BROKER_DOWN, "a script blocks Redis; SCRIPT KILL or FUNCTION KILL ends it"},
+    {"READONLY", ERROR_BROKER_DOWN, NULL},
+    {"MASTERDOWN", ERROR_BROKER_DOWN, NULL},
+    {"CLUSTERDOWN", ERROR_BROKER_DOWN, "a slot of the Cluster has no master; see CLUSTER INFO"},
+    {"MOVED", ERROR_BROKER_DOWN, NULL},
+    {"ASK", ERROR_BROKER_DOWN, NULL},
+    {"TRYAGAIN", ERROR_BROKER_DOWN, NULL},
+    {"NOSCRIPT", ERROR_BROKER_DOWN, NULL},
+    {"ERR Function not found", ERROR_BROKER_DOWN, NULL},
+    {"MISCONF", ERROR_BROKER_DOWN, "Redis cannot save to disk and refuses writes; its own log says why"},
+    {"NOREPLICAS", ERROR_BROKER_DOWN, "too few replicas follow the master; see min-replicas-to-write"},
+    {"NOPERM", ERROR_BROKER_REFUSED, "give the user of the broker URL these rights: see docs/REDIS.md"},
+    {"WRONGTYPE", ERROR_BROKER_REFUSED, "delete or rename that key, something else wrote it"},
+    {"", ERROR_BROKER_REFUSED, "see docs/REDIS.md"},
+};
+
+enum error_code call_error(const struct call *call, const struct redisReply *reply)
+{
+    size_t i = 0;
+    if (!reply)
+        return ERROR_BROKER_DOWN;
+    while (!call_begins(reply, call_faults[i].word))
+        i++;
+    if (call_faults[i].action)
+        log_event(LOG_ERROR, "broker-refused", LOG_TEXT("address", call->server ? call->server->address : ""),
+                  LOG_TEXT("reason", reply->str), LOG_TEXT("action", call_faults[i].action));
+    return call_faults[i].error;
+}

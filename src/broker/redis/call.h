@@ -1,0 +1,50 @@
+#ifndef SLUICE_BROKER_REDIS_CALL_H
+#define SLUICE_BROKER_REDIS_CALL_H
+
+/* Calls of the functions in sluice.lua, wherever the channel's slot is. MOVED, ASK and TRYAGAIN are followed
+ * here, with a bound.
+ */
+
+#include "broker/redis/state.h"
+
+#define CALL_ARGUMENTS_MAX 512u
+
+/* One argument; borrowed until the call is prepared. */
+struct argument {
+    const char *text;
+    size_t len;
+};
+
+/* The slot of a channel: CRC-16 of its first segment (Redis Cluster specification, "Key distribution model").
+ */
+uint16_t call_slot(const char *channel, size_t len);
+
+/* Formats a call of `function` for the channel. `key`, of `key_len` bytes unless that is 0, is an idempotency
+ * key that the call touches. Returns 0, -ENOMEM, or -EHOSTDOWN when the slot's server is away; then `done` is
+ * not called. */
+int call_prepare(struct call *call, struct redis_broker *broker, const char *function, const char *channel,
+                 size_t channel_len, const char *key, size_t key_len, const struct argument *arguments,
+                 unsigned count, void (*done)(struct call *call, const struct redisReply *reply));
+
+/* Formats a plain command for one server. Returns 0 or -ENOMEM. */
+int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,
+                         const size_t *lengths,
+                         void (*done)(struct call *call, const struct redisReply *reply));
+
+/* Sends a prepared call, also again: to where its slot is now. `done` is called once, possibly at once. */
+void call_submit(struct call *call);
+
+/* After `done`. */
+void call_deinit(struct call *call);
+
+/* The server that has the slot and can be asked now; NULL when there is none. */
+struct server *call_find_server(const struct redis_broker *broker, uint16_t slot);
+
+/* What an error reply, or none at all (NULL), means to whoever asked. Tells the operator of what he has to
+ * mend. */
+enum error_code call_error(const struct call *call, const struct redisReply *reply);
+
+/* A decimal number as an argument; `to` has room for 21 bytes. */
+struct argument call_number(char *to, uint64_t number);
+
+#endif

@@ -1,0 +1,227 @@
+#include "broker/redis/envelope.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/container.h"
+#include "base/json.h"
+#include "base/number.h"
+#include "core/text.h"
+
+#define ENVELOPE_WORDS 11u
+/* As the option history-ttl allows; more would overflow the clock. */
+#define ENVELOPE_KEEP_MAX_MS 31536000000u
+
+struct word {
+    const char *text;
+    size_t len;
+};
+
+static bool word_is(const struct word *word, const char *text)
+{
+    return word->len == strlen(text) && memcmp(word->text, text, word->len) == 0;
+}
+
+/* Splits the header at single spaces. Returns its length with the line feed, 0 when it does not have that
+ * form. */
+static size_t envelope_split(struct word words[ENVELOPE_WORDS], const char *bytes, size_t len)
+{
+    const char *end = memchr(bytes, '\n', len < 256 ? len : 256);
+    const char *at = bytes;
+    if (!end)
+        return 0;
+    for (unsigned i = 0; i < ENVELOPE_WORDS; i++) {
+        const char *space = i + 1 < ENVELOPE_WORDS ? memchr(at, ' ', (size_t)(end - at)) : end;
+        if (!space || space == at)
+            return 0;
+        words[i] = (struct word){at, (size_t)(space - at)};
+        at = space + 1;
+    }
+    return (size_t)(end - bytes) + 1;
+}
+
+static int envelope_read_kind(struct envelope *envelope, const struct word *word)
+{
+    envelope->reason = RESET_NONE;
+    if (word_is(word, "message"))
+        return 0;
+    for (enum reset_reason reason = RESET_NONE + 1; reason < RESET_COUNT; reason++) {
+        if (!word_is(word, reset_reason_word(reason)))
+            continue;
+        envelope->reason = reason;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+static int envelope_read_type(struct message_parts *parts, const struct word *word)
+{
+    static const char *const types[] = {
+        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
+    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
+        if (!word_is(word, types[i]))
+            continue;
+        parts->type = (enum message_type)i;
+        return 0;
+    }
+    return -EINVAL;
+}
+
+/* The shorter of what the channel keeps and what the message asked for. */
+static void envelope_set_keep(struct envelope *envelope, uint64_t keep_ms, uint64_t ttl_s)
+{
+    uint64_t ttl_ms = ttl_s < ENVELOPE_KEEP_MAX_MS / 1000 ? ttl_s * 1000 : ENVELOPE_KEEP_MAX_MS;
+    if (keep_ms > ENVELOPE_KEEP_MAX_MS)
+        keep_ms = ENVELOPE_KEEP_MAX_MS;
+    envelope->parts.ttl_ms = ttl_ms;
+    envelope->keep_ms = ttl_ms > 0 && ttl_ms < keep_ms ? ttl_ms : keep_ms;
+}
+
+int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
+{
+    struct word words[ENVELOPE_WORDS];
+    uint64_t numbers[ENVELOPE_WORDS] = {0};
+    *envelope = (struct envelope){0};
+    size_t head = envelope_split(words, bytes, len);
+    if (head == 0 || !word_is(&words[0], "sluice1") || envelope_read_kind(envelope, &words[1]) ||
+        words[2].len != EPOCH_LEN || epoch_parse(&envelope->epoch, words[2].text) ||
+        envelope_read_type(&envelope->parts, &words[6]))
+        return -EINVAL;
+    for (unsigned i = 3; i < ENVELOPE_WORDS; i++)
+        if (i != 6 && number_parse_u64(&numbers[i], words[i].text, words[i].len))
+            return -EINVAL;
+    size_t rest = len - head;
+    if (numbers[7] > MESSAGE_ATTRIBUTE_MAX || numbers[8] > MESSAGE_ATTRIBUTE_MAX ||
+        numbers[9] > MESSAGE_ATTRIBUTE_MAX || numbers[7] + numbers[8] + numbers[9] > rest ||
+        rest > MESSAGE_SIZE_MAX || numbers[4] > INT64_MAX || (numbers[3] == 0 && !envelope->reason))
+        return -EINVAL;
+    struct message_parts *parts = &envelope->parts;
+    envelope->offset = numbers[3];
+    envelope->time_ms = (int64_t)numbers[4];
+    parts->event = bytes + head;
+    parts->event_len = (size_t)numbers[7];
+    parts->producer = parts->event + parts->event_len;
+    parts->producer_len = (size_t)numbers[8];
+    parts->mime = parts->producer + parts->producer_len;
+    parts->mime_len = (size_t)numbers[9];
+    parts->data = parts->mime + parts->mime_len;
+    parts->size = rest - parts->event_len - parts->producer_len - parts->mime_len;
+    envelope_set_keep(envelope, numbers[10], numbers[5]);
+    return 0;
+}
+
+static int envelope_read_id(struct envelope *envelope, const struct redisReply *id)
+{
+    const char *dash = id->type == REDIS_REPLY_STRING ? memchr(id->str, '-', id->len) : NULL;
+    if (!dash || number_parse_u64(&envelope->offset, id->str, (size_t)(dash - id->str)))
+        return -EINVAL;
+    return envelope->offset > 0 ? 0 : -EINVAL;
+}
+
+static int envelope_read_field(struct envelope *envelope, const struct redisReply *name,
+                               const struct redisReply *value, uint64_t *ttl_s)
+{
+    struct message_parts *parts = &envelope->parts;
+    if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING)
+        return -EINVAL;
+    const struct word word = {name->str, name->len};
+    const struct word text = {value->str, value->len};
+    const struct {
+        const char *name;
+        const char **to;
+        size_t *len;
+    } texts[] = {{"data", &parts->data, &parts->size},
+                 {"event", &parts->event, &parts->event_len},
+                 {"producer", &parts->producer, &parts->producer_len},
+                 {"mime", &parts->mime, &parts->mime_len}};
+    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
+        if (!word_is(&word, texts[i].name))
+            continue;
+        *texts[i].to = value->str;
+        *texts[i].len = value->len;
+        return 0;
+    }
+    uint64_t number = 0;
+    if (word_is(&word, "type"))
+        return envelope_read_type(parts, &text);
+    if ((word_is(&word, "time") || word_is(&word, "ttl")) &&
+        (number_parse_u64(&number, value->str, value->len) || number > INT64_MAX))
+        return -EINVAL;
+    if (word_is(&word, "time"))
+        envelope->time_ms = (int64_t)number;
+    if (word_is(&word, "ttl"))
+        *ttl_s = number;
+    return 0;
+}
+
+int envelope_parse_entry(struct envelope *envelope, const struct redisReply *entry, uint64_t keep_ms)
+{
+    uint64_t ttl_s = 0;
+    *envelope = (struct envelope){.parts.type = MESSAGE_BINARY};
+    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
+        envelope_read_id(envelope, entry->element[0]) || entry->element[1]->type != REDIS_REPLY_ARRAY)
+        return -EINVAL;
+    const struct redisReply *fields = entry->element[1];
+    for (size_t i = 0; i + 1 < fields->elements; i += 2)
+        if (envelope_read_field(envelope, fields->element[i], fields->element[i + 1], &ttl_s))
+            return -EINVAL;
+    if (!envelope->parts.data || envelope->parts.size > MESSAGE_SIZE_MAX ||
+        envelope->parts.event_len > MESSAGE_ATTRIBUTE_MAX ||
+        envelope->parts.producer_len > MESSAGE_ATTRIBUTE_MAX ||
+        envelope->parts.mime_len > MESSAGE_ATTRIBUTE_MAX)
+        return -EINVAL;
+    envelope_set_keep(envelope, keep_ms, ttl_s);
+    return 0;
+}
+
+void envelope_of_payload(struct envelope *envelope, const char *bytes, size_t len)
+{
+    *envelope = (struct envelope){.parts = {.type = MESSAGE_TEXT, .data = bytes, .size = len}};
+    if (!text_is_utf8(bytes, len, NULL))
+        envelope->parts.type = MESSAGE_BINARY;
+}
+
+static bool envelope_is_json(const struct message_parts *parts)
+{
+    char fault[JSON_FAULT_MAX];
+    struct json_value *json = json_value_parse(parts->data, parts->size, fault);
+    json_value_free(json);
+    return json != NULL;
+}
+
+static bool envelope_mend_attribute(const char *text, size_t *len)
+{
+    if (text_is_attribute(text, *len))
+        return false;
+    *len = 0;
+    return true;
+}
+
+bool envelope_mend(struct envelope *envelope)
+{
+    struct message_parts *parts = &envelope->parts;
+    enum message_type type = parts->type;
+    if (type == MESSAGE_JSON && !envelope_is_json(parts))
+        parts->type = MESSAGE_TEXT;
+    if (parts->type == MESSAGE_TEXT && !text_is_utf8(parts->data, parts->size, NULL))
+        parts->type = MESSAGE_BINARY;
+    bool is_changed = parts->type != type;
+    is_changed |= envelope_mend_attribute(parts->event, &parts->event_len);
+    is_changed |= envelope_mend_attribute(parts->producer, &parts->producer_len);
+    is_changed |= envelope_mend_attribute(parts->mime, &parts->mime_len);
+    if (is_changed && parts->type != type)
+        parts->mime_len = 0;
+    return is_changed;
+}
+
+struct message *envelope_make_message(const struct envelope *envelope, uint64_t now_ms, uint64_t age_ms)
+{
+    struct message *message = message_new(&envelope->parts);
+    if (!message)
+        return NULL;
+    message->offset = envelope->offset;
+    message->time_ms = envelope->time_ms;
+    message->expires_ms = now_ms + (envelope->keep_ms > age_ms ? envelope->keep_ms - age_ms : 0);
+    return message;
+}

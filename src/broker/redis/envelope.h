@@ -1,0 +1,48 @@
+#ifndef SLUICE_BROKER_REDIS_ENVELOPE_H
+#define SLUICE_BROKER_REDIS_ENVELOPE_H
+
+/* A message as it travels: what sluice.lua publishes on a channel's feed, and what it keeps in the stream.
+ *
+ *   sluice1 KIND EPOCH OFFSET TIME TTL TYPE EVENT-LEN PRODUCER-LEN MIME-LEN KEEP-MS\n event producer mime
+ * data
+ *
+ * KIND is `message`, or the reason of a reset. Anybody who reaches Redis can write either: hostile input.
+ * Parsing copies nothing; any thread.
+ */
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/epoch.h"
+#include "core/message.h"
+#include "tbl/resets.h"
+
+struct envelope {
+    enum reset_reason reason; /* RESET_NONE: a message */
+    struct epoch epoch;       /* of a stream's entry: zeros */
+    uint64_t offset;
+    int64_t time_ms;
+    uint64_t keep_ms; /* how long it is kept from `time_ms` on, its own ttl included */
+    struct message_parts parts;
+};
+
+/* Borrows `bytes`. Returns 0 or -EINVAL. */
+int envelope_parse(struct envelope *envelope, const char *bytes, size_t len);
+
+/* An entry of the stream, kept for `keep_ms`. Borrows the reply. Returns 0 or -EINVAL. */
+int envelope_parse_entry(struct envelope *envelope, const struct redisReply *entry, uint64_t keep_ms);
+
+/* A payload of plain PUBLISH: text if it is UTF-8, else binary. */
+void envelope_of_payload(struct envelope *envelope, const char *bytes, size_t len);
+
+/* Makes what was written past our own checks safe: data that is not of its type becomes text or binary, an
+ * attribute that may not be one is left out. Returns whether anything had to be changed. */
+bool envelope_mend(struct envelope *envelope);
+
+/* The message, with its offset, its time and when it expires; `age_ms` is how old it is. NULL when memory is
+ * out. */
+struct message *envelope_make_message(const struct envelope *envelope, uint64_t now_ms, uint64_t age_ms);
+
+#endif

@@ -1,0 +1,128 @@
+#include "broker/redis/feed.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "broker/redis/bridge.h"
+#include "broker/redis/cluster.h"
+#include "broker/redis/server.h"
+#include "broker/redis/topic.h"
+
+/* "sluice:{FIRST}:p:NAME" */
+#define FEED_CHANNEL_MAX (2u * CHANNEL_NAME_MAX + 16u)
+
+void feed_subscribe(struct server *server, const char *command, const char *channel)
+{
+    const char *const argv[] = {command, channel};
+    if (link_send_words(&server->feed, 2, argv, NULL))
+        server_fail(server, "no memory");
+}
+
+static void feed_name(char *to, const struct topic *topic)
+{
+    int first = (int)strcspn(topic->name, "/");
+    sprintf(to, "sluice:{%.*s}:p:%s", first, topic->name, topic->name);
+}
+
+void feed_subscribe_topic(struct server *server, const struct topic *topic)
+{
+    char channel[FEED_CHANNEL_MAX];
+    feed_name(channel, topic);
+    feed_subscribe(server, server->has_functions ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
+}
+
+void feed_unsubscribe_topic(struct server *server, const struct topic *topic)
+{
+    char channel[FEED_CHANNEL_MAX];
+    feed_name(channel, topic);
+    feed_subscribe(server, server->has_functions ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
+}
+
+/* The topic of a Pub/Sub channel of ours; NULL when nobody here has it attached. */
+static struct topic *feed_find_topic(struct redis_broker *broker, const struct redisReply *channel)
+{
+    const char *brace = memchr(channel->str, '}', channel->len);
+    size_t skip = brace ? (size_t)(brace - channel->str) + 4 : channel->len + 1;
+    if (channel->type != REDIS_REPLY_STRING || skip > channel->len || memcmp(brace, "}:p:", 4) != 0)
+        return NULL;
+    return topic_find(broker, channel->str + skip, channel->len - skip);
+}
+
+static bool feed_is(const struct redisReply *kind, const char *word)
+{
+    return kind->len == strlen(word) && memcmp(kind->str, word, kind->len) == 0;
+}
+
+static void feed_take_message(struct server *server, const struct redisReply *channel,
+                              const struct redisReply *payload)
+{
+    struct topic *topic = feed_find_topic(server->broker, channel);
+    if (topic)
+        topic_take_envelope(topic, payload->str, payload->len);
+    else if (feed_is(channel, server->probe))
+        server_take_probe(server);
+    else
+        bridge_take(server->broker, NULL, channel, payload);
+}
+
+/* Redis drops the subscriptions of a slot that has moved, and says so. */
+static void feed_take_unsubscribed(struct server *server, const struct redisReply *channel)
+{
+    struct topic *topic = feed_find_topic(server->broker, channel);
+    if (topic && topic->server == server)
+        topic_unsubscribed(topic);
+    else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
+        server_fail(server, "the slot of the probe has moved");
+}
+
+/* An error names no channel; MOVED names the slot. */
+static void feed_take_error(struct server *server, const struct redisReply *reply)
+{
+    struct redis_broker *broker = server->broker;
+    unsigned slot;
+    if (!server->feed_is_ready) {
+        server_fail(server, reply->str);
+    } else if (sscanf(reply->str, "MOVED %5u ", &slot) == 1 && slot < REDIS_SLOTS) {
+        const char *address = strchr(reply->str + 6, ' ');
+        struct server *owner = address ? cluster_find(broker, server, address + 1) : NULL;
+        if (owner && owner != server)
+            broker->slots[slot] = owner;
+        cluster_refresh_soon(broker);
+        topic_slot_moved(server, (uint16_t)slot);
+    } else {
+        log_event(
+            LOG_ERROR, "broker-refused", LOG_TEXT("address", server->address), LOG_TEXT("reason", reply->str),
+            LOG_TEXT("action", "the user of the broker URL needs the channels sluice:*, see docs/REDIS.md"));
+        server_fail(server, reply->str);
+    }
+}
+
+static void feed_take_three(struct server *server, const struct redisReply *kind,
+                            const struct redisReply *channel, const struct redisReply *third)
+{
+    bool is_text = channel->type == REDIS_REPLY_STRING && third->type == REDIS_REPLY_STRING;
+    if (is_text && (feed_is(kind, "smessage") || feed_is(kind, "message"))) {
+        feed_take_message(server, channel, third);
+    } else if (feed_is(kind, "ssubscribe") || feed_is(kind, "subscribe")) {
+        struct topic *topic = feed_find_topic(server->broker, channel);
+        if (topic && topic->server == server)
+            topic_subscribed(topic);
+    } else if (feed_is(kind, "sunsubscribe") || feed_is(kind, "unsubscribe")) {
+        feed_take_unsubscribed(server, channel);
+    }
+}
+
+void feed_take(struct link *link, const struct redisReply *reply)
+{
+    struct server *server = container_of(link, struct server, feed);
+    if (reply->type == REDIS_REPLY_ERROR)
+        feed_take_error(server, reply);
+    else if (reply->type != REDIS_REPLY_ARRAY)
+        server_note_feed(server);
+    else if (reply->elements == 3 && reply->element[0]->type == REDIS_REPLY_STRING)
+        feed_take_three(server, reply->element[0], reply->element[1], reply->element[2]);
+    else if (reply->elements == 4 && reply->element[1]->type == REDIS_REPLY_STRING &&
+             reply->element[2]->type == REDIS_REPLY_STRING && reply->element[3]->type == REDIS_REPLY_STRING)
+        bridge_take(server->broker, reply->element[1]->str, reply->element[2], reply->element[3]);
+}

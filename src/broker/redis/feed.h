@@ -1,0 +1,19 @@
+#ifndef SLUICE_BROKER_REDIS_FEED_H
+#define SLUICE_BROKER_REDIS_FEED_H
+
+/* The subscription link: what is subscribed, and what Redis pushes. */
+
+#include "broker/redis/state.h"
+
+/* Sends SUBSCRIBE, SSUBSCRIBE, PSUBSCRIBE or the like for one channel or pattern. Without memory the server
+ * is given up and comes back. */
+void feed_subscribe(struct server *server, const char *command, const char *channel);
+
+/* The same for a topic's envelopes. */
+void feed_subscribe_topic(struct server *server, const struct topic *topic);
+void feed_unsubscribe_topic(struct server *server, const struct topic *topic);
+
+/* A push; the `pushed` of the feed link. */
+void feed_take(struct link *link, const struct redisReply *reply);
+
+#endif

@@ -1,0 +1,12 @@
+#ifndef SLUICE_BROKER_REDIS_HELLO_H
+#define SLUICE_BROKER_REDIS_HELLO_H
+
+/* What is said first on a new command link: who we are, what this Redis is, and the functions that we need
+ * there. */
+
+#include "broker/redis/state.h"
+
+/* Says hello; ends with server_greeted or server_fail. */
+void hello_begin(struct server *server);
+
+#endif

@@ -1,0 +1,15 @@
+#ifndef SLUICE_BROKER_REDIS_LIBRARY_H
+#define SLUICE_BROKER_REDIS_LIBRARY_H
+
+/* sluice.lua, ready to be loaded. Immutable; any thread. */
+
+/* What the function sluice_version answers. */
+#define LIBRARY_VERSION 1
+
+/* For FUNCTION LOAD (Redis 7). */
+extern const char library_functions[];
+
+/* For SCRIPT LOAD (Redis 6): a call's first argument is the function's name without sluice_. */
+extern const char library_script[];
+
+#endif

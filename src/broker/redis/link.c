@@ -1,0 +1,413 @@
+#include "broker/redis/link.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/clock.h"
+
+#define LINK_READ_BYTES 65536u
+/* Reads in one turn: then the other links and the mailbox are looked at. */
+#define LINK_READS 8u
+#define LINK_WRITE_PARTS 64
+/* A page of history has at most a few MiB and one message at most 64: beyond this it is no answer to us. */
+#define LINK_REPLY_MAX (160u << 20)
+/* Elements of one array; the largest that we ask for are pages of SCAN and of history. */
+#define LINK_ELEMENTS_MAX 65536
+#define LINK_READER_IDLE_BYTES (1u << 20)
+
+/* Reading. */
+
+static redisReplyObjectFunctions link_objects;
+static void *(*link_create_array)(const redisReadTask *, int);
+
+/* hiredis would allocate for as many elements as a hostile length says. */
+static void *link_create_checked_array(const redisReadTask *task, int elements)
+{
+    return elements > LINK_ELEMENTS_MAX ? NULL : link_create_array(task, elements);
+}
+
+static redisReader *link_new_reader(void)
+{
+    redisReader *reader = redisReaderCreate();
+    if (!reader)
+        return NULL;
+    if (!link_create_array) {
+        link_objects = *reader->fn;
+        link_create_array = link_objects.createArray;
+        link_objects.createArray = link_create_checked_array;
+    }
+    reader->fn = &link_objects;
+    reader->maxbuf = LINK_READER_IDLE_BYTES;
+    return reader;
+}
+
+static void link_take_reply(struct link *link, const redisReply *reply)
+{
+    struct list *first = list_first(&link->waiting);
+    link->reply_bytes = 0;
+    if (first && !link->ops->pushed) {
+        struct command *command = container_of(first, struct command, link);
+        list_remove(first);
+        command->done(command, link, reply);
+    } else if (link->ops->pushed) {
+        link->ops->pushed(link, reply);
+    } else {
+        link_break(link, "an answer came that nothing had been asked for");
+    }
+}
+
+static void link_describe_garbage(struct link *link, const char *bytes, size_t len)
+{
+    char text[48];
+    size_t count = 0;
+    while (count < len && count < sizeof(text) - 1 && bytes[count] >= ' ' && bytes[count] < 0x7f) {
+        text[count] = bytes[count];
+        count++;
+    }
+    text[count] = '\0';
+    char fault[LINK_FAULT_MAX];
+    snprintf(fault, sizeof(fault), "what answers there is not Redis: %s%s%s", link->reader->errstr,
+             count > 0 ? ", it begins with " : "", text);
+    link_break(link, fault);
+}
+
+static void link_take_bytes(struct link *link, const char *bytes, size_t len)
+{
+    link->received_ms = link->set->now_ms;
+    link->reply_bytes += len;
+    if (redisReaderFeed(link->reader, bytes, len) != REDIS_OK) {
+        link_describe_garbage(link, bytes, len);
+        return;
+    }
+    while (link_is_open(link)) {
+        void *reply = NULL;
+        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
+            link_describe_garbage(link, bytes, len);
+            return;
+        }
+        if (!reply)
+            break;
+        link_take_reply(link, reply);
+        freeReplyObject(reply);
+    }
+    if (link_is_open(link) && link->reply_bytes > LINK_REPLY_MAX)
+        link_break(link, "an answer is larger than 160 MiB");
+}
+
+static void link_read(struct link *link)
+{
+    char bytes[LINK_READ_BYTES];
+    list_remove(&link->read_link);
+    for (unsigned i = 0; i < LINK_READS; i++) {
+        ssize_t len = link_is_open(link) ? recv(link->fd, bytes, sizeof(bytes), 0) : -1;
+        if (!link_is_open(link) || (len < 0 && (errno == EAGAIN || errno == EINTR)))
+            return;
+        if (len <= 0) {
+            link_break(link, len == 0 ? "Redis has closed the connection" : strerror(errno));
+            return;
+        }
+        link_take_bytes(link, bytes, (size_t)len);
+    }
+    list_append(&link->set->to_read, &link->read_link);
+}
+
+/* Sending. */
+
+static void link_arm_deadline(struct link *link)
+{
+    if (!timer_is_armed(&link->deadline))
+        timer_arm(link->set->wheel, &link->deadline, link->set->now_ms + link->set->timeout_ms);
+}
+
+static int link_list_parts(const struct link *link, struct iovec *parts)
+{
+    int count = 0;
+    size_t skip = link->unsent_offset;
+    list_for_each (at, &link->unsent) {
+        const struct command *command = container_of(at, const struct command, link);
+        parts[count++] = (struct iovec){command->bytes + skip, command->len - skip};
+        skip = 0;
+        if (count == LINK_WRITE_PARTS)
+            break;
+    }
+    return count;
+}
+
+/* Commands of a link that pushes are answered by pushes: they are done once they are sent. */
+static void link_note_sent(struct link *link, size_t sent)
+{
+    struct list *first;
+    link->unsent_bytes -= sent;
+    sent += link->unsent_offset;
+    while ((first = list_first(&link->unsent))) {
+        struct command *command = container_of(first, struct command, link);
+        if (sent < command->len)
+            break;
+        sent -= command->len;
+        list_remove(first);
+        if (link->ops->pushed)
+            command->done(command, link, NULL);
+        else
+            list_append(&link->waiting, first);
+    }
+    link->unsent_offset = sent;
+}
+
+static void link_write(struct link *link)
+{
+    struct iovec parts[LINK_WRITE_PARTS];
+    list_remove(&link->flush_link);
+    while (link->is_connected && !list_is_empty(&link->unsent)) {
+        struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)link_list_parts(link, parts)};
+        ssize_t sent = sendmsg(link->fd, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR)
+            link_break(link, strerror(errno));
+        if (sent < 0)
+            return;
+        link_note_sent(link, (size_t)sent);
+    }
+}
+
+void link_send(struct link *link, struct command *command)
+{
+    command->sent_ns = clock_monotonic_ns();
+    if (!link_is_open(link)) {
+        command->done(command, link, NULL);
+        return;
+    }
+    /* The time begins with the question, however long nothing has come before it. */
+    if (list_is_empty(&link->waiting) && list_is_empty(&link->unsent) && link->is_connected)
+        link->received_ms = link->set->now_ms;
+    list_append(&link->unsent, &command->link);
+    link->unsent_bytes += command->len;
+    link_arm_deadline(link);
+    if (list_is_empty(&link->flush_link))
+        list_append(&link->set->to_flush, &link->flush_link);
+}
+
+int command_format(struct command *command, int argc, const char *const *argv, const size_t *lengths)
+{
+    /* hiredis takes the vector as not constant, and does not write to it. */
+    int len = redisFormatCommandArgv(&command->bytes, argc, (const char **)(uintptr_t)argv, lengths);
+    list_init(&command->link);
+    if (len < 0) {
+        command->bytes = NULL;
+        return -ENOMEM;
+    }
+    command->len = (size_t)len;
+    return 0;
+}
+
+void command_deinit(struct command *command)
+{
+    redisFreeCommand(command->bytes);
+    command->bytes = NULL;
+}
+
+static void link_words_done(struct command *command, struct link *link, const struct redisReply *reply)
+{
+    (void)link;
+    (void)reply;
+    command_deinit(command);
+    free(command);
+}
+
+int link_send_words(struct link *link, int argc, const char *const *argv, const size_t *lengths)
+{
+    struct command *command = malloc(sizeof(*command));
+    if (!command)
+        return -ENOMEM;
+    if (command_format(command, argc, argv, lengths)) {
+        free(command);
+        return -ENOMEM;
+    }
+    command->done = link_words_done;
+    link_send(link, command);
+    return 0;
+}
+
+/* Opening and closing. */
+
+static void link_deadline_over(struct timer *timer)
+{
+    struct link *link = container_of(timer, struct link, deadline);
+    struct link_set *set = link->set;
+    char fault[LINK_FAULT_MAX];
+    if (link->is_connected && list_is_empty(&link->waiting) && list_is_empty(&link->unsent))
+        return;
+    uint64_t due_ms = link->received_ms + set->timeout_ms;
+    if (due_ms > set->now_ms) {
+        timer_arm(set->wheel, timer, due_ms);
+        return;
+    }
+    snprintf(fault, sizeof(fault), "no answer within %llu ms", (unsigned long long)set->timeout_ms);
+    link_break(link, fault);
+}
+
+void link_init(struct link *link, struct link_set *set, const struct link_ops *ops)
+{
+    *link = (struct link){.ops = ops, .set = set, .fd = -1};
+    list_init(&link->unsent);
+    list_init(&link->waiting);
+    list_init(&link->flush_link);
+    list_init(&link->read_link);
+    list_init(&link->report_link);
+    timer_init(&link->deadline, link_deadline_over);
+}
+
+bool link_is_open(const struct link *link)
+{
+    return link->fd >= 0;
+}
+
+static int link_connect_to(struct link *link, const struct sockaddr *address, socklen_t len)
+{
+    link->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (link->fd < 0)
+        return -errno;
+    const int on = 1;
+    /* On a Unix socket there is nothing to delay, and the call fails. */
+    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    (void)setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = link};
+    if (epoll_ctl(link->set->epoll_fd, EPOLL_CTL_ADD, link->fd, &event))
+        return -errno;
+    /* The socket of a path is connected at once or not at all: EAGAIN is a full backlog. */
+    return connect(link->fd, address, len) && errno != EINPROGRESS ? -errno : 0;
+}
+
+static void link_break_now(struct link *link, const char *fault)
+{
+    snprintf(link->fault, sizeof(link->fault), "%s", fault);
+    if (list_is_empty(&link->report_link))
+        list_append(&link->set->to_report, &link->report_link);
+}
+
+void link_open(struct link *link, const char *address, bool is_unix)
+{
+    struct address found = {0};
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    const char *why = NULL;
+    link->is_connected = false;
+    link->received_ms = link->set->now_ms;
+    link->reader = link_new_reader();
+    if (!link->reader) {
+        link_break_now(link, "no memory");
+        return;
+    }
+    if (is_unix)
+        snprintf(path.sun_path, sizeof(path.sun_path), "%s", address);
+    else if (address_parse(&found, address, &why)) {
+        link_break_now(link, why);
+        return;
+    }
+    int err = is_unix ? link_connect_to(link, (const struct sockaddr *)&path, sizeof(path))
+                      : link_connect_to(link, (const struct sockaddr *)&found.storage, found.len);
+    if (err)
+        link_break_now(link, strerror(-err));
+    else
+        link_arm_deadline(link);
+}
+
+static void link_fail_all(struct link *link, struct list *commands)
+{
+    struct list failing;
+    struct list *first;
+    list_init(&failing);
+    list_splice(&failing, commands);
+    while ((first = list_first(&failing))) {
+        struct command *command = container_of(first, struct command, link);
+        list_remove(first);
+        command->done(command, link, NULL);
+    }
+}
+
+void link_close(struct link *link)
+{
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    link->is_connected = false;
+    if (link->reader)
+        redisReaderFree(link->reader);
+    link->reader = NULL;
+    link->unsent_offset = 0;
+    link->unsent_bytes = 0;
+    link->reply_bytes = 0;
+    timer_stop(link->set->wheel, &link->deadline);
+    list_remove(&link->flush_link);
+    list_remove(&link->read_link);
+    list_remove(&link->report_link);
+    link_fail_all(link, &link->waiting);
+    link_fail_all(link, &link->unsent);
+}
+
+/* The descriptor goes at once, so that nothing more happens on it; the reader may be in use further up. */
+void link_break(struct link *link, const char *fault)
+{
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    link_break_now(link, fault);
+}
+
+static void link_finish_connect(struct link *link)
+{
+    int err = 0;
+    socklen_t len = sizeof(err);
+    if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &err, &len))
+        err = errno;
+    if (err) {
+        link_break(link, strerror(err));
+        return;
+    }
+    link->is_connected = true;
+    link->received_ms = link->set->now_ms;
+    link->ops->connected(link);
+}
+
+void link_handle_events(struct link *link, uint32_t events)
+{
+    if (link_is_open(link) && !link->is_connected && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+        link_finish_connect(link);
+    if (link_is_open(link) && link->is_connected && (events & EPOLLOUT))
+        link_write(link);
+    if (link_is_open(link) && link->is_connected && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))
+        link_read(link);
+}
+
+void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel)
+{
+    *set = (struct link_set){.epoll_fd = epoll_fd, .wheel = wheel};
+    list_init(&set->to_flush);
+    list_init(&set->to_read);
+    list_init(&set->to_report);
+}
+
+bool link_set_run(struct link_set *set)
+{
+    struct list reading;
+    struct list *first;
+    list_init(&reading);
+    list_splice(&reading, &set->to_read);
+    while ((first = list_first(&reading)))
+        link_read(container_of(first, struct link, read_link));
+    while ((first = list_first(&set->to_flush)))
+        link_write(container_of(first, struct link, flush_link));
+    while ((first = list_first(&set->to_report))) {
+        struct link *link = container_of(first, struct link, report_link);
+        link_close(link);
+        link->ops->broken(link, link->fault);
+    }
+    return !list_is_empty(&set->to_read) || !list_is_empty(&set->to_flush);
+}

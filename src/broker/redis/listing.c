@@ -1,0 +1,219 @@
+/* The list of channels: SCAN over the keys of every master, a step at a time, then what is known of each name
+ * found. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "broker/redis/call.h"
+#include "broker/redis/inspection.h"
+#include "broker/redis/manage.h"
+
+struct listing;
+
+struct listing_entry {
+    struct call call;
+    struct listing *listing;
+    struct list_entry *entry;
+};
+
+struct listing {
+    struct call call; /* SCAN */
+    struct redis_broker *broker;
+    struct list_request *request;
+    uint64_t server_index; /* of those that are up, which one is scanned */
+    char cursor[24];
+    size_t count;
+    size_t pending; /* calls for single channels */
+    enum error_code error;
+    struct list_entry *found;      /* by name, the first limit + 1 */
+    struct listing_entry *entries; /* one for each found */
+};
+
+static void listing_end(struct listing *listing, enum error_code error)
+{
+    struct list_request *request = listing->request;
+    size_t kept = 0;
+    /* Those that have gone in the meantime have no epoch. */
+    for (size_t i = 0; i < listing->count; i++)
+        if (listing->found[i].epoch.text[0])
+            listing->found[kept++] = listing->found[i];
+    request->has_more = listing->count > request->limit;
+    request->count = kept < request->limit ? kept : request->limit;
+    request->entries = listing->found;
+    if (error != ERROR_NONE) {
+        request->count = 0;
+        request->entries = NULL;
+        free(listing->found);
+    }
+    broker_answer(&request->super, error);
+    free(listing->entries);
+    free(listing);
+}
+
+/* Adds a name in its place, unless it is there, or comes behind limit + 1 others. */
+static void listing_add(struct listing *listing, const char *name, size_t len)
+{
+    const struct list_request *request = listing->request;
+    char text[CHANNEL_NAME_MAX + 1];
+    if (!channel_name_is_valid(name, len))
+        return;
+    memcpy(text, name, len);
+    text[len] = '\0';
+    if (strncmp(text, request->prefix, strlen(request->prefix)) != 0 || strcmp(text, request->after) <= 0)
+        return;
+    size_t low = 0;
+    size_t high = listing->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (strcmp(listing->found[middle].name, text) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low > request->limit || (low < listing->count && strcmp(listing->found[low].name, text) == 0))
+        return;
+    if (listing->count <= request->limit)
+        listing->count++;
+    memmove(&listing->found[low + 1], &listing->found[low],
+            (listing->count - low - 1) * sizeof(*listing->found));
+    listing->found[low] = (struct list_entry){.name_len = len};
+    memcpy(listing->found[low].name, text, len + 1);
+}
+
+static void listing_fill(struct list_entry *entry, const struct inspect_request *known)
+{
+    entry->epoch = known->epoch;
+    entry->messages = known->messages;
+    entry->bytes = known->bytes;
+    entry->top = known->top;
+    entry->last_published_ms = known->last_published_ms;
+}
+
+static void listing_inspected(struct call *call, const struct redisReply *reply)
+{
+    struct listing_entry *entry = container_of(call, struct listing_entry, call);
+    struct listing *listing = entry->listing;
+    struct inspect_request known;
+    if (!reply || reply->type == REDIS_REPLY_ERROR)
+        listing->error = call_error(call, reply);
+    else if (inspection_parse(&known, reply) == 0)
+        listing_fill(entry->entry, &known);
+    call_deinit(call);
+    if (--listing->pending == 0)
+        listing_end(listing, listing->error);
+}
+
+static void listing_inspect_all(struct listing *listing)
+{
+    listing->entries = calloc(listing->count + 1, sizeof(*listing->entries));
+    if (!listing->entries) {
+        listing_end(listing, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    /* One more, so that the listing outlives the loop. */
+    listing->pending = 1;
+    for (size_t i = 0; i < listing->count; i++) {
+        struct listing_entry *entry = &listing->entries[i];
+        struct topic *topic = NULL;
+        entry->listing = listing;
+        entry->entry = &listing->found[i];
+        HASH_FIND(hh, listing->broker->topics, entry->entry->name, entry->entry->name_len, topic);
+        if (topic && topic->is_bridged) {
+            struct inspect_request known;
+            inspection_of_topic(&known, topic);
+            listing_fill(entry->entry, &known);
+        } else if (call_prepare(&entry->call, listing->broker, "inspect", entry->entry->name,
+                                entry->entry->name_len, NULL, 0, NULL, 0, listing_inspected)) {
+            listing->error = ERROR_BROKER_DOWN;
+        } else {
+            listing->pending++;
+            call_submit(&entry->call);
+        }
+    }
+    if (--listing->pending == 0)
+        listing_end(listing, listing->error);
+}
+
+static struct server *listing_find_server(const struct listing *listing)
+{
+    uint64_t index = 0;
+    list_for_each (link, &listing->broker->servers) {
+        struct server *server = container_of(link, struct server, link);
+        if (server->state >= SERVER_UP && index++ == listing->server_index)
+            return server;
+    }
+    return NULL;
+}
+
+static void listing_scan(struct listing *listing);
+
+static void listing_take_keys(struct listing *listing, const struct redisReply *keys)
+{
+    for (size_t i = 0; i < keys->elements; i++) {
+        const struct redisReply *key = keys->element[i];
+        const char *brace = key->type == REDIS_REPLY_STRING ? strchr(key->str, '}') : NULL;
+        if (brace && strncmp(brace, "}:m:", 4) == 0)
+            listing_add(listing, brace + 4, key->len - (size_t)(brace + 4 - key->str));
+    }
+}
+
+static void listing_scanned(struct call *call, const struct redisReply *reply)
+{
+    struct listing *listing = container_of(call, struct listing, call);
+    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+                     reply->element[0]->type == REDIS_REPLY_STRING &&
+                     reply->element[0]->len < sizeof(listing->cursor) &&
+                     reply->element[1]->type == REDIS_REPLY_ARRAY;
+    enum error_code error =
+        is_answer ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
+    call_deinit(call);
+    if (!is_answer) {
+        listing_end(listing, error);
+        return;
+    }
+    listing_take_keys(listing, reply->element[1]);
+    memcpy(listing->cursor, reply->element[0]->str, reply->element[0]->len + 1);
+    if (strcmp(listing->cursor, "0") == 0)
+        listing->server_index++;
+    listing_scan(listing);
+}
+
+static void listing_scan(struct listing *listing)
+{
+    const char *const argv[] = {"SCAN", listing->cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
+    struct server *server = listing_find_server(listing);
+    if (!server)
+        listing_inspect_all(listing);
+    else if (call_prepare_command(&listing->call, server, 6, argv, NULL, listing_scanned))
+        listing_end(listing, ERROR_OUT_OF_MEMORY);
+    else
+        call_submit(&listing->call);
+}
+
+void manage_list(struct redis_broker *broker, struct list_request *request)
+{
+    struct topic *topic;
+    struct topic *next;
+    struct listing *listing = calloc(1, sizeof(*listing));
+    if (listing)
+        listing->found = calloc(request->limit + 2, sizeof(*listing->found));
+    if (!listing || !listing->found) {
+        free(listing);
+        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    listing->broker = broker;
+    listing->request = request;
+    strcpy(listing->cursor, "0");
+    if (!atomic_load_explicit(&broker->is_ready, memory_order_relaxed)) {
+        listing_end(listing, ERROR_BROKER_DOWN);
+        return;
+    }
+    HASH_ITER (hh, broker->topics, topic, next) {
+        if (topic->is_bridged)
+            listing_add(listing, topic->name, topic->name_len);
+    }
+    listing_scan(listing);
+}

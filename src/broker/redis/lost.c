@@ -1,0 +1,156 @@
+/* Publishes whose answer was lost with the link: which of them are in the log? */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/number.h"
+#include "broker/redis/publication.h"
+#include "broker/redis/publish.h"
+#include "config/options.h"
+
+/* Marks in one question. */
+#define LOST_MOST 400u
+/* Entries of before the first of them, by Redis' clock, end the search; clocks may differ by so much. */
+#define LOST_SLACK_MS 60000
+/* After so many times the timeout whoever has published gets to know that nothing is known. */
+#define LOST_PATIENCE 2u
+
+struct finding {
+    struct call call;
+    struct server *server;
+    size_t count;
+    struct publication *publications[LOST_MOST];
+};
+
+static void lost_find_next(struct server *server);
+
+static void lost_take_answer(struct publication *publication, const struct redisReply *answer,
+                             bool is_complete)
+{
+    const char *space = answer->type == REDIS_REPLY_STRING ? strchr(answer->str, ' ') : NULL;
+    uint64_t time_ms;
+    if (space && number_parse_u64(&time_ms, space + 1, strlen(space + 1)) == 0)
+        publication_accept(publication, answer->str, (size_t)(space - answer->str), (int64_t)time_ms, false);
+    else if (is_complete)
+        call_submit(&publication->call);
+    else
+        publication_finish(publication, ERROR_BROKER_DOWN);
+}
+
+static void lost_found(struct call *call, const struct redisReply *reply)
+{
+    struct finding *finding = container_of(call, struct finding, call);
+    struct server *server = finding->server;
+    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == finding->count + 1 &&
+                     reply->element[0]->type == REDIS_REPLY_INTEGER;
+    server->is_finding = false;
+    if (!reply)
+        /* Lost again: back to the front, in order. */
+        for (size_t i = finding->count; i > 0; i--)
+            list_prepend(&server->lost, &finding->publications[i - 1]->link);
+    for (size_t i = 0; reply && i < finding->count; i++) {
+        if (is_answer)
+            lost_take_answer(finding->publications[i], reply->element[i + 1],
+                             reply->element[0]->integer == 1);
+        else
+            publication_finish(finding->publications[i], call_error(call, reply));
+    }
+    call_deinit(call);
+    free(finding);
+    if (reply)
+        lost_find_next(server);
+}
+
+static bool lost_is_same_channel(const struct publish_item *a, const struct publish_item *b)
+{
+    return a->channel_len == b->channel_len && memcmp(a->channel, b->channel, a->channel_len) == 0;
+}
+
+/* Takes those of the first one's channel out of the list, but not past one with a key: that is sent again in
+ * its turn. */
+static void lost_gather(struct finding *finding, struct server *server)
+{
+    list_for_each_safe (link, &server->lost) {
+        struct publication *publication = container_of(link, struct publication, link);
+        bool is_same =
+            finding->count == 0 || lost_is_same_channel(publication->item, finding->publications[0]->item);
+        if (is_same && (publication->item->key_len > 0 || finding->count == LOST_MOST))
+            return;
+        if (!is_same)
+            continue;
+        list_remove(link);
+        finding->publications[finding->count++] = publication;
+    }
+}
+
+static int lost_ask(struct finding *finding)
+{
+    struct argument arguments[LOST_MOST + 1];
+    struct redis_broker *broker = finding->server->broker;
+    const struct publication *first = finding->publications[0];
+    int64_t since_ms = clock_wall_ms() - (int64_t)(broker->now_ms - first->submitted_ms) - LOST_SLACK_MS;
+    char since[21];
+    arguments[0] = call_number(since, since_ms > 0 ? (uint64_t)since_ms : 0);
+    for (size_t i = 0; i < finding->count; i++)
+        arguments[i + 1] =
+            (struct argument){finding->publications[i]->mark, strlen(finding->publications[i]->mark)};
+    return call_prepare(&finding->call, broker, "find", first->item->channel, first->item->channel_len, NULL,
+                        0, arguments, (unsigned)finding->count + 1, lost_found);
+}
+
+static void lost_find_next(struct server *server)
+{
+    struct list *link;
+    while (server->state >= SERVER_UP && (link = list_first(&server->lost))) {
+        struct publication *first = container_of(link, struct publication, link);
+        if (first->item->key_len > 0 || first->is_bridged) {
+            list_remove(link);
+            call_submit(&first->call);
+            continue;
+        }
+        struct finding *finding = calloc(1, sizeof(*finding));
+        if (!finding) {
+            publication_finish(first, ERROR_OUT_OF_MEMORY);
+            continue;
+        }
+        finding->server = server;
+        lost_gather(finding, server);
+        int err = lost_ask(finding);
+        if (err) {
+            for (size_t i = 0; i < finding->count; i++)
+                publication_finish(finding->publications[i],
+                                   err == -ENOMEM ? ERROR_OUT_OF_MEMORY : ERROR_BROKER_DOWN);
+            free(finding);
+            continue;
+        }
+        server->is_finding = true;
+        call_submit(&finding->call);
+        return;
+    }
+}
+
+void publish_server_up(struct server *server)
+{
+    if (!server->is_finding)
+        lost_find_next(server);
+}
+
+void publish_expire_lost(struct server *server)
+{
+    const struct redis_broker *broker = server->broker;
+    list_for_each_safe (link, &server->lost) {
+        struct publication *publication = container_of(link, struct publication, link);
+        if (publication->submitted_ms + LOST_PATIENCE * broker->options->redis_timeout_ms <= broker->now_ms)
+            publication_finish(publication, ERROR_BROKER_DOWN);
+    }
+}
+
+void publish_server_gone(struct server *server)
+{
+    struct list *link;
+    while ((link = list_first(&server->lost)))
+        publication_finish(container_of(link, struct publication, link), ERROR_BROKER_DOWN);
+}

@@ -1,0 +1,266 @@
+#include "broker/redis/redis.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "broker/redis/bridge.h"
+#include "broker/redis/cluster.h"
+#include "broker/redis/manage.h"
+#include "broker/redis/publish.h"
+#include "broker/redis/server.h"
+#include "broker/redis/topic.h"
+#include "config/options.h"
+
+#define REDIS_EVENTS 64
+#define REDIS_WAIT_MOST_MS 60000u
+
+struct configure_letter {
+    struct letter letter;
+    struct redis_broker *broker;
+    struct options *options;
+};
+
+static struct redis_broker *redis_of(struct broker *broker)
+{
+    return container_of(broker, struct redis_broker, super);
+}
+
+/* Requests. */
+
+/* A submitted request carries its broker in `letter` only; the thread has but one. */
+static _Thread_local struct redis_broker *redis_current;
+
+static void redis_serve(struct letter *letter)
+{
+    struct broker_request *request = container_of(letter, struct broker_request, letter);
+    struct redis_broker *broker = redis_current;
+    switch (request->operation) {
+    case BROKER_PUBLISH:
+        publish_submit(broker, container_of(request, struct publish_request, super));
+        break;
+    case BROKER_ATTACH:
+        topic_attach(broker, container_of(request, struct attach_request, super));
+        break;
+    case BROKER_DETACH:
+        topic_detach(broker, container_of(request, struct attach_request, super));
+        break;
+    case BROKER_HISTORY:
+        topic_history(broker, container_of(request, struct history_request, super));
+        break;
+    case BROKER_PURGE:
+        manage_purge(broker, container_of(request, struct inspect_request, super));
+        break;
+    case BROKER_INSPECT:
+        manage_inspect(broker, container_of(request, struct inspect_request, super));
+        break;
+    case BROKER_LIST:
+        manage_list(broker, container_of(request, struct list_request, super));
+        break;
+    }
+}
+
+static void redis_submit(struct broker *super, struct broker_request *request)
+{
+    request->letter.deliver = redis_serve;
+    mailbox_post(&redis_of(super)->mailbox, &request->letter);
+}
+
+/* The thread. */
+
+static void redis_handle_events(struct redis_broker *broker, struct epoll_event *events, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.ptr)
+            link_handle_events(events[i].data.ptr, events[i].events);
+        else
+            mailbox_acknowledge(&broker->mailbox);
+    }
+}
+
+static void redis_open(struct redis_broker *broker)
+{
+    const struct url *url = &broker->url;
+    size_t count = url->kind == URL_SENTINEL ? 1 : url->count;
+    timer_wheel_init(&broker->wheel, broker->now_ms);
+    link_set_init(&broker->links, broker->epoll_fd, &broker->wheel);
+    broker->links.now_ms = broker->now_ms;
+    broker->links.timeout_ms = broker->options->redis_timeout_ms;
+    cluster_init(broker);
+    for (size_t i = 0; i < count; i++)
+        (void)server_new(broker, url->kind == URL_SENTINEL ? NULL : url->addresses[i], url->kind == URL_UNIX);
+}
+
+static void redis_close(struct redis_broker *broker)
+{
+    struct list *link;
+    publish_fail_bridged(broker);
+    while ((link = list_first(&broker->servers)))
+        server_free(container_of(link, struct server, link));
+    topic_free_all(broker);
+}
+
+static void *redis_run(void *argument)
+{
+    struct redis_broker *broker = argument;
+    struct epoll_event events[REDIS_EVENTS];
+    bool has_more = false;
+    redis_current = broker;
+    pthread_setname_np(pthread_self(), "sluice-redis");
+    broker->now_ms = clock_monotonic_ms();
+    redis_open(broker);
+    while (!broker->is_stopping) {
+        uint64_t wait_ms = timer_wheel_wait_ms(&broker->wheel, clock_monotonic_ms(), REDIS_WAIT_MOST_MS);
+        int count = epoll_wait(broker->epoll_fd, events, REDIS_EVENTS, has_more ? 0 : (int)wait_ms);
+        broker->now_ms = clock_monotonic_ms();
+        broker->links.now_ms = broker->now_ms;
+        redis_handle_events(broker, events, count);
+        mailbox_drain(&broker->mailbox);
+        timer_wheel_run(&broker->wheel, broker->now_ms);
+        has_more = link_set_run(&broker->links);
+        cluster_sweep(broker);
+    }
+    redis_close(broker);
+    return NULL;
+}
+
+static int redis_start(struct broker *super, char *error, size_t error_size)
+{
+    struct redis_broker *broker = redis_of(super);
+    char fault[URL_FAULT_MAX];
+    if (url_parse(&broker->url, broker->options->broker, fault)) {
+        snprintf(error, error_size, "%s", fault);
+        return -EINVAL;
+    }
+    if (bridge_init(broker)) {
+        snprintf(error, error_size, "no memory");
+        return -ENOMEM;
+    }
+    int err = pthread_create(&broker->thread, NULL, redis_run, broker);
+    if (err)
+        snprintf(error, error_size, "cannot start the broker's thread: %s", strerror(err));
+    broker->is_started = err == 0;
+    return -err;
+}
+
+static void redis_take_options(struct letter *letter)
+{
+    struct configure_letter *configure = container_of(letter, struct configure_letter, letter);
+    struct redis_broker *broker = configure->broker;
+    options_unref(broker->options);
+    broker->options = configure->options;
+    broker->links.timeout_ms = broker->options->redis_timeout_ms;
+    free(configure);
+}
+
+static int redis_configure(struct broker *super, struct options *options)
+{
+    struct redis_broker *broker = redis_of(super);
+    struct configure_letter *configure = malloc(sizeof(*configure));
+    if (!configure)
+        return -ENOMEM;
+    configure->letter.deliver = redis_take_options;
+    configure->broker = broker;
+    configure->options = options_ref(options);
+    mailbox_post(&broker->mailbox, &configure->letter);
+    return 0;
+}
+
+static void redis_take_stop(struct letter *letter)
+{
+    container_of(letter, struct redis_broker, stop)->is_stopping = true;
+}
+
+static bool redis_is_ready(struct broker *super)
+{
+    return atomic_load_explicit(&redis_of(super)->is_ready, memory_order_acquire);
+}
+
+static void redis_stats(struct broker *super, struct broker_stats *stats)
+{
+    struct redis_broker *broker = redis_of(super);
+    uint64_t *const to[REDIS_NUMBERS] = {
+        [REDIS_CHANNELS] = &stats->channels,
+        [REDIS_MESSAGES] = &stats->messages,
+        [REDIS_PUBLISHED] = &stats->published,
+        [REDIS_DUPLICATES] = &stats->duplicates,
+        [REDIS_REFUSED] = &stats->refused,
+        [REDIS_COMMANDS] = &stats->commands,
+        [REDIS_RECONNECTS] = &stats->reconnects,
+        [REDIS_GAPS] = &stats->gaps,
+        [REDIS_GAPS_FILLED] = &stats->gaps_filled,
+        [REDIS_RESETS] = &stats->resets,
+        [REDIS_PENDING] = &stats->pending,
+        [REDIS_RECEIVED] = &stats->received,
+        [REDIS_SUBSCRIPTIONS] = &stats->subscriptions,
+    };
+    for (unsigned i = 0; i < REDIS_NUMBERS; i++)
+        *to[i] = atomic_load_explicit(&broker->numbers[i], memory_order_relaxed);
+    for (unsigned i = 0; i < BROKER_LATENCY_BUCKETS; i++)
+        stats->latency[i] = atomic_load_explicit(&broker->latency[i], memory_order_relaxed);
+    stats->latency_sum_us = atomic_load_explicit(&broker->latency_sum_us, memory_order_relaxed);
+}
+
+static void redis_stop(struct broker *super)
+{
+    struct redis_broker *broker = redis_of(super);
+    if (broker->is_started) {
+        broker->stop.deliver = redis_take_stop;
+        mailbox_post(&broker->mailbox, &broker->stop);
+        pthread_join(broker->thread, NULL);
+    }
+    mailbox_deinit(&broker->mailbox);
+    close(broker->epoll_fd);
+    url_deinit(&broker->url);
+    bridge_deinit(broker);
+    options_unref(broker->options);
+    free(broker);
+}
+
+static const struct broker_ops redis_ops = {
+    .scheme = "redis",
+    .start = redis_start,
+    .submit = redis_submit,
+    .configure = redis_configure,
+    .is_ready = redis_is_ready,
+    .stats = redis_stats,
+    .stop = redis_stop,
+};
+
+static int redis_watch_mailbox(struct redis_broker *broker)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    broker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (broker->epoll_fd < 0)
+        return -errno;
+    return epoll_ctl(broker->epoll_fd, EPOLL_CTL_ADD, broker->mailbox.wake_fd, &event) ? -errno : 0;
+}
+
+struct broker *redis_broker_new(struct options *options)
+{
+    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    struct redis_broker *broker = calloc(1, sizeof(*broker));
+    if (!broker)
+        return NULL;
+    if (mailbox_init(&broker->mailbox)) {
+        free(broker);
+        return NULL;
+    }
+    if (redis_watch_mailbox(broker)) {
+        mailbox_deinit(&broker->mailbox);
+        free(broker);
+        return NULL;
+    }
+    broker->super.ops = &redis_ops;
+    broker->options = options_ref(options);
+    list_init(&broker->servers);
+    list_init(&broker->bridged_publications);
+    for (unsigned i = 0; i < REDIS_NODE_LEN; i++)
+        broker->node[i] = alphabet[random_below(sizeof(alphabet) - 1)];
+    return &broker->super;
+}

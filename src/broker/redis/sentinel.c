@@ -1,0 +1,83 @@
+#include "broker/redis/sentinel.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/redis/server.h"
+
+static const char *sentinel_address(const struct server *server)
+{
+    const struct url *url = &server->broker->url;
+    return url->addresses[server->sentinel_index % url->count];
+}
+
+static void sentinel_broken(struct link *link, const char *fault)
+{
+    struct server *server = container_of(link, struct server, sentinel);
+    char text[LINK_FAULT_MAX];
+    snprintf(text, sizeof(text), "Sentinel %.64s: %.150s", sentinel_address(server), fault);
+    server->sentinel_index++;
+    server_fail(server, text);
+}
+
+static char *sentinel_join(const struct redisReply *host, const struct redisReply *port)
+{
+    char *address = NULL;
+    bool is_v6 = strchr(host->str, ':') != NULL;
+    int len = asprintf(&address, is_v6 ? "[%s]:%s" : "%s:%s", host->str, port->str);
+    return len < 0 ? NULL : address;
+}
+
+static void sentinel_answered(struct command *command, struct link *link, const struct redisReply *reply)
+{
+    struct server *server = container_of(link, struct server, sentinel);
+    char fault[LINK_FAULT_MAX];
+    command_deinit(command);
+    free(command);
+    if (!reply)
+        return;
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+        reply->element[0]->type == REDIS_REPLY_STRING && reply->element[1]->type == REDIS_REPLY_STRING) {
+        char *address = sentinel_join(reply->element[0], reply->element[1]);
+        if (address) {
+            free(server->address);
+            server->address = address;
+            /* The server's timer goes on from here: a link is not closed within its own callback. */
+            timer_arm(&server->broker->wheel, &server->timer, server->broker->now_ms);
+            return;
+        }
+    }
+    if (reply->type == REDIS_REPLY_ERROR)
+        snprintf(fault, sizeof(fault), "%.150s", reply->str);
+    else
+        snprintf(fault, sizeof(fault), "it knows no master %.64s", server->broker->url.master);
+    link_break(link, fault);
+}
+
+static void sentinel_connected(struct link *link)
+{
+    struct server *server = container_of(link, struct server, sentinel);
+    const char *const argv[] = {"SENTINEL", "get-master-addr-by-name", server->broker->url.master};
+    struct command *command = calloc(1, sizeof(*command));
+    if (!command || command_format(command, 3, argv, NULL)) {
+        free(command);
+        link_break(link, "no memory");
+        return;
+    }
+    command->done = sentinel_answered;
+    link_send(link, command);
+}
+
+static const struct link_ops sentinel_ops = {.connected = sentinel_connected, .broken = sentinel_broken};
+
+void sentinel_init(struct server *server)
+{
+    link_init(&server->sentinel, &server->broker->links, &sentinel_ops);
+}
+
+void sentinel_ask(struct server *server)
+{
+    server->state = SERVER_ASKING;
+    link_open(&server->sentinel, sentinel_address(server), false);
+}

@@ -1,0 +1,14 @@
+#ifndef SLUICE_BROKER_REDIS_SENTINEL_H
+#define SLUICE_BROKER_REDIS_SENTINEL_H
+
+/* Redis Sentinel: who is master is asked before every connection, one Sentinel after the other
+ * (https://redis.io/docs/reference/sentinel-clients/). */
+
+#include "broker/redis/state.h"
+
+void sentinel_init(struct server *server);
+
+/* Asks the next Sentinel and then connects the server to the master that it names. */
+void sentinel_ask(struct server *server);
+
+#endif

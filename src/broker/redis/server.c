@@ -1,0 +1,352 @@
+#include "broker/redis/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/random.h"
+#include "broker/redis/bridge.h"
+#include "broker/redis/call.h"
+#include "broker/redis/cluster.h"
+#include "broker/redis/feed.h"
+#include "broker/redis/hello.h"
+#include "broker/redis/publish.h"
+#include "broker/redis/sentinel.h"
+#include "broker/redis/topic.h"
+#include "config/options.h"
+
+#define SERVER_BACKOFF_LEAST_MS 50u
+#define SERVER_BACKOFF_MOST_MS 5000u
+
+static void server_arm(struct server *server, uint64_t after_ms)
+{
+    timer_arm(&server->broker->wheel, &server->timer, server->broker->now_ms + after_ms);
+}
+
+void server_update_readiness(struct redis_broker *broker)
+{
+    bool is_ready = !list_is_empty(&broker->servers);
+    list_for_each (link, &broker->servers) {
+        const struct server *server = container_of(link, const struct server, link);
+        is_ready = is_ready && (server->state == SERVER_SOUND || server->is_leaving);
+    }
+    if (broker->is_cluster)
+        is_ready = is_ready && cluster_is_whole(broker);
+    atomic_store_explicit(&broker->is_ready, is_ready, memory_order_release);
+}
+
+/* Lost. */
+
+/* The same fault again and again is told once. */
+static void server_tell_loss(struct server *server, const char *fault)
+{
+    bool was_up = server->state >= SERVER_UP;
+    if (!was_up && strcmp(server->told, fault) == 0)
+        return;
+    snprintf(server->told, sizeof(server->told), "%s", fault);
+    log_event(LOG_WARN, "broker-lost", LOG_TEXT("address", server->address ? server->address : "unknown"),
+              LOG_TEXT("reason", fault),
+              LOG_TEXT("action", "publishing answers 503 until Redis is back; Sluice tries again by itself"));
+}
+
+static void server_take_loss(struct server *server, const char *fault)
+{
+    struct redis_broker *broker = server->broker;
+    bool was_up = server->state >= SERVER_UP;
+    if (!server->is_leaving && !broker->is_stopping)
+        server_tell_loss(server, fault);
+    server->state = SERVER_DOWN;
+    server->feed_is_ready = false;
+    server->probe_sent_ms = 0;
+    server->is_finding = false;
+    server->last_client_id = server->client_id;
+    link_close(&server->commands);
+    link_close(&server->feed);
+    link_close(&server->sentinel);
+    if (was_up)
+        redis_count(broker, REDIS_RECONNECTS, 1);
+    topic_server_lost(server);
+    bridge_server_lost(server);
+    publish_expire_lost(server);
+    server_update_readiness(broker);
+    if (broker->is_cluster)
+        cluster_refresh_soon(broker);
+    uint64_t backoff_ms = server->backoff_ms;
+    server->backoff_ms = backoff_ms * 2 < SERVER_BACKOFF_MOST_MS ? backoff_ms * 2 : SERVER_BACKOFF_MOST_MS;
+    /* Half of it at random, so that the nodes do not come back in step. */
+    server_arm(server, backoff_ms / 2 + random_below(backoff_ms / 2 + 1));
+}
+
+static void server_commands_broken(struct link *link, const char *fault)
+{
+    server_take_loss(container_of(link, struct server, commands), fault);
+}
+
+static void server_feed_broken(struct link *link, const char *fault)
+{
+    server_take_loss(container_of(link, struct server, feed), fault);
+}
+
+void server_fail(struct server *server, const char *fault)
+{
+    link_break(&server->commands, fault);
+}
+
+void server_check_reply(struct server *server, const struct redisReply *reply)
+{
+    if (reply->type != REDIS_REPLY_ERROR)
+        return;
+    if (strncmp(reply->str, "READONLY", 8) == 0)
+        server_fail(server, "Redis has become a read-only replica");
+    else if (strncmp(reply->str, "NOSCRIPT", 8) == 0 || strstr(reply->str, "Function not found"))
+        server_fail(server, "Sluice's functions are gone from Redis; they are loaded again");
+    else if (strncmp(reply->str, "NOAUTH", 6) == 0)
+        server_fail(server, "Redis wants a password now");
+}
+
+/* Up. */
+
+static void server_sound(struct server *server)
+{
+    server->state = SERVER_SOUND;
+    server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
+    server->told[0] = '\0';
+    log_event(LOG_INFO, "broker-connected", LOG_TEXT("address", server->address),
+              LOG_NUMBER("redis_version", server->version),
+              LOG_TEXT("mode", server->is_cluster ? "cluster" : "single"));
+    server_update_readiness(server->broker);
+}
+
+void server_take_probe(struct server *server)
+{
+    server->probe_sent_ms = 0;
+    if (server->state == SERVER_UP)
+        server_sound(server);
+}
+
+static void server_words_answered(struct call *call, const struct redisReply *reply)
+{
+    if (reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0)
+        (void)call_error(call, reply);
+    call_deinit(call);
+    free(call);
+}
+
+/* Says something to which the answer does not matter. */
+static void server_say(struct server *server, int argc, const char *const *argv)
+{
+    struct call *call = malloc(sizeof(*call));
+    if (call && call_prepare_command(call, server, argc, argv, NULL, server_words_answered) == 0)
+        call_submit(call);
+    else
+        free(call);
+}
+
+static void server_send_probe(struct server *server)
+{
+    const char *const probe[] = {server->has_functions ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
+    server->probe_sent_ms = server->broker->now_ms;
+    server_say(server, 3, probe);
+}
+
+/* A probe's channel has to be in a slot that this server has. */
+static void server_name_probe(struct server *server)
+{
+    const struct redis_broker *broker = server->broker;
+    char tag[8];
+    unsigned i = 0;
+    do
+        snprintf(tag, sizeof(tag), "%u", i++);
+    while (broker->is_cluster && i < 100000 && broker->slots[call_slot(tag, strlen(tag))] != server);
+    snprintf(server->probe, sizeof(server->probe), "sluice:{%s}:probe:%s", tag, broker->node);
+}
+
+/* Both links stand: subscribe first, then the rest follows from the confirmations. The probe comes last, so
+ * that its return says that everything before it is subscribed too. */
+static void server_up(struct server *server)
+{
+    struct redis_broker *broker = server->broker;
+    char id[24];
+    server->state = SERVER_UP;
+    /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
+    snprintf(id, sizeof(id), "%lld", server->last_client_id);
+    const char *const kill[] = {"CLIENT", "KILL", "ID", id};
+    if (server->last_client_id > 0)
+        server_say(server, 4, kill);
+    if (!broker->is_cluster)
+        for (unsigned i = 0; i < REDIS_SLOTS; i++)
+            broker->slots[i] = server;
+    topic_server_up(server);
+    bridge_server_up(server);
+    server_name_probe(server);
+    feed_subscribe(server, server->has_functions ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
+    server_send_probe(server);
+    publish_server_up(server);
+    server_arm(server, broker->options->redis_timeout_ms);
+}
+
+static void server_try_up(struct server *server)
+{
+    bool is_greeted = server->replid[0] != '\0' && server->is_greeted;
+    if (server->state == SERVER_CONNECTING && is_greeted && server->feed_is_ready)
+        server_up(server);
+}
+
+void server_greeted(struct server *server)
+{
+    server->is_greeted = true;
+    server_try_up(server);
+}
+
+void server_note_feed(struct server *server)
+{
+    if (server->feed_is_ready || server->replies_due == 0)
+        return;
+    server->feed_is_ready = --server->replies_due == 0;
+    server_try_up(server);
+}
+
+int server_log_in(struct server *server, struct link *link)
+{
+    const struct url *url = &server->broker->url;
+    const char *const login[] = {"AUTH", url->user ? url->user : url->password, url->password};
+    if (!url->password)
+        return 0;
+    int err = link_send_words(link, url->user ? 3 : 2, login, NULL);
+    return err ? err : 1;
+}
+
+static void server_commands_connected(struct link *link)
+{
+    hello_begin(container_of(link, struct server, commands));
+}
+
+static void server_feed_connected(struct link *link)
+{
+    struct server *server = container_of(link, struct server, feed);
+    char name[32];
+    snprintf(name, sizeof(name), "sluice-%s-feed", server->broker->node);
+    const char *const set_name[] = {"CLIENT", "SETNAME", name};
+    int replies = server_log_in(server, link);
+    if (replies < 0 || link_send_words(link, 3, set_name, NULL))
+        server_fail(server, "no memory");
+    server->replies_due = (unsigned)(replies + 1);
+}
+
+static const struct link_ops server_commands_ops = {
+    .connected = server_commands_connected,
+    .broken = server_commands_broken,
+};
+
+static const struct link_ops server_feed_ops = {
+    .connected = server_feed_connected,
+    .broken = server_feed_broken,
+    .pushed = feed_take,
+};
+
+static void server_connect(struct server *server)
+{
+    server->state = SERVER_CONNECTING;
+    server->is_greeted = false;
+    server->replid[0] = '\0';
+    server->client_id = 0;
+    link_close(&server->sentinel);
+    link_open(&server->commands, server->address, server->is_unix);
+    link_open(&server->feed, server->address, server->is_unix);
+    server_arm(server, server->broker->options->redis_timeout_ms);
+}
+
+/* While up: a feed that is silent for long is asked whether it is alive. */
+static void server_watch(struct server *server)
+{
+    struct redis_broker *broker = server->broker;
+    uint64_t timeout_ms = broker->options->redis_timeout_ms;
+    uint64_t silent_ms = broker->now_ms - server->feed.received_ms;
+    uint64_t probe_ms = broker->options->redis_probe_time_ms;
+    if (server->probe_sent_ms > 0 && broker->now_ms >= server->probe_sent_ms + timeout_ms) {
+        server_fail(server, "the subscription link is open and delivers nothing");
+        return;
+    }
+    if (server->probe_sent_ms == 0 && silent_ms >= probe_ms)
+        server_send_probe(server);
+    server_arm(server, server->probe_sent_ms > 0 ? timeout_ms : probe_ms - silent_ms);
+}
+
+static void server_timer_fired(struct timer *timer)
+{
+    struct server *server = container_of(timer, struct server, timer);
+    switch (server->state) {
+    case SERVER_DOWN:
+        publish_expire_lost(server);
+        if (server->broker->url.kind == URL_SENTINEL)
+            sentinel_ask(server);
+        else
+            server_connect(server);
+        break;
+    case SERVER_ASKING:
+        server_connect(server);
+        break;
+    case SERVER_CONNECTING:
+        server_fail(server, "Redis accepts the connection and does not answer");
+        break;
+    case SERVER_UP:
+    case SERVER_SOUND:
+        server_watch(server);
+        break;
+    }
+}
+
+size_t server_list_runs(const struct server *server, char *to)
+{
+    size_t len = (size_t)snprintf(to, REDIS_REPLID_LEN + 1, "%s", server->replid);
+    list_for_each (link, &server->broker->servers) {
+        const struct server *other = container_of(link, const struct server, link);
+        if (other == server || other->state < SERVER_UP || len + REDIS_REPLID_LEN + 2 > REDIS_RUNS_MAX)
+            continue;
+        len += (size_t)snprintf(to + len, REDIS_REPLID_LEN + 2, " %s", other->replid);
+    }
+    return len;
+}
+
+struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix)
+{
+    struct server *server = calloc(1, sizeof(*server));
+    if (!server)
+        return NULL;
+    server->broker = broker;
+    server->is_unix = is_unix;
+    server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
+    link_init(&server->commands, &broker->links, &server_commands_ops);
+    link_init(&server->feed, &broker->links, &server_feed_ops);
+    sentinel_init(server);
+    timer_init(&server->timer, server_timer_fired);
+    list_init(&server->lost);
+    server->address = address ? strdup(address) : NULL;
+    if (address && !server->address) {
+        free(server);
+        return NULL;
+    }
+    list_init(&server->link);
+    list_append(&broker->servers, &server->link);
+    server_arm(server, 0);
+    return server;
+}
+
+void server_free(struct server *server)
+{
+    server->state = SERVER_DOWN;
+    link_close(&server->commands);
+    link_close(&server->feed);
+    link_close(&server->sentinel);
+    topic_server_lost(server);
+    publish_server_gone(server);
+    timer_stop(&server->broker->wheel, &server->timer);
+    list_remove(&server->link);
+    for (unsigned i = 0; i < REDIS_SLOTS; i++)
+        if (server->broker->slots[i] == server)
+            server->broker->slots[i] = NULL;
+    free(server->address);
+    free(server);
+}

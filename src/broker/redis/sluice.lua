@@ -1,0 +1,500 @@
+-- What Sluice does inside Redis, each call in one atomic step. As a function library (Redis 7) each handler is
+-- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
+--
+-- Keys of channel NAME, whose first segment is FIRST (docs/REDIS.md):
+--   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why
+--   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
+--   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
+--   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
+
+local VERSION = 1
+local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
+local SIZE_MAX = 67108864
+local TRIM_EVERY = 32
+
+local handlers = {}
+
+-- SipHash-2-4 of the name under the key of src/core/epoch.c; of the result only the low 32 bits are wanted.
+
+local function add(ah, al, bh, bl)
+    local low = al % 4294967296 + bl % 4294967296
+    return bit.tobit(ah + bh + (low >= 4294967296 and 1 or 0)), bit.tobit(low)
+end
+
+local function rotate(h, l, n)
+    return bit.bor(bit.lshift(h, n), bit.rshift(l, 32 - n)), bit.bor(bit.lshift(l, n), bit.rshift(h, 32 - n))
+end
+
+local function round(v)
+    v[1], v[2] = add(v[1], v[2], v[3], v[4])
+    v[3], v[4] = rotate(v[3], v[4], 13)
+    v[3], v[4] = bit.bxor(v[3], v[1]), bit.bxor(v[4], v[2])
+    v[1], v[2] = v[2], v[1]
+    v[5], v[6] = add(v[5], v[6], v[7], v[8])
+    v[7], v[8] = rotate(v[7], v[8], 16)
+    v[7], v[8] = bit.bxor(v[7], v[5]), bit.bxor(v[8], v[6])
+    v[1], v[2] = add(v[1], v[2], v[7], v[8])
+    v[7], v[8] = rotate(v[7], v[8], 21)
+    v[7], v[8] = bit.bxor(v[7], v[1]), bit.bxor(v[8], v[2])
+    v[5], v[6] = add(v[5], v[6], v[3], v[4])
+    v[3], v[4] = rotate(v[3], v[4], 17)
+    v[3], v[4] = bit.bxor(v[3], v[5]), bit.bxor(v[4], v[6])
+    v[5], v[6] = v[6], v[5]
+end
+
+local function word(text, at)
+    local a, b, c, d = string.byte(text, at, at + 3)
+    return bit.tobit(a + b * 256 + c * 65536 + d * 16777216)
+end
+
+local function siphash(text)
+    local key = 'sluice-epoch-v1\0'
+    local k0l, k0h, k1l, k1h = word(key, 1), word(key, 5), word(key, 9), word(key, 13)
+    local v = {
+        bit.bxor(k0h, 0x736f6d65), bit.bxor(k0l, 0x70736575), bit.bxor(k1h, 0x646f7261), bit.bxor(k1l, 0x6e646f6d),
+        bit.bxor(k0h, 0x6c796765), bit.bxor(k0l, 0x6e657261), bit.bxor(k1h, 0x74656462), bit.bxor(k1l, 0x79746573),
+    }
+    local rest = #text % 8
+    local padded = text .. string.rep('\0', 7 - rest) .. string.char(#text % 256)
+    for at = 1, #padded, 8 do
+        local low, high = word(padded, at), word(padded, at + 4)
+        v[7], v[8] = bit.bxor(v[7], high), bit.bxor(v[8], low)
+        round(v)
+        round(v)
+        v[1], v[2] = bit.bxor(v[1], high), bit.bxor(v[2], low)
+    end
+    v[6] = bit.bxor(v[6], 0xff)
+    for _ = 1, 4 do
+        round(v)
+    end
+    return bit.bxor(v[2], v[4], v[6], v[8])
+end
+
+local ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
+
+-- A script has no random numbers of its own: the time, the name and the server's run tell epochs apart.
+local function new_epoch(name, now)
+    local hash = siphash(name)
+    local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+    local random = redis.sha1hex(run .. ' ' .. now .. ' ' .. name)
+    local text = ''
+    for i = 0, 4 do
+        local digit = bit.band(bit.rshift(hash, 5 * i), 31)
+        text = text .. string.sub(ALPHABET, digit + 1, digit + 1)
+    end
+    for i = 1, 13, 2 do
+        local digit = tonumber(string.sub(random, i, i + 1), 16) % 32
+        text = text .. string.sub(ALPHABET, digit + 1, digit + 1)
+    end
+    return text
+end
+
+-- The log.
+
+local function fail(text)
+    return redis.error_reply('ERR sluice: ' .. text)
+end
+
+-- A key is the channel's name, in a Cluster with its first segment in braces so that the call goes to where the channel's keys
+-- are; or, with the others declared behind it so that it is safe while slots move, the key of its hash.
+local function open_log(key)
+    local name = string.match(key, '^sluice:{[^{}]*}:m:(.*)$') or string.gsub(key, '^{([^{}]*)}', '%1')
+    local fenced = '/' .. name .. '/'
+    if #name == 0 or #name > 255 or string.find(name, "[^%w%-_%.~:@!%$'%(%)%*%+,;=/]") or string.find(fenced, '//', 1, true)
+        or string.find(fenced, '/./', 1, true) or string.find(fenced, '/../', 1, true) then
+        return nil
+    end
+    local prefix = 'sluice:{' .. string.match(name, '^[^/]+') .. '}:'
+    local time = redis.call('TIME')
+    return {
+        name = name,
+        meta = prefix .. 'm:' .. name,
+        stream = prefix .. 's:' .. name,
+        key = prefix .. 'k:' .. name .. '#',
+        feed = prefix .. 'p:' .. name,
+        now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
+        micros = time[1] .. '.' .. time[2],
+    }
+end
+
+local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /'
+
+local function load_log(log, limits)
+    local meta = redis.call('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why')
+    log.offset = tonumber(meta[2] or '')
+    log.epoch = log.offset and meta[1]
+    log.time = tonumber(meta[3] or '') or 0
+    log.till = tonumber(meta[4] or '') or 0
+    log.old_limits = meta[5]
+    log.limits = limits or meta[5] or LIMITS
+    log.run = meta[6] or ''
+    log.why = meta[7] or ''
+    local keep, keep_ms, meta_ms, key_ms = string.match(log.limits, '^(%d+) (%d+) (%d+) (%d+)$')
+    log.keep, log.keep_ms = tonumber(keep) or 100, tonumber(keep_ms) or 300000
+    log.meta_ms, log.key_ms = tonumber(meta_ms) or 3600000, tonumber(key_ms) or 120000
+end
+
+local function publish_bytes(log, bytes)
+    if (redis.REDIS_VERSION_NUM or 0) >= 0x00070000 then
+        redis.call('SPUBLISH', log.feed, bytes)
+    else
+        redis.call('PUBLISH', log.feed, bytes)
+    end
+end
+
+-- Begins a new log: what was kept under the old one goes.
+local function begin(log, why, run)
+    redis.call('HSET', log.meta, 'epoch', new_epoch(log.name, log.micros), 'offset', '0', 'time', '0', 'until', '0',
+        'limits', log.limits, 'run', run or '', 'why', why)
+    redis.call('DEL', log.stream)
+    redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
+    log.epoch, log.offset, log.time, log.till, log.run, log.why = redis.call('HGET', log.meta, 'epoch'), 0, 0, 0, run or '', why
+    log.old_limits = log.limits
+end
+
+local function is_evicted(log)
+    return log.offset > 0 and log.till > log.now and redis.call('EXISTS', log.stream) == 0
+end
+
+local function offset_of(entry)
+    return tonumber(string.match(entry[1], '^%d+'))
+end
+
+local function field(entry, name)
+    local fields = entry[2]
+    for i = 1, #fields, 2 do
+        if fields[i] == name then
+            return fields[i + 1]
+        end
+    end
+end
+
+local function has_expired(log, entry)
+    return tonumber(field(entry, 'time') or '0') + log.keep_ms <= log.now
+end
+
+-- The first offset that is kept; offset + 1 when there is none. Ages grow with offsets, so it can be searched for by halves.
+local function find_oldest(log)
+    local low, high = math.max(1, log.offset - log.keep + 1), log.offset + 1
+    local first = redis.call('XRANGE', log.stream, low .. '-0', '+', 'COUNT', 1)[1]
+    if not first or log.keep == 0 then
+        return high
+    end
+    low = offset_of(first)
+    if not has_expired(log, first) then
+        return low
+    end
+    while low + 1 < high do
+        local middle = math.floor((low + high) / 2)
+        local entry = redis.call('XRANGE', log.stream, middle .. '-0', '+', 'COUNT', 1)[1]
+        if entry and has_expired(log, entry) then
+            low = offset_of(entry)
+        else
+            high = middle
+        end
+    end
+    return high
+end
+
+-- Publishing.
+
+local TYPES = { text = true, json = true, binary = true }
+
+local function read_options(args)
+    local options = { type = 'text', ttl = '0', producer = '', mime = '', key = '', mark = '' }
+    for i = 3, #args, 2 do
+        local name, value = args[i], args[i + 1]
+        if not options[name] and name ~= 'limits' or not value then
+            return nil, 'unknown option ' .. string.sub(name, 1, 40) .. ', or one without a value; there are key, ttl, type, producer, mime'
+        end
+        options[name] = value
+    end
+    if not TYPES[options.type] then
+        return nil, 'type must be text, json or binary'
+    end
+    if not string.match(options.ttl, '^%d%d?%d?%d?%d?%d?%d?%d?$') then
+        return nil, 'ttl must be a whole number of seconds'
+    end
+    for _, name in ipairs({ 'producer', 'mime', 'key' }) do
+        if #options[name] > 255 or string.find(options[name], '%c') then
+            return nil, name .. ' must be up to 255 bytes without control characters'
+        end
+    end
+    return options
+end
+
+local function append(log, event, data, options)
+    local entry = { 'XADD', log.stream, 'MAXLEN', '~', log.keep, (log.offset + 1) .. '-0',
+        'time', log.now, 'type', options.type, 'data', data }
+    local function put(name, value)
+        if value ~= '' and value ~= '0' then
+            entry[#entry + 1] = name
+            entry[#entry + 1] = value
+        end
+    end
+    put('event', event)
+    put('ttl', options.ttl)
+    put('producer', options.producer)
+    put('mime', options.mime)
+    put('mark', options.mark)
+    return redis.pcall(unpack(entry))
+end
+
+-- Now and then, what has expired goes; in between readers pass over it.
+local function trim(log)
+    if log.offset % TRIM_EVERY == 0 then
+        local first = redis.call('XRANGE', log.stream, '-', '+', 'COUNT', 1)[1]
+        if first and has_expired(log, first) then
+            redis.call('XTRIM', log.stream, 'MINID', find_oldest(log) .. '-0')
+        end
+    end
+end
+
+local function keep(log, event, data, options)
+    local added = append(log, event, data, options)
+    if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
+        begin(log, 'epoch', log.run)
+        added = append(log, event, data, options)
+    end
+    if type(added) == 'table' and added.err then
+        if string.find(added.err, 'WRONGTYPE', 1, true) then
+            return redis.error_reply('WRONGTYPE key ' .. log.stream .. ' is not a stream')
+        end
+        return added
+    end
+    log.till = log.now + log.keep_ms
+    redis.call('PEXPIRE', log.stream, math.max(log.keep_ms, 1))
+end
+
+function handlers.publish(keys, args)
+    local log = open_log(keys[1] or '')
+    local data, event = args[1], args[2] or ''
+    if not log then
+        return fail(BAD_NAME)
+    end
+    if not data then
+        return fail('the data is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]')
+    end
+    local options, fault = read_options(args)
+    if not options then
+        return fail(fault)
+    end
+    if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
+        return fail('data has at most 64 MiB, an event at most 255 bytes without control characters')
+    end
+    load_log(log, options.limits)
+    if options.key ~= '' then
+        local before = redis.call('GET', log.key .. options.key)
+        local id, epoch, time, mark = string.match(before or '', '^((%w+)%-%d+) (%d+) (.*)$')
+        if id and epoch == log.epoch then
+            return { id, tonumber(time), mark ~= '' and mark == options.mark and 0 or 1 }
+        end
+    end
+    if not log.epoch or is_evicted(log) then
+        begin(log, 'epoch', log.run)
+    end
+    if log.keep > 0 then
+        local refused = keep(log, event, data, options)
+        if refused then
+            return refused
+        end
+    else
+        log.till = 0
+    end
+    log.offset = log.offset + 1
+    redis.call('HSET', log.meta, 'offset', log.offset, 'time', log.now, 'until', log.till)
+    if log.old_limits ~= log.limits then
+        redis.call('HSET', log.meta, 'limits', log.limits)
+    end
+    redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
+    if log.keep > 0 then
+        trim(log)
+    end
+    local id = log.epoch .. '-' .. log.offset
+    if options.key ~= '' and log.key_ms > 0 then
+        redis.call('SET', log.key .. options.key, id .. ' ' .. log.now .. ' ' .. options.mark, 'PX', log.key_ms)
+    end
+    publish_bytes(log, table.concat({ 'sluice1 message ', log.epoch, ' ', log.offset, ' ', log.now, ' ', options.ttl, ' ',
+        options.type, ' ', #event, ' ', #options.producer, ' ', #options.mime, ' ', log.keep_ms, '\n', event,
+        options.producer, options.mime, data }))
+    return { id, log.now, 0 }
+end
+
+-- Reading.
+
+-- Entries from..to, oldest first, until `most` or about `bytes` are reached.
+local function read_forward(log, from, to, most, bytes)
+    local entries, size, step = {}, 0, 4
+    while #entries < most and size < bytes and from <= to do
+        local found = redis.call('XRANGE', log.stream, from .. '-0', to .. '-0', 'COUNT', math.min(step, most - #entries))
+        if #found == 0 then
+            break
+        end
+        for _, entry in ipairs(found) do
+            entries[#entries + 1] = entry
+            size = size + #(field(entry, 'data') or '') + 64
+        end
+        from = offset_of(found[#found]) + 1
+        step = size / #entries < 4096 and 64 or 4
+    end
+    return entries
+end
+
+-- The newest entries from `from` on, oldest first.
+local function read_tail(log, from, most, bytes)
+    local entries, size, to = {}, 0, log.offset
+    while #entries < most and size < bytes and from <= to do
+        local found = redis.call('XREVRANGE', log.stream, to .. '-0', from .. '-0', 'COUNT', math.min(4, most - #entries))
+        if #found == 0 then
+            break
+        end
+        for _, entry in ipairs(found) do
+            entries[#entries + 1] = entry
+            size = size + #(field(entry, 'data') or '') + 64
+        end
+        to = offset_of(found[#found]) - 1
+    end
+    local turned = {}
+    for i = #entries, 1, -1 do
+        turned[#turned + 1] = entries[i]
+    end
+    return turned
+end
+
+-- Whether the stream holds what the meta data says; keys may have been evicted, restored or written by others.
+local function is_sound(log)
+    if is_evicted(log) then
+        return false
+    end
+    local last = redis.call('XREVRANGE', log.stream, '+', '-', 'COUNT', 1)[1]
+    return not last or offset_of(last) == log.offset
+end
+
+local function has_word(text, wanted)
+    return string.find(' ' .. text .. ' ', ' ' .. wanted .. ' ', 1, true) ~= nil
+end
+
+-- Another master than the one that kept the log so far, and that one is not there any more: writes that it had accepted may be lost.
+-- The messages stay, under a new epoch, so that every cursor of before is told.
+local function renew(log, run)
+    log.epoch, log.why, log.run = new_epoch(log.name, log.micros), 'failover', run
+    redis.call('HSET', log.meta, 'epoch', log.epoch, 'why', 'failover', 'run', run)
+    publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
+end
+
+-- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes.
+-- Returns epoch, offset, oldest, now, why, last published, how long messages are kept, entries that follow what is known (or the newest).
+function handlers.open(keys, args)
+    local log = open_log(keys[1] or '')
+    if not log then
+        return fail(BAD_NAME)
+    end
+    local runs, most, bytes = args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
+    local run = string.match(runs, '^%S+') or ''
+    load_log(log, args[4])
+    if not log.epoch or not is_sound(log) then
+        begin(log, 'epoch', run)
+    elseif log.run == '' or log.run ~= run and has_word(runs, log.run) then
+        redis.call('HSET', log.meta, 'run', run)
+    elseif log.run ~= run and run ~= '' or args[1] == log.epoch and tonumber(args[2]) > log.offset then
+        renew(log, run)
+    end
+    if log.old_limits ~= log.limits then
+        redis.call('HSET', log.meta, 'limits', log.limits)
+    end
+    redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
+    local oldest, entries = find_oldest(log), {}
+    if args[1] == log.epoch then
+        entries = read_forward(log, math.max(oldest, tonumber(args[2]) + 1), log.offset, most, bytes)
+    else
+        entries = read_tail(log, oldest, most, bytes)
+    end
+    return { log.epoch, log.offset, oldest, log.now, log.why, log.time, log.keep_ms, entries }
+end
+
+-- args: from, to, most, bytes. Returns as open does; false when there is no such channel.
+function handlers.read(keys, args)
+    local log = open_log(keys[1] or '')
+    if not log then
+        return fail(BAD_NAME)
+    end
+    load_log(log)
+    if not log.epoch then
+        return false
+    end
+    local oldest = find_oldest(log)
+    local entries = read_forward(log, math.max(oldest, tonumber(args[1])), math.min(tonumber(args[2]), log.offset),
+        tonumber(args[3]), tonumber(args[4]))
+    return { log.epoch, log.offset, oldest, log.now, log.why, log.time, log.keep_ms, entries }
+end
+
+-- Returns epoch, offset, oldest, bytes of memory, last published; false when there is no such channel.
+function handlers.inspect(keys)
+    local log = open_log(keys[1] or '')
+    if not log then
+        return fail(BAD_NAME)
+    end
+    load_log(log)
+    if not log.epoch then
+        return false
+    end
+    local bytes = redis.pcall('MEMORY', 'USAGE', log.stream)
+    return { log.epoch, log.offset, find_oldest(log), type(bytes) == 'number' and bytes or 0, log.time }
+end
+
+-- Returns how many messages were dropped; false when there is no such channel.
+function handlers.purge(keys)
+    local log = open_log(keys[1] or '')
+    if not log then
+        return fail(BAD_NAME)
+    end
+    load_log(log)
+    if not log.epoch then
+        return false
+    end
+    local count = log.offset + 1 - find_oldest(log)
+    begin(log, 'purged', log.run)
+    publish_bytes(log, table.concat({ 'sluice1 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0\n' }))
+    return { count }
+end
+
+-- What became of publishes whose answer was lost. args: the time in ms before which none was sent, then their marks.
+-- Returns whether all of that time was seen (0 or 1), then for each mark 'EPOCH-OFFSET TIME' or ''.
+function handlers.find(keys, args)
+    local log = open_log(keys[1] or '')
+    if not log then
+        return fail(BAD_NAME)
+    end
+    load_log(log)
+    local since, missing, answer, at = tonumber(args[1]), 0, {}, {}
+    for i = 2, #args do
+        at[args[i]] = i
+        answer[i] = ''
+        missing = missing + 1
+    end
+    answer[1] = 1
+    local to = log.epoch and log.offset or 0
+    while missing > 0 and to > 0 do
+        local found = redis.call('XREVRANGE', log.stream, to .. '-0', '-', 'COUNT', 64)
+        if #found == 0 then
+            answer[1] = 0
+            break
+        end
+        for _, entry in ipairs(found) do
+            local i = at[field(entry, 'mark') or '']
+            if i then
+                answer[i] = log.epoch .. '-' .. offset_of(entry) .. ' ' .. field(entry, 'time')
+                missing = missing - 1
+            end
+            if tonumber(field(entry, 'time')) < since then
+                return answer
+            end
+        end
+        to = offset_of(found[#found]) - 1
+    end
+    return answer
+end
+
+function handlers.version()
+    return VERSION
+end

@@ -1,0 +1,350 @@
+#include "broker/redis/topic.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "broker/redis/bridge.h"
+#include "broker/redis/call.h"
+#include "broker/redis/feed.h"
+#include "broker/redis/topic_log.h"
+#include "config/options.h"
+
+#define TOPIC_RETRY_MS 500u
+
+struct topic *topic_find(const struct redis_broker *broker, const char *name, size_t len)
+{
+    struct topic *topic;
+    HASH_FIND(hh, broker->topics, name, len, topic);
+    return topic;
+}
+
+static void topic_check(struct timer *timer);
+
+static struct topic *topic_new(struct redis_broker *broker, const char *name, size_t len)
+{
+    struct topic *topic = calloc(1, sizeof(*topic) + len + 1);
+    if (!topic)
+        return NULL;
+    topic->broker = broker;
+    topic->slot = call_slot(name, len);
+    topic->name_len = (uint8_t)len;
+    memcpy(topic->name, name, len);
+    ring_init(&topic->ring);
+    ring_init(&topic->early);
+    timer_init(&topic->timer, topic_check);
+    HASH_ADD_KEYPTR(hh, broker->topics, topic->name, len, topic);
+    if (!topic->hh.tbl) {
+        free(topic);
+        return NULL;
+    }
+    redis_count(broker, REDIS_CHANNELS, 1);
+    return topic;
+}
+
+static void topic_leave_server(struct topic *topic)
+{
+    if (topic->server)
+        redis_uncount(topic->broker, REDIS_SUBSCRIPTIONS, 1);
+    topic->server = NULL;
+    topic->state = TOPIC_IDLE;
+    topic_stop_opening(topic);
+}
+
+static void topic_free(struct topic *topic)
+{
+    struct redis_broker *broker = topic->broker;
+    topic_leave_server(topic);
+    topic_drop_ring(topic);
+    timer_stop(&broker->wheel, &topic->timer);
+    HASH_DEL(broker->topics, topic);
+    redis_uncount(broker, REDIS_CHANNELS, 1);
+    free(topic->attachments);
+    free(topic);
+}
+
+static void topic_arm(struct topic *topic, uint64_t after_ms)
+{
+    timer_arm(&topic->broker->wheel, &topic->timer, topic->broker->now_ms + after_ms);
+}
+
+/* Spread out, so that ten thousand channels are not compared in one go. */
+static void topic_arm_check(struct topic *topic)
+{
+    uint64_t check_ms = topic->broker->options->redis_check_time_ms;
+    topic_arm(topic, check_ms / 2 + random_below(check_ms / 2 + 1));
+}
+
+/* Attaching. */
+
+static enum error_code topic_answer_attach(struct topic *topic, struct attach_request *request)
+{
+    size_t size = (topic->attachment_count + 1) * sizeof(*topic->attachments);
+    struct attachment *attachments = realloc(topic->attachments, size);
+    if (!attachments)
+        return ERROR_OUT_OF_MEMORY;
+    topic->attachments = attachments;
+    topic_expire_ring(topic);
+    size_t skip =
+        topic->ring.count > request->tail_count ? topic->ring.count - (size_t)request->tail_count : 0;
+    for (size_t i = skip; i < topic->ring.count; i++) {
+        struct message *message = message_ref(ring_at(&topic->ring, i));
+        if (ring_append(&request->tail, message)) {
+            message_unref(message);
+            ring_deinit(&request->tail);
+            return ERROR_OUT_OF_MEMORY;
+        }
+    }
+    attachments[topic->attachment_count++] = (struct attachment){request->super.reply_to, request->channel};
+    request->epoch = topic->epoch;
+    request->top = topic->top;
+    request->oldest = topic->oldest;
+    return ERROR_NONE;
+}
+
+/* Answers all that wait, in the order in which they came. */
+static void topic_answer_waiting(struct topic *topic, enum error_code error)
+{
+    struct mpsc_node *node = topic->waiting;
+    topic->waiting = NULL;
+    while (node) {
+        struct letter *letter = container_of(node, struct letter, node);
+        struct broker_request *request = container_of(letter, struct broker_request, letter);
+        struct mpsc_node *next = node->next;
+        broker_answer(request,
+                      error != ERROR_NONE
+                          ? error
+                          : topic_answer_attach(topic, container_of(request, struct attach_request, super)));
+        node = next;
+    }
+}
+
+static void topic_add_waiting(struct topic *topic, struct attach_request *request)
+{
+    struct mpsc_node **end = &topic->waiting;
+    while (*end)
+        end = &(*end)->next;
+    request->super.letter.node.next = NULL;
+    *end = &request->super.letter.node;
+}
+
+static bool topic_is_wanted(const struct topic *topic)
+{
+    return topic->waiting || topic->attachment_count > 0;
+}
+
+static void topic_subscribe(struct topic *topic)
+{
+    struct server *server = call_find_server(topic->broker, topic->slot);
+    if (!server)
+        return;
+    topic->server = server;
+    topic->state = TOPIC_SUBSCRIBING;
+    redis_count(topic->broker, REDIS_SUBSCRIPTIONS, 1);
+    feed_subscribe_topic(server, topic);
+}
+
+static void topic_leave(struct topic *topic)
+{
+    topic->has_log = false;
+    topic_drop_ring(topic);
+    timer_stop(&topic->broker->wheel, &topic->timer);
+    if (!topic->server) {
+        topic_free(topic);
+        return;
+    }
+    topic_stop_opening(topic);
+    topic->state = TOPIC_LEAVING;
+    feed_unsubscribe_topic(topic->server, topic);
+}
+
+void topic_attach(struct redis_broker *broker, struct attach_request *request)
+{
+    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    if (!topic && bridge_matches(broker, request->name, request->name_len))
+        topic = topic_get_bridged(broker, request->name, request->name_len);
+    else if (!topic)
+        topic = topic_new(broker, request->name, request->name_len);
+    if (!topic) {
+        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    /* Also while Redis is away: what this node has is served. */
+    if (topic->has_log) {
+        broker_answer(&request->super, topic_answer_attach(topic, request));
+        return;
+    }
+    if (topic->state == TOPIC_IDLE)
+        topic_subscribe(topic);
+    topic_add_waiting(topic, request);
+    if (topic->state == TOPIC_IDLE) {
+        topic_answer_waiting(topic, ERROR_BROKER_DOWN);
+        topic_free(topic);
+    }
+}
+
+void topic_detach(struct redis_broker *broker, struct attach_request *request)
+{
+    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    for (unsigned i = 0; topic && i < topic->attachment_count; i++) {
+        struct attachment *attachment = &topic->attachments[i];
+        if (attachment->mailbox != request->super.reply_to || attachment->channel != request->channel)
+            continue;
+        *attachment = topic->attachments[--topic->attachment_count];
+        break;
+    }
+    broker_answer(&request->super, ERROR_NONE);
+    /* What a bridged channel keeps is nowhere else: it goes with its last message (topic_check). */
+    if (topic && !topic->is_bridged && !topic_is_wanted(topic))
+        topic_leave(topic);
+}
+
+/* Subscribing. */
+
+void topic_subscribed(struct topic *topic)
+{
+    if (topic->state != TOPIC_SUBSCRIBING)
+        return;
+    topic->state = TOPIC_OPENING;
+    topic_open(topic);
+}
+
+/* Either as asked, or because the slot has moved. */
+void topic_unsubscribed(struct topic *topic)
+{
+    topic_leave_server(topic);
+    if (!topic_is_wanted(topic)) {
+        topic_free(topic);
+        return;
+    }
+    topic_subscribe(topic);
+    if (topic->state == TOPIC_IDLE && topic->waiting)
+        topic_answer_waiting(topic, ERROR_BROKER_DOWN);
+    if (topic->state == TOPIC_IDLE && !topic_is_wanted(topic))
+        topic_free(topic);
+}
+
+void topic_opened(struct topic *topic)
+{
+    topic->state = TOPIC_LIVE;
+    if (topic->is_gap)
+        redis_count(topic->broker, REDIS_GAPS_FILLED, 1);
+    topic->is_gap = false;
+    topic_answer_waiting(topic, ERROR_NONE);
+    topic_arm_check(topic);
+}
+
+void topic_open_failed(struct topic *topic, enum error_code error)
+{
+    topic_answer_waiting(topic, error);
+    topic_arm(topic, TOPIC_RETRY_MS);
+}
+
+static void topic_check_bridged(struct topic *topic)
+{
+    topic_expire_ring(topic);
+    if (topic->ring.count == 0 && topic->attachment_count == 0)
+        topic_free(topic);
+    else
+        topic_arm_check(topic);
+}
+
+/* A message that was lost on the way, and was the last, is found by nobody but this. */
+static void topic_check(struct timer *timer)
+{
+    struct topic *topic = container_of(timer, struct topic, timer);
+    if (topic->is_bridged) {
+        topic_check_bridged(topic);
+        return;
+    }
+    topic_expire_ring(topic);
+    if (!topic_is_wanted(topic) && topic->state != TOPIC_LEAVING)
+        topic_leave(topic);
+    else if (topic->state == TOPIC_LIVE || topic->state == TOPIC_OPENING)
+        topic_open(topic);
+}
+
+/* Servers come and go. */
+
+void topic_server_up(struct server *server)
+{
+    struct topic *topic;
+    struct topic *next;
+    HASH_ITER (hh, server->broker->topics, topic, next) {
+        if (topic->state == TOPIC_IDLE && !topic->is_bridged && server->broker->slots[topic->slot] == server)
+            topic_subscribe(topic);
+    }
+}
+
+static void topic_lose_server(struct topic *topic)
+{
+    topic_leave_server(topic);
+    topic_answer_waiting(topic, ERROR_BROKER_DOWN);
+    if (!topic_is_wanted(topic))
+        topic_free(topic);
+}
+
+void topic_server_lost(struct server *server)
+{
+    struct topic *topic;
+    struct topic *next;
+    HASH_ITER (hh, server->broker->topics, topic, next) {
+        if (topic->server == server)
+            topic_lose_server(topic);
+    }
+}
+
+void topic_slot_moved(struct server *server, uint16_t slot)
+{
+    struct topic *topic;
+    struct topic *next;
+    HASH_ITER (hh, server->broker->topics, topic, next) {
+        if (topic->server == server && topic->slot == slot)
+            topic_unsubscribed(topic);
+    }
+}
+
+/* Where the old owner is still there, its word that it has dropped the subscription may have been lost on the
+ * way. */
+void topic_slots_changed(struct redis_broker *broker)
+{
+    struct topic *topic;
+    struct topic *next;
+    HASH_ITER (hh, broker->topics, topic, next) {
+        struct server *owner = broker->slots[topic->slot];
+        if (topic->is_bridged || !owner || owner == topic->server)
+            continue;
+        if (topic->server && topic->state != TOPIC_LEAVING)
+            feed_unsubscribe_topic(topic->server, topic);
+        topic_unsubscribed(topic);
+    }
+}
+
+/* Bridged channels are live at once, and independent of any server. */
+struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len)
+{
+    struct topic *topic = topic_find(broker, name, len);
+    if (topic)
+        return topic->is_bridged ? topic : NULL;
+    topic = topic_new(broker, name, len);
+    if (!topic)
+        return NULL;
+    topic->is_bridged = true;
+    topic->has_log = true;
+    topic->state = TOPIC_LIVE;
+    topic->epoch = epoch_new(name, len);
+    topic->oldest = 1;
+    topic_arm_check(topic);
+    return topic;
+}
+
+void topic_free_all(struct redis_broker *broker)
+{
+    struct topic *topic;
+    struct topic *next;
+    HASH_ITER (hh, broker->topics, topic, next) {
+        topic_answer_waiting(topic, ERROR_STOPPING);
+        topic_free(topic);
+    }
+}

@@ -1,0 +1,350 @@
+#include "broker/redis/topic_log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/number.h"
+#include "broker/redis/call.h"
+#include "broker/redis/reading.h"
+#include "broker/redis/server.h"
+#include "config/options.h"
+
+/* What is asked for in one step while following a log, and what is kept back while waiting for the answer. */
+#define OPEN_MOST 256u
+#define OPEN_TAIL 64u
+#define OPEN_BYTES (1u << 20)
+#define EARLY_MOST 8192u
+/* A hole that three readings do not fill is in the log itself: subscribers are told by a reset. */
+#define OPEN_FUTILE_MOST 3u
+
+struct open {
+    struct call call;
+    struct topic *topic; /* NULL when it is gone */
+};
+
+static void topic_count_messages(struct topic *topic, size_t before)
+{
+    struct redis_broker *broker = topic->broker;
+    broker->message_count += topic->ring.count;
+    broker->message_count -= before;
+    atomic_store_explicit(&broker->numbers[REDIS_MESSAGES], broker->message_count, memory_order_relaxed);
+}
+
+void topic_drop_ring(struct topic *topic)
+{
+    size_t before = topic->ring.count;
+    ring_deinit(&topic->ring);
+    topic_count_messages(topic, before);
+    if (topic->is_bridged)
+        topic->oldest = topic->top + 1;
+}
+
+static void topic_note_oldest(struct topic *topic)
+{
+    if (topic->is_bridged)
+        topic->oldest = topic->ring.count > 0 ? ring_at(&topic->ring, 0)->offset : topic->top + 1;
+}
+
+void topic_expire_ring(struct topic *topic)
+{
+    size_t before = topic->ring.count;
+    (void)ring_expire(&topic->ring, topic->broker->now_ms);
+    topic_count_messages(topic, before);
+    topic_note_oldest(topic);
+}
+
+/* Of a bridged channel this is the log; of the others the log is in Redis, and this saves reading it. */
+static void topic_trim_ring(struct topic *topic)
+{
+    const struct options *options = topic->broker->options;
+    struct retention retention = {options->history_size, options->history_bytes, options->history_ttl_ms};
+    if (message_memory_bytes() > options->memory_limit_bytes)
+        retention = (struct retention){topic->ring.count / 2, topic->ring.bytes / 2, retention.ttl_ms};
+    ring_trim(&topic->ring, &retention);
+    topic_note_oldest(topic);
+}
+
+/* Appends, taking over the reference, and feeds the shards. */
+static void topic_append(struct topic *topic, struct message *message)
+{
+    size_t before = topic->ring.count;
+    if (message->offset != topic->top + 1)
+        ring_deinit(&topic->ring);
+    topic->top = message->offset;
+    topic->last_published_ms = message->time_ms;
+    for (unsigned i = 0; i < topic->attachment_count; i++)
+        /* Without memory for the letter the shard sees a hole with the next one and asks. */
+        (void)broker_feed_message(topic->attachments[i].mailbox, topic->attachments[i].channel, message);
+    if (ring_append(&topic->ring, message)) {
+        message_unref(message);
+        ring_deinit(&topic->ring);
+    }
+    topic_trim_ring(topic);
+    topic_count_messages(topic, before);
+}
+
+static void topic_feed_reset(struct topic *topic, enum reset_reason reason)
+{
+    for (unsigned i = 0; i < topic->attachment_count; i++)
+        if (broker_feed_reset(topic->attachments[i].mailbox, topic->attachments[i].channel, reason,
+                              &topic->epoch, topic->top, topic->oldest))
+            log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
+                      LOG_TEXT("reason", "no memory"));
+    if (topic->attachment_count > 0)
+        redis_count(topic->broker, REDIS_RESETS, 1);
+}
+
+/* Bridged channels. */
+
+uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope)
+{
+    envelope->offset = topic->top + 1;
+    envelope->time_ms = clock_wall_ms();
+    envelope->keep_ms = topic->broker->options->history_ttl_ms;
+    struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
+    if (!message)
+        return 0;
+    topic_append(topic, message);
+    return topic->top;
+}
+
+void topic_renew_bridged(struct topic *topic)
+{
+    topic->epoch = epoch_new(topic->name, topic->name_len);
+    topic_feed_reset(topic, RESET_FAILOVER);
+}
+
+void topic_purge_bridged(struct topic *topic)
+{
+    topic->epoch = epoch_new(topic->name, topic->name_len);
+    topic->top = 0;
+    topic_drop_ring(topic);
+    topic_feed_reset(topic, RESET_PURGED);
+}
+
+/* What comes too early. */
+
+static void topic_keep_early(struct topic *topic, const struct envelope *envelope)
+{
+    struct ring *early = &topic->early;
+    if (early->count > 0 && !epoch_equals(&topic->early_epoch, &envelope->epoch))
+        ring_deinit(early);
+    topic->early_epoch = envelope->epoch;
+    if (early->count > 0 && ring_at(early, early->count - 1)->offset >= envelope->offset)
+        return;
+    struct message *message =
+        early->count < EARLY_MOST ? envelope_make_message(envelope, topic->broker->now_ms, 0) : NULL;
+    /* Whatever cannot be kept back is read from the stream. */
+    if (!message || ring_append(early, message)) {
+        message_unref(message);
+        ring_deinit(early);
+        topic->has_hole = true;
+    }
+}
+
+/* Returns whether all of it fits behind what is known. */
+static bool topic_take_early(struct topic *topic, bool is_forced)
+{
+    struct ring *early = &topic->early;
+    if (early->count > 0 && !epoch_equals(&topic->early_epoch, &topic->epoch))
+        ring_deinit(early);
+    while (early->count > 0) {
+        struct message *message = ring_at(early, 0);
+        if (message->offset > topic->top + 1 && !is_forced)
+            return false;
+        if (message->offset > topic->top)
+            topic_append(topic, message_ref(message));
+        ring_drop_oldest(early);
+    }
+    ring_deinit(early);
+    return true;
+}
+
+void topic_stop_opening(struct topic *topic)
+{
+    ring_deinit(&topic->early);
+    topic->has_hole = false;
+    if (topic->open)
+        topic->open->topic = NULL;
+    topic->open = NULL;
+}
+
+/* The answer to open. */
+
+static enum reset_reason topic_reset_reason(const struct reading *reading)
+{
+    if (reading->reason != RESET_NONE)
+        return reading->reason;
+    return RESET_EPOCH;
+}
+
+/* A log that is not the one known so far, or the first. */
+static void topic_begin_log(struct topic *topic, const struct reading *reading)
+{
+    bool had_log = topic->has_log;
+    topic_drop_ring(topic);
+    topic->epoch = reading->epoch;
+    topic->oldest = reading->oldest;
+    topic->has_log = true;
+    for (size_t i = 0; i < reading->count; i++) {
+        struct message *message = reading_make_message(reading, i, topic->broker->now_ms);
+        size_t before = topic->ring.count;
+        if (!message)
+            continue;
+        if (before > 0 && ring_at(&topic->ring, before - 1)->offset + 1 != message->offset)
+            ring_deinit(&topic->ring);
+        if (ring_append(&topic->ring, message))
+            message_unref(message);
+        topic_count_messages(topic, before);
+    }
+    if (topic->ring.count > 0 && ring_at(&topic->ring, topic->ring.count - 1)->offset != reading->top)
+        topic_drop_ring(topic);
+    topic->top = reading->top;
+    if (had_log)
+        topic_feed_reset(topic, topic_reset_reason(reading));
+}
+
+static void topic_go_on(struct topic *topic, const struct reading *reading)
+{
+    uint64_t before = topic->top;
+    topic->oldest = number_greater(topic->oldest, reading->oldest);
+    for (size_t i = 0; i < reading->count; i++) {
+        struct message *message = reading_make_message(reading, i, topic->broker->now_ms);
+        if (message && message->offset > topic->top)
+            topic_append(topic, message);
+        else
+            message_unref(message);
+    }
+    topic->futile_opens = topic->top > before ? 0 : (uint8_t)(topic->futile_opens + 1);
+    /* Nothing of it is kept any more. */
+    if (topic->top < reading->top &&
+        (reading->oldest > reading->top || topic->futile_opens > OPEN_FUTILE_MOST)) {
+        topic_drop_ring(topic);
+        topic->top = reading->top;
+        topic_feed_reset(topic, RESET_TRIMMED);
+    }
+}
+
+static void topic_take_reading(struct topic *topic, const struct reading *reading)
+{
+    bool is_first = !topic->has_log || !epoch_equals(&topic->epoch, &reading->epoch);
+    if (reading->last_published_ms > 0)
+        topic->last_published_ms = reading->last_published_ms;
+    if (is_first)
+        topic_begin_log(topic, reading);
+    else
+        topic_go_on(topic, reading);
+    bool is_whole = topic->top >= reading->top;
+    if (is_whole)
+        is_whole = topic_take_early(topic, topic->futile_opens > OPEN_FUTILE_MOST) && !topic->has_hole;
+    if (!is_whole) {
+        topic->has_hole = false;
+        topic_open(topic);
+        return;
+    }
+    topic->futile_opens = 0;
+    topic_opened(topic);
+}
+
+static void topic_open_answered(struct call *call, const struct redisReply *reply)
+{
+    struct open *open = container_of(call, struct open, call);
+    struct topic *topic = open->topic;
+    struct reading reading;
+    if (topic) {
+        topic->open = NULL;
+        if (reply && reading_parse(&reading, reply) == 0)
+            topic_take_reading(topic, &reading);
+        else
+            topic_open_failed(topic, call_error(call, reply));
+    }
+    call_deinit(call);
+    free(open);
+}
+
+void topic_open(struct topic *topic)
+{
+    struct redis_broker *broker = topic->broker;
+    char runs[REDIS_RUNS_MAX];
+    char limits[READING_LIMITS_MAX];
+    char top[21];
+    char most[21];
+    char bytes[21];
+    if (topic->open)
+        return;
+    struct open *open = calloc(1, sizeof(*open));
+    const struct server *server = call_find_server(broker, topic->slot);
+    const struct argument arguments[] = {
+        {topic->epoch.text, topic->has_log ? EPOCH_LEN : 0},
+        call_number(top, topic->top),
+        {runs, server ? server_list_runs(server, runs) : 0},
+        {limits, reading_format_limits(limits, broker->options)},
+        call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
+        call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
+    };
+    int err = open ? call_prepare(&open->call, broker, "open", topic->name, topic->name_len, NULL, 0,
+                                  arguments, ARRAY_LENGTH(arguments), topic_open_answered)
+                   : -ENOMEM;
+    if (err) {
+        free(open);
+        topic_open_failed(topic, err == -ENOMEM ? ERROR_OUT_OF_MEMORY : ERROR_BROKER_DOWN);
+        return;
+    }
+    open->topic = topic;
+    topic->open = open;
+    call_submit(&open->call);
+}
+
+/* The feed. */
+
+static void topic_follow(struct topic *topic, const struct envelope *envelope)
+{
+    bool is_of_this_log = epoch_equals(&topic->epoch, &envelope->epoch);
+    if (is_of_this_log && (envelope->reason != RESET_NONE || envelope->offset <= topic->top))
+        return;
+    if (is_of_this_log && envelope->offset == topic->top + 1) {
+        struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
+        if (message)
+            topic_append(topic, message);
+        else
+            topic_open(topic);
+        return;
+    }
+    if (is_of_this_log) {
+        redis_count(topic->broker, REDIS_GAPS, 1);
+        topic->is_gap = true;
+    }
+    if (envelope->reason == RESET_NONE)
+        topic_keep_early(topic, envelope);
+    topic_open(topic);
+}
+
+void topic_take_envelope(struct topic *topic, const char *bytes, size_t len)
+{
+    struct envelope envelope;
+    redis_count(topic->broker, REDIS_RECEIVED, 1);
+    if (envelope_parse(&envelope, bytes, len)) {
+        log_event(LOG_WARN, "envelope-refused", LOG_TEXT("channel", topic->name),
+                  LOG_TEXT("reason", "it does not have the form of version 1"),
+                  LOG_TEXT("action", "something else publishes on Sluice's own Pub/Sub channels"));
+        return;
+    }
+    if (envelope_mend(&envelope))
+        reading_tell_mended(topic->name);
+    if (topic->state == TOPIC_LIVE && !topic->open)
+        topic_follow(topic, &envelope);
+    else if (topic->state >= TOPIC_SUBSCRIBING && topic->state <= TOPIC_LIVE && envelope.reason == RESET_NONE)
+        topic_keep_early(topic, &envelope);
+    else if (topic->open)
+        topic->has_hole = true;
+}
+
+void topic_take_own(struct topic *topic, const struct epoch *epoch, struct message *message)
+{
+    if (topic->state == TOPIC_LIVE && !topic->open && epoch_equals(&topic->epoch, epoch) &&
+        message->offset == topic->top + 1)
+        topic_append(topic, message_ref(message));
+}
