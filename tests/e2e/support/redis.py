@@ -238,7 +238,10 @@ def is_ready(server: Server) -> bool:
 
 
 def await_ready(server: Server, timeout: float = PATIENCE) -> None:
-    wait_until(lambda: is_ready(server), timeout, what="the link to Redis")
+    try:
+        wait_until(lambda: is_ready(server), timeout, what="the link to Redis")
+    except AssertionError as error:
+        raise AssertionError(f"{error}:\n{server.log()}") from None
 
 
 def await_away(server: Server, timeout: float = PATIENCE) -> None:

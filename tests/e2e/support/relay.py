@@ -64,7 +64,7 @@ class Link:
     def end(self, is_abrupt: bool) -> None:
         for writer in (self.to_sluice, self.to_redis):
             stream = writer.get_extra_info("socket")
-            if is_abrupt and stream is not None:
+            if is_abrupt and not writer.is_closing():
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
             writer.close()
