@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "broker/redis/cluster.h"
+#include "broker/redis/library.h"
 #include "broker/redis/server.h"
 
 #define CALL_REDIRECTS_MAX 5u
@@ -98,6 +99,21 @@ static bool call_redirect(struct call *call, const struct redisReply *reply)
     return true;
 }
 
+/* The functions are gone (SCRIPT FLUSH, FUNCTION FLUSH): they are loaded again, and the call follows right
+ * behind. */
+static bool call_reload(struct call *call)
+{
+    struct server *server = call->server;
+    const char *const functions[] = {"FUNCTION", "LOAD", library_functions};
+    const char *const script[] = {"SCRIPT", "LOAD", library_script};
+    if (call->is_reloaded ||
+        link_send_words(&server->commands, 3, server->has_functions ? functions : script, NULL))
+        return false;
+    call->is_reloaded = true;
+    call_send(call, server);
+    return true;
+}
+
 /* Returns whether the call is on its way again, or will be. */
 static bool call_follow(struct call *call, const struct redisReply *reply)
 {
@@ -105,6 +121,8 @@ static bool call_follow(struct call *call, const struct redisReply *reply)
         return false;
     if (call_begins(reply, "MOVED ") || call_begins(reply, "ASK "))
         return call_redirect(call, reply);
+    if (call_begins(reply, "NOSCRIPT") || strstr(reply->str, "Function not found"))
+        return call_reload(call);
     bool is_moving = call_begins(reply, "TRYAGAIN") || strstr(reply->str, "non local key");
     if (!is_moving || call->retries++ >= CALL_RETRIES_MAX)
         return false;
@@ -152,6 +170,7 @@ static void call_init(struct call *call, struct redis_broker *broker,
     call->redirects = 0;
     call->retries = 0;
     call->is_anywhere = false;
+    call->is_reloaded = false;
     call->done = done;
     call->command = (struct command){.done = call_answered};
     timer_init(&call->timer, call_retry_over);

@@ -29,14 +29,14 @@ void feed_subscribe_topic(struct server *server, const struct topic *topic)
 {
     char channel[FEED_CHANNEL_MAX];
     feed_name(channel, topic);
-    feed_subscribe(server, server->has_functions ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
+    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
 }
 
 void feed_unsubscribe_topic(struct server *server, const struct topic *topic)
 {
     char channel[FEED_CHANNEL_MAX];
     feed_name(channel, topic);
-    feed_subscribe(server, server->has_functions ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
+    feed_subscribe(server, server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
 }
 
 /* The topic of a Pub/Sub channel of ours; NULL when nobody here has it attached. */
@@ -108,6 +108,8 @@ static void feed_take_three(struct server *server, const struct redisReply *kind
         struct topic *topic = feed_find_topic(server->broker, channel);
         if (topic && topic->server == server)
             topic_subscribed(topic);
+        else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
+            server_send_probe(server);
     } else if (feed_is(kind, "sunsubscribe") || feed_is(kind, "unsubscribe")) {
         feed_take_unsubscribed(server, channel);
     }

@@ -150,6 +150,10 @@ static void hello_take_library_version(struct server *server, const struct redis
                  "Sluice here too, or go back everywhere with FUNCTION DELETE sluice",
                  reply->integer, LIBRARY_VERSION);
         server_fail(server, fault);
+    } else if (reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "unknown command")) {
+        /* A Redis of another make, or one whose operator has taken functions away. */
+        server->has_functions = false;
+        hello_load_library(server);
     } else if (reply->type == REDIS_REPLY_ERROR && strstr(reply->str, "not found") == NULL) {
         hello_refused(server, "Redis does not let Sluice call functions", reply);
     } else {
@@ -208,6 +212,7 @@ static void hello_take_info(struct server *server, const struct redisReply *repl
     }
     hello_find(reply->str, "redis_mode:", text, sizeof(text));
     server->has_functions = server->version >= 70000;
+    server->has_sharded = server->has_functions;
     server->is_cluster = strcmp(text, "cluster") == 0;
     hello_find(reply->str, "master_replid:", server->replid, sizeof(server->replid));
     hello_find(reply->str, "role:", role, sizeof(role));

@@ -39,13 +39,18 @@ void server_update_readiness(struct redis_broker *broker)
 
 /* Lost. */
 
-/* The same fault again and again is told once. */
+/* Told once; while it stays away, again only when the reason becomes another one. */
 static void server_tell_loss(struct server *server, const char *fault)
 {
-    bool was_up = server->state >= SERVER_UP;
-    if (!was_up && strcmp(server->told, fault) == 0)
-        return;
+    bool is_first = server->state == SERVER_SOUND || !server->told[0];
+    bool is_known = strcmp(server->told, fault) == 0;
     snprintf(server->told, sizeof(server->told), "%s", fault);
+    if (!is_first && !is_known)
+        log_event(LOG_INFO, "broker-still-away",
+                  LOG_TEXT("address", server->address ? server->address : "unknown"),
+                  LOG_TEXT("reason", fault));
+    if (!is_first)
+        return;
     log_event(LOG_WARN, "broker-lost", LOG_TEXT("address", server->address ? server->address : "unknown"),
               LOG_TEXT("reason", fault),
               LOG_TEXT("action", "publishing answers 503 until Redis is back; Sluice tries again by itself"));
@@ -101,7 +106,7 @@ void server_check_reply(struct server *server, const struct redisReply *reply)
     if (strncmp(reply->str, "READONLY", 8) == 0)
         server_fail(server, "Redis has become a read-only replica");
     else if (strncmp(reply->str, "NOSCRIPT", 8) == 0 || strstr(reply->str, "Function not found"))
-        server_fail(server, "Sluice's functions are gone from Redis; they are loaded again");
+        server_fail(server, "Sluice's functions are gone from Redis and cannot be loaded again");
     else if (strncmp(reply->str, "NOAUTH", 6) == 0)
         server_fail(server, "Redis wants a password now");
 }
@@ -144,9 +149,9 @@ static void server_say(struct server *server, int argc, const char *const *argv)
         free(call);
 }
 
-static void server_send_probe(struct server *server)
+void server_send_probe(struct server *server)
 {
-    const char *const probe[] = {server->has_functions ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
+    const char *const probe[] = {server->has_sharded ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
     server->probe_sent_ms = server->broker->now_ms;
     server_say(server, 3, probe);
 }
@@ -181,8 +186,9 @@ static void server_up(struct server *server)
     topic_server_up(server);
     bridge_server_up(server);
     server_name_probe(server);
-    feed_subscribe(server, server->has_functions ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
-    server_send_probe(server);
+    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
+    /* Awaited from here on; it is sent once its subscription is confirmed. */
+    server->probe_sent_ms = broker->now_ms;
     publish_server_up(server);
     server_arm(server, broker->options->redis_timeout_ms);
 }

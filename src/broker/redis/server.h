@@ -22,7 +22,8 @@ void server_check_reply(struct server *server, const struct redisReply *reply);
 /* The hello on the command link is over and this is a master with our functions. */
 void server_greeted(struct server *server);
 
-/* Its probe has come back. */
+/* The probe's channel is subscribed to; it has come back. */
+void server_send_probe(struct server *server);
 void server_take_probe(struct server *server);
 
 /* The feed has told something. */

@@ -55,7 +55,8 @@ struct server {
     char replid[REDIS_REPLID_LEN + 1];
     char script[REDIS_REPLID_LEN + 1]; /* SHA-1 of the script, without functions */
     unsigned version;                  /* 70015 is 7.0.15 */
-    bool has_functions;                /* Redis 7: functions and sharded Pub/Sub */
+    bool has_sharded;                  /* Redis 7: sharded Pub/Sub */
+    bool has_functions;                /* Redis 7: functions; otherwise scripts */
     bool is_cluster;
     bool was_warned; /* of an eviction policy */
     bool is_greeted;
@@ -119,6 +120,7 @@ struct call {
     uint8_t redirects;
     uint8_t retries;
     struct timer timer; /* while Redis wants to be tried again */
+    bool is_reloaded;   /* the functions were gone, and have been loaded for this call */
     bool is_anywhere;   /* not bound to the slot's server: answers about one server */
     /* Once: `reply` is NULL when the link broke or there was nobody to send it to. Frees the call. */
     void (*done)(struct call *call, const struct redisReply *reply);
