@@ -208,7 +208,10 @@ class SentinelSet:
 
     def fail_over(self) -> RedisServer:
         """Kills the master, awaits that the replica took over, and returns it."""
-        gone, heir = (self.master, self.replica) if self.master_port() == self.master.port else (self.replica, self.master)
+        if self.master_port() == self.master.port:
+            gone, heir = self.master, self.replica
+        else:
+            gone, heir = self.replica, self.master
         gone.kill()
         wait_until(lambda: self.master_port() == heir.port, timeout=2 * PATIENCE, what="the failover")
         wait_until(lambda: heir.client.info("replication")["role"] == "master", what="the promotion")

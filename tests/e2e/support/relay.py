@@ -175,6 +175,14 @@ class Relay:
         for link in self.chosen(kind):
             link.swallows_replies, link.swallows_requests = replies, requests
 
+    def inject(self, kind: str, data: bytes) -> None:
+        """As if Redis had said this."""
+        async def say() -> None:
+            for link in self.chosen(kind):
+                link.to_sluice.write(data)
+
+        self.run(say())
+
     def hold(self, kind: str = "all", is_held: bool = True) -> None:
         for link in self.chosen(kind):
             link.is_held = is_held
