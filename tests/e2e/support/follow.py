@@ -52,9 +52,9 @@ class Track:
     def take_message(self, name: str, data: str) -> None:
         epoch, offset = split_id(name)
         if self.at is None and epoch in self.begun:
-            self.at = epoch, self.begun[epoch]
+            self.at = epoch, self.begun[epoch]  # nobody tells which entry of a cursor is whose
         if self.at != (epoch, offset - 1):
-            self.faults.append(f"{self.channel}: {name} ({data}) came after {self.at}, resets {self.resets}")
+            self.faults.append(f"{self.channel}: {name} ({data}) came after {self.at or self.begun}, resets {self.resets}")
         self.at = epoch, offset
         self.messages.append((name, data))
 
@@ -62,7 +62,8 @@ class Track:
         self.resets.append(reset)
         if reset["reason"] not in ("epoch", "trimmed", "future", "purged", "failover"):
             self.faults.append(f"unknown reason: {reset}")
-        self.at = split_id(reset["cursor"])
+        self.begun = dict(split_id(entry) for entry in reset["cursor"].split("."))
+        self.at = None
 
 
 class Follower(threading.Thread):
