@@ -25,11 +25,16 @@ struct bench_options {
     unsigned burst;    /* messages in each round */
     bool is_one_of_many;
     unsigned head_bytes;
-    unsigned rate; /* rounds a second; 0 is each when all have the last */
+    int http_port;     /* redis: of the Sluice whose SSE client is measured; 0 is a plain SUBSCRIBE */
+    bool is_envelopes; /* redis: publish on a durable channel's feed, past the stream */
+    unsigned rate;     /* rounds a second; 0 is each when all have the last */
 };
 
 /* CPU time of all threads of a process so far, in nanoseconds. */
 uint64_t bench_cpu_ns(int pid);
+
+/* The same of its threads of that name. */
+uint64_t bench_thread_cpu_ns(int pid, const char *name);
 
 /* Resident bytes of a process. */
 uint64_t bench_resident_bytes(int pid);
@@ -48,6 +53,9 @@ void bench_publish(const struct bench_options *options, int fd, const char *chan
 
 /* The bare server: announces its port on standard output. */
 int bare_main(void);
+
+/* A subscriber behind Redis: prints one JSON object. `port` is that of Redis. */
+int redis_main(const struct bench_options *options);
 
 /* The client: prints one JSON object. */
 int load_main(const struct bench_options *options);

@@ -35,7 +35,24 @@ uint64_t bench_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static bool bench_is_thread(int pid, const char *task, const char *name)
+{
+    char path[512];
+    char found[64] = "";
+    snprintf(path, sizeof(path), "/proc/%d/task/%.32s/comm", pid, task);
+    FILE *file = fopen(path, "r");
+    bool is_it = file && fgets(found, sizeof(found), file) && strncmp(found, name, strlen(name)) == 0;
+    if (file)
+        fclose(file);
+    return is_it;
+}
+
 uint64_t bench_cpu_ns(int pid)
+{
+    return bench_thread_cpu_ns(pid, NULL);
+}
+
+uint64_t bench_thread_cpu_ns(int pid, const char *name)
 {
     char path[512];
     uint64_t sum = 0;
@@ -45,7 +62,7 @@ uint64_t bench_cpu_ns(int pid)
         bench_fail("there is no process %d", pid);
     for (struct dirent *task; (task = readdir(tasks));) {
         unsigned long long ns = 0;
-        if (task->d_name[0] == '.')
+        if (task->d_name[0] == '.' || (name && !bench_is_thread(pid, task->d_name, name)))
             continue;
         snprintf(path, sizeof(path), "/proc/%d/task/%.32s/schedstat", pid, task->d_name);
         FILE *file = fopen(path, "r");
@@ -193,6 +210,8 @@ int main(int argc, char **argv)
                                           {"one-of-many", no_argument, NULL, 'o'},
                                           {"head", required_argument, NULL, 'h'},
                                           {"rate", required_argument, NULL, 'r'},
+                                          {"http-port", required_argument, NULL, 'w'},
+                                          {"envelopes", no_argument, NULL, 'e'},
                                           {0}};
     struct bench_options options = {.connections = 1000, .messages = 100, .burst = 1, .head_bytes = 500};
     struct rlimit limit;
@@ -204,6 +223,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "bare") == 0)
         return bare_main();
     bool is_publish = argc > 1 && strcmp(argv[1], "publish") == 0;
+    bool is_redis = argc > 1 && strcmp(argv[1], "redis") == 0;
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         unsigned value = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
         switch (name) {
@@ -239,9 +259,17 @@ int main(int argc, char **argv)
         case 'r':
             options.rate = value;
             break;
+        case 'w':
+            options.http_port = (int)value;
+            break;
+        case 'e':
+            options.is_envelopes = true;
+            break;
         default:
             return 2;
         }
     }
+    if (is_redis)
+        return redis_main(&options);
     return is_publish ? publish_main(&options) : load_main(&options);
 }

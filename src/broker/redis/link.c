@@ -104,7 +104,9 @@ static void link_take_bytes(struct link *link, const char *bytes, size_t len)
         link_break(link, "an answer is larger than 160 MiB");
 }
 
-static void link_read(struct link *link)
+/* A read that does not fill the buffer has taken all there was, and what comes later is told by a new event; only the end of
+ * the connection may have been told with this one (`must_see_end`). */
+static void link_read(struct link *link, bool must_see_end)
 {
     char bytes[LINK_READ_BYTES];
     list_remove(&link->read_link);
@@ -117,6 +119,8 @@ static void link_read(struct link *link)
             return;
         }
         link_take_bytes(link, bytes, (size_t)len);
+        if ((size_t)len < sizeof(bytes) && !must_see_end)
+            return;
     }
     list_append(&link->set->to_read, &link->read_link);
 }
@@ -383,7 +387,7 @@ void link_handle_events(struct link *link, uint32_t events)
     if (link_is_open(link) && link->is_connected && (events & EPOLLOUT))
         link_write(link);
     if (link_is_open(link) && link->is_connected && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))
-        link_read(link);
+        link_read(link, (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0);
 }
 
 void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel)
@@ -401,7 +405,7 @@ bool link_set_run(struct link_set *set)
     list_init(&reading);
     list_splice(&reading, &set->to_read);
     while ((first = list_first(&reading)))
-        link_read(container_of(first, struct link, read_link));
+        link_read(container_of(first, struct link, read_link), true);
     while ((first = list_first(&set->to_flush)))
         link_write(container_of(first, struct link, flush_link));
     while ((first = list_first(&set->to_report))) {

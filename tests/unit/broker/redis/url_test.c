@@ -1,0 +1,116 @@
+#include "broker/redis/url.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "unit.h"
+
+static struct url parsed(const char *text)
+{
+    struct url url;
+    char fault[URL_FAULT_MAX];
+    assert_int_equal(url_parse(&url, text, fault), 0);
+    return url;
+}
+
+static void assert_refused(const char *text, const char *why)
+{
+    struct url url;
+    char fault[URL_FAULT_MAX];
+    assert_int_equal(url_parse(&url, text, fault), -EINVAL);
+    assert_non_null(strstr(fault, why));
+}
+
+static void test_a_server_with_everything(void **state)
+{
+    struct url url = parsed("redis://us%40er:p%3Aa%2Fss@example.org:7000/3");
+    (void)state;
+    assert_int_equal(url.kind, URL_SERVER);
+    assert_string_equal(url.user, "us@er");
+    assert_string_equal(url.password, "p:a/ss");
+    assert_string_equal(url.addresses[0], "example.org:7000");
+    assert_int_equal(url.db, 3);
+    url_deinit(&url);
+}
+
+static void test_what_is_left_out_has_a_preset(void **state)
+{
+    struct url url = parsed("redis://:secret@[::1]");
+    (void)state;
+    assert_null(url.user);
+    assert_string_equal(url.password, "secret");
+    assert_string_equal(url.addresses[0], "[::1]:6379");
+    assert_int_equal(url.db, 0);
+    url_deinit(&url);
+    url = parsed("redis://localhost/");
+    assert_string_equal(url.addresses[0], "localhost:6379");
+    url_deinit(&url);
+}
+
+static void test_several_servers_are_a_cluster(void **state)
+{
+    static const char *const texts[] = {"redis://:x@a:1,b:2,c:3/0",
+                                        "redis://:x@a:1,redis://b:2,redis://c:3/0",
+                                        "redis://:x@a:1,b:2,redis://c:3"};
+    (void)state;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct url url = parsed(texts[i]);
+        assert_int_equal(url.kind, URL_CLUSTER);
+        assert_int_equal(url.count, 3);
+        assert_string_equal(url.addresses[0], "a:1");
+        assert_string_equal(url.addresses[2], "c:3");
+        assert_string_equal(url.password, "x");
+        url_deinit(&url);
+    }
+    assert_refused("redis://a,b/1", "Cluster");
+}
+
+static void test_a_socket(void **state)
+{
+    struct url url = parsed("unix:///run/redis.sock?db=2");
+    (void)state;
+    assert_int_equal(url.kind, URL_UNIX);
+    assert_string_equal(url.addresses[0], "/run/redis.sock");
+    assert_int_equal(url.db, 2);
+    url_deinit(&url);
+    assert_refused("unix://run/redis.sock", "absolute");
+    assert_refused("unix:///run/redis.sock?password=x", "only ?db=N");
+}
+
+static void test_sentinels(void **state)
+{
+    struct url url = parsed("redis-sentinel://u:p@s1,s2:5/my-master/4");
+    (void)state;
+    assert_int_equal(url.kind, URL_SENTINEL);
+    assert_string_equal(url.addresses[0], "s1:26379");
+    assert_string_equal(url.addresses[1], "s2:5");
+    assert_string_equal(url.master, "my-master");
+    assert_int_equal(url.db, 4);
+    url_deinit(&url);
+    assert_refused("redis-sentinel://s1:1", "master's name");
+    assert_refused("redis-sentinel://s1:1//0", "master's name");
+}
+
+static void test_what_is_wrong_is_said(void **state)
+{
+    (void)state;
+    assert_refused("http://x", "redis://host:port/db");
+    assert_refused("rediss://x", "stunnel");
+    assert_refused("redis://", "host is missing");
+    assert_refused("redis://:6379", "host is missing");
+    assert_refused("redis://user@host", "user:password");
+    assert_refused("redis://:%zz@host", "percent");
+    assert_refused("redis://host/x", "database");
+    assert_refused("redis://host/99999999", "database");
+    assert_refused("redis://a,,b", "host is missing");
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_a_server_with_everything),
+    cmocka_unit_test(test_what_is_left_out_has_a_preset),
+    cmocka_unit_test(test_several_servers_are_a_cluster),
+    cmocka_unit_test(test_a_socket),
+    cmocka_unit_test(test_sentinels),
+    cmocka_unit_test(test_what_is_wrong_is_said),
+};
+UNIT_MAIN(tests)
