@@ -1,0 +1,51 @@
+"""Raw TCP clients: plain sockets that speak lines, NUL-terminated or length-prefixed frames."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from .client import Connection
+from .server import PATIENCE, Server
+
+
+def tcp_addresses(server: Server) -> list[str]:
+    lines = server.ready_file.read_text().splitlines()
+    return [line.removeprefix("tcp ") for line in lines if line.startswith("tcp ")]
+
+
+def tcp_port(server: Server, index: int = 0) -> int:
+    return int(tcp_addresses(server)[index].rsplit(":", 1)[1])
+
+
+class Raw(Connection):
+    """A connection to a raw TCP listener; `ends` is what each frame ends with, None for a length before it."""
+
+    def __init__(self, server: Server, index: int = 0, ends: bytes | None = b"\r\n") -> None:
+        address = tcp_addresses(server)[index]
+        if address.startswith("unix:"):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(address.removeprefix("unix:"))
+        else:
+            host, port = address.rsplit(":", 1)
+            self.socket = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+        self.socket.settimeout(PATIENCE)
+        self.buffer = b""
+        self.ends = ends
+
+    def put(self, *frames: bytes) -> None:
+        self.send(b"".join(struct.pack(">I", len(frame)) + frame if self.ends is None else frame + self.ends
+                           for frame in frames))
+
+    def take(self) -> bytes:
+        if self.ends is None:
+            return self.read_exactly(struct.unpack(">I", self.read_exactly(4))[0])
+        return self.read_until(self.ends).removesuffix(self.ends)
+
+    def ask(self, frame: bytes) -> bytes:
+        self.put(frame)
+        return self.take()
+
+    def has_nothing(self) -> bool:
+        """Whether nothing more comes before the answer to a PING."""
+        return self.ask(b"PING") == b"PONG"

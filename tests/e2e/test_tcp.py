@@ -1,0 +1,281 @@
+"""Raw TCP: framings, commands, and clients that misbehave."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.client import Connection, LineStream, get, path_of, publish, request, request_bytes, subscribers
+from support.server import Server, wait_until
+from support.tcp import Raw, tcp_addresses, tcp_port
+
+CRLF, NUL, LEN32, AUTO, ECHO, LENGTH_ECHO, PING = range(7)
+ENDS = {CRLF: b"\r\n", NUL: b"\0", LEN32: None, AUTO: b"\r\n", ECHO: b"\r\n", LENGTH_ECHO: None, PING: b"\r\n"}
+LISTENERS = ("framing=crlf", "framing=nul", "framing=len32", "", "framing=crlf input=echo", "framing=len32 input=echo",
+             "framing=crlf ping=1")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    options = [word for text in LISTENERS for word in ("--tcp", f"127.0.0.1:0 {text}")]
+    with Server(*options, "--message-size", "1000", "--slow-client-timeout", "2", "--shards", "2") as running:
+        yield running
+
+
+def raw(server: Server, index: int = CRLF) -> Raw:
+    return Raw(server, index, ENDS[index])
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
+def test_every_command_and_its_answer(server: Server, channel: str, index: int) -> None:
+    name = channel.encode()
+    with raw(server, index) as client:
+        assert client.ask(b"SUBSCRIBE " + name) == b"CONFIRMED"
+        assert client.ask(b"subscribe " + name) == b"ALREADY SUBSCRIBED"
+        client.put(b"PUBLISH " + name + b" follow the  white rabbit")
+        assert sorted([client.take(), client.take()]) == [b"CONFIRMED", b"follow the  white rabbit"]
+        assert client.ask(b"Unsubscribe " + name) == b"CONFIRMED"
+        assert client.ask(b"UNSUBSCRIBE " + name) == b"ALREADY UNSUBSCRIBED"
+        assert client.ask(b"fly " + name) == b"UNKNOWN COMMAND"
+        assert client.ask(b"") == b"UNKNOWN COMMAND"
+        assert client.ask(b"PING") == b"PONG"
+        assert client.ask(b"PING a b") == b"a b"
+        assert client.ask(b"ECHO a  b ") == b"a  b "
+        assert b"SUBSCRIBE" in client.ask(b"HELP")
+        assert client.ask(b"HISTORY " + name + b" last=1") == b"follow the  white rabbit"
+        assert client.take() == b"CONFIRMED"
+        assert client.ask(b"FORMAT json") == b"CONFIRMED"
+        message = json.loads(client.ask(b"HISTORY " + name))
+        assert message["data"] == "follow the  white rabbit" and message["cursor"] == message["id"]
+        assert client.take() == b"CONFIRMED"
+        assert client.ask(b"QUIT") == b"CONFIRMED"
+        assert client.is_closed()
+
+
+def test_without_a_channel_the_default_is_meant(server: Server) -> None:
+    with raw(server) as client:
+        assert client.ask(b"SUBSCRIBE") == b"CONFIRMED"
+        assert client.ask(b"SUBSCRIBE updates") == b"ALREADY SUBSCRIBED"
+        publish(server, "updates", "one")
+        assert client.take() == b"one"
+
+
+@pytest.mark.parametrize(("command", "error"), [
+    (b"SUBSCRIBE a//b", b"bad-channel"), (b"SUBSCRIBE a nonsense", b"bad-cursor"), (b"PUBLISH a", b"bad-command"),
+    (b"PUBLISH a//b x", b"bad-channel"), (b"FORMAT xml", b"bad-command"), (b"HISTORY a last=x", b"bad-cursor"),
+    (b"PUBLISH a " + 1001 * b"x", b"too-large"), (b"ECHO " + 1000 * b"x", b"too-large"), (5000 * b"x", b"too-large"),
+])
+def test_errors_say_what_is_wrong_and_the_connection_goes_on(server: Server, command: bytes, error: bytes) -> None:
+    for index in (CRLF, NUL):
+        with raw(server, index) as client:
+            assert client.ask(command).startswith(b"ERROR " + error + b" ")
+            assert client.has_nothing()
+
+
+def test_a_length_over_the_limit_closes(server: Server) -> None:
+    with raw(server, LEN32) as client:
+        client.send(struct.pack(">I", 5000) + b"x")
+        assert client.take().startswith(b"ERROR too-large ")
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
+def test_a_byte_at_a_time(server: Server, channel: str, index: int) -> None:
+    name = channel.encode()
+    with raw(server, index) as client, raw(server, index) as scratch:
+        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        frames = [b"SUBSCRIBE " + name, b"PUBLISH " + name + b" x", b"PING"]
+        data = b"".join(struct.pack(">I", len(f)) + f if scratch.ends is None else f + scratch.ends for f in frames)
+        client.send_bytewise(data)
+        assert client.take() == b"CONFIRMED"
+        assert sorted(client.take() for _ in range(3)) == [b"CONFIRMED", b"PONG", b"x"]
+
+
+def test_a_cursor_goes_on_where_the_client_left_off(server: Server, channel: str) -> None:
+    first = publish(server, channel, "1")
+    publish(server, channel, "2")
+    with raw(server) as client:
+        assert client.ask(f"SUBSCRIBE {channel} {first}".encode()) == b"CONFIRMED"
+        assert client.take() == b"2"
+        publish(server, channel, "3")
+        assert client.take() == b"3"
+    request(server, "DELETE", f"/api/channels/{channel}")
+    publish(server, channel, "4")
+    with raw(server) as client:
+        assert client.ask(f"SUBSCRIBE {channel} {first}".encode()) == b"CONFIRMED"
+        words = client.take().decode().split(" ")
+        assert words[:2] == ["RESET", channel] and words[2] in ("epoch", "purged") and len(words) == 4
+        assert client.take() == b"4"
+
+
+def test_json_is_the_line_of_the_stream(server: Server, channel: str) -> None:
+    with raw(server) as client, LineStream(server, path_of(channel)) as stream:
+        assert client.ask(b"FORMAT json") == b"CONFIRMED"
+        assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
+        stream.next_line()
+        publish(server, channel, "x")
+        assert json.loads(client.take()) == stream.next_line()
+
+
+def test_data_with_the_delimiter_in_it_never_breaks_a_frame(server: Server, channel: str) -> None:
+    with raw(server, CRLF) as lines, raw(server, NUL) as nuls, raw(server, LEN32) as lengths:
+        for client in (lines, nuls, lengths):
+            assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
+        publish(server, channel, "a\r\nb\n")
+        assert json.loads(lines.take()) == "a\r\nb\n"
+        assert nuls.take() == lengths.take() == b"a\r\nb\n"
+        publish(server, channel, b"\xff\0\n", Content_Type="application/octet-stream")
+        assert lines.take() == nuls.take() == b'"/wAK"'
+        assert lengths.take() == b"\xff\0\n"
+
+
+def test_echo_gives_back_every_byte(server: Server) -> None:
+    with raw(server, ECHO) as client:
+        client.send(b"one\ntwo\r\n\r\nthree")
+        assert client.read_exactly(10) == b"one\ntwo\r\n\r"
+        client.send(b"\n")
+        assert client.read_exactly(7) == b"\nthree\n"
+    with raw(server, LENGTH_ECHO) as client:
+        assert client.ask(bytes(range(256))) == bytes(range(256))
+
+
+def test_an_echo_larger_than_any_buffer_comes_back_whole(server: Server) -> None:
+    lines = b"".join(b"%09d\n" % i for i in range(400_000))
+    with raw(server, ECHO) as client:
+        sender = threading.Thread(target=client.send, args=(lines,))
+        sender.start()
+        assert client.read_exactly(len(lines)) == lines
+        sender.join()
+
+
+def test_half_closed_clients_get_what_is_pending(server: Server, channel: str) -> None:
+    for text in ("1", "2"):
+        publish(server, channel, text)
+    with raw(server) as client:
+        client.put(f"SUBSCRIBE {channel} earliest".encode(), f"PUBLISH {channel} 3".encode(), b"PING")
+        client.socket.shutdown(socket.SHUT_WR)
+        frames = client.read_to_end().split(b"\r\n")
+        assert sorted(frames) == sorted([b"CONFIRMED", b"1", b"2", b"CONFIRMED", b"3", b"PONG", b""])
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32, AUTO, ECHO])
+def test_http_on_a_tcp_port_runs_nothing(server: Server, channel: str, index: int) -> None:
+    with raw(server, index) as client:
+        body = f"PUBLISH {channel} evil\r\n"
+        client.send(request_bytes("POST", "/", body))
+        assert client.is_closed()
+    assert get(server, f"/api/channels/{channel}").status == 404
+
+
+@pytest.mark.parametrize("data", [b"SUBSCRIBE updates\r\n", b"SUBSCRIBE updates\0", b"\0\0\0\4PING", b"*1\r\n$4\r\nPING\r\n"])
+def test_tcp_on_the_http_port_is_answered_and_closed(data: bytes) -> None:
+    with Server("--head-timeout", "0.2") as server, Connection(server) as client:
+        client.send(data)
+        assert client.read_response().status in (400, 408)
+
+
+def test_auto_is_resp_or_lines_as_the_first_bytes_show(server: Server) -> None:
+    for first, expected in ((b"PING\r\n", b"+PONG\r\n"), (b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n"), (b"HELP\r\n", b"SUBSCRIBE"),
+                            (b"SUBSCRIBE\r\n", b"CONFIRMED\r\n"), (b"x\n", b"UNKNOWN COMMAND\r\n")):
+        with raw(server, AUTO) as client:
+            client.send_bytewise(first)
+            assert client.read_exactly(len(expected)) == expected
+
+
+def test_who_never_reads_is_cut_and_the_others_get_everything_in_order(server: Server, channel: str) -> None:
+    deaf = [raw(server) for _ in range(3)]
+    ears = [raw(server) for _ in range(27)]
+    for client in deaf:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for client in deaf + ears:
+        assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
+    with Connection(server) as publisher:
+        for number in range(9000):
+            assert publisher.request("POST", path_of(channel), f"{number:0999}", Content_Type="text/plain").status == 201
+            if number % 100 == 99:
+                for client in ears:
+                    for expected in range(number - 99, number + 1):
+                        assert client.take() == b"%0999d" % expected
+    wait_until(lambda: subscribers(server, channel)["tcp"] == len(ears))
+    for client in deaf + ears:
+        client.close()
+
+
+def test_pings_when_asked_for(server: Server) -> None:
+    with raw(server, PING) as client:
+        assert client.take() == b"PING"
+        client.put(b"PONG", b"PING")
+        assert client.take() == b"PONG"
+
+
+def test_stopping_flushes_and_closes(channel: str) -> None:
+    server = Server("--tcp", "127.0.0.1:0", "--drain-time", "0.5").start()
+    clients = [Raw(server) for _ in range(20)]
+    for client in clients:
+        assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
+    data = 500_000 * "x"
+    publish(server, channel, data)
+    server.process.send_signal(signal.SIGTERM)
+    for client in clients:
+        assert client.read_to_end() == data.encode() + b"\r\n"
+        client.close()
+    server.stop()
+    server.folder.cleanup()
+
+
+def test_a_unix_socket_has_its_mode_replaces_a_stale_one_and_is_removed() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "feed")
+        stale = socket.socket(socket.AF_UNIX)
+        stale.bind(path)
+        stale.close()
+        with Server("--tcp", f"unix:{path} mode=0600 framing=nul", "--shards", "2") as server:
+            assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+            clients = [Raw(server, 0, b"\0") for _ in range(10)]
+            for client in clients:
+                assert client.ask(b"PING") == b"PONG"
+                client.close()
+        assert not os.path.exists(path)
+
+
+def test_semicolons_separate_listeners_in_the_environment() -> None:
+    environment = {"SLUICE_TCP": "127.0.0.1:0 framing=nul feed=a,b; [::1]:0 input=echo"}
+    with Server(environment=environment) as server:
+        assert len(tcp_addresses(server)) == 2
+        with Raw(server, 1) as client:
+            assert client.ask(b"x") == b"x"
+
+
+def test_the_caps_on_connections_are_told(channel: str) -> None:
+    with Server("--tcp", "127.0.0.1:0 framing=crlf", "--max-connections", "3") as server:
+        clients = [Raw(server) for _ in range(3)]
+        for client in clients:
+            assert client.ask(b"PING") == b"PONG"
+        with Raw(server) as refused:
+            assert refused.take().startswith(b"ERROR too-many-connections ")
+            assert refused.is_closed()
+        for client in clients:
+            client.close()
+
+
+def test_many_clients_all_get_everything(channel: str) -> None:
+    number = 5000
+    with Server("--tcp", "127.0.0.1:0 framing=crlf feed=all") as server:
+        clients = [Raw(server) for _ in range(number)]
+        wait_until(lambda: subscribers(server, "all")["tcp"] == number if get(server, "/api/channels/all").status == 200
+                   else publish(server, "all", "first") and False, timeout=60)
+        for text in ("1", "2", "3"):
+            publish(server, "all", text)
+        begun = time.monotonic()
+        for client in clients:
+            assert client.read_until(b"3\r\n").endswith(b"1\r\n2\r\n3\r\n")
+            client.close()
+        assert time.monotonic() - begun < 60
+        assert tcp_port(server) > 0

@@ -1,0 +1,160 @@
+"""The servers that people come from, each with clients written as their users write them."""
+
+import asyncio
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from support.client import get, publish, subscribers
+from support.server import Server, wait_until
+from support.tcp import Raw, tcp_port
+
+tornado_tcpclient = pytest.importorskip("tornado.tcpclient")
+tornado_iostream = pytest.importorskip("tornado.iostream")
+
+
+@pytest.fixture(name="redis_port")
+def fixture_redis_port() -> Iterator[int]:
+    """A redis-server on a free port; skipped where there is none."""
+    if not shutil.which("redis-server") or not shutil.which("redis-cli"):
+        pytest.skip("needs redis-server and redis-cli")
+    with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        process = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", folder],
+                                   stdout=subprocess.DEVNULL)
+        wait_until(lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True, check=False).returncode == 0)
+        yield port
+        process.terminate()
+        process.wait()
+
+
+def free_port(port: int) -> int:
+    """The port that those systems are known by, or any other where it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
+
+
+def test_echo_over_crlf_with_tornado() -> None:
+    async def speak(port: int, number: int) -> None:
+        stream = await tornado_tcpclient.TCPClient().connect("127.0.0.1", port)
+        for i in range(20):
+            line = f"client {number} line {i}\r\n".encode()
+            await stream.write(line)
+            assert await stream.read_until(b"\r\n") == line
+        stream.close()
+
+    async def all_at_once(port: int) -> None:
+        await asyncio.gather(*(speak(port, number) for number in range(100)))
+
+    with Server("--tcp", f"127.0.0.1:{free_port(5567)} framing=crlf input=echo") as server:
+        asyncio.run(all_at_once(tcp_port(server)))
+
+
+def test_echo_and_updates_from_redis_with_tornado(redis_port: int) -> None:
+    async def speak(server: Server) -> None:
+        stream = await tornado_tcpclient.TCPClient().connect("127.0.0.1", tcp_port(server))
+        await stream.write(b"hello\r\n")
+        assert await stream.read_until(b"\r\n") == b"hello\r\n"
+
+        def publish_in_redis() -> bool:
+            return subprocess.run(["redis-cli", "-p", str(redis_port), "PUBLISH", "updates", "follow the white rabbit"],
+                                  capture_output=True, text=True, check=True).stdout.strip() != "0"
+
+        wait_until(publish_in_redis)
+        await stream.write(b"after\r\n")
+        lines = sorted([await stream.read_until(b"\r\n"), await stream.read_until(b"\r\n")])
+        assert lines == [b"after\r\n", b"follow the white rabbit\r\n"]
+        stream.close()
+
+    with Server("--broker", f"redis://127.0.0.1:{redis_port}", "--redis-subscribe", "updates",
+                "--tcp", f"127.0.0.1:{free_port(5567)} framing=crlf input=echo feed=updates") as server:
+        asyncio.run(speak(server))
+
+
+def test_subscription_protocol_with_tornado() -> None:
+    async def speak(server: Server) -> None:
+        stream = await tornado_tcpclient.TCPClient().connect("127.0.0.1", tcp_port(server))
+
+        async def ask(line: bytes) -> bytes:
+            await stream.write(line + b"\r\n")
+            return await stream.read_until(b"\r\n")
+
+        assert await ask(b"SUBSCRIBE") == b"CONFIRMED\r\n"
+        assert await ask(b"SUBSCRIBE") == b"ALREADY SUBSCRIBED\r\n"
+        publish(server, "updates", "an update")
+        assert await stream.read_until(b"\r\n") == b"an update\r\n"
+        assert await ask(b"UNSUBSCRIBE") == b"CONFIRMED\r\n"
+        assert await ask(b"UNSUBSCRIBE") == b"ALREADY UNSUBSCRIBED\r\n"
+        publish(server, "updates", "not for us")
+        assert await ask(b"WHATEVER") == b"UNKNOWN COMMAND\r\n"
+        stream.close()
+        with pytest.raises(tornado_iostream.StreamClosedError):
+            await stream.read_until(b"\r\n")
+
+    with Server("--tcp", f"127.0.0.1:{free_port(5567)} framing=crlf") as server:
+        asyncio.run(speak(server))
+
+
+def test_utf8_with_nul_delimiters() -> None:
+    texts = ["Hallo Wörld", "你好", "🐇", ""]
+    with Server("--tcp", f"127.0.0.1:{free_port(4040)} framing=nul input=echo") as server:
+        for text in texts:
+            with socket.create_connection(("127.0.0.1", tcp_port(server))) as one:
+                one.sendall(text.encode() + b"\0")
+                one.shutdown(socket.SHUT_WR)
+                received = b""
+                while data := one.recv(4096):
+                    received += data
+                assert received == text.encode() + b"\0"
+        with Raw(server, 0, b"\0") as many:
+            many.send("\0".join([*texts, ""]).encode())
+            assert [many.take().decode() for _ in texts] == texts
+
+
+def test_length_prefixed_binary_both_ways() -> None:
+    blobs = [bytes(range(256)), b"", os.urandom(70_000), b"\r\n\0"]
+    with Server("--tcp", "127.0.0.1:0 framing=len32 input=publish:blobs feed=blobs") as server:
+        with socket.create_connection(("127.0.0.1", tcp_port(server))) as client:
+            stream = client.makefile("rb")
+            publish(server, "blobs", "first")
+            wait_until(lambda: get(server, "/api/channels/blobs").status == 200 and subscribers(server, "blobs")["tcp"] == 1)
+            for blob in blobs:
+                client.sendall(struct.pack(">I", len(blob)) + blob)
+            received = []
+            while len(received) < len(blobs):
+                blob = stream.read(struct.unpack(">I", stream.read(4))[0])
+                if blob != b"first":
+                    received.append(blob)
+            assert received == blobs
+            stream.close()
+
+
+def test_a_chat_over_nul_and_crlf_at_once() -> None:
+    with Server("--tcp", "127.0.0.1:0 framing=nul input=publish:room feed=room",
+                "--tcp", "127.0.0.1:0 framing=crlf input=publish:room feed=room") as server:
+        people = [Raw(server, 0, b"\0"), Raw(server, 1), Raw(server, 0, b"\0"), Raw(server, 1)]
+        publish(server, "lobby")
+        wait_until(lambda: get(server, "/api/channels/room").status == 200 and subscribers(server, "room")["tcp"] == 4
+                   or publish(server, "room", "hush") == "")
+        for number, person in enumerate(people):
+            person.put(f"line of {number}".encode())
+        for person in people:
+            heard: list[bytes] = []
+            while len(heard) < 4:
+                line = person.take()
+                if line != b"hush":
+                    heard.append(line)
+            assert sorted(heard) == [b"line of %d" % number for number in range(4)]
+            person.close()

@@ -1,0 +1,155 @@
+"""Redis clients, unchanged, against raw TCP listeners: redis-cli, redis-py, node-redis, and the bytes themselves."""
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import pytest
+from support.client import publish, request, subscribers
+from support.server import Server, wait_until
+from support.tcp import Raw, tcp_port
+
+redis = pytest.importorskip("redis")
+
+NODE_PATH = "/usr/share/nodejs:/usr/lib/nodejs"
+NODE_PROGRAM = """
+const { createClient } = require('redis');
+(async () => {
+    const url = `redis://127.0.0.1:${process.argv[1]}`;
+    const subscriber = createClient({ url }), publisher = createClient({ url });
+    await subscriber.connect();
+    await publisher.connect();
+    const heard = new Promise(resolve => subscriber.subscribe('node/room', resolve).then(async () =>
+        console.log(await publisher.publish('node/room', 'from node'))));
+    console.log(await heard, await publisher.ping(), await publisher.echo('x'));
+    await subscriber.unsubscribe('node/room');
+    await subscriber.quit();
+    await publisher.quit();
+})().catch(error => { console.error(error); process.exit(1); });
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server("--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0 framing=resp feed=fed", "--message-size", "100000",
+                "--shards", "2") as running:
+        yield running
+
+
+def command(*words: str) -> bytes:
+    return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
+
+
+def cli(server: Server, *words: str) -> str:
+    result = subprocess.run(["redis-cli", "-p", str(tcp_port(server)), *words], capture_output=True, text=True, timeout=20,
+                            check=True)
+    return result.stdout.strip()
+
+
+@pytest.mark.skipif(not shutil.which("redis-cli"), reason="needs redis-tools")
+def test_redis_cli(server: Server, channel: str) -> None:
+    assert cli(server, "PING") == "PONG"
+    assert cli(server, "PUBLISH", channel, "follow the white rabbit") == "0"
+    assert "follow the white rabbit" in cli(server, "XRANGE", channel, "-", "+")
+    assert "follow the white rabbit" in cli(server, "-3", "XREAD", "COUNT", "1", "STREAMS", channel, "0")
+    assert cli(server, "GET", "x").startswith("ERR unknown command 'GET'")
+    assert "redis_version:" in cli(server, "INFO")
+    listener = subprocess.Popen(["redis-cli", "-p", str(tcp_port(server)), "SUBSCRIBE", channel], stdout=subprocess.PIPE)
+    wait_until(lambda: subscribers(server, channel)["tcp"] == 1)
+    assert cli(server, "PUBLISH", channel, "again") == "1"
+    assert listener.stdout
+    assert [listener.stdout.readline().strip() for _ in range(6)] == [
+        b"subscribe", channel.encode(), b"1", b"message", channel.encode(), b"again"]
+    listener.kill()
+    listener.wait()
+    listener.stdout.close()
+
+
+def test_redis_py(server: Server, channel: str) -> None:
+    with redis.Redis(port=tcp_port(server)) as client:
+        pubsub = client.pubsub()
+        pubsub.subscribe(channel, f"{channel}/b")
+        assert [pubsub.get_message(timeout=5)["data"] for _ in range(2)] == [1, 2]
+        assert client.publish(channel, b"\xff\0\r\n") == 1
+        message = pubsub.get_message(timeout=5)
+        assert (message["channel"], message["data"]) == (channel.encode(), b"\xff\0\r\n")
+        pubsub.ping()
+        assert pubsub.get_message(timeout=5)["type"] == "pong"
+        pubsub.unsubscribe()
+        assert [pubsub.get_message(timeout=5)["data"] for _ in range(2)] == [1, 0]
+        pubsub.close()
+        pipeline = client.pipeline(transaction=False)
+        for number in range(2000):
+            pipeline.publish(channel, str(number))
+        assert pipeline.execute() == 2000 * [0]
+        entries = client.xrange(channel, count=3)
+        assert len(entries) == 3 and set(entries[0][1]) == {b"data", b"type", b"time"}
+        following = client.xread({channel: entries[0][0]}, count=2)
+        assert [entry[0] for entry in following[0][1]] == [entry[0] for entry in entries[1:]]
+        assert client.xread({channel: "$"}, block=50) == []
+        threading.Timer(0.2, publish, (server, channel, "late")).start()
+        assert client.xread({channel: "$"}, block=10000)[0][1][0][1][b"data"] == b"late"
+        assert client.echo("x") == b"x" and client.info()["role"] == "master" and client.client_id() > 0
+        with pytest.raises(redis.ResponseError, match="unknown command"):
+            client.get("x")
+
+
+@pytest.mark.skipif(not shutil.which("node") or not os.path.isdir("/usr/share/nodejs/redis"), reason="needs node-redis")
+def test_node_redis(server: Server) -> None:
+    result = subprocess.run(["node", "-e", NODE_PROGRAM, str(tcp_port(server))], capture_output=True, text=True, timeout=30,
+                            env={**os.environ, "NODE_PATH": NODE_PATH}, check=False)
+    assert result.stdout.split("\n")[:2] == ["1", "from node PONG x"], result.stdout + result.stderr
+
+
+def test_resp3_pushes(server: Server, channel: str) -> None:
+    with Raw(server) as client:
+        client.send(command("HELLO", "3"))
+        assert client.read_exactly(4) == b"%7\r\n"
+        client.send(command("SUBSCRIBE", channel) + command("PING"))
+        name = f"${len(channel)}\r\n{channel}\r\n".encode()
+        head = client.read_until(b":1\r\n")
+        assert head.endswith(b">3\r\n$9\r\nsubscribe\r\n" + name + b":1\r\n")
+        assert client.take() == b"+PONG"
+        publish(server, channel, "x")
+        assert client.read_exactly(len(name) + 24) == b">3\r\n$7\r\nmessage\r\n" + name + b"$1\r\nx\r\n"
+
+
+@pytest.mark.parametrize(("data", "answer"), [
+    (b"PING\r\n", b"+PONG\r\n"), (command("PING", "x"), b"$1\r\nx\r\n"), (command("ECHO"), b"-ERR wrong number of arguments"),
+    (command("FLY", "a"), b"-ERR unknown command 'FLY', with args beginning with: 'a' \r\n"),
+    (command("HELLO", "4"), b"-NOPROTO "), (command("AUTH", "x"), b"-ERR AUTH <password> called without any password"),
+    (command("CLIENT", "SETNAME", "x"), b"+OK\r\n"), (command("COMMAND", "COUNT"), b":"), (command("QUIT"), b"+OK\r\n"),
+    (b"*1\r\n:1\r\n", b"-ERR Protocol error: expected '$'"), (b"*99999999\r\n", b"-ERR Protocol error: invalid multibulk"),
+    (b"*1\r\n$200000\r\n", b"-ERR too-large"), (command("PUBLISH", "a//b", "x"), b"-ERR bad-channel"),
+    (command("UNSUBSCRIBE"), b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"),
+    (command("XREAD", "STREAMS", "a", "1-1"), b"-ERR Invalid stream ID"),
+])
+def test_answers_are_those_of_redis(server: Server, data: bytes, answer: bytes) -> None:
+    with Raw(server) as client:
+        client.send(data)
+        assert client.read_exactly(len(answer)) == answer
+
+
+def test_while_subscribed_resp2_takes_no_other_commands(server: Server, channel: str) -> None:
+    with Raw(server) as client:
+        client.send(command("SUBSCRIBE", channel) + command("ECHO", "x") + command("PING", "y"))
+        client.read_until(b":1\r\n")
+        assert client.take().startswith(b"-ERR Can't execute 'echo'")
+        assert client.read_exactly(21) == b"*2\r\n$4\r\npong\r\n$1\r\ny\r\n"
+
+
+def test_a_log_begun_anew_is_told_to_a_reader(server: Server, channel: str) -> None:
+    name = publish(server, channel)
+    request(server, "DELETE", f"/api/channels/{channel}")
+    publish(server, channel)
+    with redis.Redis(port=tcp_port(server)) as client, pytest.raises(redis.ResponseError, match="RESET"):
+        client.xread({channel: name})
+
+
+def test_a_feed_over_resp(server: Server) -> None:
+    with Raw(server, 1) as client:
+        wait_until(lambda: publish(server, "fed", "x") and subscribers(server, "fed")["tcp"] == 1)
+        publish(server, "fed", "last")
+        client.read_until(b"$4\r\nlast\r\n")
