@@ -67,7 +67,7 @@ def test_a_failover_that_was_asked_for(channel: str) -> None:
         followers = follow(servers, channel)
         for i in range(20):
             ledger.publish(servers[i % 2], channel, f"before {i}")
-        wait_until(lambda: redis.replica.client.info("replication")["master_link_status"] == "up")
+        wait_until(lambda: len(redis.replica.entries(channel)) == 20)
         redis.say("FAILOVER", redis.NAME)
         wait_until(lambda: redis.master_port() == redis.replica.port, timeout=2 * PATIENCE, what="the failover")
         wait_until(lambda: redis.master.client.info("replication")["role"] == "slave", timeout=2 * PATIENCE)
