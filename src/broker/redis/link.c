@@ -104,8 +104,8 @@ static void link_take_bytes(struct link *link, const char *bytes, size_t len)
         link_break(link, "an answer is larger than 160 MiB");
 }
 
-/* A read that does not fill the buffer has taken all there was, and what comes later is told by a new event; only the end of
- * the connection may have been told with this one (`must_see_end`). */
+/* A read that does not fill the buffer has taken all there was, and what comes later is told by a new event;
+ * only the end of the connection may have been told with this one (`must_see_end`). */
 static void link_read(struct link *link, bool must_see_end)
 {
     char bytes[LINK_READ_BYTES];
