@@ -134,10 +134,13 @@ class Storm:
             print(f"{len(self.ledger)} accepted, {len(self.ledger.refusals)} refused,",
                   f"{sum(len(track.resets) for follower in followers for track in follower.tracks.values())} resets told")
             for channel in CHANNELS:
-                kept = [data for _, data in redis.entries(channel)]
-                assert len(kept) == len(set(kept)), f"{channel}: a publish was appended twice"
+                entries = redis.entries(channel)
+                kept = {data for _, data in entries}
+                twice = [(offset, data) for offset, data in entries if sum(data == other for _, other in entries) > 1] \
+                    if len(kept) < len(entries) else []
+                assert not twice, f"{channel}: appended twice: {twice}"
                 if not self.may_lose:
-                    assert {text.encode() for text in self.ledger.of(channel)} <= set(kept), f"{channel}: accepted, and not in Redis"
+                    assert {text.encode() for text in self.ledger.of(channel)} <= kept, f"{channel}: accepted, and not in Redis"
             if not self.may_lose:
                 check_complete(self.ledger, followers)
 
