@@ -220,3 +220,14 @@ def test_a_batch_goes_to_many_channels(pair: list[Server], channel: str) -> None
     assert [i for i, result in enumerate(response.json) if "error" in result] == [7]
     for i in range(10):
         assert [message["data"] for message in batch_of(pair[1], f"{channel}/{i}")] == [str(n) for n in range(i, 500, 10)]
+
+
+def test_epochs_name_their_channel_wherever_they_are_made(redis: RedisServer, pair: list[Server], channel: str) -> None:
+    """In Lua by FCALL, in C by the memory broker and by a node that attaches: cursors are found by that part."""
+    names = [channel + "x" * size for size in range(17)]
+    with Server() as memory:
+        for name in names:
+            in_lua = redis.fcall(name, "x")[0].decode()
+            assert in_lua[:5] == publish(memory, name)[:5]
+            redis.client.flushall()
+            assert get(pair[0], path_of(name, wait=0)).cursor[:5] == in_lua[:5]

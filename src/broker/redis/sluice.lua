@@ -72,16 +72,22 @@ end
 
 local ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 
--- A script has no random numbers of its own: the time, the name and the server's run tell epochs apart.
-local function new_epoch(name, now)
-    local hash = siphash(name)
-    local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-    local random = redis.sha1hex(run .. ' ' .. now .. ' ' .. name)
-    local text = ''
+local function hash_name(name)
+    local hash, text = siphash(name), ''
     for i = 0, 4 do
         local digit = bit.band(bit.rshift(hash, 5 * i), 31)
         text = text .. string.sub(ALPHABET, digit + 1, digit + 1)
     end
+    return text
+end
+
+local server_run
+
+-- A script has no random numbers of its own: the time, the name and the server's run tell epochs apart.
+local function new_epoch(log)
+    server_run = server_run or string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+    local random = redis.sha1hex(server_run .. ' ' .. log.micros .. ' ' .. log.name)
+    local text = log.name_part or hash_name(log.name)
     for i = 1, 13, 2 do
         local digit = tonumber(string.sub(random, i, i + 1), 16) % 32
         text = text .. string.sub(ALPHABET, digit + 1, digit + 1)
@@ -160,7 +166,7 @@ local function begin(log, why, run)
     if not has_stream(log) then
         return wrong_type(log.stream, 'stream')
     end
-    redis.call('HSET', log.meta, 'epoch', new_epoch(log.name, log.micros), 'offset', '0', 'time', '0', 'until', '0',
+    redis.call('HSET', log.meta, 'epoch', new_epoch(log), 'offset', '0', 'time', '0', 'until', '0',
         'limits', log.limits, 'run', run or '', 'why', why)
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
@@ -438,12 +444,13 @@ end
 -- Another master than the one that kept the log so far, and that one is not there any more: writes that it had accepted may be lost.
 -- The messages stay, under a new epoch, so that every cursor of before is told.
 local function renew(log, run)
-    log.epoch, log.why, log.run = new_epoch(log.name, log.micros), 'failover', run
+    log.epoch, log.why, log.run = new_epoch(log), 'failover', run
     redis.call('HSET', log.meta, 'epoch', log.epoch, 'why', 'failover', 'run', run)
     publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
 end
 
--- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes.
+-- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes, and the part of an
+-- epoch that comes from the name, which takes long to work out here.
 -- Returns epoch, offset, oldest, now, why, last published, how long messages are kept, entries that follow what is known (or the newest).
 function handlers.open(keys, args)
     local log = open_log(keys[1] or '')
@@ -452,6 +459,7 @@ function handlers.open(keys, args)
     end
     local runs, most, bytes = args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
     local run = string.match(runs, '^%S+') or ''
+    log.name_part = args[7]
     local refused = load_log(log, args[4])
     if refused then
         return refused
