@@ -39,18 +39,14 @@ void server_update_readiness(struct redis_broker *broker)
 
 /* Lost. */
 
-/* Told once; while it stays away, again only when the reason becomes another one. */
+/* Told once. While it stays away, a reason that somebody can act on is told too, once; that nobody answers is
+ * no news. */
 static void server_tell_loss(struct server *server, const char *fault)
 {
     bool is_first = server->state == SERVER_SOUND || !server->told[0];
-    bool is_known = strcmp(server->told, fault) == 0;
-    snprintf(server->told, sizeof(server->told), "%s", fault);
-    if (!is_first && !is_known)
-        log_event(LOG_INFO, "broker-still-away",
-                  LOG_TEXT("address", server->address ? server->address : "unknown"),
-                  LOG_TEXT("reason", fault));
-    if (!is_first)
+    if (!is_first && (!server->has_cause || strcmp(server->told, fault) == 0))
         return;
+    snprintf(server->told, sizeof(server->told), "%s", fault);
     log_event(LOG_WARN, "broker-lost", LOG_TEXT("address", server->address ? server->address : "unknown"),
               LOG_TEXT("reason", fault),
               LOG_TEXT("action", "publishing answers 503 until Redis is back; Sluice tries again by itself"));
@@ -62,6 +58,7 @@ static void server_take_loss(struct server *server, const char *fault)
     bool was_up = server->state >= SERVER_UP;
     if (!server->is_leaving && !broker->is_stopping)
         server_tell_loss(server, fault);
+    server->has_cause = false;
     server->state = SERVER_DOWN;
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
@@ -96,6 +93,7 @@ static void server_feed_broken(struct link *link, const char *fault)
 
 void server_fail(struct server *server, const char *fault)
 {
+    server->has_cause = true;
     link_break(&server->commands, fault);
 }
 

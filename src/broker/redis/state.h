@@ -58,6 +58,7 @@ struct server {
     bool has_sharded;                  /* Redis 7: sharded Pub/Sub */
     bool has_functions;                /* Redis 7: functions; otherwise scripts */
     bool is_cluster;
+    bool has_cause;  /* what broke it was found out here, not by the socket */
     bool was_warned; /* of an eviction policy */
     bool is_greeted;
     bool feed_is_ready;
@@ -117,6 +118,7 @@ struct call {
     struct redis_broker *broker;
     struct server *server; /* that it was sent to */
     uint16_t slot;
+    uint8_t key_count; /* keys that the command declares */
     uint8_t redirects;
     uint8_t retries;
     struct timer timer; /* while Redis wants to be tried again */
@@ -166,7 +168,9 @@ struct redis_broker {
     uint64_t slots_asked_ms;
     struct timer slots_timer;
     struct topic *topics;
-    uint64_t message_count; /* in the rings of all topics */
+    uint64_t message_count;       /* in the rings of all topics */
+    char refusal[LINK_FAULT_MAX]; /* the last that was told, and when */
+    uint64_t refusal_ms;
     struct list bridged_publications;
     char **bridges; /* names and patterns of redis-subscribe */
     size_t bridge_count;
