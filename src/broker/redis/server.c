@@ -17,7 +17,8 @@
 #include "broker/redis/topic.h"
 #include "config/options.h"
 
-#define SERVER_BACKOFF_LEAST_MS 50u
+/* Between half of it and all of it passes before the next try: 50 ms at least, 5 s at most. */
+#define SERVER_BACKOFF_LEAST_MS 100u
 #define SERVER_BACKOFF_MOST_MS 5000u
 
 static void server_arm(struct server *server, uint64_t after_ms)
@@ -77,7 +78,7 @@ static void server_take_loss(struct server *server, const char *fault)
         cluster_refresh_soon(broker);
     uint64_t backoff_ms = server->backoff_ms;
     server->backoff_ms = backoff_ms * 2 < SERVER_BACKOFF_MOST_MS ? backoff_ms * 2 : SERVER_BACKOFF_MOST_MS;
-    /* Half of it at random, so that the nodes do not come back in step. */
+    /* At random, so that the nodes do not come back in step. */
     server_arm(server, backoff_ms / 2 + random_below(backoff_ms / 2 + 1));
 }
 
