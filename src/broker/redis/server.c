@@ -64,7 +64,10 @@ static void server_take_loss(struct server *server, const char *fault)
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
     server->is_finding = false;
-    server->last_client_id = server->client_id;
+    if (server->client_id > 0) {
+        server->last_client_id = server->client_id;
+        memcpy(server->last_run, server->run, sizeof(server->last_run));
+    }
     link_close(&server->commands);
     link_close(&server->feed);
     link_close(&server->sentinel);
@@ -177,7 +180,7 @@ static void server_up(struct server *server)
     /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};
-    if (server->last_client_id > 0)
+    if (server->last_client_id > 0 && strcmp(server->last_run, server->run) == 0)
         server_say(server, 4, kill);
     if (!broker->is_cluster)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)
