@@ -64,6 +64,10 @@ static enum error_code publishing_check(const struct exchange *exchange, const s
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);
         return ERROR_BAD_OPTION;
     }
+    if (draft->parts.event_len == 5 && memcmp(draft->parts.event, "reset", 5) == 0) {
+        snprintf(fault, PUBLISHING_FAULT_MAX, "the event reset is the server's own; choose another name");
+        return ERROR_BAD_OPTION;
+    }
     return draft->is_checked ? ERROR_NONE : publishing_check_data(&draft->parts, fault);
 }
 

@@ -17,7 +17,8 @@
 #include "broker/redis/topic.h"
 #include "config/options.h"
 
-#define SERVER_BACKOFF_LEAST_MS 50u
+/* Between half of it and all of it passes before the next try: 50 ms at least, 5 s at most. */
+#define SERVER_BACKOFF_LEAST_MS 100u
 #define SERVER_BACKOFF_MOST_MS 5000u
 
 static void server_arm(struct server *server, uint64_t after_ms)
@@ -63,7 +64,10 @@ static void server_take_loss(struct server *server, const char *fault)
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
     server->is_finding = false;
-    server->last_client_id = server->client_id;
+    if (server->client_id > 0) {
+        server->last_client_id = server->client_id;
+        memcpy(server->last_run, server->run, sizeof(server->last_run));
+    }
     link_close(&server->commands);
     link_close(&server->feed);
     link_close(&server->sentinel);
@@ -77,7 +81,7 @@ static void server_take_loss(struct server *server, const char *fault)
         cluster_refresh_soon(broker);
     uint64_t backoff_ms = server->backoff_ms;
     server->backoff_ms = backoff_ms * 2 < SERVER_BACKOFF_MOST_MS ? backoff_ms * 2 : SERVER_BACKOFF_MOST_MS;
-    /* Half of it at random, so that the nodes do not come back in step. */
+    /* At random, so that the nodes do not come back in step. */
     server_arm(server, backoff_ms / 2 + random_below(backoff_ms / 2 + 1));
 }
 
@@ -176,7 +180,7 @@ static void server_up(struct server *server)
     /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};
-    if (server->last_client_id > 0)
+    if (server->last_client_id > 0 && strcmp(server->last_run, server->run) == 0)
         server_say(server, 4, kill);
     if (!broker->is_cluster)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)

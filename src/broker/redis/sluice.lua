@@ -247,6 +247,9 @@ local function find_fault(data, event, options)
     if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
         return 'data has at most 64 MiB, an event at most 255 bytes without control characters'
     end
+    if event == 'reset' then
+        return 'the event reset is Sluice\'s own; choose another name'
+    end
     if options.mark ~= '' then
         return nil
     end

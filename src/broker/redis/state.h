@@ -53,10 +53,12 @@ struct server {
     char probe[64];         /* the probe's own Pub/Sub channel */
     char told[LINK_FAULT_MAX];
     char replid[REDIS_REPLID_LEN + 1];
-    char script[REDIS_REPLID_LEN + 1]; /* SHA-1 of the script, without functions */
-    unsigned version;                  /* 70015 is 7.0.15 */
-    bool has_sharded;                  /* Redis 7: sharded Pub/Sub */
-    bool has_functions;                /* Redis 7: functions; otherwise scripts */
+    char run[REDIS_REPLID_LEN + 1];      /* of the process */
+    char last_run[REDIS_REPLID_LEN + 1]; /* of the process that last_client_id is of */
+    char script[REDIS_REPLID_LEN + 1];   /* SHA-1 of the script, without functions */
+    unsigned version;                    /* 70015 is 7.0.15 */
+    bool has_sharded;                    /* Redis 7: sharded Pub/Sub */
+    bool has_functions;                  /* Redis 7: functions; otherwise scripts */
     bool is_cluster;
     bool has_cause;  /* what broke it was found out here, not by the socket */
     bool was_warned; /* of an eviction policy */
