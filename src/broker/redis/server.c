@@ -297,7 +297,7 @@ static void server_timer_fired(struct timer *timer)
         server_connect(server);
         break;
     case SERVER_CONNECTING:
-        server_fail(server, "Redis accepts the connection and does not answer");
+        link_break(&server->commands, "Redis accepts the connection and does not answer");
         break;
     case SERVER_UP:
     case SERVER_SOUND:

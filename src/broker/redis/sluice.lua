@@ -2,7 +2,7 @@
 -- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
 --
 -- Keys of channel NAME, whose first segment is FIRST (docs/REDIS.md):
---   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why
+--   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why, and log, the epoch that it began with
 --   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
@@ -131,7 +131,7 @@ end
 
 -- Returns an error reply when something else is at that key.
 local function load_log(log, limits)
-    local meta = redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why')
+    local meta = redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log')
     if meta.err then
         return string.find(meta.err, 'WRONGTYPE', 1, true) and wrong_type(log.meta, 'hash') or meta
     end
@@ -143,6 +143,7 @@ local function load_log(log, limits)
     log.limits = limits or meta[5] or LIMITS
     log.run = meta[6] or ''
     log.why = meta[7] or ''
+    log.log = meta[8] or ''
     local keep, keep_ms, meta_ms, key_ms = string.match(log.limits, '^(%d+) (%d+) (%d+) (%d+)$')
     log.keep, log.keep_ms = tonumber(keep) or 100, tonumber(keep_ms) or 300000
     log.meta_ms, log.key_ms = tonumber(meta_ms) or 3600000, tonumber(key_ms) or 120000
@@ -166,11 +167,12 @@ local function begin(log, why, run)
     if not has_stream(log) then
         return wrong_type(log.stream, 'stream')
     end
-    redis.call('HSET', log.meta, 'epoch', new_epoch(log), 'offset', '0', 'time', '0', 'until', '0',
-        'limits', log.limits, 'run', run or '', 'why', why)
+    local epoch = new_epoch(log)
+    redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'limits', log.limits,
+        'run', run or '', 'why', why, 'log', epoch)
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
-    log.epoch, log.offset, log.time, log.till, log.run, log.why = redis.call('HGET', log.meta, 'epoch'), 0, 0, 0, run or '', why
+    log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, run or '', why
     log.old_limits = log.limits
 end
 
@@ -355,9 +357,9 @@ function handlers.publish(keys, args)
     end
     if options.key ~= '' then
         local before = redis.call('GET', log.key .. options.key)
-        local id, epoch, time, mark = string.match(before or '', '^((%w+)%-%d+) (%d+) (.*)$')
-        if id and epoch == log.epoch then
-            return { id, tonumber(time), mark ~= '' and mark == options.mark and 0 or 1 }
+        local begun, offset, time, mark = string.match(before or '', '^(%w+)%-(%d+) (%d+) (.*)$')
+        if begun and begun == log.log then
+            return { log.epoch .. '-' .. offset, tonumber(time), mark ~= '' and mark == options.mark and 0 or 1 }
         end
     end
     if not log.epoch or is_evicted(log) then
@@ -382,7 +384,8 @@ function handlers.publish(keys, args)
     end
     local id = log.epoch .. '-' .. log.offset
     if options.key ~= '' and log.key_ms > 0 then
-        redis.call('SET', log.key .. options.key, id .. ' ' .. log.now .. ' ' .. options.mark, 'PX', log.key_ms)
+        redis.call('SET', log.key .. options.key, log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. options.mark,
+            'PX', log.key_ms)
     end
     publish_bytes(log, table.concat({ 'sluice1 message ', log.epoch, ' ', log.offset, ' ', log.now, ' ', options.ttl, ' ',
         options.type, ' ', #event, ' ', #options.producer, ' ', #options.mime, ' ', log.keep_ms, '\n', event,
