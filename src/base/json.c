@@ -65,11 +65,6 @@ const struct json_value *json_value_member(const struct json_value *object, cons
     return json_wrap(json_object_get(json_unwrap(object), name));
 }
 
-size_t json_value_members(const struct json_value *object)
-{
-    return json_object_size(json_unwrap(object));
-}
-
 const char *json_value_text(const struct json_value *string, size_t *len)
 {
     *len = json_string_length(json_unwrap(string));

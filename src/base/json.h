@@ -26,9 +26,6 @@ const struct json_value *json_value_at(const struct json_value *array, size_t in
 /* The member of that name; NULL when there is none. */
 const struct json_value *json_value_member(const struct json_value *object, const char *name);
 
-/* How many members an object has. */
-size_t json_value_members(const struct json_value *object);
-
 /* The bytes of a string, which may hold NULs. */
 const char *json_value_text(const struct json_value *string, size_t *len);
 

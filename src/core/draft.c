@@ -57,6 +57,10 @@ static enum error_code draft_check(const struct draft *draft, uint64_t size_limi
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);
         return ERROR_BAD_OPTION;
     }
+    if (draft->parts.event_len == 5 && memcmp(draft->parts.event, "reset", 5) == 0) {
+        snprintf(fault, DRAFT_FAULT_MAX, "the event reset is the server's own; choose another name");
+        return ERROR_BAD_OPTION;
+    }
     return draft->is_checked ? ERROR_NONE : draft_check_data(&draft->parts, fault);
 }
 

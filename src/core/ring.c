@@ -59,19 +59,6 @@ int ring_append(struct ring *ring, struct message *message)
     return 0;
 }
 
-int ring_prepend(struct ring *ring, struct message *message)
-{
-    int err = ring_make_room(ring);
-    if (err)
-        return err;
-    ring->first = (ring->first - 1) & (ring->capacity - 1);
-    ring->slots[ring->first] = message;
-    ring->count++;
-    ring->bytes += message->footprint;
-    ring->has_own_ttl = ring->has_own_ttl || message->ttl_ms > 0;
-    return 0;
-}
-
 void ring_drop_oldest(struct ring *ring)
 {
     struct message *message = ring_at(ring, 0);

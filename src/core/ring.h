@@ -39,9 +39,6 @@ void ring_deinit(struct ring *ring);
  * (and the reference stays with the caller). */
 int ring_append(struct ring *ring, struct message *message);
 
-/* Puts a message older than all in the ring in front of it; otherwise as ring_append. */
-int ring_prepend(struct ring *ring, struct message *message);
-
 /* Drops the oldest while they are over the count or the bytes of `retention`. Returns how many were dropped.
  */
 size_t ring_trim(struct ring *ring, const struct retention *retention);

@@ -15,7 +15,7 @@
 #define BATCH_STEP 64u
 #define RESETS_TEXT_MAX 512u
 /* Who does not want to wait gets to know after this that the broker is away. */
-#define LONGPOLL_LOOK_MS 10000u
+#define LONGPOLL_LOOK_MS 2000u
 
 struct longpoll {
     struct subscriber subscriber;

@@ -25,6 +25,7 @@ struct bare {
     unsigned count;
     unsigned capacity;
     unsigned id;
+    bool is_raw; /* the subscribers speak raw TCP, not HTTP */
     char *payload;
 };
 
@@ -37,6 +38,10 @@ static size_t bare_make_payload(struct bare *bare, unsigned count)
     message[BENCH_MESSAGE_BYTES] = '\0';
     for (unsigned i = 0; i < count; i++) {
         char event[256];
+        if (bare->is_raw) {
+            len += (size_t)sprintf(bare->payload + len, "%s\r\n", message);
+            continue;
+        }
         int size = snprintf(event, sizeof(event), "id: k3q9xm2ab7zt-%u\ndata: %s\n\n", ++bare->id, message);
         len += (size_t)sprintf(bare->payload + len, "%x\r\n%s\r\n", (unsigned)size, event);
     }
@@ -105,7 +110,11 @@ static void bare_read_head(struct bare *bare, int fd)
             bench_fail("no memory");
     }
     bare->subscribers[bare->count++] = fd;
-    bare_send(fd, bare_head, sizeof(bare_head) - 1);
+    bare->is_raw = head[0] == 'S';
+    if (bare->is_raw)
+        bare_send(fd, "CONFIRMED\r\n", 11);
+    else
+        bare_send(fd, bare_head, sizeof(bare_head) - 1);
 }
 
 int bare_main(void)

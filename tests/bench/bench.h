@@ -13,7 +13,7 @@
 #define BENCH_MARK '~'
 #define BENCH_MESSAGE_BYTES 100
 
-enum bench_transport { BENCH_SSE, BENCH_STREAM, BENCH_POLL };
+enum bench_transport { BENCH_SSE, BENCH_STREAM, BENCH_POLL, BENCH_TCP };
 
 struct bench_options {
     int port;
@@ -25,6 +25,7 @@ struct bench_options {
     unsigned burst;    /* messages in each round */
     bool is_one_of_many;
     unsigned head_bytes;
+    int tcp_port;      /* of the crlf listener that the subscribers of BENCH_TCP are on */
     int http_port;     /* redis: of the Sluice whose SSE client is measured; 0 is a plain SUBSCRIBE */
     bool is_envelopes; /* redis: publish on a durable channel's feed, past the stream */
     unsigned rate;     /* rounds a second; 0 is each when all have the last */
@@ -56,6 +57,9 @@ int bare_main(void);
 
 /* A subscriber behind Redis: prints one JSON object. `port` is that of Redis. */
 int redis_main(const struct bench_options *options);
+
+/* Clients of an echo server: prints one JSON object. */
+int echo_main(const struct bench_options *options);
 
 /* The client: prints one JSON object. */
 int load_main(const struct bench_options *options);

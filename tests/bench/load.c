@@ -40,6 +40,10 @@ static void load_request(struct load *load, struct subscriber *subscriber)
         [BENCH_SSE] = "text/event-stream", [BENCH_STREAM] = "application/x-ndjson", [BENCH_POLL] = "*/*"};
     static char padding[16384];
     char head[20000];
+    if (load->options->transport == BENCH_TCP) {
+        bench_send_all(subscriber->fd, head, (size_t)sprintf(head, "SUBSCRIBE %s\r\n", subscriber->channel));
+        return;
+    }
     int len = snprintf(
         head, sizeof(head),
         "GET /channels/%s%s%s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nUser-Agent: "
@@ -82,7 +86,7 @@ static void load_read(struct load *load, struct subscriber *subscriber)
     if (!subscriber->is_open) {
         subscriber->is_open = true;
         load->opened++;
-        if (!strstr(load->buffer, " 200 "))
+        if (!strstr(load->buffer, load->options->transport == BENCH_TCP ? "CONFIRMED" : " 200 "))
             bench_fail("refused: %.300s", load->buffer);
     }
     for (const char *at = load->buffer; (at = memchr(at, BENCH_MARK, (size_t)(load->buffer + got - at)));
@@ -112,7 +116,7 @@ static void load_open(struct load *load)
     const struct bench_options *options = load->options;
     for (unsigned i = 0; i < options->connections; i++) {
         struct subscriber *subscriber = &load->subscribers[i];
-        subscriber->fd = bench_connect(options->port, i);
+        subscriber->fd = bench_connect(options->tcp_port > 0 ? options->tcp_port : options->port, i);
         snprintf(subscriber->channel, sizeof(subscriber->channel), options->is_one_of_many ? "one/%u" : "all",
                  i);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};

@@ -212,6 +212,7 @@ int main(int argc, char **argv)
                                           {"rate", required_argument, NULL, 'r'},
                                           {"http-port", required_argument, NULL, 'w'},
                                           {"envelopes", no_argument, NULL, 'e'},
+                                          {"tcp-port", required_argument, NULL, 'q'},
                                           {0}};
     struct bench_options options = {.connections = 1000, .messages = 100, .burst = 1, .head_bytes = 500};
     struct rlimit limit;
@@ -223,6 +224,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "bare") == 0)
         return bare_main();
     bool is_publish = argc > 1 && strcmp(argv[1], "publish") == 0;
+    bool is_echo = argc > 1 && strcmp(argv[1], "echo") == 0;
     bool is_redis = argc > 1 && strcmp(argv[1], "redis") == 0;
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         unsigned value = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
@@ -238,6 +240,7 @@ int main(int argc, char **argv)
             break;
         case 't':
             options.transport = optarg[0] == 'p'                ? BENCH_POLL
+                                : optarg[0] == 't'              ? BENCH_TCP
                                 : strcmp(optarg, "stream") == 0 ? BENCH_STREAM
                                                                 : BENCH_SSE;
             break;
@@ -262,6 +265,9 @@ int main(int argc, char **argv)
         case 'w':
             options.http_port = (int)value;
             break;
+        case 'q':
+            options.tcp_port = (int)value;
+            break;
         case 'e':
             options.is_envelopes = true;
             break;
@@ -271,5 +277,7 @@ int main(int argc, char **argv)
     }
     if (is_redis)
         return redis_main(&options);
+    if (is_echo)
+        return echo_main(&options);
     return is_publish ? publish_main(&options) : load_main(&options);
 }

@@ -179,3 +179,9 @@ def test_large_message_comes_back_whole(channel: str) -> None:
         data = bytes(range(256)) * (16 << 12)
         publish(server, channel, data, Content_Type="application/octet-stream")
         assert get(server, path_of(channel, last=1)).body == data
+
+
+def test_nobody_can_imitate_a_reset(server: Server, channel: str) -> None:
+    refused = request(server, "POST", path_of(channel, event="reset"), "x", Content_Type="text/plain")
+    assert (refused.status, refused.error) == (400, "bad-option") and "reset" in refused.json["message"]
+    assert publish(server, channel, "x", Sluice_Event="resets").endswith("-1")

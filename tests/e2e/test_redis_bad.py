@@ -184,7 +184,7 @@ def test_a_redis_below_6(channel: str) -> None:
 
 def test_a_replica_that_takes_no_writes(channel: str) -> None:
     with RedisServer() as master, RedisServer(replica_of=master) as redis:
-        wait_until(lambda: redis.client.info("replication")["master_link_status"] == "up")
+        wait_until(lambda: redis.replication("master_link_status") == "up")
         with nodes(1, redis, is_ready=False) as (server,):
             one_line(server, "replica|read-only|READONLY|master")
             assert is_refused(server, channel)

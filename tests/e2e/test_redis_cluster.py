@@ -1,5 +1,8 @@
 """A Cluster of three masters: channels are spread by their first segment, slots move, masters go and come back."""
 
+import os
+import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -136,18 +139,16 @@ def test_a_slot_that_is_on_its_way_for_long(cluster: Cluster, pair: list[Server]
     source = cluster.begin_move(slot, target)
     try:
         publish(pair[0], moved, "still at home")
-        # Redis lets nobody touch several keys of such a slot unless all are there: a new key may have to wait.
-        keyed = run_all([lambda: ledger.publish(pair[1], moved, "with a key")])
+        # Redis lets nobody touch several keys of such a slot unless all are there: what needs a new one may have to wait.
+        new = run_all([lambda n=name: ledger.publish(pair[1], n, "needs a new key") for name in (moved, moved + "/new")])
         cluster.move_keys(slot, source, target)
         for i in range(20):
             publish(pair[i % 2], moved, f"on the way {i}")
-        new = moved + "/new"
-        assert publish(pair[0], new, "x").endswith("-1")
-        assert get(pair[1], path_of(new, last=1)).body == b"x"
     finally:
         cluster.move_keys(slot, source, target)
         cluster.end_move(slot, source, target)
-    join_all(keyed)
+    join_all(new)
+    assert get(pair[0], path_of(moved + "/new", last=1)).body == b"needs a new key"
     ledger.publish(pair[1], moved, "there")
     end_well(ledger, cluster, pair[0], followers)
 
@@ -203,3 +204,44 @@ def test_plain_publish_is_bridged_from_any_master(cluster: Cluster) -> None:
                 for stream in (here, there):
                     assert stream.next_line()["data"] == "by HTTP"
         assert metric(servers[0], "broker_ready") == 1
+
+
+@pytest.mark.parametrize("seconds", [6, pytest.param(90, marks=pytest.mark.long)])
+def test_random_moves_and_faults(cluster: Cluster, pair: list[Server], channels: list[str], seconds: float) -> None:
+    seed = int(os.environ.get("SLUICE_SEED") or random.randrange(1 << 30))
+    print(f"seed {seed}")
+    chance, until = random.Random(seed), time.monotonic() + seconds
+    ledger = Ledger()
+    followers = follow(pair, *channels)
+
+    def storm(number: int) -> None:
+        mine, count = random.Random(seed + number), 0
+        while time.monotonic() < until:
+            count += 1
+            ledger.publish(pair[number % 2], mine.choice(channels), f"{number} {count}", patience=60)
+
+    def move() -> None:
+        slot = cluster.slot_of(chance.choice(channels))
+        source = cluster.owner_of(slot)
+        cluster.move_slot(slot, chance.choice([master for master in cluster.masters if master is not source]))
+        cluster.await_whole()
+
+    def kill_clients() -> None:
+        chance.choice(cluster.masters).kill_clients(chance.choice(["normal", "pubsub"]))
+
+    def sleep() -> None:
+        chance.choice(cluster.masters).client.execute_command("DEBUG", "SLEEP", chance.random())
+
+    publishers = run_all([lambda n=number: storm(n) for number in range(4)])
+    while time.monotonic() < until:
+        chance.choice([move, move, kill_clients, sleep])()
+    join_all(publishers)
+    for server in pair:
+        await_ready(server)
+    finish(ledger, pair[0], followers)
+    check_complete(ledger, followers)
+    for follower in followers:
+        for channel, track in follower.tracks.items():
+            assert set(track.reasons) <= {"failover"}, f"{follower}: {track.resets}"
+            kept = [data for _, data in cluster.owner_of(cluster.slot_of(channel)).entries(channel)]
+            assert len(kept) == len(set(kept)), f"{channel}: appended twice"

@@ -1,5 +1,6 @@
 """Links to Redis that are cut, slow, torn to pieces, or that look healthy and deliver nothing: no message is missing."""
 
+import os
 import random
 import threading
 
@@ -230,3 +231,18 @@ def test_a_hole_that_is_no_longer_in_the_stream_is_told(channel: str) -> None:
                 assert (reset["reason"], reset["missed"]) == ("trimmed", 300)
                 assert lines.next_line()["id"] == last
             assert get(server, "/healthz").status == 200
+
+
+def test_a_hundred_lost_links_leave_nothing_behind(channel: str) -> None:
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay)) as (server,):
+        with LineStream(server, path_of(channel)) as lines:
+            lines.next_line()
+            descriptors = len(os.listdir(f"/proc/{server.process.pid}/fd"))
+            for i in range(100):
+                relay.cut(("all", "commands", "subscriptions")[i % 3], i % 2 == 0)
+                wait_until(lambda: relay.chosen("subscriptions") and relay.chosen("commands"))
+            await_ready(server)
+            name = wait_until(lambda: (said := request(server, "POST", path_of(channel), "x")).status == 201 and said.json["id"])
+            assert lines.next_line()["id"] == name
+            wait_until(lambda: len(os.listdir(f"/proc/{server.process.pid}/fd")) <= descriptors)
+        wait_until(lambda: len(redis.client.client_list()) <= 4, what="Redis's noticing the ends")

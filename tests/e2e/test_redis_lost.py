@@ -1,5 +1,6 @@
 """Data that Redis has no more: every way of losing a log ends in a new epoch and a reset, and no offsets are mixed."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -155,3 +156,33 @@ def test_an_eviction_policy_that_may_lose_keys_is_warned_about_once() -> None:
         assert len(warnings()) == 1 and "noeviction" in warnings()[0]["action"]
     with RedisServer("--maxmemory-policy", "noeviction") as redis, nodes(1, redis) as (server,):
         assert complaints(server) == []
+
+
+def test_evictions_are_told(channel: str) -> None:
+    """Redis throws away whatever key it likes, while messages come: nobody hears mixed offsets, or misses one unknowingly."""
+    ledger = Ledger()
+    with RedisServer("--maxmemory-policy", "allkeys-random") as redis, nodes(2, redis, options=KEEP_ALL) as servers:
+        names = [f"{channel}/{i}" for i in range(5)]
+        followers = follow(servers, *names, kinds=("stream", "poll"))
+        redis.client.config_set("maxmemory", redis.client.info("memory")["used_memory"] + 1_000_000)
+        for i in range(600):
+            ledger.publish(servers[i % 2], names[i % 5], f"{i}")
+            redis.publish(f"filler/{i}", "x" * 5000)
+        assert redis.client.info("stats")["evicted_keys"] > 100
+        redis.client.config_set("maxmemory", 0)
+        finish(ledger, servers[0], followers)
+        assert any(track.resets for follower in followers for track in follower.tracks.values())
+
+
+def test_a_channel_in_use_is_not_forgotten(channel: str) -> None:
+    with RedisServer() as redis, nodes(1, redis, options=("--history-ttl", "1s", "--channel-ttl", "1s", "--linger-time", "0")) as (server,):
+        with LineStream(server, path_of(channel)) as lines:
+            lines.next_line()
+            name = publish(server, channel, "first")
+            assert lines.next_line()["id"] == name
+            wait_until(lambda: not redis.client.exists(stream_key(channel)))
+            begun = time.monotonic()
+            wait_until(lambda: time.monotonic() > begun + 4)
+            assert publish(server, channel, "second") == name.replace("-1", "-2")
+            assert lines.next_line()["data"] == "second"
+        wait_until(lambda: redis.client.keys(f"*{channel}") == [], what="forgetting the channel")

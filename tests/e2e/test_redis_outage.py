@@ -142,6 +142,27 @@ def test_a_restart_without_subscribers_is_told_to_those_who_come_back(channel: s
                 assert [lines.next_line()["data"] for _ in range(5)] == [f"new {i}" for i in range(5)]
 
 
+def test_a_key_that_was_used_before_a_restart_is_known_after_it(channel: str) -> None:
+    """Or else a publish whose answer the outage took is in the log twice when its publisher tries again."""
+    with RedisServer(aof=True) as redis, nodes(2, redis) as servers, LineStream(servers[1], path_of(channel)) as lines:
+        lines.next_line()
+        for i in range(3):
+            assert request(servers[0], "POST", path_of(channel), str(i), Idempotency_Key=f"key {i}").status == 201
+        redis.kill()
+        for server in servers:
+            await_away(server)
+        redis.start()
+        for server in servers:
+            await_ready(server)
+        while "reset" not in lines.next_line():
+            pass
+        assert publish(servers[1], channel, "new").endswith("-4")
+        for i in range(3):
+            again = request(servers[i % 2], "POST", path_of(channel), str(i), Idempotency_Key=f"key {i}")
+            assert (again.status, again.json["id"].split("-")[1]) == (200, str(i + 1))
+        assert [data for _, data in redis.entries(channel)] == [b"0", b"1", b"2", b"new"]
+
+
 def test_an_outage_costs_no_processor(channel: str) -> None:
     with RedisServer() as redis, nodes(1, redis) as (server,):
         streams = [LineStream(server, path_of(f"{channel}/{i}")) for i in range(200)]

@@ -177,16 +177,30 @@ def test_a_key_sent_to_two_nodes_at_once_is_one_message(redis: RedisServer, pair
 
 @pytest.mark.parametrize(("rest", "word"), [
     ((), "data"), (("x", "", "colour", "red"), "colour"), (("x", "", "ttl"), "ttl"), (("x", "", "ttl", "soon"), "ttl"),
-    (("x", "", "ttl", "-1"), "ttl"), (("x", "", "type", "jpeg"), "type"), (("x", "a\nb"), "event"),
-    (("x", "", "producer", "a\nb"), "producer"), (("x", "", "key", "k" * 256), "key"), (("{", "", "type", "json"), "JSON"),
-    ((b"\xff", "", "type", "text"), "UTF-8"),
+    (("x", "", "ttl", "-1"), "ttl"), (("x", "", "type", "jpeg"), "type"), (("x", "a\nb"), "event"), (("x", "reset"), "event"),
+    (("x", "", "producer", "a\nb"), "producer"), (("x", "", "key", "k" * 256), "key"),
+    (("{", "", "type", "json"), "JSON"), ((b"\xff", "", "type", "text"), "UTF-8"), (("x", b"\xff"), "UTF-8"),
 ])
-def test_fcall_refuses_what_http_would(redis: RedisServer, channel: str, pair: list[Server], rest: tuple[str, ...],
+def test_fcall_refuses_what_http_would(redis: RedisServer, channel: str, pair: list[Server], rest: tuple[str | bytes, ...],
                                        word: str) -> None:
     with pytest.raises(RedisError, match=f"(?i){word}"):
         redis.client.execute_command("FCALL", "sluice_publish", 1, channel, *rest)
     assert not redis.client.exists(stream_key(channel))
     assert metric(pair[0], "broker_ready") == 1
+
+
+def test_data_that_is_not_what_it_says_breaks_no_stream(redis: RedisServer, pair: list[Server], channel: str) -> None:
+    """A mark says that a Sluice has checked; whoever lies: what is not JSON comes as text, and what is not UTF-8 as binary."""
+    with LineStream(pair[0], path_of(channel)) as here, LineStream(pair[1], path_of(channel)) as there:
+        for data, kind in ((b"{", "json"), (b"1\n2", "json"), (b"\xff", "json"), (b"\xff", "text")):
+            redis.fcall(channel, data, "", "type", kind, "mark", "liar.1")
+        for stream in (here, there):
+            stream.next_line()
+            heard = [stream.next_line() for _ in range(4)]
+            assert [(line["type"], line["data"]) for line in heard] == [
+                ("text", "{"), ("text", "1\n2"), ("binary", "/w=="), ("binary", "/w==")]
+    with nodes(1, redis) as (late,):
+        assert [message["type"] for message in batch_of(late, channel)] == ["text", "text", "binary", "binary"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "/a", "a//b", "a/../b", "a" * 256, "caf\u00e9", "a\n", "{a"])
@@ -206,3 +220,14 @@ def test_a_batch_goes_to_many_channels(pair: list[Server], channel: str) -> None
     assert [i for i, result in enumerate(response.json) if "error" in result] == [7]
     for i in range(10):
         assert [message["data"] for message in batch_of(pair[1], f"{channel}/{i}")] == [str(n) for n in range(i, 500, 10)]
+
+
+def test_epochs_name_their_channel_wherever_they_are_made(redis: RedisServer, pair: list[Server], channel: str) -> None:
+    """In Lua by FCALL, in C by the memory broker and by a node that attaches: cursors are found by that part."""
+    names = [channel + "x" * size for size in range(17)]
+    with Server() as memory:
+        for name in names:
+            in_lua = redis.fcall(name, "x")[0].decode()
+            assert in_lua[:5] == publish(memory, name)[:5]
+            redis.client.flushall()
+            assert get(pair[0], path_of(name, wait=0)).cursor[:5] == in_lua[:5]

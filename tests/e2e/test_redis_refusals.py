@@ -4,8 +4,8 @@ import json
 
 import pytest
 from support.client import EventStream, LineStream, get, path_of, publish, request
-from support.follow import Ledger, check_complete, finish, follow
-from support.redis import KEEP_ALL, RedisServer, await_ready, complaints, meta_key, metric, nodes, stream_key
+from support.follow import Ledger, check_complete, finish, follow, join_all, run_all
+from support.redis import KEEP_ALL, RedisError, RedisServer, await_ready, complaints, meta_key, metric, nodes, stream_key
 from support.relay import Relay
 from support.server import wait_until
 
@@ -143,3 +143,29 @@ def test_a_link_that_says_what_redis_never_says(channel: str, kind: str, data: b
             check_complete(ledger, followers)
             await_ready(servers[0])
             assert metric(servers[0], "broker_publishes_pending") == 0
+
+
+def run_for_ever(redis: RedisServer) -> None:
+    with pytest.raises(RedisError, match="killed"):
+        redis.client.execute_command("EVAL", "while true do end", 0)
+
+
+def test_a_script_that_does_not_end(channel: str) -> None:
+    """Redis answers BUSY to everybody until it is killed."""
+    ledger = Ledger()
+    with RedisServer("--busy-reply-threshold", "50") as redis, nodes(2, redis, options=KEEP_ALL) as servers:
+        followers = follow(servers, channel)
+        ledger.publish(servers[0], channel, "before")
+        busy = run_all([lambda: run_for_ever(redis)])
+        wait_until(lambda: request(servers[0], "POST", path_of(channel + "/other"), "x").status == 503)
+        assert get(servers[0], "/healthz").status == 200
+        during = run_all([lambda: ledger.publish(servers[1], channel, "during")])
+        wait_until(lambda: ledger.refusals)
+        redis.client.execute_command("SCRIPT", "KILL")
+        join_all([*busy, *during])
+        finish(ledger, servers[0], followers)
+        check_complete(ledger, followers)
+        data = [data for _, data in redis.entries(channel)]
+        assert data == [b"before", b"during", b"the end"]
+        for server in servers:
+            await_ready(server)

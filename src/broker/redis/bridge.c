@@ -12,6 +12,9 @@
 #include "broker/redis/topic.h"
 #include "config/options.h"
 
+/* What a channel takes beside its messages. */
+#define BRIDGE_CHANNEL_BYTES 1024u
+
 static bool bridge_is_pattern(const char *item)
 {
     return strpbrk(item, "*?[\\") != NULL;
@@ -119,6 +122,13 @@ static bool bridge_is_repeat(const struct redis_broker *broker, const char *patt
     return !by || (pattern ? strcmp(by, pattern) != 0 : bridge_is_pattern(by) && strcmp(by, name) != 0);
 }
 
+/* Anybody who can publish can make channels by a pattern. */
+static bool bridge_is_full(const struct redis_broker *broker)
+{
+    uint64_t channels = atomic_load_explicit(&broker->numbers[REDIS_CHANNELS], memory_order_relaxed);
+    return message_memory_bytes() + channels * BRIDGE_CHANNEL_BYTES > broker->options->memory_limit_bytes;
+}
+
 void bridge_take(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
                  const struct redisReply *payload)
 {
@@ -133,7 +143,15 @@ void bridge_take(struct redis_broker *broker, const char *pattern, const struct 
                   LOG_TEXT("action", "docs/PROTOCOL.md says what a channel may be called"));
         return;
     }
-    struct topic *topic = topic_get_bridged(broker, channel->str, channel->len);
+    struct topic *topic = topic_find(broker, channel->str, channel->len);
+    if (!topic && bridge_is_full(broker)) {
+        log_event(LOG_WARN, "bridge-refused", LOG_TEXT("channel", channel->str),
+                  LOG_TEXT("reason", "messages and channels in use fill the memory limit"),
+                  LOG_TEXT("action", "raise memory-limit, or keep less with history-size and history-ttl"));
+        return;
+    }
+    if (!topic)
+        topic = topic_get_bridged(broker, channel->str, channel->len);
     envelope_of_payload(&envelope, payload->str, payload->len);
     uint64_t offset = topic ? topic_take_bridged(topic, &envelope) : 0;
     if (offset > 0)

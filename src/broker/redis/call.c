@@ -16,6 +16,7 @@
 /* While keys of one slot move one by one, Redis asks to be tried again. */
 #define CALL_RETRY_MS 50u
 #define CALL_RETRIES_MAX 100u
+#define CALL_TELL_AGAIN_MS 60000u
 #define CALL_KEY_MAX (2u * CHANNEL_NAME_MAX + MESSAGE_ATTRIBUTE_MAX + 32u)
 
 uint16_t call_slot(const char *channel, size_t len)
@@ -75,6 +76,41 @@ static void call_send(struct call *call, struct server *server)
     link_send(&server->commands, &call->command);
 }
 
+/* The arguments of a formatted command, in its own bytes. */
+static int call_split(const struct command *command, const char **argv, size_t *lengths)
+{
+    char *at = command->bytes;
+    int count = (int)strtol(at + 1, &at, 10);
+    for (int i = 0; i < count; i++) {
+        lengths[i] = strtoul(at + 3, &at, 10);
+        argv[i] = at + 2;
+        at += 2 + lengths[i];
+    }
+    return count;
+}
+
+/* From Redis 7 on, ASK means that none of the declared keys is left at home. Where they go to, several of
+ * which some do not exist would be refused, so only the first is declared there. */
+static int call_declare_one_key(struct call *call)
+{
+    const char *argv[CALL_ARGUMENTS_MAX + 8];
+    size_t lengths[CALL_ARGUMENTS_MAX + 8];
+    struct command command = {.done = call->command.done};
+    unsigned more = call->key_count - 1u;
+    int count = call_split(&call->command, argv, lengths) - (int)more;
+    argv[2] = "1";
+    memmove(argv + 4, argv + 4 + more, (size_t)(count - 4) * sizeof(*argv));
+    memmove(lengths + 4, lengths + 4 + more, (size_t)(count - 4) * sizeof(*lengths));
+    int err = command_format(&command, count, argv, lengths);
+    if (err)
+        return err;
+    command_deinit(&call->command);
+    call->command = command;
+    list_init(&call->command.link);
+    call->key_count = 1;
+    return 0;
+}
+
 /* "MOVED 3999 127.0.0.1:6381", and ASK alike. Returns whether the call is on its way again. */
 static bool call_redirect(struct call *call, const struct redisReply *reply)
 {
@@ -93,6 +129,8 @@ static bool call_redirect(struct call *call, const struct redisReply *reply)
         return true;
     }
     const char *const asking[] = {"ASKING"};
+    if (is_asking && server->version >= 70000 && call->key_count > 1 && call_declare_one_key(call))
+        return false;
     if (is_asking && link_send_words(&server->commands, 1, asking, NULL))
         return false;
     call_send(call, server);
@@ -167,6 +205,7 @@ static void call_init(struct call *call, struct redis_broker *broker,
 {
     call->broker = broker;
     call->server = NULL;
+    call->key_count = 0;
     call->redirects = 0;
     call->retries = 0;
     call->is_anywhere = false;
@@ -216,6 +255,7 @@ int call_prepare(struct call *call, struct redis_broker *broker, const char *fun
     if (!server)
         return -EHOSTDOWN;
     unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, channel_len, key, key_len);
+    call->key_count = (uint8_t)key_count;
     snprintf(name, sizeof(name), "sluice_%s", function);
     argv[argc++] = server->has_functions ? "FCALL" : "EVALSHA";
     argv[argc++] = server->has_functions ? name : server->script;
@@ -268,9 +308,24 @@ static const struct {
     {"MISCONF", ERROR_BROKER_DOWN, "Redis cannot save to disk and refuses writes; its own log says why"},
     {"NOREPLICAS", ERROR_BROKER_DOWN, "too few replicas follow the master; see min-replicas-to-write"},
     {"NOPERM", ERROR_BROKER_REFUSED, "give the user of the broker URL these rights: see docs/REDIS.md"},
+    {"ERR The user executing", ERROR_BROKER_REFUSED,
+     "give the user of the broker URL these rights: see docs/REDIS.md"},
     {"WRONGTYPE", ERROR_BROKER_REFUSED, "delete or rename that key, something else wrote it"},
     {"", ERROR_BROKER_REFUSED, "see docs/REDIS.md"},
 };
+
+/* A refusal that goes on is told once a minute, not with every call. */
+static void call_tell_refusal(const struct call *call, const char *reason, const char *action)
+{
+    struct redis_broker *broker = call->broker;
+    if (strncmp(broker->refusal, reason, sizeof(broker->refusal) - 1) == 0 &&
+        broker->now_ms < broker->refusal_ms + CALL_TELL_AGAIN_MS)
+        return;
+    snprintf(broker->refusal, sizeof(broker->refusal), "%s", reason);
+    broker->refusal_ms = broker->now_ms;
+    log_event(LOG_ERROR, "broker-refused", LOG_TEXT("address", call->server ? call->server->address : ""),
+              LOG_TEXT("reason", reason), LOG_TEXT("action", action));
+}
 
 enum error_code call_error(const struct call *call, const struct redisReply *reply)
 {
@@ -280,7 +335,6 @@ enum error_code call_error(const struct call *call, const struct redisReply *rep
     while (!call_begins(reply, call_faults[i].word))
         i++;
     if (call_faults[i].action)
-        log_event(LOG_ERROR, "broker-refused", LOG_TEXT("address", call->server ? call->server->address : ""),
-                  LOG_TEXT("reason", reply->str), LOG_TEXT("action", call_faults[i].action));
+        call_tell_refusal(call, reply->str, call_faults[i].action);
     return call_faults[i].error;
 }

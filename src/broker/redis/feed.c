@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "broker/redis/bridge.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/server.h"
@@ -82,7 +81,8 @@ static void feed_take_error(struct server *server, const struct redisReply *repl
     struct redis_broker *broker = server->broker;
     unsigned slot;
     if (!server->feed_is_ready) {
-        server_fail(server, reply->str);
+        /* What is wrong with the login is said, and told, on the command link. */
+        server_note_feed(server);
     } else if (sscanf(reply->str, "MOVED %5u ", &slot) == 1 && slot < REDIS_SLOTS) {
         const char *address = strchr(reply->str + 6, ' ');
         struct server *owner = address ? cluster_find(broker, server, address + 1) : NULL;
@@ -91,10 +91,11 @@ static void feed_take_error(struct server *server, const struct redisReply *repl
         cluster_refresh_soon(broker);
         topic_slot_moved(server, (uint16_t)slot);
     } else {
-        log_event(
-            LOG_ERROR, "broker-refused", LOG_TEXT("address", server->address), LOG_TEXT("reason", reply->str),
-            LOG_TEXT("action", "the user of the broker URL needs the channels sluice:*, see docs/REDIS.md"));
-        server_fail(server, reply->str);
+        char fault[LINK_FAULT_MAX];
+        snprintf(fault, sizeof(fault),
+                 "%.120s; the user of the broker URL needs the channels sluice:*, see docs/REDIS.md",
+                 reply->str);
+        server_fail(server, fault);
     }
 }
 

@@ -55,6 +55,7 @@ static enum error_code history_from_reading(struct history_request *request, con
         error = history_add(request, message);
     }
     /* An answer that had become too large ends early; who wants the rest asks for it. */
+    last = reading_last_offset(reading);
     if (last > 0 && request->to > last && reading->top > last)
         request->to = last;
     return error;

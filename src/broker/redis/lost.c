@@ -40,18 +40,28 @@ static void lost_take_answer(struct publication *publication, const struct redis
         publication_finish(publication, ERROR_BROKER_DOWN);
 }
 
+/* The answer may come from another server, to which the slot has moved. */
+static bool lost_is_server(const struct redis_broker *broker, const struct server *server)
+{
+    list_for_each (link, &broker->servers)
+        if (container_of(link, const struct server, link) == server)
+            return true;
+    return false;
+}
+
 static void lost_found(struct call *call, const struct redisReply *reply)
 {
     struct finding *finding = container_of(call, struct finding, call);
-    struct server *server = finding->server;
+    struct server *server = lost_is_server(call->broker, finding->server) ? finding->server : NULL;
     bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == finding->count + 1 &&
                      reply->element[0]->type == REDIS_REPLY_INTEGER;
-    server->is_finding = false;
-    if (!reply)
+    if (server)
+        server->is_finding = false;
+    if (!reply && server)
         /* Lost again: back to the front, in order. */
         for (size_t i = finding->count; i > 0; i--)
             list_prepend(&server->lost, &finding->publications[i - 1]->link);
-    for (size_t i = 0; reply && i < finding->count; i++) {
+    for (size_t i = 0; (reply || !server) && i < finding->count; i++) {
         if (is_answer)
             lost_take_answer(finding->publications[i], reply->element[i + 1],
                              reply->element[0]->integer == 1);
@@ -60,7 +70,7 @@ static void lost_found(struct call *call, const struct redisReply *reply)
     }
     call_deinit(call);
     free(finding);
-    if (reply)
+    if (reply && server)
         lost_find_next(server);
 }
 

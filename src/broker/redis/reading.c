@@ -56,6 +56,14 @@ struct message *reading_make_message(const struct reading *reading, size_t index
     return envelope_make_message(&envelope, now_ms, age_ms > 0 ? (uint64_t)age_ms : 0);
 }
 
+uint64_t reading_last_offset(const struct reading *reading)
+{
+    struct envelope envelope;
+    if (reading->count == 0 || envelope_parse_entry(&envelope, reading->entries[reading->count - 1], 0))
+        return 0;
+    return envelope.offset;
+}
+
 size_t reading_format_limits(char to[READING_LIMITS_MAX], const struct options *options)
 {
     return (size_t)snprintf(

@@ -28,6 +28,9 @@ int reading_parse(struct reading *reading, const struct redisReply *reply);
 /* The message of entry `index`; NULL when it is none, has expired, or memory is out. */
 struct message *reading_make_message(const struct reading *reading, size_t index, uint64_t now_ms);
 
+/* The offset of the last entry, whether it has expired or not; 0 when there is none. */
+uint64_t reading_last_offset(const struct reading *reading);
+
 /* What is kept, as sluice.lua takes it. Returns the length. */
 size_t reading_format_limits(char to[READING_LIMITS_MAX], const struct options *options);
 

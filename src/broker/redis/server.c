@@ -17,7 +17,8 @@
 #include "broker/redis/topic.h"
 #include "config/options.h"
 
-#define SERVER_BACKOFF_LEAST_MS 50u
+/* Between half of it and all of it passes before the next try: 50 ms at least, 5 s at most. */
+#define SERVER_BACKOFF_LEAST_MS 100u
 #define SERVER_BACKOFF_MOST_MS 5000u
 
 static void server_arm(struct server *server, uint64_t after_ms)
@@ -39,18 +40,14 @@ void server_update_readiness(struct redis_broker *broker)
 
 /* Lost. */
 
-/* Told once; while it stays away, again only when the reason becomes another one. */
+/* Told once. While it stays away, a reason that somebody can act on is told too, once; that nobody answers is
+ * no news. */
 static void server_tell_loss(struct server *server, const char *fault)
 {
     bool is_first = server->state == SERVER_SOUND || !server->told[0];
-    bool is_known = strcmp(server->told, fault) == 0;
-    snprintf(server->told, sizeof(server->told), "%s", fault);
-    if (!is_first && !is_known)
-        log_event(LOG_INFO, "broker-still-away",
-                  LOG_TEXT("address", server->address ? server->address : "unknown"),
-                  LOG_TEXT("reason", fault));
-    if (!is_first)
+    if (!is_first && (!server->has_cause || strcmp(server->told, fault) == 0))
         return;
+    snprintf(server->told, sizeof(server->told), "%s", fault);
     log_event(LOG_WARN, "broker-lost", LOG_TEXT("address", server->address ? server->address : "unknown"),
               LOG_TEXT("reason", fault),
               LOG_TEXT("action", "publishing answers 503 until Redis is back; Sluice tries again by itself"));
@@ -62,11 +59,15 @@ static void server_take_loss(struct server *server, const char *fault)
     bool was_up = server->state >= SERVER_UP;
     if (!server->is_leaving && !broker->is_stopping)
         server_tell_loss(server, fault);
+    server->has_cause = false;
     server->state = SERVER_DOWN;
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
     server->is_finding = false;
-    server->last_client_id = server->client_id;
+    if (server->client_id > 0) {
+        server->last_client_id = server->client_id;
+        memcpy(server->last_run, server->run, sizeof(server->last_run));
+    }
     link_close(&server->commands);
     link_close(&server->feed);
     link_close(&server->sentinel);
@@ -80,7 +81,7 @@ static void server_take_loss(struct server *server, const char *fault)
         cluster_refresh_soon(broker);
     uint64_t backoff_ms = server->backoff_ms;
     server->backoff_ms = backoff_ms * 2 < SERVER_BACKOFF_MOST_MS ? backoff_ms * 2 : SERVER_BACKOFF_MOST_MS;
-    /* Half of it at random, so that the nodes do not come back in step. */
+    /* At random, so that the nodes do not come back in step. */
     server_arm(server, backoff_ms / 2 + random_below(backoff_ms / 2 + 1));
 }
 
@@ -96,6 +97,7 @@ static void server_feed_broken(struct link *link, const char *fault)
 
 void server_fail(struct server *server, const char *fault)
 {
+    server->has_cause = true;
     link_break(&server->commands, fault);
 }
 
@@ -178,7 +180,7 @@ static void server_up(struct server *server)
     /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};
-    if (server->last_client_id > 0)
+    if (server->last_client_id > 0 && strcmp(server->last_run, server->run) == 0)
         server_say(server, 4, kill);
     if (!broker->is_cluster)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)
@@ -295,7 +297,7 @@ static void server_timer_fired(struct timer *timer)
         server_connect(server);
         break;
     case SERVER_CONNECTING:
-        server_fail(server, "Redis accepts the connection and does not answer");
+        link_break(&server->commands, "Redis accepts the connection and does not answer");
         break;
     case SERVER_UP:
     case SERVER_SOUND:

@@ -2,7 +2,7 @@
 -- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
 --
 -- Keys of channel NAME, whose first segment is FIRST (docs/REDIS.md):
---   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why
+--   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why, and log, the epoch that it began with
 --   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
@@ -72,16 +72,22 @@ end
 
 local ALPHABET = '0123456789abcdefghjkmnpqrstvwxyz'
 
--- A script has no random numbers of its own: the time, the name and the server's run tell epochs apart.
-local function new_epoch(name, now)
-    local hash = siphash(name)
-    local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-    local random = redis.sha1hex(run .. ' ' .. now .. ' ' .. name)
-    local text = ''
+local function hash_name(name)
+    local hash, text = siphash(name), ''
     for i = 0, 4 do
         local digit = bit.band(bit.rshift(hash, 5 * i), 31)
         text = text .. string.sub(ALPHABET, digit + 1, digit + 1)
     end
+    return text
+end
+
+local server_run
+
+-- A script has no random numbers of its own: the time, the name and the server's run tell epochs apart.
+local function new_epoch(log)
+    server_run = server_run or string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+    local random = redis.sha1hex(server_run .. ' ' .. log.micros .. ' ' .. log.name)
+    local text = log.name_part or hash_name(log.name)
     for i = 1, 13, 2 do
         local digit = tonumber(string.sub(random, i, i + 1), 16) % 32
         text = text .. string.sub(ALPHABET, digit + 1, digit + 1)
@@ -119,8 +125,16 @@ end
 
 local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /'
 
+local function wrong_type(key, kind)
+    return redis.error_reply('WRONGTYPE key ' .. key .. ' is not a ' .. kind)
+end
+
+-- Returns an error reply when something else is at that key.
 local function load_log(log, limits)
-    local meta = redis.call('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why')
+    local meta = redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log')
+    if meta.err then
+        return string.find(meta.err, 'WRONGTYPE', 1, true) and wrong_type(log.meta, 'hash') or meta
+    end
     log.offset = tonumber(meta[2] or '')
     log.epoch = log.offset and meta[1]
     log.time = tonumber(meta[3] or '') or 0
@@ -129,6 +143,7 @@ local function load_log(log, limits)
     log.limits = limits or meta[5] or LIMITS
     log.run = meta[6] or ''
     log.why = meta[7] or ''
+    log.log = meta[8] or ''
     local keep, keep_ms, meta_ms, key_ms = string.match(log.limits, '^(%d+) (%d+) (%d+) (%d+)$')
     log.keep, log.keep_ms = tonumber(keep) or 100, tonumber(keep_ms) or 300000
     log.meta_ms, log.key_ms = tonumber(meta_ms) or 3600000, tonumber(key_ms) or 120000
@@ -142,13 +157,22 @@ local function publish_bytes(log, bytes)
     end
 end
 
--- Begins a new log: what was kept under the old one goes.
+local function has_stream(log)
+    local kind = redis.call('TYPE', log.stream).ok
+    return kind == 'none' or kind == 'stream'
+end
+
+-- Begins a new log: what was kept under the old one goes. Returns an error reply when the stream's key is not ours.
 local function begin(log, why, run)
-    redis.call('HSET', log.meta, 'epoch', new_epoch(log.name, log.micros), 'offset', '0', 'time', '0', 'until', '0',
-        'limits', log.limits, 'run', run or '', 'why', why)
+    if not has_stream(log) then
+        return wrong_type(log.stream, 'stream')
+    end
+    local epoch = new_epoch(log)
+    redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'limits', log.limits,
+        'run', run or '', 'why', why, 'log', epoch)
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
-    log.epoch, log.offset, log.time, log.till, log.run, log.why = redis.call('HGET', log.meta, 'epoch'), 0, 0, 0, run or '', why
+    log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, run or '', why
     log.old_limits = log.limits
 end
 
@@ -197,6 +221,50 @@ local function find_oldest(log)
 end
 
 -- Publishing.
+
+-- RFC 3629.
+local UTF8 = {
+    '^[\194-\223][\128-\191]()', '^\224[\160-\191][\128-\191]()', '^[\225-\236\238\239][\128-\191][\128-\191]()',
+    '^\237[\128-\159][\128-\191]()', '^\240[\144-\191][\128-\191][\128-\191]()',
+    '^[\241-\243][\128-\191][\128-\191][\128-\191]()', '^\244[\128-\143][\128-\191][\128-\191]()',
+}
+
+local function is_utf8(text)
+    local at = string.find(text, '[\128-\255]')
+    while at do
+        local behind
+        for _, pattern in ipairs(UTF8) do
+            behind = behind or string.match(text, pattern, at)
+        end
+        if not behind then
+            return false
+        end
+        at = string.find(text, '[\128-\255]', behind)
+    end
+    return true
+end
+
+-- What Sluice itself publishes, which bears a mark, has been checked. Returns what is wrong.
+local function find_fault(data, event, options)
+    if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
+        return 'data has at most 64 MiB, an event at most 255 bytes without control characters'
+    end
+    if event == 'reset' then
+        return 'the event reset is Sluice\'s own; choose another name'
+    end
+    if options.mark ~= '' then
+        return nil
+    end
+    if options.type ~= 'binary' and not is_utf8(data) then
+        return 'the data is not UTF-8; publish bytes with type binary'
+    end
+    if options.type == 'json' and not pcall(cjson.decode, data) then
+        return 'the data is not JSON'
+    end
+    if not is_utf8(event .. options.producer .. options.mime .. options.key) then
+        return 'event, producer, mime and key must be UTF-8'
+    end
+end
 
 local TYPES = { text = true, json = true, binary = true }
 
@@ -253,12 +321,15 @@ end
 local function keep(log, event, data, options)
     local added = append(log, event, data, options)
     if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
-        begin(log, 'epoch', log.run)
+        local refused = begin(log, 'epoch', log.run)
+        if refused then
+            return refused
+        end
         added = append(log, event, data, options)
     end
     if type(added) == 'table' and added.err then
         if string.find(added.err, 'WRONGTYPE', 1, true) then
-            return redis.error_reply('WRONGTYPE key ' .. log.stream .. ' is not a stream')
+            return wrong_type(log.stream, 'stream')
         end
         return added
     end
@@ -276,30 +347,31 @@ function handlers.publish(keys, args)
         return fail('the data is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]')
     end
     local options, fault = read_options(args)
-    if not options then
+    fault = fault or find_fault(data, event, options)
+    if fault then
         return fail(fault)
     end
-    if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
-        return fail('data has at most 64 MiB, an event at most 255 bytes without control characters')
+    local refused = load_log(log, options.limits)
+    if refused then
+        return refused
     end
-    load_log(log, options.limits)
     if options.key ~= '' then
         local before = redis.call('GET', log.key .. options.key)
-        local id, epoch, time, mark = string.match(before or '', '^((%w+)%-%d+) (%d+) (.*)$')
-        if id and epoch == log.epoch then
-            return { id, tonumber(time), mark ~= '' and mark == options.mark and 0 or 1 }
+        local begun, offset, time, mark = string.match(before or '', '^(%w+)%-(%d+) (%d+) (.*)$')
+        if begun and begun == log.log then
+            return { log.epoch .. '-' .. offset, tonumber(time), mark ~= '' and mark == options.mark and 0 or 1 }
         end
     end
     if not log.epoch or is_evicted(log) then
-        begin(log, 'epoch', log.run)
+        refused = begin(log, 'epoch', log.run)
     end
-    if log.keep > 0 then
-        local refused = keep(log, event, data, options)
-        if refused then
-            return refused
-        end
-    else
+    if log.keep == 0 then
         log.till = 0
+    elseif not refused then
+        refused = keep(log, event, data, options)
+    end
+    if refused then
+        return refused
     end
     log.offset = log.offset + 1
     redis.call('HSET', log.meta, 'offset', log.offset, 'time', log.now, 'until', log.till)
@@ -312,7 +384,8 @@ function handlers.publish(keys, args)
     end
     local id = log.epoch .. '-' .. log.offset
     if options.key ~= '' and log.key_ms > 0 then
-        redis.call('SET', log.key .. options.key, id .. ' ' .. log.now .. ' ' .. options.mark, 'PX', log.key_ms)
+        redis.call('SET', log.key .. options.key, log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. options.mark,
+            'PX', log.key_ms)
     end
     publish_bytes(log, table.concat({ 'sluice1 message ', log.epoch, ' ', log.offset, ' ', log.now, ' ', options.ttl, ' ',
         options.type, ' ', #event, ' ', #options.producer, ' ', #options.mime, ' ', log.keep_ms, '\n', event,
@@ -363,7 +436,7 @@ end
 
 -- Whether the stream holds what the meta data says; keys may have been evicted, restored or written by others.
 local function is_sound(log)
-    if is_evicted(log) then
+    if is_evicted(log) or not has_stream(log) then
         return false
     end
     local last = redis.call('XREVRANGE', log.stream, '+', '-', 'COUNT', 1)[1]
@@ -377,12 +450,13 @@ end
 -- Another master than the one that kept the log so far, and that one is not there any more: writes that it had accepted may be lost.
 -- The messages stay, under a new epoch, so that every cursor of before is told.
 local function renew(log, run)
-    log.epoch, log.why, log.run = new_epoch(log.name, log.micros), 'failover', run
+    log.epoch, log.why, log.run = new_epoch(log), 'failover', run
     redis.call('HSET', log.meta, 'epoch', log.epoch, 'why', 'failover', 'run', run)
     publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
 end
 
--- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes.
+-- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes, and the part of an
+-- epoch that comes from the name, which takes long to work out here.
 -- Returns epoch, offset, oldest, now, why, last published, how long messages are kept, entries that follow what is known (or the newest).
 function handlers.open(keys, args)
     local log = open_log(keys[1] or '')
@@ -391,9 +465,16 @@ function handlers.open(keys, args)
     end
     local runs, most, bytes = args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
     local run = string.match(runs, '^%S+') or ''
-    load_log(log, args[4])
+    log.name_part = args[7]
+    local refused = load_log(log, args[4])
+    if refused then
+        return refused
+    end
     if not log.epoch or not is_sound(log) then
-        begin(log, 'epoch', run)
+        refused = begin(log, 'epoch', run)
+        if refused then
+            return refused
+        end
     elseif log.run == '' or log.run ~= run and has_word(runs, log.run) then
         redis.call('HSET', log.meta, 'run', run)
     elseif log.run ~= run and run ~= '' or args[1] == log.epoch and tonumber(args[2]) > log.offset then
@@ -418,7 +499,10 @@ function handlers.read(keys, args)
     if not log then
         return fail(BAD_NAME)
     end
-    load_log(log)
+    local refused = load_log(log)
+    if refused then
+        return refused
+    end
     if not log.epoch then
         return false
     end
@@ -434,7 +518,10 @@ function handlers.inspect(keys)
     if not log then
         return fail(BAD_NAME)
     end
-    load_log(log)
+    local refused = load_log(log)
+    if refused then
+        return refused
+    end
     if not log.epoch then
         return false
     end
@@ -448,12 +535,18 @@ function handlers.purge(keys)
     if not log then
         return fail(BAD_NAME)
     end
-    load_log(log)
+    local refused = load_log(log)
+    if refused then
+        return refused
+    end
     if not log.epoch then
         return false
     end
     local count = log.offset + 1 - find_oldest(log)
-    begin(log, 'purged', log.run)
+    refused = begin(log, 'purged', log.run)
+    if refused then
+        return refused
+    end
     publish_bytes(log, table.concat({ 'sluice1 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0\n' }))
     return { count }
 end
@@ -465,7 +558,10 @@ function handlers.find(keys, args)
     if not log then
         return fail(BAD_NAME)
     end
-    load_log(log)
+    local refused = load_log(log)
+    if refused then
+        return refused
+    end
     local since, missing, answer, at = tonumber(args[1]), 0, {}, {}
     for i = 2, #args do
         at[args[i]] = i

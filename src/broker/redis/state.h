@@ -53,11 +53,14 @@ struct server {
     char probe[64];         /* the probe's own Pub/Sub channel */
     char told[LINK_FAULT_MAX];
     char replid[REDIS_REPLID_LEN + 1];
-    char script[REDIS_REPLID_LEN + 1]; /* SHA-1 of the script, without functions */
-    unsigned version;                  /* 70015 is 7.0.15 */
-    bool has_sharded;                  /* Redis 7: sharded Pub/Sub */
-    bool has_functions;                /* Redis 7: functions; otherwise scripts */
+    char run[REDIS_REPLID_LEN + 1];      /* of the process */
+    char last_run[REDIS_REPLID_LEN + 1]; /* of the process that last_client_id is of */
+    char script[REDIS_REPLID_LEN + 1];   /* SHA-1 of the script, without functions */
+    unsigned version;                    /* 70015 is 7.0.15 */
+    bool has_sharded;                    /* Redis 7: sharded Pub/Sub */
+    bool has_functions;                  /* Redis 7: functions; otherwise scripts */
     bool is_cluster;
+    bool has_cause;  /* what broke it was found out here, not by the socket */
     bool was_warned; /* of an eviction policy */
     bool is_greeted;
     bool feed_is_ready;
@@ -117,6 +120,7 @@ struct call {
     struct redis_broker *broker;
     struct server *server; /* that it was sent to */
     uint16_t slot;
+    uint8_t key_count; /* keys that the command declares */
     uint8_t redirects;
     uint8_t retries;
     struct timer timer; /* while Redis wants to be tried again */
@@ -166,7 +170,9 @@ struct redis_broker {
     uint64_t slots_asked_ms;
     struct timer slots_timer;
     struct topic *topics;
-    uint64_t message_count; /* in the rings of all topics */
+    uint64_t message_count;       /* in the rings of all topics */
+    char refusal[LINK_FAULT_MAX]; /* the last that was told, and when */
+    uint64_t refusal_ms;
     struct list bridged_publications;
     char **bridges; /* names and patterns of redis-subscribe */
     size_t bridge_count;

@@ -276,6 +276,7 @@ void topic_open(struct topic *topic)
     if (topic->open)
         return;
     struct open *open = calloc(1, sizeof(*open));
+    const struct epoch name_part = epoch_of_name(topic->name, topic->name_len);
     const struct server *server = call_find_server(broker, topic->slot);
     const struct argument arguments[] = {
         {topic->epoch.text, topic->has_log ? EPOCH_LEN : 0},
@@ -284,6 +285,7 @@ void topic_open(struct topic *topic)
         {limits, reading_format_limits(limits, broker->options)},
         call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
+        {name_part.text, EPOCH_NAME_LEN},
     };
     int err = open ? call_prepare(&open->call, broker, "open", topic->name, topic->name_len, NULL, 0,
                                   arguments, ARRAY_LENGTH(arguments), topic_open_answered)

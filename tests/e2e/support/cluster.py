@@ -64,10 +64,13 @@ class Cluster:
         return int(self.masters[0].client.execute_command("CLUSTER", "KEYSLOT", f"{{{channel.split('/')[0]}}}"))
 
     def owner_of(self, slot: int) -> RedisServer:
-        for begin, end, owner, *_ in self.masters[0].client.execute_command("CLUSTER", "SLOTS"):
-            if begin <= slot <= end:
-                return next(master for master in self.masters if master.port == owner[1])
-        raise AssertionError(f"nobody owns {slot}")
+        """Once all masters agree on it; after a move it takes them a moment."""
+        def ports() -> set[int]:
+            return {owner[1] for master in self.masters if master.process
+                    for begin, end, owner, *_ in master.client.execute_command("CLUSTER", "SLOTS") if begin <= slot <= end}
+
+        port = wait_until(lambda: len(found := ports()) == 1 and found.pop(), what=f"one owner of slot {slot}")
+        return next(master for master in self.masters if master.port == port)
 
     def channels(self, per_master: int = 1) -> list[str]:
         """Names whose slots lie on the masters in turn."""

@@ -110,7 +110,6 @@ class RedisServer:
             self.process.send_signal(signal.SIGCONT)
             self.process.wait(PATIENCE)
             self.process = None
-        self.client.connection_pool.disconnect()
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
@@ -121,7 +120,7 @@ class RedisServer:
 
     def close(self) -> None:
         self.kill()
-        self.client.close()
+        self.client.connection_pool.disconnect()
         self.folder.cleanup()
         if self.claim:
             self.claim.release()
@@ -153,6 +152,13 @@ class RedisServer:
         assert all(name.endswith(b"-0") for name, _ in found), found
         return [(int(name.split(b"-")[0]), fields[b"data"]) for name, fields in found]
 
+    def replication(self, fact: str) -> str | None:
+        """Also while a Sentinel ends connections."""
+        try:
+            return self.client.info("replication").get(fact)
+        except redis.ConnectionError:
+            return None
+
     def kill_clients(self, kind: str) -> int:
         return self.client.execute_command("CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes")
 
@@ -180,7 +186,7 @@ class SentinelSet:
         with contextlib.ExitStack() as stack:
             self.master = stack.enter_context(RedisServer(*self.options, aof=self.aof))
             self.replica = stack.enter_context(RedisServer(*self.options, aof=self.aof, replica_of=self.master))
-            wait_until(lambda: self.replica.client.info("replication")["master_link_status"] == "up")
+            wait_until(lambda: self.replica.replication("master_link_status") == "up")
             self.sentinel = stack.enter_context(RedisServer(is_sentinel=True))
             self.say("MONITOR", self.NAME, "127.0.0.1", self.master.port, 1)
             for option, value in (("down-after-milliseconds", 500), ("failover-timeout", 2000), ("parallel-syncs", 1)):
@@ -214,7 +220,7 @@ class SentinelSet:
             gone, heir = self.replica, self.master
         gone.kill()
         wait_until(lambda: self.master_port() == heir.port, timeout=2 * PATIENCE, what="the failover")
-        wait_until(lambda: heir.client.info("replication")["role"] == "master", what="the promotion")
+        wait_until(lambda: heir.replication("role") == "master", what="the promotion")
         return heir
 
 

@@ -50,7 +50,7 @@ class Link:
         while data := await reader.read(1 << 16):
             self.is_subscription = self.is_subscription or bool(SUBSCRIBES.search(data))
             if not self.swallows_requests:
-                await self.relay.forward(self, data, self.to_redis)
+                await self.relay.forward(self, self.relay.rewrite(data), self.to_redis)
 
     async def replies(self, reader: asyncio.StreamReader) -> None:
         pending = bytearray()
@@ -59,7 +59,7 @@ class Link:
                 pending += data
                 data = self.relay.sieve(pending)
             if data and not self.swallows_replies:
-                await self.relay.forward(self, data, self.to_sluice)
+                await self.relay.forward(self, self.relay.rewrite(data), self.to_sluice)
 
     def end(self, is_abrupt: bool) -> None:
         for writer in (self.to_sluice, self.to_redis):
@@ -83,6 +83,7 @@ class Relay:
         self.delay = 0.0  # seconds that each piece waits
         self.split = 0  # bytes of a piece at most; 0 leaves them as they come
         self.is_refusing = False  # new connections end at once
+        self.rewrite: Callable[[bytes], bytes] = bytes  # what is made of each piece, whoever said it
         self.links: list[Link] = []
         self.accepted = 0
         self.loop = asyncio.new_event_loop()
