@@ -92,19 +92,20 @@ static int loader_set(struct loader *loader, const struct option_row *row, const
     return 0;
 }
 
-/* Several values in one text, separated by commas or spaces. */
+/* Several values in one text. */
 static int loader_set_list(struct loader *loader, const struct option_row *row, const char *text,
                            const char *place)
 {
     if (row->kind != OPTION_STRINGS)
         return loader_set(loader, row, text, place);
-    if (!text[strspn(text, ", ")])
+    const char *separators = option_separators(row);
+    if (!text[strspn(text, separators)])
         return loader_set(loader, row, "", place);
     char *copy = strdup(text);
     char *rest = NULL;
     int err = copy ? 0 : loader_fail(loader, "no memory for the options");
-    for (char *item = copy ? strtok_r(copy, ", ", &rest) : NULL; item && !err;
-         item = strtok_r(NULL, ", ", &rest))
+    for (char *item = copy ? strtok_r(copy, separators, &rest) : NULL; item && !err;
+         item = strtok_r(NULL, separators, &rest))
         err = loader_set(loader, row, item, place);
     free(copy);
     return err;

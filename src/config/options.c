@@ -306,8 +306,14 @@ int option_set(struct options *options, const struct option_row *row, const char
     return -EINVAL;
 }
 
-static char *option_format_strings(const struct string_list *list)
+const char *option_separators(const struct option_row *row)
 {
+    return strcmp(row->name, "tcp") == 0 ? ";" : ", ";
+}
+
+static char *option_format_strings(const struct option_row *row, const struct string_list *list)
+{
+    const char *separator = option_separators(row);
     size_t size = 1;
     for (size_t i = 0; i < list->count; i++)
         size += strlen(list->items[i]) + 2;
@@ -317,7 +323,7 @@ static char *option_format_strings(const struct string_list *list)
     char *to = text;
     *to = '\0';
     for (size_t i = 0; i < list->count; i++)
-        to += sprintf(to, "%s%s", i > 0 ? ", " : "", list->items[i]);
+        to += sprintf(to, "%s%s", i > 0 ? separator : "", list->items[i]);
     return text;
 }
 
@@ -328,7 +334,7 @@ char *option_format(const struct options *options, const struct option_row *row)
     case OPTION_STRING:
         return strdup(*option_string(options, row));
     case OPTION_STRINGS:
-        return option_format_strings(option_strings(options, row));
+        return option_format_strings(row, option_strings(options, row));
     case OPTION_BOOLEAN:
         return strdup(*option_boolean(options, row) ? "yes" : "no");
     case OPTION_CHOICE: {

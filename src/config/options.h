@@ -83,8 +83,12 @@ void option_clear(struct options *options, const struct option_row *row);
 int option_set(struct options *options, const struct option_row *row, const char *text,
                char fault[OPTION_FAULT_MAX]);
 
-/* The value as text that option_set takes; items of a repeatable option joined by ", ", as the environment
- * takes them. Returns malloc'd text or NULL. */
+/* What separates the values of a repeatable option in the environment, any number of these: a semicolon where
+ * values have commas and spaces in them. */
+const char *option_separators(const struct option_row *row);
+
+/* The value as text that option_set takes; items of a repeatable option joined as the environment takes them.
+ * Returns malloc'd text or NULL. */
 char *option_format(const struct options *options, const struct option_row *row);
 
 /* What a number may be, as "1s to 5m"; empty for other kinds. */

@@ -18,11 +18,12 @@
 enum message_type { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
 
 /* The wire forms of a message that are kept with it. */
-enum message_form { FORM_SSE, FORM_JSON, FORM_COUNT };
+enum message_form { FORM_SSE, FORM_JSON, FORM_CRLF, FORM_NUL, FORM_LEN32, FORM_RESP, FORM_COUNT };
 
 /* A wire form, ready to be sent: `bytes[0..size)` is an HTTP/1.1 chunk around the payload
- * `bytes[payload..payload_end)`. The payload begins with what only a subscription to this one channel can use
- * (its cursor) and goes on at `shared` with what every subscription shares. */
+ * `bytes[payload..payload_end)`, or for raw TCP the payload alone. The payload begins with what only a
+ * subscription to this one channel can use (its cursor) and goes on at `shared` with what every subscription
+ * shares. */
 struct rendering {
     uint32_t size;
     uint32_t payload;

@@ -213,3 +213,8 @@ const struct epoch *subscription_epoch(const struct subscription *subscription)
 {
     return &subscription->channel->epoch;
 }
+
+uint64_t subscription_top(const struct subscription *subscription)
+{
+    return subscription->channel->top;
+}

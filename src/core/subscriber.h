@@ -129,4 +129,7 @@ void channel_memo_clear(struct channel_memo *memo);
 const char *subscription_channel(const struct subscription *subscription, size_t *len);
 const struct epoch *subscription_epoch(const struct subscription *subscription);
 
+/* The offset of the newest message of its channel that this shard knows of. */
+uint64_t subscription_top(const struct subscription *subscription);
+
 #endif

@@ -4,19 +4,10 @@
 /* What single and batch publishing share. On the shard's thread. */
 
 #include "core/broker.h"
+#include "core/draft.h"
 #include "http/exchange.h"
 
-#define PUBLISHING_FAULT_MAX 512u
-
-/* A message that somebody wants published; all borrowed. */
-struct draft {
-    struct message_parts parts;
-    const char *channel;
-    size_t channel_len;
-    const char *key;
-    size_t key_len;
-    bool is_checked; /* the data is known to be what its type says */
-};
+#define PUBLISHING_FAULT_MAX DRAFT_FAULT_MAX
 
 /* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code publishing_fill(const struct exchange *exchange, struct publish_item *item,

@@ -43,6 +43,22 @@ struct rendering *render_finish(struct buf *payload, size_t shared)
     return rendering;
 }
 
+struct rendering *render_finish_plain(struct buf *payload, size_t shared)
+{
+    struct rendering *rendering = NULL;
+    if (!payload->has_failed)
+        rendering = malloc(sizeof(*rendering) + payload->len);
+    if (rendering) {
+        rendering->payload = 0;
+        rendering->shared = (uint32_t)shared;
+        rendering->payload_end = (uint32_t)payload->len;
+        rendering->size = rendering->payload_end;
+        memcpy(rendering->bytes, payload->bytes, payload->len);
+    }
+    buf_deinit(payload);
+    return rendering;
+}
+
 void render_id(struct buf *to, const struct epoch *epoch, uint64_t offset)
 {
     buf_append(to, epoch->text, EPOCH_LEN);

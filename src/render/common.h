@@ -9,6 +9,9 @@
  * the buffer. NULL when memory is or was out. */
 struct rendering *render_finish(struct buf *payload, size_t shared);
 
+/* The same without an HTTP chunk around it: the payload alone. */
+struct rendering *render_finish_plain(struct buf *payload, size_t shared);
+
 void render_id(struct buf *to, const struct epoch *epoch, uint64_t offset);
 
 #endif

@@ -17,6 +17,7 @@
 #include "config.h"
 #include "http/errors.h"
 #include "http/head.h"
+#include "server/feeds.h"
 #include "shard/shard.h"
 #include "transport/transports.h"
 
@@ -43,8 +44,9 @@ struct server {
     struct configuration *configuration;
     struct shard_group group;
     struct address *addresses; /* as bound, one for each http option */
-    unsigned initialised;      /* shards */
-    unsigned running;          /* shards */
+    struct feeds feeds;
+    unsigned initialised; /* shards */
+    unsigned running;     /* shards */
     sigset_t signals;
 };
 
@@ -127,6 +129,24 @@ static int server_listen(struct server *server)
     return 0;
 }
 
+/* Before anything is started, so that a wrong declaration is told at once. */
+static int server_parse_feeds(struct server *server)
+{
+    char fault[FEEDS_FAULT_MAX] = "no memory";
+    return feeds_parse(&server->feeds, &server->configuration->options->tcp, fault)
+               ? server_fail(SERVER_EXIT_OPTIONS, "options", fault)
+               : 0;
+}
+
+static int server_listen_feeds(struct server *server)
+{
+    char fault[FEEDS_FAULT_MAX];
+    int err = feeds_listen(&server->feeds, &server->group, server->configuration->options->anonymous, fault);
+    if (err)
+        return server_fail(err == -EACCES ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "listening", fault);
+    return 0;
+}
+
 static int server_make_broker(struct server *server)
 {
     char error[512] = "";
@@ -187,6 +207,11 @@ static int server_write_ready_file(const struct server *server)
         address_format(&server->addresses[i], text);
         fprintf(file, "http %s\n", text);
     }
+    for (size_t i = 0; i < server->feeds.count; i++) {
+        char address[512];
+        feeds_format_address(&server->feeds.listeners[i], address, sizeof(address));
+        fprintf(file, "tcp %s\n", address);
+    }
     if (fclose(file) || rename(temporary, path))
         return server_fail(SERVER_EXIT_FAILED, path, strerror(errno));
     return 0;
@@ -198,6 +223,13 @@ static void server_log_ready(const struct server *server)
     for (size_t i = 0; i < server->configuration->options->http.count; i++) {
         address_format(&server->addresses[i], text);
         log_event(LOG_INFO, "listening", LOG_TEXT("http", text));
+    }
+    for (size_t i = 0; i < server->feeds.count; i++) {
+        char address[512];
+        const struct feed_listener *listener = &server->feeds.listeners[i];
+        feeds_format_address(listener, address, sizeof(address));
+        log_event(LOG_INFO, "listening", LOG_TEXT("tcp", address),
+                  LOG_TEXT("framing", framing_word(listener->declaration.framing)));
     }
     log_event(LOG_INFO, "ready", LOG_TEXT("version", PACKAGE_VERSION),
               LOG_NUMBER("shards", server->group.count),
@@ -278,6 +310,7 @@ static void server_close(struct server *server)
         server->group.broker->ops->stop(server->group.broker);
     for (unsigned i = 0; i < server->initialised; i++)
         shard_deinit(&server->group.shards[i]);
+    feeds_close(&server->feeds);
     connection_limits_free(server->group.limits);
     free(server->group.shards);
     free(server->addresses);
@@ -285,11 +318,15 @@ static void server_close(struct server *server)
 
 static int server_open(struct server *server)
 {
-    int status = server_make_broker(server);
+    int status = server_parse_feeds(server);
+    if (!status)
+        status = server_make_broker(server);
     if (!status)
         status = server_make_shards(server);
     if (!status)
         status = server_listen(server);
+    if (!status)
+        status = server_listen_feeds(server);
     if (!status)
         status = server_start_shards(server);
     if (!status)

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -12,7 +11,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/table.h"
 #include "shard/shard.h"
 
 #define DOOR_BACKLOG 4096
@@ -25,61 +23,6 @@
 #define DOOR_PAUSE_MS 100u
 #define DOOR_ERROR_BYTES 1024u
 
-/* Counts by address in two rows of buckets under different hashes (count-min): the smaller of the two is the
- * address's own count unless it shares both buckets with others. No lock, no growth, whatever comes. */
-#define LIMIT_BUCKETS 65536u
-
-struct connection_limits {
-    _Atomic uint64_t total;
-    _Atomic uint32_t buckets[2][LIMIT_BUCKETS];
-};
-
-struct connection_limits *connection_limits_new(void)
-{
-    return calloc(1, sizeof(struct connection_limits));
-}
-
-void connection_limits_free(struct connection_limits *limits)
-{
-    free(limits);
-}
-
-static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigned row,
-                                       const struct client *client)
-{
-    uint64_t hash = table_hash(client->key, client->key_len);
-    return &limits->buckets[row][(hash >> (row * 32)) % LIMIT_BUCKETS];
-}
-
-static void limits_add(struct connection_limits *limits, const struct client *client)
-{
-    atomic_fetch_add_explicit(&limits->total, 1, memory_order_relaxed);
-    for (unsigned row = 0; row < 2; row++)
-        atomic_fetch_add_explicit(limits_bucket(limits, row, client), 1, memory_order_relaxed);
-}
-
-static void limits_remove(struct connection_limits *limits, const struct client *client)
-{
-    atomic_fetch_sub_explicit(&limits->total, 1, memory_order_relaxed);
-    for (unsigned row = 0; row < 2; row++)
-        atomic_fetch_sub_explicit(limits_bucket(limits, row, client), 1, memory_order_relaxed);
-}
-
-/* Whether a client that has been counted may stay. */
-static enum error_code limits_check(struct connection_limits *limits, const struct client *client,
-                                    const struct options *options)
-{
-    if (options->max_connections > 0 &&
-        atomic_load_explicit(&limits->total, memory_order_relaxed) > options->max_connections)
-        return ERROR_TOO_MANY_CONNECTIONS;
-    if (options->max_connections_per_ip == 0)
-        return ERROR_NONE;
-    uint32_t first = atomic_load_explicit(limits_bucket(limits, 0, client), memory_order_relaxed);
-    uint32_t second = atomic_load_explicit(limits_bucket(limits, 1, client), memory_order_relaxed);
-    uint32_t count = first < second ? first : second;
-    return count > options->max_connections_per_ip ? ERROR_TOO_MANY_FROM_ADDRESS : ERROR_NONE;
-}
-
 static void client_free(struct garbage *garbage)
 {
     free(container_of(garbage, struct client, garbage));
@@ -90,7 +33,7 @@ void client_release(struct client *client)
     struct shard *shard = client->shard;
     watch_remove(&client->watch, shard->epoll_fd);
     list_remove(&client->link);
-    limits_remove(shard->group->limits, client);
+    connection_limits_remove(shard->group->limits, client->key, client->key_len);
     shard_reap(shard, &client->garbage, client_free);
 }
 
@@ -242,14 +185,15 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
     client->shard = shard;
     list_init(&client->link);
     client_take_address(client, storage, len);
-    limits_add(shard->group->limits, client);
+    connection_limits_add(shard->group->limits, client->key, client->key_len);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     client->watch.fd = -1;
     int err =
         watch_add(&client->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, door_client_event);
     client->watch.fd = fd;
     enum error_code error =
-        err ? ERROR_OUT_OF_MEMORY : limits_check(shard->group->limits, client, shard->options);
+        err ? ERROR_OUT_OF_MEMORY
+            : connection_limits_check(shard->group->limits, client->key, client->key_len, shard->options);
     shard_count(shard, METRIC_ACCEPTED, 1);
     if (error != ERROR_NONE) {
         door_refuse(client, error);

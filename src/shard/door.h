@@ -16,6 +16,7 @@
 #include "base/timer.h"
 #include "config/options.h"
 #include "shard/garbage.h"
+#include "shard/limits.h"
 #include "shard/watch.h"
 #include "tbl/errors.h"
 
@@ -64,11 +65,6 @@ struct door_handlers {
     /* Writes a whole response for an error to `to`. Returns its length. */
     size_t (*render_error)(enum error_code error, char *to, size_t size);
 };
-
-/* Connections of all shards counted together; lock-free, any thread. */
-struct connection_limits;
-struct connection_limits *connection_limits_new(void);
-void connection_limits_free(struct connection_limits *limits);
 
 struct listener {
     struct watch watch;

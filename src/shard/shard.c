@@ -66,11 +66,12 @@ static void shard_show(struct shard *shard)
         enum metric metric;
         uint64_t value;
     } shown[] = {
-        {METRIC_CONNECTIONS, shard->cells.client_count},
+        {METRIC_CONNECTIONS, shard->cells.client_count + shard->streams.count},
         {METRIC_CHANNELS_ATTACHED, hub->channel_count},
         {METRIC_SUBSCRIBERS_POLL, hub->subscriber_count[TRANSPORT_POLL]},
         {METRIC_SUBSCRIBERS_SSE, hub->subscriber_count[TRANSPORT_SSE]},
         {METRIC_SUBSCRIBERS_STREAM, hub->subscriber_count[TRANSPORT_STREAM]},
+        {METRIC_SUBSCRIBERS_TCP, hub->subscriber_count[TRANSPORT_TCP]},
         {METRIC_RESETS, hub->resets_told},
         {METRIC_REFILLS, hub->refills},
     };
@@ -94,16 +95,36 @@ static void shard_count_held(struct client *client)
         client->shard->drain_held++;
 }
 
-static void shard_drain_client(struct client *client)
+static void shard_count_held_socket(struct stream_socket *socket)
 {
-    struct shard *shard = client->shard;
+    if (stream_socket_is_held(socket))
+        socket->shard->drain_held++;
+}
+
+/* Whether it is one more's turn to be let go, so that they go evenly over the drain time. */
+static bool shard_lets_one_go(const struct shard *shard)
+{
     uint64_t past_ms = shard->now_ms - shard->drain_begin_ms;
     uint64_t drain_ms = shard->options->drain_time_ms;
     uint64_t due = past_ms >= drain_ms ? UINT64_MAX : shard->drain_held * past_ms / drain_ms;
-    if (shard->drain_ended >= due || !client->owner || !client->owner->ops->is_held(client->owner))
+    return shard->drain_ended < due;
+}
+
+static void shard_drain_client(struct client *client)
+{
+    struct shard *shard = client->shard;
+    if (!shard_lets_one_go(shard) || !client->owner || !client->owner->ops->is_held(client->owner))
         return;
     shard->drain_ended++;
     client->owner->ops->drain(client->owner);
+}
+
+static void shard_drain_socket(struct stream_socket *socket)
+{
+    if (!shard_lets_one_go(socket->shard) || !stream_socket_is_held(socket))
+        return;
+    socket->shard->drain_ended++;
+    stream_socket_drain(socket);
 }
 
 static void shard_cut_client(struct client *client)
@@ -112,10 +133,20 @@ static void shard_cut_client(struct client *client)
         client->owner->ops->cut(client->owner);
 }
 
+/* What it can still be told without waiting, it is. */
+static void shard_cut_socket(struct stream_socket *socket)
+{
+    if (!socket->is_drained)
+        stream_socket_drain(socket);
+    stream_socket_flush(socket);
+    stream_socket_close(socket);
+}
+
 static void shard_begin_closing(struct shard *shard)
 {
     shard->state = SHARD_CLOSING;
     cell_table_visit(&shard->cells, shard_cut_client);
+    stream_table_visit(&shard->streams, shard_cut_socket);
     hub_close(&shard->hub);
 }
 
@@ -125,10 +156,12 @@ static void shard_drain_step(struct timer *timer)
     uint64_t past_ms = shard->now_ms - shard->drain_begin_ms;
     shard->drain_held = shard->drain_ended;
     cell_table_visit(&shard->cells, shard_count_held);
+    stream_table_visit(&shard->streams, shard_count_held_socket);
     cell_table_visit(&shard->cells, shard_drain_client);
+    stream_table_visit(&shard->streams, shard_drain_socket);
     bool is_over = past_ms >= shard->options->drain_time_ms + SHARD_DRAIN_GRACE_MS;
     bool is_done = past_ms >= shard->options->drain_time_ms && shard->drain_held == shard->drain_ended &&
-                   shard->hub.requests_pending == 0;
+                   shard->hub.requests_pending == 0 && shard->streams.count == 0;
     if ((shard->drain_held == 0 && shard->hub.requests_pending == 0) || is_over || is_done)
         shard_begin_closing(shard);
     else
@@ -154,6 +187,7 @@ static void shard_take_order(struct letter *letter)
         shard->state = SHARD_DRAINING;
         shard->drain_begin_ms = shard->now_ms;
         door_shut(&shard->door);
+        stream_table_shut(&shard->streams);
         timer_arm(&shard->wheel, &shard->drain_timer, shard->now_ms);
     }
     if (order->is_at_once && shard->state == SHARD_DRAINING) {
@@ -226,6 +260,7 @@ static void shard_turn(struct shard *shard, bool has_more)
     shard_handle_events(events, count);
     timer_wheel_run(&shard->wheel, shard->now_ms);
     cell_table_run(&shard->cells);
+    stream_table_run(&shard->streams);
 }
 
 static bool shard_is_done(const struct shard *shard)
@@ -245,6 +280,7 @@ static void *shard_run(void *argument)
         shard_turn(shard, has_more);
         has_more = hub_serve(&shard->hub, SHARD_SERVE_NS);
         cell_table_run(&shard->cells);
+        stream_table_run(&shard->streams);
         shard_empty_garbage(shard);
         shard_show(shard);
         /* Channels whose attach was on its way when closing began. */
@@ -275,6 +311,8 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
     const struct hub_settings settings = shard_hub_settings(options);
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);
     err = door_init(&shard->door, shard);
+    if (!err)
+        err = stream_table_init(&shard->streams, shard);
     if (err)
         return err;
     return watch_add(&shard->mailbox_watch, shard->epoll_fd, shard->mailbox.wake_fd, EPOLLIN,
@@ -284,6 +322,8 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
 int shard_start(struct shard *shard)
 {
     int err = door_open(&shard->door);
+    if (!err)
+        err = stream_table_open(&shard->streams);
     if (err)
         return err;
     return -pthread_create(&shard->thread, NULL, shard_run, shard);
@@ -293,6 +333,7 @@ void shard_deinit(struct shard *shard)
 {
     mailbox_deinit(&shard->mailbox);
     door_deinit(&shard->door);
+    stream_table_deinit(&shard->streams);
     close(shard->epoll_fd);
     options_unref(shard->options);
 }

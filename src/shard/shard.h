@@ -19,6 +19,7 @@
 #include "shard/cell.h"
 #include "shard/door.h"
 #include "shard/garbage.h"
+#include "shard/stream.h"
 #include "shard/watch.h"
 #include "tbl/metrics.h"
 
@@ -54,6 +55,7 @@ struct shard {
     struct hub hub;
     struct door door;
     struct cell_table cells;
+    struct stream_table streams;
     struct garbage *garbage;
     struct timer drain_timer;
     uint64_t drain_begin_ms;

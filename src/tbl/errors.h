@@ -13,6 +13,7 @@
     ROW(BAD_OPTION, 400, "bad-option", "A query parameter or header has a value that is not allowed.")       \
     ROW(BAD_JSON, 400, "bad-json", "The body is not JSON; the message names line and column.")               \
     ROW(BAD_TEXT, 400, "bad-text", "Text is not UTF-8.")                                                     \
+    ROW(BAD_COMMAND, 400, "bad-command", "A command over raw TCP does not have the right form.")             \
     ROW(BAD_BATCH, 400, "bad-batch", "A batch or one of its messages does not have the right form.")         \
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \

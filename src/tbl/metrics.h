@@ -14,6 +14,7 @@
     GAUGE(SUBSCRIBERS_POLL, "subscribers_poll", "Long-polls held now.")                                      \
     GAUGE(SUBSCRIBERS_SSE, "subscribers_sse", "Server-Sent Events streams held now.")                        \
     GAUGE(SUBSCRIBERS_STREAM, "subscribers_stream", "NDJSON streams held now.")                              \
+    GAUGE(SUBSCRIBERS_TCP, "subscribers_tcp", "Channels that raw TCP connections are subscribed to now.")    \
     GAUGE(BROKER_READY, "broker_ready", "1 while the broker works, else 0.")                                 \
     GAUGE(CHANNELS, "channels", "Channels that have a log in the broker.")                                   \
     GAUGE(MESSAGES, "messages", "Messages kept in the logs.")                                                \

@@ -10,6 +10,9 @@
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
     STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS",                                       \
             "Listen for HTTP on host:port, [v6]:port or :port; port 0 takes a free one. Repeatable.")        \
+    STRINGS("tcp", tcp, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                        \
+            "Listen for raw TCP on host:port, [v6]:port or unix:/path; keys are framing, feed, input, "      \
+            "default-channel, ping and mode, see docs/TCP.md. Repeatable.")                                  \
     STRING(                                                                                                  \
         "broker", broker, "memory:", 1, 1024, RESTART, "URL",                                                \
         "Where channel logs live: memory: is this process; redis://[user:password@]host:port/db, several "   \

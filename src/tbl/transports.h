@@ -5,7 +5,8 @@
 #define TRANSPORT_TABLE(ROW)                                                                                 \
     ROW(POLL, "poll")                                                                                        \
     ROW(SSE, "sse")                                                                                          \
-    ROW(STREAM, "stream")
+    ROW(STREAM, "stream")                                                                                    \
+    ROW(TCP, "tcp")
 
 enum transport_kind {
 #define TRANSPORT_ENUM(name, word) TRANSPORT_##name,

@@ -308,6 +308,8 @@ static const struct {
     {"MISCONF", ERROR_BROKER_DOWN, "Redis cannot save to disk and refuses writes; its own log says why"},
     {"NOREPLICAS", ERROR_BROKER_DOWN, "too few replicas follow the master; see min-replicas-to-write"},
     {"NOPERM", ERROR_BROKER_REFUSED, "give the user of the broker URL these rights: see docs/REDIS.md"},
+    {"ERR The user executing", ERROR_BROKER_REFUSED,
+     "give the user of the broker URL these rights: see docs/REDIS.md"},
     {"WRONGTYPE", ERROR_BROKER_REFUSED, "delete or rename that key, something else wrote it"},
     {"", ERROR_BROKER_REFUSED, "see docs/REDIS.md"},
 };

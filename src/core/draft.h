@@ -1,0 +1,25 @@
+#ifndef SLUICE_CORE_DRAFT_H
+#define SLUICE_CORE_DRAFT_H
+
+/* A message that somebody wants published, by whatever way it came: what is checked before a broker sees it.
+ * Any thread. */
+
+#include "core/broker.h"
+
+#define DRAFT_FAULT_MAX 512u
+
+/* All borrowed. */
+struct draft {
+    struct message_parts parts;
+    const char *channel;
+    size_t channel_len;
+    const char *key;
+    size_t key_len;
+    bool is_checked; /* the data is known to be what its type says */
+};
+
+/* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
+enum error_code draft_fill(struct publish_item *item, const struct draft *draft, uint64_t size_limit_bytes,
+                           char fault[DRAFT_FAULT_MAX]);
+
+#endif

@@ -1,0 +1,64 @@
+#include "shard/limits.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "base/table.h"
+
+/* Counts by address in two rows of buckets under different hashes (count-min): the smaller of the two is the
+ * address's own count unless it shares both buckets with others. No lock, no growth, whatever comes. */
+#define LIMIT_BUCKETS 65536u
+#define LIMIT_ROWS 2u
+
+struct connection_limits {
+    _Atomic uint64_t total;
+    _Atomic uint32_t buckets[LIMIT_ROWS][LIMIT_BUCKETS];
+};
+
+struct connection_limits *connection_limits_new(void)
+{
+    return calloc(1, sizeof(struct connection_limits));
+}
+
+void connection_limits_free(struct connection_limits *limits)
+{
+    free(limits);
+}
+
+static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigned row,
+                                       const unsigned char *key, size_t key_len)
+{
+    uint64_t hash = table_hash(key, key_len);
+    return &limits->buckets[row][(hash >> (row * 32)) % LIMIT_BUCKETS];
+}
+
+void connection_limits_add(struct connection_limits *limits, const unsigned char *key, size_t key_len)
+{
+    atomic_fetch_add_explicit(&limits->total, 1, memory_order_relaxed);
+    for (unsigned row = 0; key_len > 0 && row < LIMIT_ROWS; row++)
+        atomic_fetch_add_explicit(limits_bucket(limits, row, key, key_len), 1, memory_order_relaxed);
+}
+
+void connection_limits_remove(struct connection_limits *limits, const unsigned char *key, size_t key_len)
+{
+    atomic_fetch_sub_explicit(&limits->total, 1, memory_order_relaxed);
+    for (unsigned row = 0; key_len > 0 && row < LIMIT_ROWS; row++)
+        atomic_fetch_sub_explicit(limits_bucket(limits, row, key, key_len), 1, memory_order_relaxed);
+}
+
+enum error_code connection_limits_check(struct connection_limits *limits, const unsigned char *key,
+                                        size_t key_len, const struct options *options)
+{
+    if (options->max_connections > 0 &&
+        atomic_load_explicit(&limits->total, memory_order_relaxed) > options->max_connections)
+        return ERROR_TOO_MANY_CONNECTIONS;
+    if (options->max_connections_per_ip == 0 || key_len == 0)
+        return ERROR_NONE;
+    uint32_t count = UINT32_MAX;
+    for (unsigned row = 0; row < LIMIT_ROWS; row++) {
+        uint32_t found = atomic_load_explicit(limits_bucket(limits, row, key, key_len), memory_order_relaxed);
+        count = found < count ? found : count;
+    }
+    return count > options->max_connections_per_ip ? ERROR_TOO_MANY_FROM_ADDRESS : ERROR_NONE;
+}

@@ -1,0 +1,368 @@
+#include "shard/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shard/shard.h"
+
+#define STREAM_READ_BYTES 65536u
+/* How long a peer may take to read the end of what it was sent. */
+#define STREAM_LINGER_MS 2000u
+#define STREAM_LOOK_LEAST_MS 20u
+#define STREAM_LOOK_MOST_MS 1000u
+/* Reads of bytes that nobody wants any more, before the descriptor is closed. */
+#define STREAM_DISCARDS 16u
+
+/* What the kernel is asked to tell: hang-ups always, so a peer that has gone is noticed whatever is waited
+ * for. */
+static void stream_update_events(struct stream_socket *socket)
+{
+    uint32_t events = 0;
+    bool wants_bytes = socket->state == STREAM_LINGERING ||
+                       (socket->state == STREAM_OPEN && !socket->is_paused && !socket->is_blocked);
+    if (wants_bytes && !socket->has_ended)
+        events |= EPOLLIN;
+    if (socket->is_blocked)
+        events |= EPOLLOUT;
+    if (events == socket->events || socket->state == STREAM_CLOSED)
+        return;
+    socket->events = events;
+    if (watch_change(&socket->watch, socket->shard->epoll_fd, events, socket->watch.on_event))
+        stream_socket_close(socket);
+}
+
+static void stream_wait_among(struct stream_socket *socket, struct list *list)
+{
+    struct shard *shard = socket->shard;
+    list_remove(&socket->wait_link);
+    list_append(list, &socket->wait_link);
+    if (!timer_is_armed(&shard->streams.timer))
+        timer_arm(&shard->wheel, &shard->streams.timer, shard->now_ms + STREAM_LOOK_LEAST_MS);
+}
+
+static void stream_set_blocked(struct stream_socket *socket, bool is_blocked)
+{
+    if (is_blocked && !socket->is_blocked) {
+        socket->progress_ms = socket->shard->now_ms;
+        stream_wait_among(socket, &socket->shard->streams.blocked);
+    } else if (!is_blocked && socket->is_blocked) {
+        list_remove(&socket->wait_link);
+    }
+    socket->is_blocked = is_blocked;
+    stream_update_events(socket);
+}
+
+void stream_socket_close(struct stream_socket *socket)
+{
+    struct shard *shard = socket->shard;
+    int fd = socket->watch.fd;
+    if (socket->state == STREAM_CLOSED)
+        return;
+    socket->state = STREAM_CLOSED;
+    watch_remove(&socket->watch, shard->epoll_fd);
+    close(fd);
+    list_remove(&socket->link);
+    list_remove(&socket->flush_link);
+    list_remove(&socket->wait_link);
+    shard->streams.count--;
+    connection_limits_remove(shard->group->limits, socket->key, socket->key_len);
+    socket->ops->gone(socket);
+}
+
+void stream_socket_deinit(struct stream_socket *socket)
+{
+    message_unref(socket->owed);
+    buf_deinit(&socket->out);
+    buf_deinit(&socket->in);
+}
+
+/* Closing with unread bytes would reset the connection, and what was written last with it. */
+static bool stream_discard(struct stream_socket *socket)
+{
+    struct stream_table *table = &socket->shard->streams;
+    for (unsigned i = 0; i < STREAM_DISCARDS; i++) {
+        ssize_t got = recv(socket->watch.fd, table->scratch, STREAM_READ_BYTES, MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            return true;
+        if (got < 0)
+            return false;
+    }
+    return false;
+}
+
+static void stream_linger(struct stream_socket *socket)
+{
+    shutdown(socket->watch.fd, SHUT_WR);
+    bool has_peer_ended = stream_discard(socket);
+    if (has_peer_ended || socket->has_ended || socket->is_drained) {
+        stream_socket_close(socket);
+        return;
+    }
+    socket->state = STREAM_LINGERING;
+    socket->progress_ms = socket->shard->now_ms;
+    stream_wait_among(socket, &socket->shard->streams.lingering);
+    stream_update_events(socket);
+}
+
+void stream_socket_finish(struct stream_socket *socket)
+{
+    if (socket->state != STREAM_OPEN)
+        return;
+    socket->state = STREAM_ENDING;
+    if (!socket->is_blocked && list_is_empty(&socket->flush_link))
+        list_append(&socket->shard->streams.to_flush, &socket->flush_link);
+    stream_update_events(socket);
+}
+
+/* Writing. */
+
+static size_t stream_owed(const struct stream_socket *socket)
+{
+    return socket->tail_len + socket->out.len - socket->out_at;
+}
+
+struct buf *stream_socket_text(struct stream_socket *socket)
+{
+    if (!socket->is_blocked && socket->state != STREAM_CLOSED && list_is_empty(&socket->flush_link))
+        list_append(&socket->shard->streams.to_flush, &socket->flush_link);
+    return &socket->out;
+}
+
+static ssize_t stream_write(struct stream_socket *socket, const struct iovec *parts, int count)
+{
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    /* One part is by far the most frequent, and send() costs the kernel less than sendmsg(). */
+    ssize_t sent = count == 1 ? send(socket->watch.fd, parts->iov_base, parts->iov_len, flags)
+                              : sendmsg(socket->watch.fd, &message, flags);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+        stream_socket_close(socket);
+        return -EPIPE;
+    }
+    if (sent > 0) {
+        socket->progress_ms = socket->shard->now_ms;
+        shard_count(socket->shard, METRIC_DELIVERED_BYTES, (uint64_t)sent);
+    }
+    return sent < 0 ? 0 : sent;
+}
+
+ssize_t stream_socket_send(struct stream_socket *socket, const struct iovec *parts, int count)
+{
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += parts[i].iov_len;
+    ssize_t sent = stream_write(socket, parts, count);
+    if (sent >= 0 && (size_t)sent < size)
+        stream_set_blocked(socket, true);
+    return socket->state == STREAM_CLOSED ? -EPIPE : sent;
+}
+
+void stream_socket_owe(struct stream_socket *socket, struct message *message, const char *tail, size_t len)
+{
+    socket->owed = message_ref(message);
+    socket->tail = tail;
+    socket->tail_len = len;
+}
+
+static void stream_pay(struct stream_socket *socket, size_t sent)
+{
+    size_t of_tail = sent < socket->tail_len ? sent : socket->tail_len;
+    socket->tail_len -= of_tail;
+    socket->tail = socket->tail_len > 0 ? socket->tail + of_tail : NULL;
+    socket->out_at += sent - of_tail;
+    if (socket->tail_len == 0 && socket->owed) {
+        message_unref(socket->owed);
+        socket->owed = NULL;
+    }
+    if (socket->out_at == socket->out.len) {
+        buf_deinit(&socket->out);
+        socket->out_at = 0;
+    }
+}
+
+bool stream_socket_flush(struct stream_socket *socket)
+{
+    list_remove(&socket->flush_link);
+    if (socket->state == STREAM_CLOSED || socket->state == STREAM_LINGERING)
+        return false;
+    if (socket->out.has_failed) {
+        stream_socket_close(socket);
+        return false;
+    }
+    if (stream_owed(socket) > 0) {
+        struct iovec parts[2];
+        int count = 0;
+        if (socket->tail_len > 0)
+            parts[count++] = (struct iovec){(void *)(uintptr_t)socket->tail, socket->tail_len};
+        if (socket->out.len > socket->out_at)
+            parts[count++] =
+                (struct iovec){socket->out.bytes + socket->out_at, socket->out.len - socket->out_at};
+        ssize_t sent = stream_write(socket, parts, count);
+        if (sent < 0)
+            return false;
+        stream_pay(socket, (size_t)sent);
+    }
+    stream_set_blocked(socket, stream_owed(socket) > 0);
+    if (socket->state == STREAM_ENDING && !socket->is_blocked)
+        stream_linger(socket);
+    return socket->state == STREAM_OPEN && !socket->is_blocked;
+}
+
+void stream_table_run(struct stream_table *table)
+{
+    struct list *link;
+    while ((link = list_first(&table->to_flush)))
+        stream_socket_flush(container_of(link, struct stream_socket, flush_link));
+}
+
+/* Reading. */
+
+static void stream_keep(struct stream_socket *socket, const char *bytes, size_t len)
+{
+    if (len == 0 || socket->state != STREAM_OPEN)
+        return;
+    buf_append(&socket->in, bytes, len);
+    if (socket->in.has_failed)
+        stream_socket_close(socket);
+}
+
+static size_t stream_give(struct stream_socket *socket, const char *bytes, size_t len)
+{
+    socket->is_reading = true;
+    size_t done = socket->ops->read(socket, bytes, len);
+    socket->is_reading = false;
+    return done;
+}
+
+/* Gives what was left over, now with more behind it or to a holder that goes on. */
+static void stream_give_kept(struct stream_socket *socket)
+{
+    size_t done = stream_give(socket, socket->in.bytes, socket->in.len);
+    if (socket->state == STREAM_OPEN && done < socket->in.len) {
+        memmove(socket->in.bytes, socket->in.bytes + done, socket->in.len - done);
+        socket->in.len -= done;
+    } else {
+        buf_deinit(&socket->in);
+    }
+}
+
+static void stream_read(struct stream_socket *socket)
+{
+    char *bytes = socket->shard->streams.scratch;
+    ssize_t got = recv(socket->watch.fd, bytes, STREAM_READ_BYTES, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (got < 0) {
+        stream_socket_close(socket);
+    } else if (got == 0) {
+        socket->has_ended = true;
+        stream_update_events(socket);
+        if (socket->state == STREAM_OPEN)
+            socket->ops->ended(socket);
+    } else if (socket->in.len > 0) {
+        stream_keep(socket, bytes, (size_t)got);
+        if (socket->state == STREAM_OPEN)
+            stream_give_kept(socket);
+    } else {
+        size_t done = stream_give(socket, bytes, (size_t)got);
+        stream_keep(socket, bytes + done, (size_t)got - done);
+    }
+}
+
+void stream_socket_pause(struct stream_socket *socket)
+{
+    socket->is_paused = true;
+    stream_update_events(socket);
+}
+
+void stream_socket_resume(struct stream_socket *socket)
+{
+    if (!socket->is_paused)
+        return;
+    socket->is_paused = false;
+    stream_update_events(socket);
+    if (!socket->is_reading && socket->state == STREAM_OPEN && socket->in.len > 0)
+        stream_give_kept(socket);
+}
+
+void stream_event(struct watch *watch, uint32_t events)
+{
+    struct stream_socket *socket = container_of(watch, struct stream_socket, watch);
+    if (events & EPOLLERR || (events & EPOLLHUP && socket->has_ended)) {
+        shard_count(socket->shard, METRIC_HANGUPS, 1);
+        stream_socket_close(socket);
+        return;
+    }
+    if (socket->state == STREAM_LINGERING) {
+        if (stream_discard(socket))
+            stream_socket_close(socket);
+        return;
+    }
+    if (events & EPOLLOUT && stream_socket_flush(socket))
+        socket->ops->writable(socket);
+    bool may_read = socket->state == STREAM_OPEN && socket->events & EPOLLIN;
+    if (may_read && events & (EPOLLIN | EPOLLHUP))
+        stream_read(socket);
+    else if (events & EPOLLHUP && socket->state != STREAM_CLOSED)
+        stream_socket_close(socket);
+}
+
+/* The slow, and those who have been told everything. */
+
+static void stream_table_look(struct timer *timer)
+{
+    struct stream_table *table = container_of(timer, struct stream_table, timer);
+    struct shard *shard = table->shard;
+    uint64_t slow_ms = shard->options->slow_client_timeout_ms;
+    list_for_each_safe (link, &table->blocked) {
+        struct stream_socket *socket = container_of(link, struct stream_socket, wait_link);
+        if (shard->now_ms - socket->progress_ms < slow_ms)
+            continue;
+        shard_count(shard, METRIC_SLOW_CUT, 1);
+        stream_socket_close(socket);
+    }
+    list_for_each_safe (link, &table->lingering) {
+        struct stream_socket *socket = container_of(link, struct stream_socket, wait_link);
+        if (shard->now_ms - socket->progress_ms >= STREAM_LINGER_MS)
+            stream_socket_close(socket);
+    }
+    uint64_t again_ms = slow_ms / 8;
+    again_ms = again_ms < STREAM_LOOK_LEAST_MS  ? STREAM_LOOK_LEAST_MS
+               : again_ms > STREAM_LOOK_MOST_MS ? STREAM_LOOK_MOST_MS
+                                                : again_ms;
+    if (!list_is_empty(&table->blocked) || !list_is_empty(&table->lingering))
+        timer_arm(&shard->wheel, timer, shard->now_ms + again_ms);
+}
+
+bool stream_socket_is_held(const struct stream_socket *socket)
+{
+    return socket->state == STREAM_OPEN && !socket->is_drained;
+}
+
+void stream_socket_drain(struct stream_socket *socket)
+{
+    socket->is_drained = true;
+    socket->ops->drain(socket);
+}
+
+void stream_table_visit(struct stream_table *table, void (*visit)(struct stream_socket *socket))
+{
+    list_for_each_safe (link, &table->sockets)
+        visit(container_of(link, struct stream_socket, link));
+}
+
+int stream_table_init(struct stream_table *table, struct shard *shard)
+{
+    *table = (struct stream_table){.shard = shard, .scratch = malloc(STREAM_READ_BYTES)};
+    list_init(&table->listeners);
+    list_init(&table->sockets);
+    list_init(&table->to_flush);
+    list_init(&table->blocked);
+    list_init(&table->lingering);
+    timer_init(&table->timer, stream_table_look);
+    return table->scratch ? 0 : -ENOMEM;
+}

@@ -1,0 +1,232 @@
+#include "transport/tcp/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/container.h"
+#include "transport/tcp/connection.h"
+
+static const char commands_help[] =
+    "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, HISTORY [channel] "
+    "[since|last=N], PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
+
+static const struct {
+    const char *word;
+    enum command_word command;
+} command_words[] = {
+    {"SUBSCRIBE", COMMAND_SUBSCRIBE}, {"UNSUBSCRIBE", COMMAND_UNSUBSCRIBE},
+    {"PUBLISH", COMMAND_PUBLISH},     {"HISTORY", COMMAND_HISTORY},
+    {"PING", COMMAND_PING},           {"PONG", COMMAND_PONG},
+    {"ECHO", COMMAND_ECHO},           {"FORMAT", COMMAND_FORMAT},
+    {"HELP", COMMAND_HELP},           {"QUIT", COMMAND_QUIT},
+};
+
+/* The next word from `at` on; where it ends is the new `at`. */
+static struct command_text command_next_word(const char *bytes, size_t len, size_t *at)
+{
+    while (*at < len && bytes[*at] == ' ')
+        ++*at;
+    size_t begin = *at;
+    while (*at < len && bytes[*at] != ' ')
+        ++*at;
+    return *at > begin ? (struct command_text){bytes + begin, *at - begin} : (struct command_text){0};
+}
+
+static struct command_text command_after_space(const char *bytes, size_t len, size_t at)
+{
+    return at < len ? (struct command_text){bytes + at + 1, len - at - 1} : (struct command_text){0};
+}
+
+void command_parse(struct command *command, const char *bytes, size_t len)
+{
+    size_t at = 0;
+    *command = (struct command){0};
+    while (at < len && bytes[at] != ' ')
+        at++;
+    for (size_t i = 0; i < ARRAY_LENGTH(command_words); i++)
+        if (strlen(command_words[i].word) == at && strncasecmp(command_words[i].word, bytes, at) == 0)
+            command->word = command_words[i].command;
+    command->rest = command_after_space(bytes, len, at);
+    command->first = command_next_word(bytes, len, &at);
+    command->data = command_after_space(bytes, len, at);
+    command->second = command_next_word(bytes, len, &at);
+    command->has_more = command_next_word(bytes, len, &at).bytes != NULL;
+}
+
+/* The channel that a command means, checked. */
+static bool commands_take_channel(struct connection *connection, const struct command *command,
+                                  struct command_text *channel)
+{
+    const struct channel_name *preset = &connection->declaration->preset;
+    *channel = command->first.bytes ? command->first : (struct command_text){preset->text, preset->len};
+    const char *fault = channel_name_fault(channel->bytes, channel->len);
+    if (!fault)
+        return true;
+    char what[256];
+    snprintf(what, sizeof(what), "a channel name %s", fault);
+    connection_answer_error(connection, ERROR_BAD_CHANNEL, what);
+    return false;
+}
+
+static bool commands_take_start(struct connection *connection, const struct command *command,
+                                struct start *start)
+{
+    if (command->has_more) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND,
+                                "after the channel comes a cursor and no more");
+        return false;
+    }
+    if (!command->second.bytes || start_parse(start, command->second.bytes, command->second.len) == 0)
+        return true;
+    connection_answer_error(connection, ERROR_BAD_CURSOR,
+                            "a cursor is EPOCH-OFFSET, earliest, now or last=N");
+    return false;
+}
+
+/* A subscription that is answered when it is in place. */
+static void commands_begin(struct connection *connection, enum subscription_kind kind,
+                           const struct command_text *channel, const struct start *start)
+{
+    struct connection_wait *wait = connection_wait_begin(connection);
+    if (!wait)
+        return;
+    if (tcp_subscribe(connection, kind, channel->bytes, channel->len, start, NULL))
+        connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
+                                error_text(ERROR_OUT_OF_MEMORY));
+    else if (wait->text.len == 0)
+        frame_append(&wait->text, (enum framing)connection->framing, "CONFIRMED", strlen("CONFIRMED"));
+    connection_wait_end(connection);
+}
+
+static void commands_subscribe(struct connection *connection, const struct command *command)
+{
+    struct start start = {.kind = START_NOW};
+    struct command_text channel;
+    if (!commands_take_channel(connection, command, &channel) ||
+        !commands_take_start(connection, command, &start))
+        return;
+    if (tcp_subscription_find(connection, channel.bytes, channel.len))
+        connection_answer_text(connection, "ALREADY SUBSCRIBED");
+    else if (connection->subscription_count >= SUBSCRIPTIONS_MAX)
+        connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
+                                "a connection subscribes to at most 1024 channels");
+    else
+        commands_begin(connection, SUBSCRIPTION_FEED, &channel, &start);
+}
+
+static void commands_unsubscribe(struct connection *connection, const struct command *command)
+{
+    struct command_text channel;
+    if (command->second.bytes) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND, "UNSUBSCRIBE takes one channel");
+        return;
+    }
+    if (!commands_take_channel(connection, command, &channel))
+        return;
+    struct tcp_subscription *subscription = tcp_subscription_find(connection, channel.bytes, channel.len);
+    if (subscription)
+        tcp_unsubscribe(subscription);
+    connection_answer_text(connection, subscription ? "CONFIRMED" : "ALREADY UNSUBSCRIBED");
+}
+
+static void commands_history(struct connection *connection, const struct command *command)
+{
+    struct start start = {.kind = START_EARLIEST};
+    struct command_text channel;
+    if (commands_take_channel(connection, command, &channel) &&
+        commands_take_start(connection, command, &start))
+        commands_begin(connection, SUBSCRIPTION_HISTORY, &channel, &start);
+}
+
+static void commands_publish(struct connection *connection, const struct command *command)
+{
+    if (!command->data.bytes) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND, "PUBLISH takes a channel and data");
+        return;
+    }
+    tcp_publish(connection, command->first.bytes ? command->first.bytes : "", command->first.len,
+                command->data.bytes, command->data.len, PUBLICATION_CONFIRMED);
+}
+
+static void commands_ping(struct connection *connection, const struct command *command)
+{
+    if (command->rest.len > 0)
+        connection_answer(connection, command->rest.bytes, command->rest.len);
+    else
+        connection_answer_text(connection, "PONG");
+}
+
+static void commands_format(struct connection *connection, const struct command *command)
+{
+    const struct command_text *word = &command->first;
+    bool is_raw = word->len == 3 && strncasecmp(word->bytes, "raw", 3) == 0;
+    bool is_json = word->len == 4 && strncasecmp(word->bytes, "json", 4) == 0;
+    if ((!is_raw && !is_json) || command->second.bytes) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND, "FORMAT is raw or json");
+        return;
+    }
+    connection->format = is_json ? UPDATE_JSON : UPDATE_RAW;
+    connection_answer_text(connection, "CONFIRMED");
+}
+
+static void commands_quit(struct connection *connection)
+{
+    connection_answer_text(connection, "CONFIRMED");
+    connection_leave(connection);
+}
+
+static void commands_run(struct connection *connection, const struct command *command)
+{
+    switch (command->word) {
+    case COMMAND_SUBSCRIBE:
+        commands_subscribe(connection, command);
+        return;
+    case COMMAND_UNSUBSCRIBE:
+        commands_unsubscribe(connection, command);
+        return;
+    case COMMAND_PUBLISH:
+        commands_publish(connection, command);
+        return;
+    case COMMAND_HISTORY:
+        commands_history(connection, command);
+        return;
+    case COMMAND_PING:
+        commands_ping(connection, command);
+        return;
+    case COMMAND_ECHO:
+        connection_answer(connection, command->rest.bytes, command->rest.len);
+        return;
+    case COMMAND_FORMAT:
+        commands_format(connection, command);
+        return;
+    case COMMAND_HELP:
+        connection_answer_text(connection, commands_help);
+        return;
+    case COMMAND_QUIT:
+        commands_quit(connection);
+        return;
+    case COMMAND_PONG:
+        /* The answer to our own PING, if we send any. */
+        if (connection->declaration->ping_ms > 0)
+            return;
+        break;
+    case COMMAND_UNKNOWN:
+        break;
+    }
+    connection_answer_text(connection, "UNKNOWN COMMAND");
+}
+
+bool commands_take(struct connection *connection, const struct frame *frame)
+{
+    struct command command;
+    command_parse(&command, frame->bytes, frame->len);
+    bool is_publish = command.word == COMMAND_PUBLISH;
+    if (is_publish ? tcp_publications_are_full(connection) : connection->publication_count > 0)
+        return false;
+    if (!is_publish && frame->len > connection_shard(connection)->options->message_size_bytes)
+        connection_refuse_frame(connection);
+    else
+        commands_run(connection, &command);
+    return true;
+}

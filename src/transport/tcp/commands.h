@@ -1,0 +1,49 @@
+#ifndef SLUICE_TRANSPORT_TCP_COMMANDS_H
+#define SLUICE_TRANSPORT_TCP_COMMANDS_H
+
+/* The commands of crlf, nul and len32: one vocabulary, see docs/TCP.md. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "transport/tcp/framing.h"
+
+struct connection;
+
+enum command_word {
+    COMMAND_UNKNOWN,
+    COMMAND_SUBSCRIBE,
+    COMMAND_UNSUBSCRIBE,
+    COMMAND_PUBLISH,
+    COMMAND_HISTORY,
+    COMMAND_PING,
+    COMMAND_PONG,
+    COMMAND_ECHO,
+    COMMAND_FORMAT,
+    COMMAND_HELP,
+    COMMAND_QUIT,
+};
+
+struct command_text {
+    const char *bytes; /* NULL when it is not there */
+    size_t len;
+};
+
+/* A frame as a command; borrows from it. */
+struct command {
+    enum command_word word;
+    struct command_text first;  /* the word after the command's */
+    struct command_text second; /* the word after that */
+    struct command_text rest;   /* all that stands after the command's word and one space */
+    struct command_text data;   /* all that stands after the first word and one space */
+    bool has_more;              /* a third word */
+};
+
+/* Splits a frame into what a command may want of it. Hostile input; any thread. */
+void command_parse(struct command *command, const char *bytes, size_t len);
+
+/* Runs the command that a frame is. Returns false when it has to wait for publishes: the frame comes again.
+ */
+bool commands_take(struct connection *connection, const struct frame *frame);
+
+#endif

@@ -1,0 +1,317 @@
+#include "transport/tcp/connection.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "transport/tcp/commands.h"
+#include "transport/tcp/resp.h"
+#include "transport/tcp/tcp.h"
+
+/* A command is at most this much longer than the message that it publishes. */
+#define COMMAND_HEAD_MAX (CHANNEL_NAME_MAX + 16u)
+#define ANSWER_MAX 1024u
+
+static struct connection *connection_of(struct stream_socket *socket)
+{
+    return container_of(socket, struct connection, socket);
+}
+
+/* Answers. */
+
+void connection_append_error(const struct connection *connection, struct buf *to, enum error_code error,
+                             const char *what)
+{
+    char text[ANSWER_MAX];
+    bool is_resp = connection->framing == FRAMING_RESP;
+    int len = snprintf(text, sizeof(text), "%s %s %s", is_resp ? "-ERR" : "ERROR", error_name(error), what);
+    if (len >= (int)sizeof(text))
+        len = (int)sizeof(text) - 1;
+    frame_append(to, is_resp ? FRAMING_CRLF : (enum framing)connection->framing, text, (size_t)len);
+}
+
+void connection_answer(struct connection *connection, const char *text, size_t len)
+{
+    frame_append(stream_socket_text(&connection->socket), (enum framing)connection->framing, text, len);
+}
+
+void connection_answer_text(struct connection *connection, const char *text)
+{
+    connection_answer(connection, text, strlen(text));
+}
+
+void connection_answer_error(struct connection *connection, enum error_code error, const char *what)
+{
+    connection_append_error(connection, stream_socket_text(&connection->socket), error, what);
+    shard_count(connection_shard(connection), METRIC_ERRORS, 1);
+}
+
+/* Waiting. */
+
+struct connection_wait *connection_wait_begin(struct connection *connection)
+{
+    struct connection_wait *wait = calloc(1, sizeof(*wait));
+    if (wait)
+        wait->awaited = 1;
+    else
+        connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
+    connection->wait = wait;
+    return wait;
+}
+
+void connection_wait_end(struct connection *connection)
+{
+    struct connection_wait *wait = connection->wait;
+    if (--wait->awaited > 0)
+        return;
+    struct buf *out = stream_socket_text(&connection->socket);
+    buf_append(out, wait->text.bytes, wait->text.len);
+    out->has_failed = out->has_failed || wait->text.has_failed;
+    buf_deinit(&wait->text);
+    free(wait);
+    connection->wait = NULL;
+    tcp_subscriptions_release(connection);
+    stream_socket_resume(&connection->socket);
+    connection_try_leave(connection);
+}
+
+/* The end. */
+
+/* What came before the peer's end is taken to its end first. */
+static bool connection_is_in_the_middle(const struct connection *connection)
+{
+    const struct stream_socket *socket = &connection->socket;
+    return socket->is_paused || (socket->is_reading && socket->has_ended);
+}
+
+static bool connection_has_said_everything(struct connection *connection)
+{
+    return !connection->wait && connection->publication_count == 0 &&
+           !connection_is_in_the_middle(connection) && tcp_subscriptions_are_done(connection);
+}
+
+void connection_try_leave(struct connection *connection)
+{
+    struct stream_socket *socket = &connection->socket;
+    if (!connection->is_leaving || socket->state != STREAM_OPEN || socket->is_blocked ||
+        !connection_has_said_everything(connection))
+        return;
+    tcp_unsubscribe_all(connection);
+    stream_socket_finish(socket);
+}
+
+void connection_leave(struct connection *connection)
+{
+    connection->is_leaving = true;
+    connection_try_leave(connection);
+}
+
+/* Reading. */
+
+static void connection_take_http(struct connection *connection)
+{
+    log_event(LOG_INFO, "http-on-tcp", LOG_TEXT("listener", connection->declaration->address),
+              LOG_TEXT("action", "none of it was run; point HTTP clients at an http address"));
+    shard_count(connection_shard(connection), METRIC_REFUSED, 1);
+    stream_socket_close(&connection->socket);
+}
+
+static uint64_t connection_frame_limit(const struct connection *connection)
+{
+    uint64_t size = connection_shard(connection)->options->message_size_bytes;
+    return connection->declaration->input == INPUT_COMMAND ? size + COMMAND_HEAD_MAX : size;
+}
+
+void connection_refuse_frame(struct connection *connection)
+{
+    char what[ANSWER_MAX];
+    snprintf(what, sizeof(what), "a frame has at most %llu bytes (message-size)",
+             (unsigned long long)connection_shard(connection)->options->message_size_bytes);
+    connection_answer_error(connection, ERROR_TOO_LARGE, what);
+}
+
+/* Takes a whole frame. Returns false when it has to be looked at again later. */
+static bool connection_take_frame(struct connection *connection, const struct frame *frame)
+{
+    const struct declaration *declaration = connection->declaration;
+    switch (declaration->input) {
+    case INPUT_COMMAND:
+        return commands_take(connection, frame);
+    case INPUT_ECHO:
+        /* With the very delimiter that it came with. */
+        buf_append(stream_socket_text(&connection->socket),
+                   connection->framing == FRAMING_LEN32 ? frame->bytes - 4 : frame->bytes, frame->size);
+        return true;
+    case INPUT_PUBLISH:
+        if (tcp_publications_are_full(connection))
+            return false;
+        tcp_publish(connection, declaration->publish_to.text, declaration->publish_to.len, frame->bytes,
+                    frame->len, PUBLICATION_SILENT);
+        return true;
+    case INPUT_IGNORE:
+        return true;
+    }
+    return true;
+}
+
+static size_t connection_read_frames(struct connection *connection, const char *bytes, size_t len)
+{
+    struct stream_socket *socket = &connection->socket;
+    size_t done = 0;
+    while (socket->state == STREAM_OPEN && !socket->is_paused && done < len) {
+        struct frame frame = {0};
+        enum frame_result result =
+            frame_read(&connection->reader, (enum framing)connection->framing, bytes + done, len - done,
+                       connection_frame_limit(connection), &frame);
+        if (result == FRAME_PARTIAL)
+            break;
+        connection->is_fresh = false;
+        if (result == FRAME_WHOLE && !connection_take_frame(connection, &frame)) {
+            stream_socket_pause(socket);
+            break;
+        }
+        done += frame.size;
+        if (result == FRAME_TOO_LARGE || result == FRAME_BROKEN)
+            connection_refuse_frame(connection);
+        if (result == FRAME_BROKEN) {
+            connection_leave(connection);
+            return len;
+        }
+        if (connection->wait)
+            stream_socket_pause(socket);
+    }
+    return done;
+}
+
+static size_t connection_read(struct stream_socket *socket, const char *bytes, size_t len)
+{
+    struct connection *connection = connection_of(socket);
+    if (connection->is_leaving && !socket->has_ended)
+        return len;
+    if (connection->is_fresh && framing_is_http(bytes, len)) {
+        connection_take_http(connection);
+        return len;
+    }
+    if (connection->framing == FRAMING_AUTO)
+        connection->framing = (uint8_t)framing_detect(bytes, len);
+    if (connection->framing == FRAMING_AUTO)
+        return 0;
+    return connection->framing == FRAMING_RESP ? resp_read_commands(connection, bytes, len)
+                                               : connection_read_frames(connection, bytes, len);
+}
+
+static void connection_ended(struct stream_socket *socket)
+{
+    connection_leave(connection_of(socket));
+}
+
+static void connection_writable(struct stream_socket *socket)
+{
+    struct connection *connection = connection_of(socket);
+    tcp_subscriptions_unblock(connection);
+    connection_try_leave(connection);
+}
+
+static void connection_drain(struct stream_socket *socket)
+{
+    struct connection *connection = connection_of(socket);
+    connection_leave(connection);
+    if (socket->state == STREAM_OPEN)
+        stream_socket_flush(socket);
+}
+
+uint64_t connection_tick_ms(const struct declaration *declaration)
+{
+    return declaration->ping_ms / 4;
+}
+
+/* A peer that has been silent is asked to show that it is there, where its declaration says so. */
+static void connection_tick(struct stream_socket *socket)
+{
+    struct connection *connection = connection_of(socket);
+    uint64_t silent_ms = socket->shard->now_ms - socket->progress_ms;
+    if (!socket->is_blocked && silent_ms >= connection->declaration->ping_ms * 3 / 4)
+        connection_answer_text(connection, "PING");
+}
+
+/* Beginning and end of a connection. */
+
+static void connection_free(struct garbage *garbage)
+{
+    struct connection *connection = container_of(garbage, struct connection, socket.garbage);
+    stream_socket_deinit(&connection->socket);
+    free(connection);
+}
+
+static void connection_gone(struct stream_socket *socket)
+{
+    struct connection *connection = connection_of(socket);
+    tcp_unsubscribe_all(connection);
+    tcp_publications_forget(connection);
+    if (connection->wait)
+        buf_deinit(&connection->wait->text);
+    free(connection->wait);
+    connection->wait = NULL;
+    shard_reap(socket->shard, &socket->garbage, connection_free);
+}
+
+static const struct stream_socket_ops connection_socket_ops = {
+    .read = connection_read,
+    .ended = connection_ended,
+    .writable = connection_writable,
+    .drain = connection_drain,
+    .gone = connection_gone,
+};
+
+static struct stream_socket *connection_make(struct stream_listener *listener)
+{
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (!connection)
+        return NULL;
+    static _Atomic uint32_t last_id;
+    connection->id = ++last_id;
+    connection->socket.ops = &connection_socket_ops;
+    connection->declaration = listener->context;
+    connection->framing = (uint8_t)declaration_first_framing(connection->declaration);
+    connection->protocol = 2;
+    connection->is_fresh = true;
+    list_init(&connection->subscriptions);
+    list_init(&connection->publications);
+    return &connection->socket;
+}
+
+static void connection_opened(struct stream_socket *socket)
+{
+    struct connection *connection = connection_of(socket);
+    const struct declaration *declaration = connection->declaration;
+    const struct start start = {.kind = START_NOW};
+    for (unsigned i = 0; i < declaration->feed_count && socket->state == STREAM_OPEN; i++) {
+        if (tcp_subscribe(connection, SUBSCRIPTION_FEED, declaration->feed[i].text, declaration->feed[i].len,
+                          &start, NULL) == 0)
+            continue;
+        connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
+        connection_leave(connection);
+        return;
+    }
+}
+
+static size_t connection_render_error(struct stream_listener *listener, enum error_code error, char *to,
+                                      size_t size)
+{
+    const struct declaration *declaration = listener->context;
+    const struct connection as_if = {.framing = (uint8_t)declaration_first_framing(declaration)};
+    struct buf text = {0};
+    connection_append_error(&as_if, &text, error, error_text(error));
+    size_t len = text.has_failed || text.len > size ? 0 : text.len;
+    memcpy(to, len > 0 ? text.bytes : "", len);
+    buf_deinit(&text);
+    return len;
+}
+
+const struct stream_listener_ops connection_listener_ops = {
+    .make = connection_make,
+    .opened = connection_opened,
+    .render_error = connection_render_error,
+    .tick = connection_tick,
+};

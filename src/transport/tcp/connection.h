@@ -1,0 +1,155 @@
+#ifndef SLUICE_TRANSPORT_TCP_CONNECTION_H
+#define SLUICE_TRANSPORT_TCP_CONNECTION_H
+
+/* A raw TCP connection and what belongs to it: for the files of transport/tcp/ only. Everything runs on the
+ * thread of the connection's shard.
+ *
+ * A command is answered before the next one is looked at, but for publishes, of which many may be on their
+ * way to the broker. What a command has to wait for is its `wait`; the socket is paused as long as there is
+ * one.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "core/broker.h"
+#include "core/subscriber.h"
+#include "shard/shard.h"
+#include "transport/tcp/declaration.h"
+#include "transport/tcp/framing.h"
+
+/* Channels of one connection. */
+#define SUBSCRIPTIONS_MAX 1024u
+/* Publishes of one connection that the broker has not answered. */
+#define PUBLICATIONS_MAX 1024u
+#define PUBLICATION_BYTES_MAX (4u << 20)
+
+enum update_format { UPDATE_RAW, UPDATE_JSON };
+
+struct connection_wait;
+struct connection {
+    struct stream_socket socket;
+    const struct declaration *declaration;
+    struct list subscriptions;    /* in the order in which they were asked for */
+    struct list publications;     /* in the order in which they are to be answered */
+    struct connection_wait *wait; /* NULL when the next command may be looked at */
+    uint64_t publication_bytes;
+    struct frame_reader reader;
+    uint32_t id; /* as CLIENT ID says it */
+    uint16_t subscription_count;
+    uint16_t publication_count;
+    uint8_t framing;  /* enum framing */
+    uint8_t protocol; /* of RESP: 2 or 3 */
+    uint8_t format;   /* enum update_format */
+    bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
+    bool is_leaving;  /* goes as soon as everything pending is written */
+};
+
+/* connection.c */
+
+static inline struct shard *connection_shard(const struct connection *connection)
+{
+    return connection->socket.shard;
+}
+
+/* Sends what is pending, then closes. */
+void connection_leave(struct connection *connection);
+
+/* Goes when everything is said: after anything that may have been the last. */
+void connection_try_leave(struct connection *connection);
+
+/* Answers in the framing of the connection. */
+void connection_answer(struct connection *connection, const char *text, size_t len);
+void connection_answer_text(struct connection *connection, const char *text);
+
+/* `ERROR code what` or `-ERR code what`. */
+void connection_answer_error(struct connection *connection, enum error_code error, const char *what);
+
+/* Appends an error as connection_answer_error would. */
+void connection_append_error(const struct connection *connection, struct buf *to, enum error_code error,
+                             const char *what);
+
+/* Answers that a frame is too large. */
+void connection_refuse_frame(struct connection *connection);
+
+/* What a command waits for; text that is to be answered once everything that was awaited has come. */
+struct connection_wait {
+    struct buf text;
+    unsigned awaited;
+};
+
+/* Begins to wait, for one thing at first; NULL when memory is out. */
+struct connection_wait *connection_wait_begin(struct connection *connection);
+
+/* One thing that was awaited has come; after the last one, the answer is given and reading goes on. */
+void connection_wait_end(struct connection *connection);
+
+/* subscription.c */
+
+enum subscription_kind {
+    SUBSCRIPTION_FEED,    /* until it is unsubscribed */
+    SUBSCRIPTION_HISTORY, /* until what was there when it began is told */
+    SUBSCRIPTION_RANGE,   /* the same, gathered into one answer */
+};
+
+struct range;
+struct tcp_subscription {
+    struct subscriber subscriber;
+    struct garbage garbage;
+    struct list link;
+    struct connection *connection;
+    uint64_t until;      /* of the other kinds: the offset of the last message to tell */
+    struct range *range; /* of SUBSCRIPTION_RANGE */
+    uint8_t kind;
+    bool is_live;     /* its channel is attached and its start known */
+    bool is_held;     /* live, but its command is not answered yet */
+    bool is_answered; /* somebody waits for it: connection_wait_end is due */
+};
+
+/* Subscribes. With a wait begun the wait counts it. Returns 0 or -ENOMEM. */
+int tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel, size_t len,
+                  const struct start *start, struct range *range);
+
+/* The subscription to a channel of a connection; NULL if there is none. */
+struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel,
+                                               size_t len);
+
+void tcp_unsubscribe(struct tcp_subscription *subscription);
+void tcp_unsubscribe_all(struct connection *connection);
+
+/* Everything is answered: what was held back goes on. */
+void tcp_subscriptions_release(struct connection *connection);
+
+/* Nothing is owed any more: the subscriptions go on. */
+void tcp_subscriptions_unblock(struct connection *connection);
+
+/* Whether all have been told everything that there is now. */
+bool tcp_subscriptions_are_done(struct connection *connection);
+
+/* delivery.c */
+
+enum delivery_progress { DELIVERY_DONE, DELIVERY_MORE, DELIVERY_BLOCKED, DELIVERY_CLOSED };
+
+/* Writes what the subscriber has not been told, up to the offset `until`, as much as the socket takes. */
+enum delivery_progress tcp_deliver(struct tcp_subscription *subscription);
+
+/* publication.c */
+
+enum publication_answer {
+    PUBLICATION_SILENT,    /* only errors are told */
+    PUBLICATION_CONFIRMED, /* CONFIRMED */
+    PUBLICATION_COUNT,     /* how many receive it, as a RESP integer */
+};
+
+/* Publishes; the answer comes in the order of the publishes. */
+void tcp_publish(struct connection *connection, const char *channel, size_t channel_len, const char *data,
+                 size_t len, enum publication_answer answer);
+
+/* Whether so many are on their way that the next has to wait. */
+bool tcp_publications_are_full(const struct connection *connection);
+
+/* The connection has gone: nobody is told. */
+void tcp_publications_forget(struct connection *connection);
+
+#endif

@@ -1,0 +1,47 @@
+#ifndef SLUICE_TRANSPORT_TCP_DECLARATION_H
+#define SLUICE_TRANSPORT_TCP_DECLARATION_H
+
+/* What the option `tcp` says of a listener: ADDRESS [framing=…] [feed=…] [input=…] [default-channel=…]
+ * [ping=SECONDS] [mode=OCTAL]. See docs/TCP.md. Any thread. */
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/cursor.h"
+#include "core/names.h"
+#include "transport/tcp/framing.h"
+
+#define DECLARATION_FAULT_MAX 512u
+#define DECLARATION_FEED_MAX CURSOR_CHANNELS_MAX
+#define DECLARATION_MODE_PRESET 0660u
+
+/* What a client's frames mean. */
+enum input { INPUT_COMMAND, INPUT_ECHO, INPUT_PUBLISH, INPUT_IGNORE };
+
+struct channel_name {
+    uint8_t len;
+    char text[CHANNEL_NAME_MAX + 1];
+};
+
+struct declaration {
+    char *address;    /* as written; host:port, or unix:/path */
+    const char *path; /* of a Unix address; NULL otherwise */
+    mode_t mode;
+    enum framing framing;
+    enum input input;
+    struct channel_name publish_to; /* of INPUT_PUBLISH */
+    struct channel_name preset;     /* the channel that is meant when a command names none */
+    unsigned feed_count;
+    struct channel_name *feed;
+    uint64_t ping_ms; /* 0 is never */
+};
+
+/* Parses `text`. Returns 0, -ENOMEM, or -EINVAL with `fault` a sentence; only after 0 is there something to
+ * deinit. */
+int declaration_parse(struct declaration *declaration, const char *text, char fault[DECLARATION_FAULT_MAX]);
+void declaration_deinit(struct declaration *declaration);
+
+/* What is spoken before the client has said anything: not known for FRAMING_AUTO. */
+enum framing declaration_first_framing(const struct declaration *declaration);
+
+#endif

@@ -1,0 +1,277 @@
+#include "transport/tcp/range.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/number.h"
+#include "render/render.h"
+#include "transport/tcp/reply.h"
+
+#define RANGE_BATCH 64u
+
+struct range {
+    struct tcp_subscription *subscription; /* once it has been looked at */
+    struct buf entries;
+    uint64_t count;
+    uint64_t most;
+    uint64_t last;    /* offset that ends it */
+    bool is_read;     /* XREAD, not XRANGE */
+    bool is_blocking; /* waits for the first */
+    bool is_over;     /* its time is */
+    bool has_reset;   /* `entries` is an error then */
+    struct timer timer;
+};
+
+static const char range_bad_id[] = "ERR Invalid stream ID specified as stream command argument";
+
+static bool range_word_is(const struct command_text *text, const char *word)
+{
+    return text->len == strlen(word) && strncasecmp(text->bytes, word, text->len) == 0;
+}
+
+void range_free(struct range *range, struct shard *shard)
+{
+    if (!range)
+        return;
+    timer_stop(&shard->wheel, &range->timer);
+    buf_deinit(&range->entries);
+    free(range);
+}
+
+/* Answer. */
+
+static void range_append_field(struct buf *to, const char *name, const char *value, size_t len)
+{
+    render_resp_bulk(to, name, strlen(name));
+    render_resp_bulk(to, value, len);
+}
+
+static void range_append_entry(struct range *range, const struct subscription *subscription,
+                               const struct message *message)
+{
+    static const char *const types[] = {
+        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
+    struct buf *to = &range->entries;
+    char id[POSITION_TEXT_MAX];
+    char time[20];
+    uint64_t fields = 3u + (message->event_len > 0) + (message->producer_len > 0);
+    reply_append_header(to, '*', 2);
+    render_resp_bulk(to, id, position_format(id, subscription_epoch(subscription), message->offset));
+    reply_append_header(to, '*', 2 * fields);
+    range_append_field(to, "data", message_data(message), message->size);
+    range_append_field(to, "type", types[message->type], strlen(types[message->type]));
+    range_append_field(to, "time", time, number_format_u64(time, (uint64_t)message->time_ms));
+    if (message->event_len > 0)
+        range_append_field(to, "event", message_event(message), message->event_len);
+    if (message->producer_len > 0)
+        range_append_field(to, "producer", message_producer(message), message->producer_len);
+    range->count++;
+}
+
+/* What a reader has missed is never passed over in silence. That old messages are gone is no news to XRANGE,
+ * and shows in the offsets. */
+static void range_take_reset(struct range *range, const struct delivery *delivery)
+{
+    struct buf *to = &range->entries;
+    size_t len;
+    const char *channel = subscription_channel(delivery->subscription, &len);
+    if (delivery->reset == RESET_TRIMMED)
+        return;
+    to->len = 0;
+    range->has_reset = true;
+    buf_append_text(to, "-RESET ");
+    buf_append(to, channel, len);
+    buf_append_char(to, ' ');
+    buf_append_text(to, reset_reason_word(delivery->reset));
+    buf_append_text(to, " the log is another one than the id's; begin again with 0\r\n");
+}
+
+static void range_answer(const struct range *range)
+{
+    struct connection *connection = range->subscription->connection;
+    struct buf *to = &connection->wait->text;
+    size_t len;
+    const char *channel = subscription_channel(&range->subscription->subscriber.one, &len);
+    if (range->is_read && range->count == 0 && !range->has_reset) {
+        buf_append_text(to, connection->protocol == 3 ? "_\r\n" : "*-1\r\n");
+        return;
+    }
+    if (range->is_read && !range->has_reset) {
+        buf_append_text(to, connection->protocol == 3 ? "%1\r\n" : "*1\r\n*2\r\n");
+        render_resp_bulk(to, channel, len);
+    }
+    if (!range->has_reset)
+        reply_append_header(to, '*', range->count);
+    buf_append(to, range->entries.bytes, range->entries.len);
+    to->has_failed = to->has_failed || range->entries.has_failed;
+}
+
+/* Gathering. */
+
+/* Returns whether it goes on. */
+static bool range_take(struct range *range, struct delivery *delivery)
+{
+    if (delivery->offset > range->last || range->count >= range->most)
+        return false;
+    uint64_t offset = delivery->offset;
+    subscriber_advance(delivery);
+    if (delivery->message)
+        range_append_entry(range, delivery->subscription, delivery->message);
+    else
+        range_take_reset(range, delivery);
+    return !range->has_reset && range->count < range->most && offset < range->last;
+}
+
+bool range_gather(struct tcp_subscription *subscription)
+{
+    struct range *range = subscription->range;
+    struct delivery deliveries[RANGE_BATCH];
+    bool goes_on = true;
+    size_t count = RANGE_BATCH;
+    range->subscription = subscription;
+    if (range->last > subscription->until && !range->is_blocking)
+        range->last = subscription->until;
+    while (goes_on && count == RANGE_BATCH) {
+        count = subscriber_collect(&subscription->subscriber, deliveries, RANGE_BATCH);
+        for (size_t i = 0; goes_on && i < count; i++)
+            goes_on = range_take(range, &deliveries[i]);
+    }
+    if (goes_on && subscriber_is_fetching(&subscription->subscriber))
+        return false;
+    if (range->count == 0 && !range->has_reset && range->is_blocking && !range->is_over)
+        return false;
+    range_answer(range);
+    return true;
+}
+
+static void range_time_over(struct timer *timer)
+{
+    struct range *range = container_of(timer, struct range, timer);
+    range->is_over = true;
+    range->is_blocking = false;
+    if (range->subscription)
+        subscriber_yield(&range->subscription->subscriber);
+}
+
+/* Commands. */
+
+/* Where an entry stands: after it (`at` its offset), with `-`, 0 and 0-0 for the begin, `$` for the end. */
+static int range_parse_start(struct start *start, const struct command_text *id)
+{
+    *start = (struct start){.kind = START_EARLIEST};
+    if (range_word_is(id, "-") || range_word_is(id, "0") || range_word_is(id, "0-0"))
+        return 0;
+    start->kind = START_NOW;
+    if (range_word_is(id, "$") || range_word_is(id, "+"))
+        return 0;
+    if (start_parse(start, id->bytes, id->len) || start->kind != START_CURSOR || start->count != 1)
+        return -EINVAL;
+    return 0;
+}
+
+static void range_begin(struct connection *connection, struct range *range,
+                        const struct command_text *channel, const struct start *start, uint64_t block_ms)
+{
+    struct shard *shard = connection_shard(connection);
+    if (channel_name_fault(channel->bytes, channel->len)) {
+        connection_answer_error(connection, ERROR_BAD_CHANNEL, error_text(ERROR_BAD_CHANNEL));
+        range_free(range, shard);
+        return;
+    }
+    if (!connection_wait_begin(connection)) {
+        range_free(range, shard);
+        return;
+    }
+    if (tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel->bytes, channel->len, start, range)) {
+        connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
+                                error_text(ERROR_OUT_OF_MEMORY));
+        range_free(range, shard);
+    } else if (range->is_blocking) {
+        timer_arm(&shard->wheel, &range->timer, shard->now_ms + block_ms);
+    }
+    connection_wait_end(connection);
+}
+
+static struct range *range_new(struct connection *connection)
+{
+    struct range *range = calloc(1, sizeof(*range));
+    if (!range) {
+        connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
+        return NULL;
+    }
+    range->most = UINT64_MAX;
+    range->last = UINT64_MAX;
+    timer_init(&range->timer, range_time_over);
+    return range;
+}
+
+static int range_parse_xrange(struct range *range, const struct command_text *arguments, unsigned count,
+                              struct start *start)
+{
+    struct command_text first = arguments[2];
+    struct start end;
+    bool is_after = first.len > 1 && first.bytes[0] == '(';
+    if (is_after)
+        first = (struct command_text){first.bytes + 1, first.len - 1};
+    if (range_parse_start(start, &first) || range_parse_start(&end, &arguments[3]))
+        return -EINVAL;
+    if (start->kind == START_CURSOR && !is_after && start->at[0].offset > 0)
+        start->at[0].offset--;
+    if (end.kind == START_CURSOR)
+        range->last = end.at[0].offset;
+    if (end.kind == START_EARLIEST)
+        range->last = 0;
+    if (count == 4)
+        return 0;
+    bool is_count = count == 6 && range_word_is(&arguments[4], "COUNT");
+    return is_count ? number_parse_u64(&range->most, arguments[5].bytes, arguments[5].len) : -EDOM;
+}
+
+void range_run_xrange(struct connection *connection, const struct command_text *arguments, unsigned count)
+{
+    struct start start;
+    struct range *range = range_new(connection);
+    if (!range)
+        return;
+    int err = range_parse_xrange(range, arguments, count, &start);
+    if (err) {
+        reply_error(connection, err == -EINVAL && count != 6 ? range_bad_id : "ERR syntax error");
+        range_free(range, connection_shard(connection));
+        return;
+    }
+    range_begin(connection, range, &arguments[1], &start, 0);
+}
+
+void range_run_xread(struct connection *connection, const struct command_text *arguments, unsigned count)
+{
+    struct start start;
+    uint64_t block_ms = 0;
+    unsigned at = 1;
+    struct range *range = range_new(connection);
+    if (!range)
+        return;
+    range->is_read = true;
+    for (; at + 1 < count && !range_word_is(&arguments[at], "STREAMS"); at += 2) {
+        bool is_block = range_word_is(&arguments[at], "BLOCK");
+        uint64_t *to = is_block ? &block_ms : &range->most;
+        range->is_blocking = range->is_blocking || is_block;
+        if ((!is_block && !range_word_is(&arguments[at], "COUNT")) ||
+            number_parse_u64(to, arguments[at + 1].bytes, arguments[at + 1].len))
+            at = count;
+    }
+    const char *fault = at >= count       ? "ERR syntax error"
+                        : count - at != 3 ? "ERR XREAD reads one channel at a time here: STREAMS channel id"
+                        : range_parse_start(&start, &arguments[at + 2]) ? range_bad_id
+                                                                        : NULL;
+    if (fault) {
+        reply_error(connection, fault);
+        range_free(range, connection_shard(connection));
+        return;
+    }
+    /* A paused socket does not show that its peer has gone, so nobody is waited for forever. */
+    const uint64_t most_ms = connection_shard(connection)->options->poll_wait_max_ms;
+    range_begin(connection, range, &arguments[at + 1], &start,
+                block_ms > 0 && block_ms < most_ms ? block_ms : most_ms);
+}

@@ -1,0 +1,43 @@
+#ifndef SLUICE_TRANSPORT_TCP_RESP_H
+#define SLUICE_TRANSPORT_TCP_RESP_H
+
+/* The Redis protocol as a server reads it: commands are arrays of bulk strings, or a line. Hostile input. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "transport/tcp/commands.h"
+
+struct connection;
+
+#define RESP_ARGUMENTS_MAX 1280u
+#define RESP_INLINE_MAX 16384u
+
+enum resp_result {
+    RESP_WHOLE,
+    RESP_PARTIAL,
+    RESP_BROKEN, /* `fault` says why; nothing after it can be understood */
+};
+
+/* A command; its arguments are borrowed from the bytes, or from `line`. */
+struct resp_command {
+    size_t size; /* bytes that it takes */
+    const char *fault;
+    unsigned count; /* 0 is an empty one, to be ignored */
+    struct command_text arguments[RESP_ARGUMENTS_MAX];
+    char line[RESP_INLINE_MAX];
+};
+
+/* hiredis' reader, for as many commands as are there. */
+struct resp_reader;
+struct resp_reader *resp_reader_new(void);
+void resp_reader_free(struct resp_reader *reader);
+
+/* The next command; a bulk string has at most `limit` bytes. */
+enum resp_result resp_read(struct resp_reader *reader, const char *bytes, size_t len, uint64_t limit,
+                           struct resp_command *command);
+
+/* Runs the commands that have come. Returns how many bytes are done with. */
+size_t resp_read_commands(struct connection *connection, const char *bytes, size_t len);
+
+#endif

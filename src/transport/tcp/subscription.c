@@ -1,0 +1,178 @@
+/* The subscriptions of a connection: each is a subscriber of its own, with a cursor and no queue. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport/tcp/connection.h"
+#include "transport/tcp/range.h"
+
+static void tcp_subscription_free(struct garbage *garbage)
+{
+    free(container_of(garbage, struct tcp_subscription, garbage));
+}
+
+static void tcp_subscription_remove(struct tcp_subscription *subscription)
+{
+    struct connection *connection = subscription->connection;
+    subscriber_leave(&subscription->subscriber);
+    list_remove(&subscription->link);
+    connection->subscription_count--;
+    range_free(subscription->range, connection_shard(connection));
+    subscription->range = NULL;
+    shard_reap(connection_shard(connection), &subscription->garbage, tcp_subscription_free);
+}
+
+void tcp_unsubscribe(struct tcp_subscription *subscription)
+{
+    tcp_subscription_remove(subscription);
+}
+
+void tcp_unsubscribe_all(struct connection *connection)
+{
+    list_for_each_safe (link, &connection->subscriptions)
+        tcp_subscription_remove(container_of(link, struct tcp_subscription, link));
+}
+
+struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel, size_t len)
+{
+    list_for_each (link, &connection->subscriptions) {
+        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+        size_t found_len;
+        const char *found = subscription_channel(&subscription->subscriber.one, &found_len);
+        if (subscription->kind == SUBSCRIPTION_FEED && found_len == len && memcmp(found, channel, len) == 0)
+            return subscription;
+    }
+    return NULL;
+}
+
+/* Tells what there is to tell. A history that has been told ends. */
+static void tcp_subscription_flush(struct tcp_subscription *subscription)
+{
+    struct connection *connection = subscription->connection;
+    if (subscription->kind == SUBSCRIPTION_RANGE) {
+        if (range_gather(subscription)) {
+            tcp_subscription_remove(subscription);
+            connection_wait_end(connection);
+        }
+        return;
+    }
+    enum delivery_progress progress = tcp_deliver(subscription);
+    if (progress == DELIVERY_BLOCKED)
+        subscriber_block(&subscription->subscriber);
+    else if (progress == DELIVERY_MORE)
+        subscriber_yield(&subscription->subscriber);
+    else if (progress == DELIVERY_DONE && subscription->kind == SUBSCRIPTION_HISTORY &&
+             !subscriber_is_fetching(&subscription->subscriber)) {
+        tcp_subscription_remove(subscription);
+        connection_wait_end(connection);
+    } else if (progress == DELIVERY_DONE) {
+        connection_try_leave(connection);
+    }
+}
+
+static void tcp_subscription_wake(struct subscriber *subscriber, bool is_first)
+{
+    struct tcp_subscription *subscription = container_of(subscriber, struct tcp_subscription, subscriber);
+    if (!is_first) {
+        tcp_subscription_flush(subscription);
+        return;
+    }
+    subscription->is_live = true;
+    subscription->until = UINT64_MAX;
+    if (subscription->kind != SUBSCRIPTION_FEED)
+        subscription->until = subscription_top(&subscriber->one);
+    if (subscription->is_answered && subscription->kind == SUBSCRIPTION_FEED) {
+        subscription->is_answered = false;
+        subscription->is_held = true;
+        subscriber_block(subscriber);
+        connection_wait_end(subscription->connection);
+    } else {
+        /* What it starts with is told in its turn, not in the middle of its command. */
+        subscriber_yield(subscriber);
+    }
+}
+
+static void tcp_subscription_fail(struct subscriber *subscriber, enum error_code error)
+{
+    struct tcp_subscription *subscription = container_of(subscriber, struct tcp_subscription, subscriber);
+    struct connection *connection = subscription->connection;
+    bool is_awaited = subscription->is_answered;
+    tcp_subscription_remove(subscription);
+    if (!is_awaited) {
+        connection_answer_error(connection, error, error_text(error));
+        return;
+    }
+    /* One answer for each of our commands; over RESP each channel has its own. */
+    if (connection->framing != FRAMING_RESP)
+        connection->wait->text.len = 0;
+    connection_append_error(connection, &connection->wait->text, error, error_text(error));
+    connection_wait_end(connection);
+}
+
+static const struct subscriber_ops tcp_subscriber_ops = {.wake = tcp_subscription_wake,
+                                                         .fail = tcp_subscription_fail};
+
+int tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel, size_t len,
+                  const struct start *start, struct range *range)
+{
+    struct shard *shard = connection_shard(connection);
+    const struct channel_reference reference = {channel, len};
+    struct tcp_subscription *subscription = calloc(1, sizeof(*subscription));
+    if (!subscription)
+        return -ENOMEM;
+    subscription->connection = connection;
+    subscription->kind = (uint8_t)kind;
+    subscription->range = range;
+    subscription->is_answered = connection->wait != NULL;
+    subscription->subscriber.ahead = &connection->socket;
+    list_init(&subscription->link);
+    list_append(&connection->subscriptions, &subscription->link);
+    connection->subscription_count++;
+    if (connection->wait)
+        connection->wait->awaited++;
+    int err = subscriber_join(&subscription->subscriber, &shard->hub, &tcp_subscriber_ops, TRANSPORT_TCP,
+                              &reference, 1, start);
+    if (!err)
+        return 0;
+    list_remove(&subscription->link);
+    connection->subscription_count--;
+    if (connection->wait)
+        connection->wait->awaited--;
+    free(subscription);
+    return err;
+}
+
+void tcp_subscriptions_release(struct connection *connection)
+{
+    list_for_each (link, &connection->subscriptions) {
+        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+        if (!subscription->is_held)
+            continue;
+        subscription->is_held = false;
+        subscriber_unblock(&subscription->subscriber);
+    }
+}
+
+void tcp_subscriptions_unblock(struct connection *connection)
+{
+    list_for_each (link, &connection->subscriptions) {
+        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+        if (!subscription->is_held)
+            subscriber_unblock(&subscription->subscriber);
+    }
+}
+
+bool tcp_subscriptions_are_done(struct connection *connection)
+{
+    list_for_each (link, &connection->subscriptions) {
+        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+        struct delivery delivery;
+        if (!subscription->is_live)
+            continue; /* nothing was promised to it yet */
+        if (subscriber_is_fetching(&subscription->subscriber) ||
+            subscriber_collect(&subscription->subscriber, &delivery, 1) > 0)
+            return false;
+    }
+    return true;
+}
