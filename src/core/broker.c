@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/hub.h"
+#include "core/watcher.h"
 
 static void broker_deliver_answer(struct letter *letter)
 {
@@ -61,4 +63,33 @@ int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum res
     const struct feed feed = {
         .channel = channel, .reason = reason, .epoch = *epoch, .top = top, .oldest = oldest};
     return broker_feed(mailbox, &feed);
+}
+
+struct name_letter {
+    struct letter letter;
+    struct watcher *watcher;
+    bool is_new;
+    size_t len;
+    char name[];
+};
+
+static void broker_deliver_name(struct letter *letter)
+{
+    struct name_letter *found = container_of(letter, struct name_letter, letter);
+    if (!found->watcher->is_leaving)
+        found->watcher->ops->found(found->watcher, found->name, found->len, found->is_new);
+    free(found);
+}
+
+int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,
+                     bool is_new)
+{
+    struct name_letter *found = malloc(sizeof(*found) + len);
+    if (!found)
+        return -ENOMEM;
+    *found = (struct name_letter){
+        .letter.deliver = broker_deliver_name, .watcher = watcher, .is_new = is_new, .len = len};
+    memcpy(found->name, name, len);
+    mailbox_post(mailbox, &found->letter);
+    return 0;
 }

@@ -32,6 +32,8 @@ enum broker_operation {
     BROKER_PURGE,   /* struct inspect_request; `messages` is how many were dropped */
     BROKER_INSPECT, /* struct inspect_request */
     BROKER_LIST,    /* struct list_request */
+    BROKER_WATCH, /* struct watch_request: names below a prefix are told, before the answer and ever after */
+    BROKER_UNWATCH, /* struct watch_request; after the answer nothing more is told */
 };
 
 struct broker_request {
@@ -126,6 +128,16 @@ struct list_request {
     struct list_entry *entries; /* malloc'd, the receiver frees */
 };
 
+/* The shard's side of a watch; the broker only hands it back. */
+struct watcher;
+
+struct watch_request {
+    struct broker_request super;
+    struct watcher *watcher;
+    const char *prefix; /* belongs to the watcher; ends with a slash */
+    size_t prefix_len;
+};
+
 /* What a broker posts to the mailbox of an attached shard. */
 struct feed {
     struct letter letter;
@@ -194,5 +206,9 @@ void broker_answer(struct broker_request *request, enum error_code error);
 int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message);
 int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum reset_reason reason,
                       const struct epoch *epoch, uint64_t top, uint64_t oldest);
+
+/* For brokers: tells a watcher of a channel. Returns 0 or -ENOMEM. */
+int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,
+                     bool is_new);
 
 #endif

@@ -122,6 +122,8 @@ struct log *store_get(struct store *store, const char *name, size_t len)
     store->log_bytes += log_size(log);
     log_touch(log);
     log_arm_expiry(log);
+    if (store->begun)
+        store->begun(store, log);
     return log;
 }
 

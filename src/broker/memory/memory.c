@@ -23,6 +23,14 @@ enum memory_number {
     MEMORY_NUMBERS
 };
 
+/* Who is told of the channels below a prefix. */
+struct watch {
+    struct mailbox *mailbox;
+    struct watcher *watcher;
+    const char *prefix; /* the watcher's */
+    size_t prefix_len;
+};
+
 struct memory_broker {
     struct broker super;
     struct mailbox mailbox;
@@ -32,6 +40,8 @@ struct memory_broker {
     struct letter stop;
     struct options *options;
     struct store store;
+    struct watch *watches;
+    size_t watch_count;
     _Atomic uint64_t numbers[MEMORY_NUMBERS]; /* written by the broker's thread, read by any */
 };
 
@@ -266,6 +276,54 @@ static enum error_code memory_list(struct memory_broker *memory, struct list_req
     return request->entries ? ERROR_NONE : ERROR_OUT_OF_MEMORY;
 }
 
+/* Watching. */
+
+static bool memory_is_below(const struct log *log, const struct watch *watch)
+{
+    return log->name_len > watch->prefix_len && memcmp(log->name, watch->prefix, watch->prefix_len) == 0;
+}
+
+/* Without memory for the letter a watcher misses that channel; nothing tells it later. */
+static void memory_log_begun(struct store *store, const struct log *log)
+{
+    const struct memory_broker *memory = container_of(store, struct memory_broker, store);
+    for (size_t i = 0; i < memory->watch_count; i++) {
+        const struct watch *watch = &memory->watches[i];
+        if (memory_is_below(log, watch))
+            (void)broker_tell_name(watch->mailbox, watch->watcher, log->name, log->name_len, true);
+    }
+}
+
+static enum error_code memory_watch(struct memory_broker *memory, const struct watch_request *request)
+{
+    struct watch *watches = realloc(memory->watches, (memory->watch_count + 1) * sizeof(*watches));
+    if (!watches)
+        return ERROR_OUT_OF_MEMORY;
+    memory->watches = watches;
+    const struct watch watch = {request->super.reply_to, request->watcher, request->prefix,
+                                request->prefix_len};
+    struct log *log;
+    struct log *next;
+    HASH_ITER (hh, memory->store.logs, log, next) {
+        if (memory_is_below(log, &watch) &&
+            broker_tell_name(watch.mailbox, watch.watcher, log->name, log->name_len, false))
+            return ERROR_OUT_OF_MEMORY;
+    }
+    watches[memory->watch_count++] = watch;
+    return ERROR_NONE;
+}
+
+static enum error_code memory_unwatch(struct memory_broker *memory, const struct watch_request *request)
+{
+    for (size_t i = 0; i < memory->watch_count; i++) {
+        if (memory->watches[i].watcher != request->watcher)
+            continue;
+        memory->watches[i] = memory->watches[--memory->watch_count];
+        break;
+    }
+    return ERROR_NONE;
+}
+
 /* The thread. */
 
 static enum error_code memory_serve(struct memory_broker *memory, struct broker_request *request)
@@ -285,6 +343,10 @@ static enum error_code memory_serve(struct memory_broker *memory, struct broker_
         return memory_inspect(memory, container_of(request, struct inspect_request, super));
     case BROKER_LIST:
         return memory_list(memory, container_of(request, struct list_request, super));
+    case BROKER_WATCH:
+        return memory_watch(memory, container_of(request, struct watch_request, super));
+    case BROKER_UNWATCH:
+        return memory_unwatch(memory, container_of(request, struct watch_request, super));
     }
     return ERROR_INTERNAL;
 }
@@ -400,6 +462,7 @@ static void memory_stop(struct broker *broker)
     }
     mailbox_deinit(&memory->mailbox);
     store_deinit(&memory->store);
+    free(memory->watches);
     options_unref(memory->options);
     free(memory);
 }
@@ -426,6 +489,7 @@ struct broker *memory_broker_new(struct options *options)
     memory->super.ops = &memory_ops;
     memory->options = options_ref(options);
     store_init(&memory->store);
+    memory->store.begun = memory_log_begun;
     memory_apply_options(memory);
     return &memory->super;
 }

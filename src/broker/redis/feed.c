@@ -7,6 +7,7 @@
 #include "broker/redis/cluster.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/watch.h"
 
 /* "sluice:{FIRST}:p:NAME" */
 #define FEED_CHANNEL_MAX (2u * CHANNEL_NAME_MAX + 16u)
@@ -61,6 +62,8 @@ static void feed_take_message(struct server *server, const struct redisReply *ch
         topic_take_envelope(topic, payload->str, payload->len);
     else if (feed_is(channel, server->probe))
         server_take_probe(server);
+    else if (watch_is_news(channel->str, channel->len))
+        watch_take_name(server->broker, payload->str, payload->len);
     else
         bridge_take(server->broker, NULL, channel, payload);
 }
@@ -90,6 +93,7 @@ static void feed_take_error(struct server *server, const struct redisReply *repl
             broker->slots[slot] = owner;
         cluster_refresh_soon(broker);
         topic_slot_moved(server, (uint16_t)slot);
+        watch_slots_changed(broker);
     } else {
         char fault[LINK_FAULT_MAX];
         snprintf(fault, sizeof(fault),
@@ -111,6 +115,8 @@ static void feed_take_three(struct server *server, const struct redisReply *kind
             topic_subscribed(topic);
         else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
             server_send_probe(server);
+        else if (channel->type == REDIS_REPLY_STRING)
+            watch_subscribed(server, channel->str, channel->len);
     } else if (feed_is(kind, "sunsubscribe") || feed_is(kind, "unsubscribe")) {
         feed_take_unsubscribed(server, channel);
     }

@@ -15,6 +15,7 @@
 #include "broker/redis/publish.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/watch.h"
 #include "config/options.h"
 
 #define REDIS_EVENTS 64
@@ -62,6 +63,12 @@ static void redis_serve(struct letter *letter)
     case BROKER_LIST:
         manage_list(broker, container_of(request, struct list_request, super));
         break;
+    case BROKER_WATCH:
+        watch_begin(broker, container_of(request, struct watch_request, super));
+        break;
+    case BROKER_UNWATCH:
+        watch_end(broker, container_of(request, struct watch_request, super));
+        break;
     }
 }
 
@@ -102,6 +109,7 @@ static void redis_close(struct redis_broker *broker)
     publish_fail_bridged(broker);
     while ((link = list_first(&broker->servers)))
         server_free(container_of(link, struct server, link));
+    watch_free_all(broker);
     topic_free_all(broker);
 }
 
@@ -259,6 +267,7 @@ struct broker *redis_broker_new(struct options *options)
     broker->super.ops = &redis_ops;
     broker->options = options_ref(options);
     list_init(&broker->servers);
+    list_init(&broker->watches);
     list_init(&broker->bridged_publications);
     for (unsigned i = 0; i < REDIS_NODE_LEN; i++)
         broker->node[i] = alphabet[random_below(sizeof(alphabet) - 1)];

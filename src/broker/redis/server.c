@@ -15,6 +15,7 @@
 #include "broker/redis/publish.h"
 #include "broker/redis/sentinel.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/watch.h"
 #include "config/options.h"
 
 /* Between half of it and all of it passes before the next try: 50 ms at least, 5 s at most. */
@@ -74,6 +75,7 @@ static void server_take_loss(struct server *server, const char *fault)
     if (was_up)
         redis_count(broker, REDIS_RECONNECTS, 1);
     topic_server_lost(server);
+    watch_server_lost(server);
     bridge_server_lost(server);
     publish_expire_lost(server);
     server_update_readiness(broker);
@@ -186,6 +188,7 @@ static void server_up(struct server *server)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)
             broker->slots[i] = server;
     topic_server_up(server);
+    watch_server_up(server);
     bridge_server_up(server);
     server_name_probe(server);
     feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
@@ -349,6 +352,7 @@ void server_free(struct server *server)
     link_close(&server->feed);
     link_close(&server->sentinel);
     topic_server_lost(server);
+    watch_server_lost(server);
     publish_server_gone(server);
     timer_stop(&server->broker->wheel, &server->timer);
     list_remove(&server->link);

@@ -6,6 +6,7 @@
 --   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
+--   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
 
 local VERSION = 1
 local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
@@ -118,6 +119,7 @@ local function open_log(key)
         stream = prefix .. 's:' .. name,
         key = prefix .. 'k:' .. name .. '#',
         feed = prefix .. 'p:' .. name,
+        news = prefix .. 'n',
         now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
         micros = time[1] .. '.' .. time[2],
     }
@@ -149,12 +151,16 @@ local function load_log(log, limits)
     log.meta_ms, log.key_ms = tonumber(meta_ms) or 3600000, tonumber(key_ms) or 120000
 end
 
-local function publish_bytes(log, bytes)
+local function publish_on(channel, bytes)
     if (redis.REDIS_VERSION_NUM or 0) >= 0x00070000 then
-        redis.call('SPUBLISH', log.feed, bytes)
+        redis.call('SPUBLISH', channel, bytes)
     else
-        redis.call('PUBLISH', log.feed, bytes)
+        redis.call('PUBLISH', channel, bytes)
     end
+end
+
+local function publish_bytes(log, bytes)
+    publish_on(log.feed, bytes)
 end
 
 local function has_stream(log)
@@ -174,6 +180,7 @@ local function begin(log, why, run)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, run or '', why
     log.old_limits = log.limits
+    publish_on(log.news, log.name)
 end
 
 local function is_evicted(log)

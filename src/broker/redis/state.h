@@ -170,6 +170,7 @@ struct redis_broker {
     uint64_t slots_asked_ms;
     struct timer slots_timer;
     struct topic *topics;
+    struct list watches;
     uint64_t message_count;       /* in the rings of all topics */
     char refusal[LINK_FAULT_MAX]; /* the last that was told, and when */
     uint64_t refusal_ms;

@@ -9,6 +9,7 @@
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
 #include "broker/redis/topic_log.h"
+#include "broker/redis/watch.h"
 #include "config/options.h"
 
 #define TOPIC_RETRY_MS 500u
@@ -336,6 +337,7 @@ struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, s
     topic->epoch = epoch_new(name, len);
     topic->oldest = 1;
     topic_arm_check(topic);
+    watch_take_name(broker, name, len);
     return topic;
 }
 

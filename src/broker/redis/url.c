@@ -78,7 +78,10 @@ static int url_parse_addresses(struct url *url, const char *text, size_t len, un
         size_t part = comma ? (size_t)(comma - text) : len;
         /* redis://a:1,redis://b:2 means the same as redis://a:1,b:2. */
         size_t skip = part > strlen(prefix) && memcmp(text, prefix, strlen(prefix)) == 0 ? strlen(prefix) : 0;
-        err = url_add_address(url, text + skip, part - skip, port, fault);
+        /* Each may repeat the database; that of the last one counts. */
+        const char *slash = comma ? memchr(text + skip, '/', part - skip) : NULL;
+        size_t address_len = slash ? (size_t)(slash - text) - skip : part - skip;
+        err = url_add_address(url, text + skip, address_len, port, fault);
         if (!comma)
             break;
         text = comma + 1;

@@ -91,7 +91,7 @@ static void commands_begin(struct connection *connection, enum subscription_kind
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
         return;
-    if (tcp_subscribe(connection, kind, channel->bytes, channel->len, start, NULL))
+    if (tcp_subscribe(connection, kind, channel->bytes, channel->len, start, NULL, NULL))
         connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
                                 error_text(ERROR_OUT_OF_MEMORY));
     else if (wait->text.len == 0)

@@ -97,6 +97,7 @@ void connection_try_leave(struct connection *connection)
     if (!connection->is_leaving || socket->state != STREAM_OPEN || socket->is_blocked ||
         !connection_has_said_everything(connection))
         return;
+    tcp_patterns_forget(connection);
     tcp_unsubscribe_all(connection);
     stream_socket_finish(socket);
 }
@@ -247,6 +248,7 @@ static void connection_free(struct garbage *garbage)
 static void connection_gone(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
+    tcp_patterns_forget(connection);
     tcp_unsubscribe_all(connection);
     tcp_publications_forget(connection);
     if (connection->wait)
@@ -277,6 +279,7 @@ static struct stream_socket *connection_make(struct stream_listener *listener)
     connection->protocol = 2;
     connection->is_fresh = true;
     list_init(&connection->subscriptions);
+    list_init(&connection->patterns);
     list_init(&connection->publications);
     return &connection->socket;
 }
@@ -288,7 +291,7 @@ static void connection_opened(struct stream_socket *socket)
     const struct start start = {.kind = START_NOW};
     for (unsigned i = 0; i < declaration->feed_count && socket->state == STREAM_OPEN; i++) {
         if (tcp_subscribe(connection, SUBSCRIPTION_FEED, declaration->feed[i].text, declaration->feed[i].len,
-                          &start, NULL) == 0)
+                          &start, NULL, NULL) == 0)
             continue;
         connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
         connection_leave(connection);

@@ -15,12 +15,14 @@
 #include "base/list.h"
 #include "core/broker.h"
 #include "core/subscriber.h"
+#include "core/watcher.h"
 #include "shard/shard.h"
 #include "transport/tcp/declaration.h"
 #include "transport/tcp/framing.h"
 
 /* Channels of one connection. */
 #define SUBSCRIPTIONS_MAX 1024u
+#define PATTERNS_MAX 64u
 /* Publishes of one connection that the broker has not answered. */
 #define PUBLICATIONS_MAX 1024u
 #define PUBLICATION_BYTES_MAX (4u << 20)
@@ -32,12 +34,15 @@ struct connection {
     struct stream_socket socket;
     const struct declaration *declaration;
     struct list subscriptions;    /* in the order in which they were asked for */
+    struct list patterns;         /* of PSUBSCRIBE */
     struct list publications;     /* in the order in which they are to be answered */
     struct connection_wait *wait; /* NULL when the next command may be looked at */
     uint64_t publication_bytes;
     struct frame_reader reader;
-    uint32_t id; /* as CLIENT ID says it */
-    uint16_t subscription_count;
+    uint32_t id;                 /* as CLIENT ID says it */
+    uint16_t subscription_count; /* of all kinds */
+    uint16_t pattern_count;
+    uint16_t below_count; /* of the subscriptions, those that a pattern has made */
     uint16_t publication_count;
     uint8_t framing;  /* enum framing */
     uint8_t protocol; /* of RESP: 2 or 3 */
@@ -94,13 +99,15 @@ enum subscription_kind {
 };
 
 struct range;
+struct tcp_pattern;
 struct tcp_subscription {
     struct subscriber subscriber;
     struct garbage garbage;
     struct list link;
     struct connection *connection;
-    uint64_t until;      /* of the other kinds: the offset of the last message to tell */
-    struct range *range; /* of SUBSCRIPTION_RANGE */
+    const struct tcp_pattern *pattern; /* that has made it; NULL when it was asked for by name */
+    uint64_t until;                    /* of the other kinds: the offset of the last message to tell */
+    struct range *range;               /* of SUBSCRIPTION_RANGE */
     uint8_t kind;
     bool is_live;     /* its channel is attached and its start known */
     bool is_held;     /* live, but its command is not answered yet */
@@ -109,13 +116,19 @@ struct tcp_subscription {
 
 /* Subscribes. With a wait begun the wait counts it. Returns 0 or -ENOMEM. */
 int tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel, size_t len,
-                  const struct start *start, struct range *range);
+                  const struct start *start, struct range *range, const struct tcp_pattern *pattern);
 
 /* The subscription to a channel of a connection; NULL if there is none. */
 struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel,
                                                size_t len);
 
+/* The same among those that a pattern has made. */
+struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
+                                                  const struct tcp_pattern *pattern, const char *channel,
+                                                  size_t len);
+
 void tcp_unsubscribe(struct tcp_subscription *subscription);
+void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pattern *pattern);
 void tcp_unsubscribe_all(struct connection *connection);
 
 /* Everything is answered: what was held back goes on. */
@@ -126,6 +139,25 @@ void tcp_subscriptions_unblock(struct connection *connection);
 
 /* Whether all have been told everything that there is now. */
 bool tcp_subscriptions_are_done(struct connection *connection);
+
+/* pattern.c */
+
+/* A channel tree that a connection is subscribed to. */
+struct tcp_pattern {
+    struct watcher watcher;
+    struct list link; /* in connection.patterns */
+    struct connection *connection;
+    size_t len;
+    char text[]; /* as asked for: a channel's name and slash and star */
+};
+
+bool tcp_pattern_is_valid(const char *text, size_t len);
+struct tcp_pattern *tcp_pattern_find(const struct connection *connection, const char *text, size_t len);
+
+/* With a wait begun, which counts it. Returns 0 or -ENOMEM. */
+int tcp_pattern_add(struct connection *connection, const char *text, size_t len);
+void tcp_pattern_remove(struct tcp_pattern *pattern);
+void tcp_patterns_forget(struct connection *connection);
 
 /* delivery.c */
 

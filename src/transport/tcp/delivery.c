@@ -90,6 +90,13 @@ static void batch_begin_push(struct delivery_batch *batch)
     buf_append_text(&batch->text, "3\r\n$7\r\nmessage\r\n");
 }
 
+static void batch_begin_pattern(struct delivery_batch *batch, const struct tcp_pattern *pattern)
+{
+    buf_append_char(&batch->text, batch->connection->protocol == 3 ? '>' : '*');
+    buf_append_text(&batch->text, "4\r\n$8\r\npmessage\r\n");
+    render_resp_bulk(&batch->text, pattern->text, pattern->len);
+}
+
 static void batch_add_message(struct delivery_batch *batch, struct delivery_frame *frame,
                               struct message *message)
 {
@@ -102,8 +109,12 @@ static void batch_add_message(struct delivery_batch *batch, struct delivery_fram
                                                      delivery_forms[connection->framing].render);
     if (!rendering) {
         batch->has_failed = true;
-    } else if (connection->framing == FRAMING_RESP && connection->protocol == 3) {
-        batch_begin_push(batch);
+    } else if (connection->framing == FRAMING_RESP &&
+               (connection->protocol == 3 || batch->subscription->pattern)) {
+        if (batch->subscription->pattern)
+            batch_begin_pattern(batch, batch->subscription->pattern);
+        else
+            batch_begin_push(batch);
         batch_set_body(frame, rendering, rendering->shared, rendering->payload_end);
     } else {
         batch_set_body(frame, rendering, rendering->payload, rendering->payload_end);

@@ -184,7 +184,7 @@ static void range_begin(struct connection *connection, struct range *range,
         range_free(range, shard);
         return;
     }
-    if (tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel->bytes, channel->len, start, range)) {
+    if (tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel->bytes, channel->len, start, range, NULL)) {
         connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
                                 error_text(ERROR_OUT_OF_MEMORY));
         range_free(range, shard);

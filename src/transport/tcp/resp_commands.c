@@ -51,6 +51,12 @@ static void resp_append_subscription(const struct connection *connection, struct
     reply_append_header(to, ':', count);
 }
 
+/* What Redis counts: channels and patterns. */
+static uint64_t resp_count(const struct connection *connection)
+{
+    return (uint64_t)connection->subscription_count - connection->below_count + connection->pattern_count;
+}
+
 static bool resp_check_channel(struct connection *connection, const struct command_text *channel,
                                struct buf *to)
 {
@@ -75,12 +81,11 @@ static void resp_run_subscribe(const struct resp_call *call)
         if (!resp_check_channel(connection, channel, &wait->text))
             continue;
         if (!tcp_subscription_find(connection, channel->bytes, channel->len) &&
-            tcp_subscribe(connection, SUBSCRIPTION_FEED, channel->bytes, channel->len, &start, NULL))
+            tcp_subscribe(connection, SUBSCRIPTION_FEED, channel->bytes, channel->len, &start, NULL, NULL))
             connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
                                     error_text(ERROR_OUT_OF_MEMORY));
         else
-            resp_append_subscription(connection, &wait->text, "subscribe", channel,
-                                     connection->subscription_count);
+            resp_append_subscription(connection, &wait->text, "subscribe", channel, resp_count(connection));
     }
     if (wait)
         connection_wait_end(connection);
@@ -88,17 +93,19 @@ static void resp_run_subscribe(const struct resp_call *call)
 
 static void resp_unsubscribe_all(struct connection *connection, struct buf *out)
 {
-    struct list *link;
-    if (list_is_empty(&connection->subscriptions))
-        resp_append_subscription(connection, out, "unsubscribe", NULL, 0);
-    while ((link = list_first(&connection->subscriptions))) {
+    bool has_any = false;
+    list_for_each_safe (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
         struct command_text channel;
+        if (subscription->pattern)
+            continue;
+        has_any = true;
         channel.bytes = subscription_channel(&subscription->subscriber.one, &channel.len);
-        resp_append_subscription(connection, out, "unsubscribe", &channel,
-                                 connection->subscription_count - 1u);
+        resp_append_subscription(connection, out, "unsubscribe", &channel, resp_count(connection) - 1);
         tcp_unsubscribe(subscription);
     }
+    if (!has_any)
+        resp_append_subscription(connection, out, "unsubscribe", NULL, resp_count(connection));
 }
 
 static void resp_run_unsubscribe(const struct resp_call *call)
@@ -113,8 +120,57 @@ static void resp_run_unsubscribe(const struct resp_call *call)
             tcp_subscription_find(connection, channel->bytes, channel->len);
         if (subscription)
             tcp_unsubscribe(subscription);
-        resp_append_subscription(connection, out, "unsubscribe", channel, connection->subscription_count);
+        resp_append_subscription(connection, out, "unsubscribe", channel, resp_count(connection));
     }
+}
+
+/* Patterns: a channel tree only. */
+static void resp_run_psubscribe(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    struct connection_wait *wait = connection_wait_begin(connection);
+    for (unsigned i = 1; wait && i < call->count; i++) {
+        const struct command_text *pattern = &call->arguments[i];
+        if (!tcp_pattern_is_valid(pattern->bytes, pattern->len))
+            connection_append_error(connection, &wait->text, ERROR_BAD_CHANNEL,
+                                    "a pattern is the name of a channel, a slash and a star, as scores/*");
+        else if (connection->pattern_count >= PATTERNS_MAX)
+            connection_append_error(connection, &wait->text, ERROR_TOO_MANY_CHANNELS,
+                                    "a connection has at most 64 patterns");
+        else if (!tcp_pattern_find(connection, pattern->bytes, pattern->len) &&
+                 tcp_pattern_add(connection, pattern->bytes, pattern->len))
+            connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
+                                    error_text(ERROR_OUT_OF_MEMORY));
+        else
+            resp_append_subscription(connection, &wait->text, "psubscribe", pattern, resp_count(connection));
+    }
+    if (wait)
+        connection_wait_end(connection);
+}
+
+static void resp_drop_pattern(struct connection *connection, struct buf *out, const struct command_text *text)
+{
+    struct tcp_pattern *pattern = tcp_pattern_find(connection, text->bytes, text->len);
+    uint64_t count = resp_count(connection) - (pattern != NULL);
+    resp_append_subscription(connection, out, "punsubscribe", text, count);
+    if (pattern)
+        tcp_pattern_remove(pattern);
+}
+
+static void resp_run_punsubscribe(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    struct buf *out = stream_socket_text(&connection->socket);
+    if (call->count == 1 && list_is_empty(&connection->patterns))
+        resp_append_subscription(connection, out, "punsubscribe", NULL, resp_count(connection));
+    list_for_each_safe (link, &connection->patterns) {
+        const struct tcp_pattern *pattern = container_of(link, struct tcp_pattern, link);
+        const struct command_text text = {pattern->text, pattern->len};
+        if (call->count == 1)
+            resp_drop_pattern(connection, out, &text);
+    }
+    for (unsigned i = 1; i < call->count; i++)
+        resp_drop_pattern(connection, out, &call->arguments[i]);
 }
 
 static void resp_run_publish(const struct resp_call *call)
@@ -133,7 +189,7 @@ static void resp_run_ping(const struct resp_call *call)
     const struct command_text *text = call->count > 1 ? &call->arguments[1] : &nothing;
     if (call->count > 2) {
         reply_error(connection, "ERR wrong number of arguments for 'ping' command");
-    } else if (connection->protocol == 2 && connection->subscription_count > 0) {
+    } else if (connection->protocol == 2 && resp_count(connection) > 0) {
         struct buf *out = stream_socket_text(&connection->socket);
         reply_append_header(out, '*', 2);
         reply_append_text(out, "pong");
@@ -267,12 +323,20 @@ static const struct resp_row {
     bool is_for_subscribers; /* also in RESP2 */
     void (*run)(const struct resp_call *call);
 } resp_rows[] = {
-    {"subscribe", -2, true, resp_run_subscribe}, {"unsubscribe", -1, true, resp_run_unsubscribe},
-    {"publish", 3, false, resp_run_publish},     {"ping", -1, true, resp_run_ping},
-    {"echo", 2, false, resp_run_echo},           {"auth", -2, false, resp_run_auth},
-    {"hello", -1, false, resp_run_hello},        {"xrange", -4, false, resp_run_xrange},
-    {"xread", -4, false, resp_run_xread},        {"quit", -1, true, resp_run_quit},
-    {"command", -1, false, resp_run_command},    {"client", -2, false, resp_run_client},
+    {"subscribe", -2, true, resp_run_subscribe},
+    {"unsubscribe", -1, true, resp_run_unsubscribe},
+    {"psubscribe", -2, true, resp_run_psubscribe},
+    {"punsubscribe", -1, true, resp_run_punsubscribe},
+    {"publish", 3, false, resp_run_publish},
+    {"ping", -1, true, resp_run_ping},
+    {"echo", 2, false, resp_run_echo},
+    {"auth", -2, false, resp_run_auth},
+    {"hello", -1, false, resp_run_hello},
+    {"xrange", -4, false, resp_run_xrange},
+    {"xread", -4, false, resp_run_xread},
+    {"quit", -1, true, resp_run_quit},
+    {"command", -1, false, resp_run_command},
+    {"client", -2, false, resp_run_client},
     {"info", -1, false, resp_run_info},
 };
 
@@ -363,7 +427,7 @@ static bool resp_run(struct connection *connection, const struct resp_command *c
     } else if (!resp_has_arity(row, call.count)) {
         snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", row->name);
         reply_error(connection, text);
-    } else if (connection->protocol == 2 && connection->subscription_count > 0 && !row->is_for_subscribers) {
+    } else if (connection->protocol == 2 && resp_count(connection) > 0 && !row->is_for_subscribers) {
         snprintf(text, sizeof(text),
                  "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are "
                  "allowed in this context",

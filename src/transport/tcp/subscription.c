@@ -18,6 +18,7 @@ static void tcp_subscription_remove(struct tcp_subscription *subscription)
     subscriber_leave(&subscription->subscriber);
     list_remove(&subscription->link);
     connection->subscription_count--;
+    connection->below_count = (uint16_t)(connection->below_count - (subscription->pattern != NULL));
     range_free(subscription->range, connection_shard(connection));
     subscription->range = NULL;
     shard_reap(connection_shard(connection), &subscription->garbage, tcp_subscription_free);
@@ -34,13 +35,34 @@ void tcp_unsubscribe_all(struct connection *connection)
         tcp_subscription_remove(container_of(link, struct tcp_subscription, link));
 }
 
+void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pattern *pattern)
+{
+    list_for_each_safe (link, &connection->subscriptions) {
+        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+        bool is_awaited = subscription->is_answered;
+        if (subscription->pattern != pattern)
+            continue;
+        tcp_subscription_remove(subscription);
+        if (is_awaited && connection->wait)
+            connection->wait->awaited--;
+    }
+}
+
 struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel, size_t len)
+{
+    return tcp_subscription_find_by(connection, NULL, channel, len);
+}
+
+struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
+                                                  const struct tcp_pattern *pattern, const char *channel,
+                                                  size_t len)
 {
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
         size_t found_len;
         const char *found = subscription_channel(&subscription->subscriber.one, &found_len);
-        if (subscription->kind == SUBSCRIPTION_FEED && found_len == len && memcmp(found, channel, len) == 0)
+        if (subscription->kind == SUBSCRIPTION_FEED && subscription->pattern == pattern && found_len == len &&
+            memcmp(found, channel, len) == 0)
             return subscription;
     }
     return NULL;
@@ -114,7 +136,7 @@ static const struct subscriber_ops tcp_subscriber_ops = {.wake = tcp_subscriptio
                                                          .fail = tcp_subscription_fail};
 
 int tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel, size_t len,
-                  const struct start *start, struct range *range)
+                  const struct start *start, struct range *range, const struct tcp_pattern *pattern)
 {
     struct shard *shard = connection_shard(connection);
     const struct channel_reference reference = {channel, len};
@@ -124,11 +146,13 @@ int tcp_subscribe(struct connection *connection, enum subscription_kind kind, co
     subscription->connection = connection;
     subscription->kind = (uint8_t)kind;
     subscription->range = range;
+    subscription->pattern = pattern;
     subscription->is_answered = connection->wait != NULL;
     subscription->subscriber.ahead = &connection->socket;
     list_init(&subscription->link);
     list_append(&connection->subscriptions, &subscription->link);
     connection->subscription_count++;
+    connection->below_count = (uint16_t)(connection->below_count + (pattern != NULL));
     if (connection->wait)
         connection->wait->awaited++;
     int err = subscriber_join(&subscription->subscriber, &shard->hub, &tcp_subscriber_ops, TRANSPORT_TCP,
@@ -137,6 +161,7 @@ int tcp_subscribe(struct connection *connection, enum subscription_kind kind, co
         return 0;
     list_remove(&subscription->link);
     connection->subscription_count--;
+    connection->below_count = (uint16_t)(connection->below_count - (pattern != NULL));
     if (connection->wait)
         connection->wait->awaited--;
     free(subscription);

@@ -49,9 +49,9 @@ static void test_what_is_left_out_has_a_preset(void **state)
 
 static void test_several_servers_are_a_cluster(void **state)
 {
-    static const char *const texts[] = {"redis://:x@a:1,b:2,c:3/0",
-                                        "redis://:x@a:1,redis://b:2,redis://c:3/0",
-                                        "redis://:x@a:1,b:2,redis://c:3"};
+    static const char *const texts[] = {
+        "redis://:x@a:1,b:2,c:3/0", "redis://:x@a:1,redis://b:2,redis://c:3/0",
+        "redis://:x@a:1,b:2,redis://c:3", "redis://:x@a:1/0,redis://b:2/0,redis://c:3/0"};
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct url url = parsed(texts[i]);

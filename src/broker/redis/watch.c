@@ -1,0 +1,282 @@
+#include "broker/redis/watch.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/redis/call.h"
+#include "broker/redis/feed.h"
+
+/* "sluice:{FIRST}:n" */
+#define WATCH_CHANNEL_MAX (CHANNEL_NAME_MAX + 16u)
+
+enum watch_state { WATCH_IDLE, WATCH_SUBSCRIBING, WATCH_SCANNING, WATCH_LIVE };
+
+struct watch {
+    struct list link; /* in broker.watches */
+    struct redis_broker *broker;
+    enum watch_state state;
+    struct server *server; /* where it is subscribed; NULL when idle */
+    struct mailbox *mailbox;
+    struct watcher *watcher;
+    struct watch_request *request; /* not answered yet */
+    struct watch_scan *scan;       /* under way */
+    uint16_t slot;
+    size_t prefix_len;
+    char channel[WATCH_CHANNEL_MAX];
+    char prefix[]; /* terminated */
+};
+
+struct watch_scan {
+    struct call call;
+    struct watch *watch; /* NULL when it is not wanted any more */
+    char cursor[24];
+};
+
+static bool watch_is_below(const struct watch *watch, const char *name, size_t len)
+{
+    return len > watch->prefix_len && memcmp(name, watch->prefix, watch->prefix_len) == 0;
+}
+
+/* Known from the start are those that the first scan finds. */
+static void watch_tell(const struct watch *watch, const char *name, size_t len, bool is_new)
+{
+    if (watch_is_below(watch, name, len))
+        /* Without memory for the letter it is told with the next scan. */
+        (void)broker_tell_name(watch->mailbox, watch->watcher, name, len, is_new);
+}
+
+static void watch_answer(struct watch *watch, enum error_code error)
+{
+    if (watch->request)
+        broker_answer(&watch->request->super, error);
+    watch->request = NULL;
+}
+
+static void watch_stop_scan(struct watch *watch)
+{
+    if (watch->scan)
+        watch->scan->watch = NULL;
+    watch->scan = NULL;
+}
+
+static void watch_free(struct watch *watch)
+{
+    watch_stop_scan(watch);
+    list_remove(&watch->link);
+    free(watch);
+}
+
+/* Scanning. */
+
+static void watch_scan_step(struct watch_scan *scan, struct server *server);
+
+static void watch_scan_end(struct watch_scan *scan, enum error_code error)
+{
+    struct watch *watch = scan->watch;
+    free(scan);
+    if (!watch)
+        return;
+    watch->scan = NULL;
+    watch->state = WATCH_LIVE;
+    bool is_refused = error != ERROR_NONE && watch->request;
+    watch_answer(watch, error);
+    if (is_refused)
+        watch_free(watch);
+}
+
+static void watch_scanned(struct call *call, const struct redisReply *reply)
+{
+    struct watch_scan *scan = container_of(call, struct watch_scan, call);
+    struct server *server = call->server;
+    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+                     reply->element[0]->type == REDIS_REPLY_STRING &&
+                     reply->element[0]->len < sizeof(scan->cursor) &&
+                     reply->element[1]->type == REDIS_REPLY_ARRAY;
+    const struct redisReply *keys = is_answer ? reply->element[1] : NULL;
+    for (size_t i = 0; scan->watch && keys && i < keys->elements; i++) {
+        const struct redisReply *key = keys->element[i];
+        const char *brace = key->type == REDIS_REPLY_STRING ? strchr(key->str, '}') : NULL;
+        if (brace && strncmp(brace, "}:m:", 4) == 0)
+            watch_tell(scan->watch, brace + 4, key->len - (size_t)(brace + 4 - key->str),
+                       !scan->watch->request);
+    }
+    if (is_answer)
+        memcpy(scan->cursor, reply->element[0]->str, reply->element[0]->len + 1);
+    enum error_code error =
+        is_answer ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
+    call_deinit(call);
+    if (is_answer && scan->watch && strcmp(scan->cursor, "0") != 0)
+        watch_scan_step(scan, server);
+    else
+        watch_scan_end(scan, error);
+}
+
+static void watch_scan_step(struct watch_scan *scan, struct server *server)
+{
+    const char *const argv[] = {"SCAN", scan->cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
+    if (call_prepare_command(&scan->call, server, 6, argv, NULL, watch_scanned))
+        watch_scan_end(scan, ERROR_OUT_OF_MEMORY);
+    else
+        call_submit(&scan->call);
+}
+
+static void watch_scan_begin(struct watch *watch)
+{
+    struct watch_scan *scan = calloc(1, sizeof(*scan));
+    watch->state = WATCH_SCANNING;
+    if (!scan) {
+        watch->state = WATCH_LIVE;
+        watch_answer(watch, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    scan->watch = watch;
+    watch->scan = scan;
+    strcpy(scan->cursor, "0");
+    watch_scan_step(scan, watch->server);
+}
+
+/* Subscribing. */
+
+bool watch_is_news(const char *channel, size_t len)
+{
+    return len > 11 && memcmp(channel, "sluice:{", 8) == 0 && memcmp(channel + len - 3, "}:n", 3) == 0;
+}
+
+static void watch_subscribe(struct watch *watch)
+{
+    struct server *server = call_find_server(watch->broker, watch->slot);
+    if (!server)
+        return;
+    watch->server = server;
+    watch->state = WATCH_SUBSCRIBING;
+    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", watch->channel);
+}
+
+void watch_subscribed(struct server *server, const char *channel, size_t len)
+{
+    list_for_each_safe (link, &server->broker->watches) {
+        struct watch *watch = container_of(link, struct watch, link);
+        if (watch->server == server && watch->state == WATCH_SUBSCRIBING && strlen(watch->channel) == len &&
+            memcmp(watch->channel, channel, len) == 0)
+            watch_scan_begin(watch);
+    }
+}
+
+void watch_take_name(struct redis_broker *broker, const char *name, size_t len)
+{
+    if (!channel_name_is_valid(name, len))
+        return;
+    list_for_each (link, &broker->watches)
+        watch_tell(container_of(link, struct watch, link), name, len, true);
+}
+
+void watch_server_up(struct server *server)
+{
+    list_for_each (link, &server->broker->watches) {
+        struct watch *watch = container_of(link, struct watch, link);
+        if (watch->state == WATCH_IDLE && server->broker->slots[watch->slot] == server)
+            watch_subscribe(watch);
+    }
+}
+
+void watch_server_lost(struct server *server)
+{
+    list_for_each_safe (link, &server->broker->watches) {
+        struct watch *watch = container_of(link, struct watch, link);
+        if (watch->server != server)
+            continue;
+        watch_stop_scan(watch);
+        watch->server = NULL;
+        watch->state = WATCH_IDLE;
+        if (!watch->request)
+            continue;
+        watch_answer(watch, ERROR_BROKER_DOWN);
+        watch_free(watch);
+    }
+}
+
+void watch_slots_changed(struct redis_broker *broker)
+{
+    list_for_each (link, &broker->watches) {
+        struct watch *watch = container_of(link, struct watch, link);
+        if (broker->slots[watch->slot] == watch->server)
+            continue;
+        watch_stop_scan(watch);
+        watch->server = NULL;
+        watch->state = WATCH_IDLE;
+        watch_subscribe(watch);
+    }
+}
+
+/* Requests. */
+
+static void watch_tell_bridged(const struct watch *watch)
+{
+    struct topic *topic;
+    struct topic *next;
+    HASH_ITER (hh, watch->broker->topics, topic, next) {
+        if (topic->is_bridged)
+            watch_tell(watch, topic->name, topic->name_len, false);
+    }
+}
+
+void watch_begin(struct redis_broker *broker, struct watch_request *request)
+{
+    struct watch *watch = calloc(1, sizeof(*watch) + request->prefix_len + 1);
+    if (!watch) {
+        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    watch->broker = broker;
+    watch->mailbox = request->super.reply_to;
+    watch->watcher = request->watcher;
+    watch->request = request;
+    watch->slot = call_slot(request->prefix, request->prefix_len);
+    watch->prefix_len = request->prefix_len;
+    memcpy(watch->prefix, request->prefix, request->prefix_len);
+    snprintf(watch->channel, sizeof(watch->channel), "sluice:{%.*s}:n", (int)strcspn(watch->prefix, "/"),
+             watch->prefix);
+    list_init(&watch->link);
+    list_append(&broker->watches, &watch->link);
+    watch_tell_bridged(watch);
+    watch_subscribe(watch);
+    if (watch->state != WATCH_IDLE)
+        return;
+    watch_answer(watch, ERROR_BROKER_DOWN);
+    watch_free(watch);
+}
+
+static bool watch_is_shared(const struct watch *watch)
+{
+    list_for_each (link, &watch->broker->watches) {
+        const struct watch *other = container_of(link, const struct watch, link);
+        if (other != watch && strcmp(other->channel, watch->channel) == 0)
+            return true;
+    }
+    return false;
+}
+
+void watch_end(struct redis_broker *broker, struct watch_request *request)
+{
+    list_for_each_safe (link, &broker->watches) {
+        struct watch *watch = container_of(link, struct watch, link);
+        if (watch->watcher != request->watcher)
+            continue;
+        if (watch->server && !watch_is_shared(watch))
+            feed_subscribe(watch->server, watch->server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE",
+                           watch->channel);
+        watch_free(watch);
+    }
+    broker_answer(&request->super, ERROR_NONE);
+}
+
+void watch_free_all(struct redis_broker *broker)
+{
+    struct list *link;
+    while ((link = list_first(&broker->watches))) {
+        struct watch *watch = container_of(link, struct watch, link);
+        watch_answer(watch, ERROR_STOPPING);
+        watch_free(watch);
+    }
+}

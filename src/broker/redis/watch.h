@@ -1,0 +1,30 @@
+#ifndef SLUICE_BROKER_REDIS_WATCH_H
+#define SLUICE_BROKER_REDIS_WATCH_H
+
+/* Channels below a prefix: sluice.lua says on sluice:{FIRST}:n when it begins a log, and SCAN finds those
+ * that are there. After any loss of the server it is subscribed again and scanned again. */
+
+#include "broker/redis/state.h"
+
+/* Requests of shards; answered when they are. */
+void watch_begin(struct redis_broker *broker, struct watch_request *request);
+void watch_end(struct redis_broker *broker, struct watch_request *request);
+
+/* A log was begun here or in Redis. */
+void watch_take_name(struct redis_broker *broker, const char *name, size_t len);
+
+/* The Pub/Sub channel of the news is subscribed at a server. */
+void watch_subscribed(struct server *server, const char *channel, size_t len);
+
+/* Whether it is such a channel. */
+bool watch_is_news(const char *channel, size_t len);
+
+/* Servers come and go, slots move. */
+void watch_server_up(struct server *server);
+void watch_server_lost(struct server *server);
+void watch_slots_changed(struct redis_broker *broker);
+
+/* Answers who waits, and frees all. */
+void watch_free_all(struct redis_broker *broker);
+
+#endif

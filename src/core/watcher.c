@@ -1,0 +1,49 @@
+#include "core/watcher.h"
+
+#include "core/hub.h"
+
+static void watcher_ask(struct watcher *watcher, enum broker_operation operation);
+
+static void watcher_answered(struct broker_request *super)
+{
+    struct watcher *watcher = container_of(super, struct watcher, request.super);
+    bool was_begun = super->operation == BROKER_WATCH;
+    watcher->hub->requests_pending--;
+    watcher->is_asked = false;
+    watcher->is_known = was_begun && super->error == ERROR_NONE;
+    if (watcher->is_leaving && watcher->is_known)
+        watcher_ask(watcher, BROKER_UNWATCH);
+    else if (watcher->is_leaving)
+        watcher->ops->ended(watcher);
+    else
+        watcher->ops->ready(watcher, super->error);
+}
+
+static void watcher_ask(struct watcher *watcher, enum broker_operation operation)
+{
+    struct hub *hub = watcher->hub;
+    watcher->is_asked = true;
+    hub->requests_pending++;
+    broker_submit(hub->broker, &watcher->request.super, operation, hub->mailbox, watcher_answered);
+}
+
+void watcher_begin(struct watcher *watcher, struct hub *hub, const struct watcher_ops *ops,
+                   const char *prefix, size_t len)
+{
+    *watcher = (struct watcher){.ops = ops, .hub = hub};
+    watcher->request.watcher = watcher;
+    watcher->request.prefix = prefix;
+    watcher->request.prefix_len = len;
+    watcher_ask(watcher, BROKER_WATCH);
+}
+
+void watcher_end(struct watcher *watcher)
+{
+    watcher->is_leaving = true;
+    if (watcher->is_asked)
+        return;
+    if (watcher->is_known)
+        watcher_ask(watcher, BROKER_UNWATCH);
+    else
+        watcher->ops->ended(watcher);
+}

@@ -1,0 +1,89 @@
+/* PSUBSCRIBE of a channel tree: a subscription to every channel below it, also to those that come later. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transport/tcp/connection.h"
+
+static void pattern_found(struct watcher *watcher, const char *name, size_t len, bool is_new)
+{
+    struct tcp_pattern *pattern = container_of(watcher, struct tcp_pattern, watcher);
+    struct connection *connection = pattern->connection;
+    /* What is published on a channel before this node has learnt of it is not to be missed. */
+    const struct start start = {.kind = is_new ? START_EARLIEST : START_NOW};
+    if (tcp_subscription_find_by(connection, pattern, name, len))
+        return;
+    if (connection->subscription_count < SUBSCRIPTIONS_MAX &&
+        tcp_subscribe(connection, SUBSCRIPTION_FEED, name, len, &start, NULL, pattern) == 0)
+        return;
+    /* A client that is not told everything is told that. */
+    connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
+                            "more than 1024 channels are below the pattern");
+    connection_leave(connection);
+}
+
+static void pattern_ready(struct watcher *watcher, enum error_code error)
+{
+    struct tcp_pattern *pattern = container_of(watcher, struct tcp_pattern, watcher);
+    struct connection *connection = pattern->connection;
+    if (error != ERROR_NONE) {
+        connection_append_error(connection, &connection->wait->text, error, error_text(error));
+        tcp_pattern_remove(pattern);
+    }
+    connection_wait_end(connection);
+}
+
+static void pattern_ended(struct watcher *watcher)
+{
+    free(container_of(watcher, struct tcp_pattern, watcher));
+}
+
+static const struct watcher_ops pattern_ops = {
+    .found = pattern_found, .ready = pattern_ready, .ended = pattern_ended};
+
+struct tcp_pattern *tcp_pattern_find(const struct connection *connection, const char *text, size_t len)
+{
+    list_for_each (link, &connection->patterns) {
+        struct tcp_pattern *pattern = container_of(link, struct tcp_pattern, link);
+        if (pattern->len == len && memcmp(pattern->text, text, len) == 0)
+            return pattern;
+    }
+    return NULL;
+}
+
+bool tcp_pattern_is_valid(const char *text, size_t len)
+{
+    return len > 2 && memcmp(text + len - 2, "/*", 2) == 0 && channel_name_is_valid(text, len - 2);
+}
+
+int tcp_pattern_add(struct connection *connection, const char *text, size_t len)
+{
+    struct tcp_pattern *pattern = calloc(1, sizeof(*pattern) + len);
+    if (!pattern)
+        return -ENOMEM;
+    pattern->connection = connection;
+    pattern->len = len;
+    memcpy(pattern->text, text, len);
+    list_init(&pattern->link);
+    list_append(&connection->patterns, &pattern->link);
+    connection->pattern_count++;
+    connection->wait->awaited++;
+    watcher_begin(&pattern->watcher, &connection_shard(connection)->hub, &pattern_ops, pattern->text,
+                  len - 1);
+    return 0;
+}
+
+void tcp_pattern_remove(struct tcp_pattern *pattern)
+{
+    list_remove(&pattern->link);
+    pattern->connection->pattern_count--;
+    tcp_unsubscribe_pattern(pattern->connection, pattern);
+    watcher_end(&pattern->watcher);
+}
+
+void tcp_patterns_forget(struct connection *connection)
+{
+    list_for_each_safe (link, &connection->patterns)
+        tcp_pattern_remove(container_of(link, struct tcp_pattern, link));
+}

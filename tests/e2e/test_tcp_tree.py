@@ -1,0 +1,99 @@
+"""PSUBSCRIBE of a channel tree over the Redis protocol: every channel below it, also those that come later."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis as redis_py
+from support.client import publish, request
+from support.redis import RedisServer, await_ready, nodes
+from support.server import Server, wait_until
+from support.tcp import tcp_port
+
+
+def listener() -> tuple[str, str]:
+    return ("--tcp", "127.0.0.1:0 framing=resp")
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Server]:
+    with Server(*listener()) as running:
+        yield running
+
+
+def pattern_client(server: Server, *patterns: str) -> redis_py.client.PubSub:
+    pubsub = redis_py.Redis(port=tcp_port(server)).pubsub()
+    pubsub.psubscribe(*patterns)
+    for number, pattern in enumerate(patterns, 1):
+        answer = pubsub.get_message(timeout=20)
+        assert answer == {"type": "psubscribe", "pattern": None, "channel": pattern.encode(), "data": number}
+    return pubsub
+
+
+def hear(pubsub: redis_py.client.PubSub, count: int) -> list[tuple[str, str]]:
+    heard = []
+    while len(heard) < count:
+        message = pubsub.get_message(timeout=20)
+        assert message is not None, heard
+        if message["type"] == "pmessage":
+            heard.append((message["channel"].decode(), message["data"].decode()))
+    return heard
+
+
+def test_channels_that_are_there_and_that_come_later(alone: Server, channel: str) -> None:
+    publish(alone, f"{channel}/old", "before")
+    pubsub = pattern_client(alone, f"{channel}/*")
+    sent = [(f"{channel}/old", "1"), (f"{channel}/new", "2"), (f"{channel}/new/deep", "3"), (f"{channel}/new", "4")]
+    for name, data in sent:
+        publish(alone, name, data)
+    publish(alone, channel, "not below")
+    publish(alone, f"{channel}x/new", "beside")
+    publish(alone, f"{channel}/last", "5")
+    heard = hear(pubsub, 5)
+    assert sorted(heard) == sorted([*sent, (f"{channel}/last", "5")])
+    assert [data for name, data in heard if name == f"{channel}/new"] == ["2", "4"]
+    assert pubsub.get_message(timeout=0.05) is None
+
+
+def test_channels_and_patterns_are_counted_apart_from_each_other(alone: Server, channel: str) -> None:
+    publish(alone, f"{channel}/a", "before")
+    pubsub = pattern_client(alone, f"{channel}/*", f"{channel}/a/*")
+    pubsub.subscribe(f"{channel}/a")
+    assert (pubsub.get_message(timeout=20) or {})["data"] == 3
+    publish(alone, f"{channel}/a", "x")
+    kinds = {(pubsub.get_message(timeout=20) or {})["type"] for _ in range(2)}
+    assert kinds == {"message", "pmessage"}
+    pubsub.punsubscribe(f"{channel}/*")
+    assert (pubsub.get_message(timeout=20) or {})["data"] == 2
+    publish(alone, f"{channel}/a", "y")
+    assert (pubsub.get_message(timeout=20) or {})["type"] == "message"
+    pubsub.unsubscribe()
+    assert (pubsub.get_message(timeout=20) or {})["data"] == 1
+    pubsub.punsubscribe()
+    assert (pubsub.get_message(timeout=20) or {})["data"] == 0
+    assert pubsub.get_message(timeout=0.05) is None
+
+
+@pytest.mark.parametrize("pattern", ["*", "a*", "a/b*", "a/*/c", "a/?", "/*", "a//*", "a/**"])
+def test_other_patterns_are_refused(alone: Server, pattern: str) -> None:
+    with redis_py.Redis(port=tcp_port(alone)) as client, pytest.raises(redis_py.ResponseError, match="pattern"):
+        client.execute_command("PSUBSCRIBE", pattern)
+
+
+def test_over_redis_from_every_node_and_after_a_lost_link(channel: str) -> None:
+    with RedisServer() as redis, nodes(2, redis, options=listener()) as (here, there):
+        redis.fcall(f"{channel}/old", "before")
+        pubsub = pattern_client(here, f"{channel}/*")
+        publish(there, f"{channel}/old", "1")
+        publish(there, f"{channel}/new", "2")
+        redis.fcall(f"{channel}/app", "3")
+        assert sorted(data for _, data in hear(pubsub, 3)) == ["1", "2", "3"]
+        for i in range(3):
+            redis.kill_clients("pubsub")
+            redis.fcall(f"{channel}/while/away/{i}", str(i))
+        await_ready(here)
+        await_ready(there)
+        publish(there, f"{channel}/old", "last")
+        assert sorted(data for _, data in hear(pubsub, 4)) == ["0", "1", "2", "last"]
+        request(here, "DELETE", f"/api/channels/{channel}/old")
+        publish(there, f"{channel}/old", "again")
+        wait_until(lambda: ("again" in (message := pubsub.get_message(timeout=20) or {"data": b""})["data"].decode()))
