@@ -160,7 +160,8 @@ def old_redis(connection: socket.socket) -> None:
     while words := words_of(connection):
         word = words[0].upper()
         if word == b"INFO":
-            text = b"# Server\r\nredis_version:5.0.14\r\nredis_mode:standalone\r\n# Replication\r\nrole:master\r\nmaster_replid:" + b"a" * 40
+            text = b"# Server\r\nredis_version:5.0.14\r\nredis_mode:standalone\r\n"
+            text += b"# Replication\r\nrole:master\r\nmaster_replid:" + b"a" * 40
             connection.sendall(b"$%d\r\n%s\r\n" % (len(text), text))
         elif word == b"PING":
             connection.sendall(b"+PONG\r\n")

@@ -175,14 +175,16 @@ def test_a_master_that_goes_and_comes_back(cluster: Cluster, pair: list[Server],
     check_complete(ledger, followers)
     for follower in followers:
         for channel, track in follower.tracks.items():
-            assert set(track.reasons) == ({"failover"} if channel == channels[0] else set()), f"{follower}: {channel} {track.resets}"
+            expected = {"failover"} if channel == channels[0] else set()
+            assert set(track.reasons) == expected, f"{follower}: {channel} {track.resets}"
 
 
 @pytest.mark.parametrize("kind", ["normal", "pubsub"])
 def test_client_kill_on_all_masters(cluster: Cluster, pair: list[Server], channels: list[str], kind: str) -> None:
     ledger = Ledger()
     followers = follow(pair, *channels)
-    publishers = run_all([lambda s=pair[i % 2], c=name, w=str(i): publish_all(ledger, s, c, w, 200) for i, name in enumerate(channels)])
+    publishers = run_all([lambda s=pair[i % 2], c=name, w=str(i): publish_all(ledger, s, c, w, 200)
+                          for i, name in enumerate(channels)])
     for times in (1, 2, 3):
         wait_until(lambda: len(ledger) > times * 120)
         for master in cluster.masters:

@@ -131,7 +131,8 @@ def test_each_node_sees_all_channels(redis: RedisServer, pair: list[Server]) -> 
 
 def test_a_purge_is_told_on_every_node(pair: list[Server], channel: str) -> None:
     old = publish(pair[0], channel, "old")
-    with Connection(pair[1]) as poll, EventStream(pair[0], path_of(channel)) as here, LineStream(pair[1], path_of(channel)) as there:
+    with (Connection(pair[1]) as poll, EventStream(pair[0], path_of(channel)) as here,
+          LineStream(pair[1], path_of(channel)) as there):
         poll.send(request_bytes("GET", path_of(channel)))
         wait_until(lambda: subscribers(pair[1], channel)["total"] == 2)
         assert request(pair[0], "DELETE", f"/api/channels/{channel}").json == {"channel": channel, "purged": 1}

@@ -9,7 +9,8 @@ from support.redis import KEEP_ALL, RedisError, RedisServer, await_ready, compla
 from support.relay import Relay
 from support.server import wait_until
 
-NEWER = "#!lua name=sluice\nredis.register_function{function_name='sluice_version', callback=function() return 999 end, flags={'no-writes'}}"
+NEWER = ("#!lua name=sluice\nredis.register_function{function_name='sluice_version', flags={'no-writes'}, "
+         "callback=function() return 999 end}")
 OLDER = NEWER.replace("999", "0")
 
 
@@ -107,7 +108,9 @@ def test_a_library_replaced_by_a_newer_one_under_way(channel: str) -> None:
         assert [stream.next_event().data for _ in range(2)] == ["before", "after"]
 
 
-@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 100, b"9" * 5000, b"{}", b"k3q9xm2ab7zt-1", b'["k3q9xm2ab7zt",1,2,3]', b"* * *", b"\xff" * 70])
+@pytest.mark.parametrize("data", [b"", b"x", b"\0" * 100, b"9" * 5000, b"{}", b"k3q9xm2ab7zt-1", b'["k3q9xm2ab7zt",1,2,3]',
+                                  b"* * *", b"\xff" * 70, b"sluice1 message", b"sluice1 message k3q9xm2ab7zt 1 1 0 text 0 0",
+                                  b"sluice1 message k3q9xm2ab7zt 1 1 0 text 9 9 9 9\nx", b"sluice1 reset", b"sluice1 "])
 def test_anybody_may_publish_garbage_on_the_nodes_own_channels(channel: str, data: bytes) -> None:
     with RedisServer() as redis, nodes(1, redis, options=KEEP_ALL) as (server,):
         ledger = Ledger()
@@ -128,8 +131,9 @@ def test_anybody_may_publish_garbage_on_the_nodes_own_channels(channel: str, dat
 
 
 @pytest.mark.parametrize("kind", ["commands", "subscriptions"])
-@pytest.mark.parametrize("data", [b"garbage\r\n", b"\0\xff", b"$999999999999\r\n", b"*9999999\r\n", b"-ERR something else\r\n", b"*0\r\n",
-                                  b"*3\r\n:1\r\n:2\r\n:3\r\n", b"*1\r\n$-1\r\n", b"*4\r\n$8\r\npmessage\r\n$-1\r\n$-1\r\n$-1\r\n"])
+@pytest.mark.parametrize("data", [b"garbage\r\n", b"\0\xff", b"$999999999999\r\n", b"*9999999\r\n", b"-ERR something else\r\n",
+                                  b"*0\r\n", b"*3\r\n:1\r\n:2\r\n:3\r\n", b"*1\r\n$-1\r\n",
+                                  b"*4\r\n$8\r\npmessage\r\n$-1\r\n$-1\r\n$-1\r\n"])
 def test_a_link_that_says_what_redis_never_says(channel: str, kind: str, data: bytes) -> None:
     ledger = Ledger()
     with RedisServer() as redis, Relay(redis.port) as relay:
