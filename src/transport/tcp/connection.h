@@ -29,6 +29,11 @@ enum update_format { UPDATE_RAW, UPDATE_JSON };
 
 struct connection_wait;
 struct connection {
+    uint8_t framing;  /* enum framing */
+    uint8_t protocol; /* of RESP: 2 or 3 */
+    uint8_t format;   /* enum update_format */
+    bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
+    bool is_leaving;  /* goes as soon as everything pending is written */
     struct stream_socket socket;
     const struct declaration *declaration;
     struct list subscriptions;    /* in the order in which they were asked for */
@@ -39,11 +44,6 @@ struct connection {
     uint32_t id; /* as CLIENT ID says it */
     uint16_t subscription_count;
     uint16_t publication_count;
-    uint8_t framing;  /* enum framing */
-    uint8_t protocol; /* of RESP: 2 or 3 */
-    uint8_t format;   /* enum update_format */
-    bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
-    bool is_leaving;  /* goes as soon as everything pending is written */
 };
 
 /* connection.c */
@@ -95,16 +95,16 @@ enum subscription_kind {
 
 struct range;
 struct tcp_subscription {
-    struct subscriber subscriber;
-    struct garbage garbage;
-    struct list link;
     struct connection *connection;
-    uint64_t until;      /* of the other kinds: the offset of the last message to tell */
-    struct range *range; /* of SUBSCRIPTION_RANGE */
+    uint64_t until; /* of the other kinds: the offset of the last message to tell */
     uint8_t kind;
     bool is_live;     /* its channel is attached and its start known */
     bool is_held;     /* live, but its command is not answered yet */
     bool is_answered; /* somebody waits for it: connection_wait_end is due */
+    struct subscriber subscriber;
+    struct garbage garbage;
+    struct list link;
+    struct range *range; /* of SUBSCRIPTION_RANGE */
 };
 
 /* Subscribes. With a wait begun the wait counts it. Returns 0 or -ENOMEM. */

@@ -303,7 +303,7 @@ enum delivery_progress tcp_deliver(struct tcp_subscription *subscription)
     size_t written = 0;
     if (connection->socket.state != STREAM_OPEN)
         return DELIVERY_CLOSED;
-    if (!stream_socket_flush(&connection->socket))
+    if (stream_socket_owes(&connection->socket) && !stream_socket_flush(&connection->socket))
         return connection->socket.state == STREAM_OPEN ? DELIVERY_BLOCKED : DELIVERY_CLOSED;
     while (progress == DELIVERY_MORE && written < DELIVERY_TURN_BYTES) {
         struct delivery_batch batch;

@@ -125,7 +125,7 @@ int tcp_subscribe(struct connection *connection, enum subscription_kind kind, co
     subscription->kind = (uint8_t)kind;
     subscription->range = range;
     subscription->is_answered = connection->wait != NULL;
-    subscription->subscriber.ahead = &connection->socket;
+    subscription->subscriber.ahead = connection;
     list_init(&subscription->link);
     list_append(&connection->subscriptions, &subscription->link);
     connection->subscription_count++;
