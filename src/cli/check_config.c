@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "config/configuration.h"
+#include "server/feeds.h"
 
 /* A repeatable option as a line for each item, as it stands in a file. */
 static void check_config_print(const struct configuration *configuration, size_t index)
@@ -19,6 +20,18 @@ static void check_config_print(const struct configuration *configuration, size_t
     free(value);
 }
 
+static int check_config_feeds(const struct configuration *configuration)
+{
+    struct feeds feeds = {0};
+    char fault[FEEDS_FAULT_MAX] = "no memory";
+    int err = feeds_parse(&feeds, &configuration->options->tcp, fault);
+    feeds_close(&feeds);
+    if (!err)
+        return 0;
+    fprintf(stderr, "sluice: %s\n", fault);
+    return CLI_EXIT_USAGE;
+}
+
 int cli_check_config(int argument_count, char **arguments, char **environment)
 {
     char error[CONFIGURATION_ERROR_MAX];
@@ -29,6 +42,8 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
         fprintf(stderr, "sluice: %s\n", error);
         status = CLI_EXIT_USAGE;
     }
+    if (status == 0)
+        status = check_config_feeds(&configuration);
     for (size_t i = 0; status == 0 && i < option_count; i++)
         check_config_print(&configuration, i);
     configuration_deinit(&configuration);

@@ -1,6 +1,7 @@
 #include "server/feeds.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -98,7 +99,8 @@ static int feeds_listen_one(struct feed_listener *listener, const struct shard_g
     for (unsigned i = 0; !err && i < group->count; i++) {
         /* Shards share one listening socket of a Unix address, and have one each of any other. */
         if (i > 0)
-            fd = listener->declaration.path ? dup(fd) : door_bind(&listener->address, true);
+            fd = listener->declaration.path ? fcntl(fd, F_DUPFD_CLOEXEC, 0)
+                                            : door_bind(&listener->address, true);
         if (fd < 0)
             return fd < -1 ? fd : -errno;
         err = stream_table_listen(&group->shards[i].streams, fd, &connection_listener_ops,

@@ -51,21 +51,11 @@ struct stream_socket_ops {
     void (*gone)(struct stream_socket *socket);
 };
 
+/* What a delivery touches stands first, in one line of the cache. */
 struct stream_socket {
     struct watch watch;
-    struct garbage garbage;
-    struct list link;       /* in the table */
     struct list flush_link; /* among those that have something to write at the end of this turn */
-    struct list wait_link;  /* among the blocked or the lingering */
     struct shard *shard;
-    struct stream_listener *listener;
-    const struct stream_socket_ops *ops;
-    struct message *owed; /* whose rendering is owed from `tail` on; before `out` */
-    const char *tail;
-    size_t tail_len;
-    struct buf out; /* what is owed after it */
-    size_t out_at;
-    struct buf in;        /* came, but is not done with */
     uint64_t progress_ms; /* when the peer took something last, or may have begun to linger */
     uint32_t events;      /* waited for */
     uint8_t state;        /* enum stream_state */
@@ -76,6 +66,17 @@ struct stream_socket {
     bool is_drained;      /* ops->drain was called */
     uint8_t key_len;
     unsigned char key[8]; /* of address_client_key */
+    const struct stream_socket_ops *ops;
+    struct stream_listener *listener;
+    struct garbage garbage;
+    struct list link;      /* in the table */
+    struct list wait_link; /* among the blocked or the lingering */
+    struct message *owed;  /* whose rendering is owed from `tail` on; before `out` */
+    const char *tail;
+    size_t tail_len;
+    struct buf out; /* what is owed after it */
+    size_t out_at;
+    struct buf in; /* came, but is not done with */
 };
 
 struct stream_listener_ops {
@@ -139,6 +140,12 @@ void stream_socket_drain(struct stream_socket *socket);
 
 /* Appends to the text that is owed; written at the end of this turn at the latest. */
 struct buf *stream_socket_text(struct stream_socket *socket);
+
+/* Whether something has to be flushed before more may be sent. */
+static inline bool stream_socket_owes(const struct stream_socket *socket)
+{
+    return socket->is_blocked || !list_is_empty(&socket->flush_link);
+}
 
 /* Writes what is owed now. Returns whether nothing is owed and the socket is open: more may be written. */
 bool stream_socket_flush(struct stream_socket *socket);

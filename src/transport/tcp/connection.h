@@ -31,6 +31,11 @@ enum update_format { UPDATE_RAW, UPDATE_JSON };
 
 struct connection_wait;
 struct connection {
+    uint8_t framing;  /* enum framing */
+    uint8_t protocol; /* of RESP: 2 or 3 */
+    uint8_t format;   /* enum update_format */
+    bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
+    bool is_leaving;  /* goes as soon as everything pending is written */
     struct stream_socket socket;
     const struct declaration *declaration;
     struct list subscriptions;    /* in the order in which they were asked for */
@@ -44,11 +49,6 @@ struct connection {
     uint16_t pattern_count;
     uint16_t below_count; /* of the subscriptions, those that a pattern has made */
     uint16_t publication_count;
-    uint8_t framing;  /* enum framing */
-    uint8_t protocol; /* of RESP: 2 or 3 */
-    uint8_t format;   /* enum update_format */
-    bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
-    bool is_leaving;  /* goes as soon as everything pending is written */
 };
 
 /* connection.c */
@@ -101,17 +101,17 @@ enum subscription_kind {
 struct range;
 struct tcp_pattern;
 struct tcp_subscription {
-    struct subscriber subscriber;
-    struct garbage garbage;
-    struct list link;
     struct connection *connection;
     const struct tcp_pattern *pattern; /* that has made it; NULL when it was asked for by name */
     uint64_t until;                    /* of the other kinds: the offset of the last message to tell */
-    struct range *range;               /* of SUBSCRIPTION_RANGE */
     uint8_t kind;
     bool is_live;     /* its channel is attached and its start known */
     bool is_held;     /* live, but its command is not answered yet */
     bool is_answered; /* somebody waits for it: connection_wait_end is due */
+    struct subscriber subscriber;
+    struct garbage garbage;
+    struct list link;
+    struct range *range; /* of SUBSCRIPTION_RANGE */
 };
 
 /* Subscribes. With a wait begun the wait counts it. Returns 0 or -ENOMEM. */

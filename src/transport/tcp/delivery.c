@@ -1,5 +1,6 @@
 /* From the ring to the socket: many messages in one write, nothing copied but what frames them. */
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "render/render.h"
@@ -9,6 +10,19 @@
 #define DELIVERY_BATCH 256u
 /* Bytes written before others have their turn. */
 #define DELIVERY_TURN_BYTES (1u << 20)
+
+/* From so many messages on they are written as one run of bytes, which the kernel takes faster than parts. */
+#define DELIVERY_RUN_LEAST 8u
+#define DELIVERY_RUN_BYTES_MAX (256u << 10)
+
+/* The frames of several messages one after another: made once for all subscribers of a channel that are to
+ * get the same ones. */
+struct delivery_run {
+    enum message_form form;
+    uint64_t first; /* offsets */
+    uint64_t last;
+    char bytes[];
+};
 
 /* A frame on the wire: text of its own, a run of a message's rendering, an end that all have. */
 struct delivery_frame {
@@ -180,6 +194,48 @@ static int batch_list_parts(struct delivery_batch *batch)
     return count;
 }
 
+static void run_release(void *run)
+{
+    free(run);
+}
+
+static struct delivery_run *batch_make_run(const struct delivery_batch *batch, enum message_form form,
+                                           uint64_t first, uint64_t last)
+{
+    struct delivery_run *run = malloc(sizeof(*run) + batch->bytes);
+    if (!run)
+        return NULL;
+    *run = (struct delivery_run){.form = form, .first = first, .last = last};
+    char *to = run->bytes;
+    for (size_t i = 0; i < batch->count; i++) {
+        memcpy(to, batch->frames[i].body, batch->frames[i].body_len);
+        to += batch->frames[i].body_len;
+    }
+    return run;
+}
+
+/* The bytes of all frames as one run; NULL when they are not only messages as everybody gets them. */
+static const char *batch_find_run(struct delivery_batch *batch)
+{
+    const struct connection *connection = batch->connection;
+    if (batch->count < DELIVERY_RUN_LEAST || batch->bytes > DELIVERY_RUN_BYTES_MAX || batch->text.len > 0 ||
+        (connection->format == UPDATE_JSON && connection->framing != FRAMING_RESP))
+        return NULL;
+    const enum message_form form = delivery_forms[connection->framing].form;
+    const uint64_t first = batch->deliveries[0].message->offset;
+    const uint64_t last = batch->deliveries[batch->count - 1].message->offset;
+    struct channel_memo *memo = subscription_memo(&batch->subscription->subscriber.one);
+    const struct delivery_run *found = memo->release == run_release ? memo->value : NULL;
+    if (found && found->form == form && found->first == first && found->last == last)
+        return found->bytes;
+    struct delivery_run *run = batch_make_run(batch, form, first, last);
+    if (!run)
+        return NULL;
+    channel_memo_clear(memo);
+    *memo = (struct channel_memo){.offset = last, .value = run, .release = run_release};
+    return run->bytes;
+}
+
 /* The rest of a frame of which `sent` bytes were taken. It is owed by reference, but where it begins in a
  * text of its own. */
 static void batch_owe(struct delivery_batch *batch, size_t index, size_t sent)
@@ -235,7 +291,10 @@ static enum delivery_progress batch_write(struct delivery_batch *batch, size_t *
         return DELIVERY_DONE;
     batch->end = delivery_forms[batch->connection->framing].end;
     batch_fill(batch);
-    int count = batch_list_parts(batch);
+    const char *run = batch->has_failed ? NULL : batch_find_run(batch);
+    int count = run ? 1 : batch_list_parts(batch);
+    if (run)
+        batch->parts[0] = (struct iovec){(void *)(uintptr_t)run, batch->bytes};
     if (batch->has_failed) {
         stream_socket_close(&batch->connection->socket);
         return DELIVERY_CLOSED;
@@ -255,7 +314,7 @@ enum delivery_progress tcp_deliver(struct tcp_subscription *subscription)
     size_t written = 0;
     if (connection->socket.state != STREAM_OPEN)
         return DELIVERY_CLOSED;
-    if (!stream_socket_flush(&connection->socket))
+    if (stream_socket_owes(&connection->socket) && !stream_socket_flush(&connection->socket))
         return connection->socket.state == STREAM_OPEN ? DELIVERY_BLOCKED : DELIVERY_CLOSED;
     while (progress == DELIVERY_MORE && written < DELIVERY_TURN_BYTES) {
         struct delivery_batch batch;

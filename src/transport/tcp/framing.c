@@ -47,13 +47,17 @@ enum framing framing_detect(const char *bytes, size_t len)
     return is_resp ? FRAMING_RESP : FRAMING_CRLF;
 }
 
+/* A longer request line is none that anybody sends by mistake; and what comes a byte at a time is looked at
+ * again with each. */
+#define HTTP_LINE_MAX 8192u
+
 /* METHOD SP target SP HTTP/x.y (RFC 9112, section 3); also the preface of HTTP/2. */
 bool framing_is_http(const char *bytes, size_t len)
 {
     static const char *const methods[] = {"GET",     "HEAD",  "POST",  "PUT",     "DELETE",
                                           "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"};
     static const char version[] = " HTTP/";
-    const char *end = memchr(bytes, '\n', len);
+    const char *end = memchr(bytes, '\n', len < HTTP_LINE_MAX ? len : HTTP_LINE_MAX);
     const char *space = end ? memchr(bytes, ' ', (size_t)(end - bytes)) : NULL;
     if (!space || !framing_word_is(bytes, (size_t)(space - bytes), methods, ARRAY_LENGTH(methods)))
         return false;

@@ -74,7 +74,7 @@ struct resp_reader *resp_reader_new(void)
         free(reader);
         return NULL;
     }
-    redisReaderSetPrivdata(reader->reader, reader);
+    reader->reader->privdata = reader;
     return reader;
 }
 

@@ -148,7 +148,7 @@ int tcp_subscribe(struct connection *connection, enum subscription_kind kind, co
     subscription->range = range;
     subscription->pattern = pattern;
     subscription->is_answered = connection->wait != NULL;
-    subscription->subscriber.ahead = &connection->socket;
+    subscription->subscriber.ahead = connection;
     list_init(&subscription->link);
     list_append(&connection->subscriptions, &subscription->link);
     connection->subscription_count++;
