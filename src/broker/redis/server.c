@@ -110,7 +110,8 @@ void server_check_reply(struct server *server, const struct redisReply *reply)
     if (strncmp(reply->str, "READONLY", 8) == 0)
         server_fail(server, "Redis has become a read-only replica");
     else if (strncmp(reply->str, "NOSCRIPT", 8) == 0 || strstr(reply->str, "Function not found"))
-        server_fail(server, "Sluice's functions are gone from Redis and cannot be loaded again");
+        server_fail(server,
+                    "Sluice's functions are gone and cannot be loaded: Redis may be a read-only replica now");
     else if (strncmp(reply->str, "NOAUTH", 6) == 0)
         server_fail(server, "Redis wants a password now");
 }
