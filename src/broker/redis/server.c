@@ -51,7 +51,11 @@ static void server_tell_loss(struct server *server, const char *fault)
     snprintf(server->told, sizeof(server->told), "%s", fault);
     log_event(LOG_WARN, "broker-lost", LOG_TEXT("address", server->address ? server->address : "unknown"),
               LOG_TEXT("reason", fault),
-              LOG_TEXT("action", "publishing answers 503 until Redis is back; Sluice tries again by itself"));
+              LOG_TEXT("action", server->has_cause
+                                     ? "mend what the reason says; Sluice tries again by itself, publishing "
+                                       "answers 503 meanwhile"
+                                     : "publishing answers 503 until Redis is back; Sluice tries again "
+                                       "by itself"));
 }
 
 static void server_take_loss(struct server *server, const char *fault)
