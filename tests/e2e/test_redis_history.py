@@ -1,7 +1,6 @@
 """The logs in Redis: history on any node, retention, looking, purging, and who subscribes to what."""
 
 import json
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -9,18 +8,6 @@ from support.client import Connection, EventStream, LineStream, get, path_of, pu
 from support.follow import Ledger, check_complete, finish, follow
 from support.redis import KEEP_ALL, RedisServer, metric, nodes
 from support.server import Server, wait_until
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def pair(redis: RedisServer) -> Iterator[list[Server]]:
-    with nodes(2, redis, options=KEEP_ALL) as running:
-        yield running
 
 
 def data_of(server: Server, channel: str, **query: object) -> list[str]:

@@ -1,7 +1,7 @@
 """Data that Redis has no more: every way of losing a log ends in a new epoch and a reset, and no offsets are mixed."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from support.client import EventStream, LineStream, get, path_of, publish, request
@@ -10,18 +10,6 @@ from support.redis import (
     KEEP_ALL, RedisServer, await_away, await_ready, complaints, meta_key, metric, nodes, stream_key,
 )
 from support.server import Server, wait_until
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def pair(redis: RedisServer) -> Iterator[list[Server]]:
-    with nodes(2, redis, options=KEEP_ALL) as running:
-        yield running
 
 
 def lose_all(redis: RedisServer, channel: str) -> None:

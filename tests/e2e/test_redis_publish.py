@@ -4,24 +4,11 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
 
 import pytest
 from support.client import Connection, EventStream, LineStream, Response, get, path_of, publish, request, request_bytes, subscribers
-from support.redis import KEEP_ALL, RedisError, RedisServer, meta_key, metric, nodes, stream_key
+from support.redis import RedisError, RedisServer, meta_key, metric, nodes, stream_key
 from support.server import Server, wait_until
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with RedisServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def pair(redis: RedisServer) -> Iterator[list[Server]]:
-    with nodes(2, redis, options=KEEP_ALL) as running:
-        yield running
 
 
 def batch_of(server: Server, channel: str, **query: object) -> list[dict[str, object]]:

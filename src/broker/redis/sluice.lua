@@ -151,6 +151,15 @@ local function load_log(log, limits)
     log.meta_ms, log.key_ms = tonumber(meta_ms) or 3600000, tonumber(key_ms) or 120000
 end
 
+-- The log of a key, or what is wrong with it.
+local function get_log(key, limits)
+    local log = open_log(key or '')
+    if not log then
+        return nil, fail(BAD_NAME)
+    end
+    return log, load_log(log, limits)
+end
+
 local function publish_on(channel, bytes)
     if (redis.REDIS_VERSION_NUM or 0) >= 0x00070000 then
         redis.call('SPUBLISH', channel, bytes)
@@ -466,17 +475,13 @@ end
 -- epoch that comes from the name, which takes long to work out here.
 -- Returns epoch, offset, oldest, now, why, last published, how long messages are kept, entries that follow what is known (or the newest).
 function handlers.open(keys, args)
-    local log = open_log(keys[1] or '')
-    if not log then
-        return fail(BAD_NAME)
+    local log, refused = get_log(keys[1], args[4])
+    if refused then
+        return refused
     end
     local runs, most, bytes = args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
     local run = string.match(runs, '^%S+') or ''
     log.name_part = args[7]
-    local refused = load_log(log, args[4])
-    if refused then
-        return refused
-    end
     if not log.epoch or not is_sound(log) then
         refused = begin(log, 'epoch', run)
         if refused then
@@ -502,11 +507,7 @@ end
 
 -- args: from, to, most, bytes. Returns as open does; false when there is no such channel.
 function handlers.read(keys, args)
-    local log = open_log(keys[1] or '')
-    if not log then
-        return fail(BAD_NAME)
-    end
-    local refused = load_log(log)
+    local log, refused = get_log(keys[1])
     if refused then
         return refused
     end
@@ -521,11 +522,7 @@ end
 
 -- Returns epoch, offset, oldest, bytes of memory, last published; false when there is no such channel.
 function handlers.inspect(keys)
-    local log = open_log(keys[1] or '')
-    if not log then
-        return fail(BAD_NAME)
-    end
-    local refused = load_log(log)
+    local log, refused = get_log(keys[1])
     if refused then
         return refused
     end
@@ -538,11 +535,7 @@ end
 
 -- Returns how many messages were dropped; false when there is no such channel.
 function handlers.purge(keys)
-    local log = open_log(keys[1] or '')
-    if not log then
-        return fail(BAD_NAME)
-    end
-    local refused = load_log(log)
+    local log, refused = get_log(keys[1])
     if refused then
         return refused
     end
@@ -561,11 +554,7 @@ end
 -- What became of publishes whose answer was lost. args: the time in ms before which none was sent, then their marks.
 -- Returns whether all of that time was seen (0 or 1), then for each mark 'EPOCH-OFFSET TIME' or ''.
 function handlers.find(keys, args)
-    local log = open_log(keys[1] or '')
-    if not log then
-        return fail(BAD_NAME)
-    end
-    local refused = load_log(log)
+    local log, refused = get_log(keys[1])
     if refused then
         return refused
     end
