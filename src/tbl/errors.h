@@ -30,7 +30,8 @@
     ROW(BRIDGED, 409, "bridged-channel",                                                                     \
         "This channel is bridged from Redis PUBLISH, which carries data only: no event, producer, ttl or "   \
         "key.")                                                                                              \
-    ROW(BROKER_DOWN, 503, "broker-down", "The broker does not answer; nothing is known to be published.")    \
+    ROW(BROKER_DOWN, 503, "broker-down",                                                                     \
+        "The broker does not answer now; repeat the request, a publish with its Idempotency-Key.")           \
     ROW(BROKER_FULL, 503, "broker-full", "Redis has reached its maxmemory.")                                 \
     ROW(BROKER_REFUSED, 503, "broker-refused",                                                               \
         "Redis refused it; the server's log says why and what to do.")                                       \

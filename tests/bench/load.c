@@ -122,7 +122,6 @@ static void load_open(struct load *load)
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};
         if (epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, subscriber->fd, &event))
             bench_fail("epoll_ctl: %s", strerror(errno));
-        /* A long-poll has no answer to await: that all are held is awaited by the driver's first round. */
         subscriber->is_open = options->transport == BENCH_POLL;
         load->opened += subscriber->is_open;
         load_request(load, subscriber);
@@ -175,6 +174,29 @@ static void load_wait_for(uint64_t at_ns, struct load *load)
     }
 }
 
+/* A long-poll has no answer that says it is held: the server says how many are. */
+static void load_await_polls(struct load *load)
+{
+    static const char look[] = "GET /api/channels/all HTTP/1.1\r\nHost: b\r\n\r\n";
+    char answer[4096];
+    unsigned held = 0;
+    while (held < load->options->connections) {
+        const char *number = NULL;
+        size_t len = 0;
+        bench_send_all(load->publish_fd, look, sizeof(look) - 1);
+        answer[0] = '\0';
+        while (!strstr(answer, "}\n") && len < sizeof(answer) - 1) {
+            ssize_t got = recv(load->publish_fd, answer + len, sizeof(answer) - 1 - len, 0);
+            if (got <= 0)
+                bench_fail("the server closed the publishing connection");
+            len += (size_t)got;
+            answer[len] = '\0';
+        }
+        number = strstr(answer, "\"poll\":");
+        held = number ? (unsigned)strtoul(number + 7, NULL, 10) : 0;
+    }
+}
+
 int load_main(const struct bench_options *options)
 {
     struct load load = {.options = options, .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
@@ -191,7 +213,7 @@ int load_main(const struct bench_options *options)
     uint64_t resident_before = bench_resident_bytes(options->server_pid);
     load_open(&load);
     if (options->transport == BENCH_POLL)
-        usleep(300000);
+        load_await_polls(&load);
     uint64_t resident_after = bench_resident_bytes(options->server_pid);
     /* The first round warms up and is not measured. */
     load_publish(&load, 0);

@@ -72,6 +72,8 @@ static const char *bridge_find(const struct redis_broker *broker, const char *na
 bool bridge_matches(const struct redis_broker *broker, const char *name, size_t len)
 {
     char text[CHANNEL_NAME_MAX + 1];
+    if (broker->bridge_count == 0)
+        return false;
     snprintf(text, sizeof(text), "%.*s", (int)len, name);
     return bridge_find(broker, text) != NULL;
 }

@@ -287,6 +287,34 @@ int call_prepare_command(struct call *call, struct server *server, int argc, con
     return command_format(&call->command, argc, argv, lengths);
 }
 
+/* Scanning. */
+
+int call_prepare_scan(struct call *call, struct server *server, const char *cursor,
+                      void (*done)(struct call *call, const struct redisReply *reply))
+{
+    const char *const argv[] = {"SCAN", cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
+    return call_prepare_command(call, server, 6, argv, NULL, done);
+}
+
+const struct redisReply *call_read_scan(const struct redisReply *reply, char cursor[CALL_CURSOR_MAX])
+{
+    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
+        reply->element[0]->type != REDIS_REPLY_STRING || reply->element[0]->len >= CALL_CURSOR_MAX ||
+        reply->element[1]->type != REDIS_REPLY_ARRAY)
+        return NULL;
+    memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
+    return reply->element[1];
+}
+
+const char *call_channel_of_key(const struct redisReply *key, size_t *len)
+{
+    const char *brace = key->type == REDIS_REPLY_STRING ? strchr(key->str, '}') : NULL;
+    if (!brace || strncmp(brace, "}:m:", 4) != 0)
+        return NULL;
+    *len = key->len - (size_t)(brace + 4 - key->str);
+    return brace + 4;
+}
+
 /* Errors. */
 
 static const struct {

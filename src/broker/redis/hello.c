@@ -228,13 +228,14 @@ void hello_begin(struct server *server)
     char db[16];
     snprintf(name, sizeof(name), "sluice-%s", server->broker->node);
     snprintf(db, sizeof(db), "%u", url->db);
-    const char *const login[] = {"AUTH", url->user ? url->user : url->password, url->password};
+    const char *login[3];
+    int words = server_list_login(server, login);
     const char *const select[] = {"SELECT", db};
     const char *const set_name[] = {"CLIENT", "SETNAME", name};
     const char *const id[] = {"CLIENT", "ID"};
     const char *const info[] = {"INFO"};
-    if (url->password)
-        hello_say(server, url->user ? 3 : 2, login, hello_take_login);
+    if (words > 0)
+        hello_say(server, words, login, hello_take_login);
     hello_say(server, 2, select, hello_take_database);
     hello_say(server, 3, set_name, hello_ignore);
     hello_say(server, 2, id, hello_take_id);

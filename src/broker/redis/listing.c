@@ -23,7 +23,7 @@ struct listing {
     struct redis_broker *broker;
     struct list_request *request;
     uint64_t server_index; /* of those that are up, which one is scanned */
-    char cursor[24];
+    char cursor[CALL_CURSOR_MAX];
     size_t count;
     size_t pending; /* calls for single channels */
     enum error_code error;
@@ -152,29 +152,25 @@ static void listing_scan(struct listing *listing);
 static void listing_take_keys(struct listing *listing, const struct redisReply *keys)
 {
     for (size_t i = 0; i < keys->elements; i++) {
-        const struct redisReply *key = keys->element[i];
-        const char *brace = key->type == REDIS_REPLY_STRING ? strchr(key->str, '}') : NULL;
-        if (brace && strncmp(brace, "}:m:", 4) == 0)
-            listing_add(listing, brace + 4, key->len - (size_t)(brace + 4 - key->str));
+        size_t len;
+        const char *name = call_channel_of_key(keys->element[i], &len);
+        if (name)
+            listing_add(listing, name, len);
     }
 }
 
 static void listing_scanned(struct call *call, const struct redisReply *reply)
 {
     struct listing *listing = container_of(call, struct listing, call);
-    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-                     reply->element[0]->type == REDIS_REPLY_STRING &&
-                     reply->element[0]->len < sizeof(listing->cursor) &&
-                     reply->element[1]->type == REDIS_REPLY_ARRAY;
+    const struct redisReply *keys = call_read_scan(reply, listing->cursor);
     enum error_code error =
-        is_answer ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
+        keys ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
     call_deinit(call);
-    if (!is_answer) {
+    if (!keys) {
         listing_end(listing, error);
         return;
     }
-    listing_take_keys(listing, reply->element[1]);
-    memcpy(listing->cursor, reply->element[0]->str, reply->element[0]->len + 1);
+    listing_take_keys(listing, keys);
     if (strcmp(listing->cursor, "0") == 0)
         listing->server_index++;
     listing_scan(listing);
@@ -182,11 +178,10 @@ static void listing_scanned(struct call *call, const struct redisReply *reply)
 
 static void listing_scan(struct listing *listing)
 {
-    const char *const argv[] = {"SCAN", listing->cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
     struct server *server = listing_find_server(listing);
     if (!server)
         listing_inspect_all(listing);
-    else if (call_prepare_command(&listing->call, server, 6, argv, NULL, listing_scanned))
+    else if (call_prepare_scan(&listing->call, server, listing->cursor, listing_scanned))
         listing_end(listing, ERROR_OUT_OF_MEMORY);
     else
         call_submit(&listing->call);

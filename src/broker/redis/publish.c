@@ -103,7 +103,6 @@ static enum error_code publication_send(struct publication *publication)
     struct redis_broker *broker = publication->job->broker;
     const struct publish_item *item = publication->item;
     const struct message *message = item->message;
-    char limits[READING_LIMITS_MAX];
     char ttl[21];
     const char *type = types[message->type];
     const struct argument arguments[] = {
@@ -112,7 +111,7 @@ static enum error_code publication_send(struct publication *publication)
         {"type", 4},
         {type, strlen(type)},
         {"limits", 6},
-        {limits, reading_format_limits(limits, broker->options)},
+        {broker->limits, strlen(broker->limits)},
         {"mark", 4},
         {publication->mark, strlen(publication->mark)},
         {"ttl", 3},

@@ -1,11 +1,9 @@
 #include "broker/redis/reading.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
-#include "config/options.h"
 
 #define READING_ELEMENTS 8u
 
@@ -62,12 +60,4 @@ uint64_t reading_last_offset(const struct reading *reading)
     if (reading->count == 0 || envelope_parse_entry(&envelope, reading->entries[reading->count - 1], 0))
         return 0;
     return envelope.offset;
-}
-
-size_t reading_format_limits(char to[READING_LIMITS_MAX], const struct options *options)
-{
-    return (size_t)snprintf(
-        to, READING_LIMITS_MAX, "%llu %llu %llu %llu", (unsigned long long)options->history_size,
-        (unsigned long long)options->history_ttl_ms, (unsigned long long)options->channel_ttl_ms,
-        (unsigned long long)options->idempotency_time_ms);
 }

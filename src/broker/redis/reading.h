@@ -6,10 +6,6 @@
 
 #include "broker/redis/envelope.h"
 
-struct options;
-
-#define READING_LIMITS_MAX 96u
-
 struct reading {
     struct epoch epoch;
     enum reset_reason reason; /* why this epoch was begun; RESET_NONE when it does not say */
@@ -30,9 +26,6 @@ struct message *reading_make_message(const struct reading *reading, size_t index
 
 /* The offset of the last entry, whether it has expired or not; 0 when there is none. */
 uint64_t reading_last_offset(const struct reading *reading);
-
-/* What is kept, as sluice.lua takes it. Returns the length. */
-size_t reading_format_limits(char to[READING_LIMITS_MAX], const struct options *options);
 
 /* Tells the operator that somebody writes messages that are not what they say. */
 void reading_tell_mended(const char *channel);

@@ -90,6 +90,15 @@ static void redis_handle_events(struct redis_broker *broker, struct epoll_event 
     }
 }
 
+static void redis_apply_options(struct redis_broker *broker)
+{
+    const struct options *options = broker->options;
+    broker->links.timeout_ms = options->redis_timeout_ms;
+    snprintf(broker->limits, sizeof(broker->limits), "%llu %llu %llu %llu",
+             (unsigned long long)options->history_size, (unsigned long long)options->history_ttl_ms,
+             (unsigned long long)options->channel_ttl_ms, (unsigned long long)options->idempotency_time_ms);
+}
+
 static void redis_open(struct redis_broker *broker)
 {
     const struct url *url = &broker->url;
@@ -97,7 +106,7 @@ static void redis_open(struct redis_broker *broker)
     timer_wheel_init(&broker->wheel, broker->now_ms);
     link_set_init(&broker->links, broker->epoll_fd, &broker->wheel);
     broker->links.now_ms = broker->now_ms;
-    broker->links.timeout_ms = broker->options->redis_timeout_ms;
+    redis_apply_options(broker);
     cluster_init(broker);
     for (size_t i = 0; i < count; i++)
         (void)server_new(broker, url->kind == URL_SENTINEL ? NULL : url->addresses[i], url->kind == URL_UNIX);
@@ -162,7 +171,7 @@ static void redis_take_options(struct letter *letter)
     struct redis_broker *broker = configure->broker;
     options_unref(broker->options);
     broker->options = configure->options;
-    broker->links.timeout_ms = broker->options->redis_timeout_ms;
+    redis_apply_options(broker);
     free(configure);
 }
 

@@ -224,14 +224,13 @@ void server_note_feed(struct server *server)
     server_try_up(server);
 }
 
-int server_log_in(struct server *server, struct link *link)
+int server_list_login(const struct server *server, const char *words[3])
 {
     const struct url *url = &server->broker->url;
-    const char *const login[] = {"AUTH", url->user ? url->user : url->password, url->password};
-    if (!url->password)
-        return 0;
-    int err = link_send_words(link, url->user ? 3 : 2, login, NULL);
-    return err ? err : 1;
+    words[0] = "AUTH";
+    words[1] = url->user ? url->user : url->password;
+    words[2] = url->password;
+    return !url->password ? 0 : url->user ? 3 : 2;
 }
 
 static void server_commands_connected(struct link *link)
@@ -245,10 +244,11 @@ static void server_feed_connected(struct link *link)
     char name[32];
     snprintf(name, sizeof(name), "sluice-%s-feed", server->broker->node);
     const char *const set_name[] = {"CLIENT", "SETNAME", name};
-    int replies = server_log_in(server, link);
-    if (replies < 0 || link_send_words(link, 3, set_name, NULL))
+    const char *login[3];
+    int words = server_list_login(server, login);
+    if ((words > 0 && link_send_words(link, words, login, NULL)) || link_send_words(link, 3, set_name, NULL))
         server_fail(server, "no memory");
-    server->replies_due = (unsigned)(replies + 1);
+    server->replies_due = words > 0 ? 2 : 1;
 }
 
 static const struct link_ops server_commands_ops = {

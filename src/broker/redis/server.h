@@ -29,8 +29,8 @@ void server_take_probe(struct server *server);
 /* The feed has told something. */
 void server_note_feed(struct server *server);
 
-/* Sends the login to a link, if there is one. Returns how many replies follow, or -ENOMEM. */
-int server_log_in(struct server *server, struct link *link);
+/* The words of AUTH; returns how many, 0 when the URL has no password. */
+int server_list_login(const struct server *server, const char *words[3]);
 
 /* The run ids of the masters that are there, the server's own first, separated by spaces; `to` has room for
  * REDIS_RUNS_MAX. Returns the length. */

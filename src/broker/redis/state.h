@@ -22,6 +22,8 @@
 struct options;
 struct redis_broker;
 
+#define REDIS_LIMITS_MAX 96u
+
 #define REDIS_SLOTS 16384u
 #define REDIS_NODE_LEN 8u
 #define REDIS_REPLID_LEN 40u
@@ -156,6 +158,7 @@ struct redis_broker {
     bool is_stopping;
     struct letter stop;
     struct options *options;
+    char limits[REDIS_LIMITS_MAX]; /* what of the options sluice.lua wants with every call */
     struct url url;
     int epoll_fd;
     struct timer_wheel wheel;

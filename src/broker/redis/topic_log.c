@@ -269,7 +269,6 @@ void topic_open(struct topic *topic)
 {
     struct redis_broker *broker = topic->broker;
     char runs[REDIS_RUNS_MAX];
-    char limits[READING_LIMITS_MAX];
     char top[21];
     char most[21];
     char bytes[21];
@@ -282,7 +281,7 @@ void topic_open(struct topic *topic)
         {topic->epoch.text, topic->has_log ? EPOCH_LEN : 0},
         call_number(top, topic->top),
         {runs, server ? server_list_runs(server, runs) : 0},
-        {limits, reading_format_limits(limits, broker->options)},
+        {broker->limits, strlen(broker->limits)},
         call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
         {name_part.text, EPOCH_NAME_LEN},

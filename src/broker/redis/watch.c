@@ -30,7 +30,7 @@ struct watch {
 struct watch_scan {
     struct call call;
     struct watch *watch; /* NULL when it is not wanted any more */
-    char cursor[24];
+    char cursor[CALL_CURSOR_MAX];
 };
 
 static bool watch_is_below(const struct watch *watch, const char *name, size_t len)
@@ -89,24 +89,17 @@ static void watch_scanned(struct call *call, const struct redisReply *reply)
 {
     struct watch_scan *scan = container_of(call, struct watch_scan, call);
     struct server *server = call->server;
-    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-                     reply->element[0]->type == REDIS_REPLY_STRING &&
-                     reply->element[0]->len < sizeof(scan->cursor) &&
-                     reply->element[1]->type == REDIS_REPLY_ARRAY;
-    const struct redisReply *keys = is_answer ? reply->element[1] : NULL;
+    const struct redisReply *keys = call_read_scan(reply, scan->cursor);
     for (size_t i = 0; scan->watch && keys && i < keys->elements; i++) {
-        const struct redisReply *key = keys->element[i];
-        const char *brace = key->type == REDIS_REPLY_STRING ? strchr(key->str, '}') : NULL;
-        if (brace && strncmp(brace, "}:m:", 4) == 0)
-            watch_tell(scan->watch, brace + 4, key->len - (size_t)(brace + 4 - key->str),
-                       !scan->watch->request);
+        size_t len;
+        const char *name = call_channel_of_key(keys->element[i], &len);
+        if (name)
+            watch_tell(scan->watch, name, len, !scan->watch->request);
     }
-    if (is_answer)
-        memcpy(scan->cursor, reply->element[0]->str, reply->element[0]->len + 1);
     enum error_code error =
-        is_answer ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
+        keys ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
     call_deinit(call);
-    if (is_answer && scan->watch && strcmp(scan->cursor, "0") != 0)
+    if (keys && scan->watch && strcmp(scan->cursor, "0") != 0)
         watch_scan_step(scan, server);
     else
         watch_scan_end(scan, error);
@@ -114,8 +107,7 @@ static void watch_scanned(struct call *call, const struct redisReply *reply)
 
 static void watch_scan_step(struct watch_scan *scan, struct server *server)
 {
-    const char *const argv[] = {"SCAN", scan->cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
-    if (call_prepare_command(&scan->call, server, 6, argv, NULL, watch_scanned))
+    if (call_prepare_scan(&scan->call, server, scan->cursor, watch_scanned))
         watch_scan_end(scan, ERROR_OUT_OF_MEMORY);
     else
         call_submit(&scan->call);
