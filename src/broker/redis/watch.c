@@ -71,18 +71,23 @@ static void watch_free(struct watch *watch)
 
 static void watch_scan_step(struct watch_scan *scan, struct server *server);
 
+/* Who was refused is not told of anything later. */
+static void watch_finish(struct watch *watch, enum error_code error)
+{
+    bool is_refused = error != ERROR_NONE && watch->request;
+    watch->scan = NULL;
+    watch->state = WATCH_LIVE;
+    watch_answer(watch, error);
+    if (is_refused)
+        watch_free(watch);
+}
+
 static void watch_scan_end(struct watch_scan *scan, enum error_code error)
 {
     struct watch *watch = scan->watch;
     free(scan);
-    if (!watch)
-        return;
-    watch->scan = NULL;
-    watch->state = WATCH_LIVE;
-    bool is_refused = error != ERROR_NONE && watch->request;
-    watch_answer(watch, error);
-    if (is_refused)
-        watch_free(watch);
+    if (watch)
+        watch_finish(watch, error);
 }
 
 static void watch_scanned(struct call *call, const struct redisReply *reply)
@@ -118,8 +123,7 @@ static void watch_scan_begin(struct watch *watch)
     struct watch_scan *scan = calloc(1, sizeof(*scan));
     watch->state = WATCH_SCANNING;
     if (!scan) {
-        watch->state = WATCH_LIVE;
-        watch_answer(watch, ERROR_OUT_OF_MEMORY);
+        watch_finish(watch, ERROR_OUT_OF_MEMORY);
         return;
     }
     scan->watch = watch;
