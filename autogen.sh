@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # From a fresh checkout to a running server, or a finished test run, in one command.
 set -e
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 import { channelUrl, publish, subscribe } from './sluice.js';
 
 const ROWS = 200;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // A channel of Sluice as Server-Sent Events, on top of EventSource.
 
 const DELAY_MS = 1000;

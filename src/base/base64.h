@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_BASE_BASE64_H
 #define SLUICE_BASE_BASE64_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/mpsc.h"
 
 void mpsc_init(struct mpsc *queue)

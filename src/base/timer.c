@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "base/timer.h"
 
 #define TIMER_SLOT_BITS 6u

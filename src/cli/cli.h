@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_CLI_CLI_H
 #define SLUICE_CLI_CLI_H
 

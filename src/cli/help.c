@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include <stdio.h>
 #include <string.h>
 
@@ -117,7 +118,7 @@ static void help_print_man(void)
     printf(".SH SIGNALS\nSIGHUP reads the file again. SIGTERM and SIGINT let the clients go within "
            "drain\\-time; a second one "
            "stops at once.\n.SH EXIT STATUS\n0 after a clean stop, 1 when the server cannot run, 2 for a "
-           "wrong option.\n");
+           "wrong option.\n.SH AUTHORS\nThe Sluice developers.\n");
 }
 
 static void help_print_markdown(void)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "config/configuration.h"
 
 #include <ctype.h>

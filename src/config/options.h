@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_CONFIG_OPTIONS_H
 #define SLUICE_CONFIG_OPTIONS_H
 

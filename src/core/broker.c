@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/broker.h"
 
 #include <errno.h>

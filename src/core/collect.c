@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a subscription is to be told next: out of the window, out of pages below it, or that something is
  * missing. */
 

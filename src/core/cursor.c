@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/cursor.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_CORE_DRAFT_H
 #define SLUICE_CORE_DRAFT_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/epoch.h"
 
 #include <endian.h>

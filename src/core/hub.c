@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/hub.h"
 
 #include "base/clock.h"

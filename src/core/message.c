@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/message.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/page.h"
 
 #include <stdlib.h>

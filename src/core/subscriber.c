@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "core/subscriber.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_CORE_SUBSCRIBER_H
 #define SLUICE_CORE_SUBSCRIBER_H
 

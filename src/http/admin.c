@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Looking at channels and purging them. */
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The answers of exchanges: made, shared, sent. */
 
 #include <stdarg.h>

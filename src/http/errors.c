@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "http/errors.h"
 
 #include <microhttpd.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_HTTP_ERRORS_H
 #define SLUICE_HTTP_ERRORS_H
 

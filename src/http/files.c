@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Files of the static directory. */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "http/guard.h"
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Numbers for operators, liveness and readiness. */
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "http/origin.h"
 
 #include <arpa/inet.h>

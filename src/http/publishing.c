@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "http/publishing.h"
 
 #include <errno.h>

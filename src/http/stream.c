@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "http/stream.h"
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Frames for those who speak neither HTTP nor Redis. */
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_RENDER_RENDER_H
 #define SLUICE_RENDER_RENDER_H
 

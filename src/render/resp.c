@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The Redis protocol (https://redis.io/docs/reference/protocol-spec/). */
 
 #include "render/common.h"

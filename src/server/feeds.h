@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_SERVER_FEEDS_H
 #define SLUICE_SERVER_FEEDS_H
 

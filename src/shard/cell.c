@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "shard/cell.h"
 
 #include <errno.h>

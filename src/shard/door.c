@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "shard/door.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "shard/limits.h"
 
 #include <stdatomic.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_SHARD_LIMITS_H
 #define SLUICE_SHARD_LIMITS_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "shard/stream.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Accepting stream sockets: as the door does for HTTP, each shard on its own listening socket. */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The subcommands of the program, one row each: word, function in cli/, what it does. */
 #ifndef SLUICE_TBL_COMMANDS_H
 #define SLUICE_TBL_COMMANDS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tbl/errors.h"
 
 static const struct error_row {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every error that a client can get, one row each: name, HTTP status, code on the wire, what it means.
  * The answers, docs/ERRORS.md and the counters come from this table.
  */

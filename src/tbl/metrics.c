@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tbl/metrics.h"
 
 static const struct metric_row {

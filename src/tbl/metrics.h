@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every number that the server keeps for operators, one row each: name, kind, text, help.
  * /metrics shows them as sluice_NAME, /api/stats as NAME.
  */

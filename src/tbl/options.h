@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Every option, one row each. The struct field, the command line, the configuration file, the environment,
  * --help, the manual page and docs/OPTIONS.md come from this table; nothing else names an option.
  *

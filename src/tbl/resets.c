@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tbl/resets.h"
 
 const char *reset_reason_word(enum reset_reason reason)

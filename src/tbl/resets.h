@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Why a subscriber could not be given everything since its cursor; one row each: name, word on the wire. */
 #ifndef SLUICE_TBL_RESETS_H
 #define SLUICE_TBL_RESETS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "tbl/transports.h"
 
 const char *transport_word(enum transport_kind kind)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ways to receive that are counted apart; one row each: name, word in numbers and labels. */
 #ifndef SLUICE_TBL_TRANSPORTS_H
 #define SLUICE_TBL_TRANSPORTS_H

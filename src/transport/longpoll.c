@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Long-poll: one request, one answer. Raw (the next message as published) or JSON (everything there is, in a
  * batch). */
 

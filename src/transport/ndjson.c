@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An endless stream of JSON objects, one a line. */
 
 #include "http/stream.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Server-Sent Events: section 9.2 of the HTML standard. */
 
 #include <string.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The limit: one plain send() for each subscriber of the very bytes that Sluice sends, and nothing else. */
 
 #include <netinet/in.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_TESTS_BENCH_BENCH_H
 #define SLUICE_TESTS_BENCH_BENCH_H
 

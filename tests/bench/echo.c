@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* An echo server's clients: each keeps as many lines on their way as the pipeline is deep. */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One subscriber behind Redis: how long a PUBLISH takes to get to it, and how many a second. Either it is a
  * plain SUBSCRIBE in C, or an SSE client of a Sluice that is connected to the same Redis. */
 

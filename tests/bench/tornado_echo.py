@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The echo server that people write with Tornado (Debian's python3-tornado); announces its port on standard output."""
 
 import asyncio

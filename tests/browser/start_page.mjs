@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT
 // The start page in Debian's chromium, against a real server.
 
 import assert from 'node:assert/strict';

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures. A server with presets is shared by the tests of a file; channels are each test's own."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Looking and managing, numbers, files, origins, and methods."""
 
 import os

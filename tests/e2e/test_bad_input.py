@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hostile and broken requests: a clear error each, and nothing lost for anybody else."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """contrib/cluster/run, as somebody who plays with it runs it: one node tells what another was given."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What README.md shows, with curl itself."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cursors of every kind, several channels in one subscription, and resets: a gap is never silent."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A thousand held connections, clients that come and go, and those that just vanish."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is relied on in libmicrohttpd 0.9.75, seen from outside: section 4 of the architecture lists why each matters."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Long-poll: raw and JSON, cursors, hold times."""
 
 import threading

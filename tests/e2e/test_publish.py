@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Publishing one message, a batch, and with an idempotency key."""
 
 import base64

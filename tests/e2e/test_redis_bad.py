@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What answers is not the Redis that is needed: one clear line says what to do, the process lives on, and works when it can."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Bridged channels: what anybody says with plain PUBLISH reaches every subscriber; kept by each node for itself."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A Cluster of three masters: channels are spread by their first segment, slots move, masters go and come back."""
 
 import os

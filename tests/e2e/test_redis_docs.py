@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What docs/REDIS.md says can be copied and pasted."""
 
 import re

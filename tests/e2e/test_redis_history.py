@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The logs in Redis: history on any node, retention, looking, purging, and who subscribes to what."""
 
 import json

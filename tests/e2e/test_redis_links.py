@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Links to Redis that are cut, slow, torn to pieces, or that look healthy and deliver nothing: no message is missing."""
 
 import os

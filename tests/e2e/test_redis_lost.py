@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Data that Redis has no more: every way of losing a log ends in a new epoch and a reset, and no offsets are mixed."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A Redis 6: no functions and no sharded Pub/Sub. It is this machine's Redis without those commands, and everybody, scripts
 too, is told an older version. So a script is never the one whose hash was asked for: each use of it is the fall-back."""
 

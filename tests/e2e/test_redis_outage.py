@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Redis ends, hangs and comes back, or is not there yet: held clients stay held, and nothing accepted is lost silently."""
 
 import signal

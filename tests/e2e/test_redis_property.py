@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Random publishers, random faults, subscribers of every kind on three nodes: at the end each has every accepted message once and
 in order, or was told of a reset. The seed is printed; SLUICE_SEED repeats it as far as threads allow."""
 

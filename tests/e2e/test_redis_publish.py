@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two nodes on one Redis: what one accepts, all hear, whichever way it was published and is received."""
 
 import base64

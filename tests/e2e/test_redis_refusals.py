@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A sound Redis that refuses one thing, or holds what others put there: the rest works on."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A master with a replica, watched by a Sentinel: the nodes follow the master, and what a failover may have lost is told."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Subscribers over Redis who come and go, are slow, have odd channels, or come while Redis is away."""
 
 import threading

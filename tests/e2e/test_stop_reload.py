@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Starting, stopping, reloading, and what is logged."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Endless responses: Server-Sent Events and NDJSON."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Raw TCP: framings, commands, and clients that misbehave."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The servers that people come from, each with clients written as their users write them."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Redis clients, unchanged, against raw TCP listeners: redis-cli, redis-py, node-redis, and the bytes themselves."""
 
 import os

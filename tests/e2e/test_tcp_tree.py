@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """PSUBSCRIBE of a channel tree over the Redis protocol: every channel below it, also those that come later."""
 
 from collections.abc import Iterator

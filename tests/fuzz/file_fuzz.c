@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Configuration files: every pair that comes out is put into an option of each kind. */
 
 #include <stdint.h>

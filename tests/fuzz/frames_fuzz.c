@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Frames of raw TCP: the first byte is the framing, the second how large the pieces are in which they come.
  * However they are cut, the same frames are found. */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Everything that Redis, or somebody who can write to it, sends: envelopes, payloads, entries and answers,
  * and the URL that an operator writes. The first byte chooses. */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Runs a fuzz target over files, whole and cut short, for compilers without libFuzzer. */
 
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Numbers, addresses, channel names and percent escapes: the first byte chooses. */
 
 #include <stdint.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_TESTS_UNIT_UNIT_H
 #define SLUICE_TESTS_UNIT_UNIT_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/memory/log.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/memory/memory.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/redis/feed.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_BROKER_REDIS_FEED_H
 #define SLUICE_BROKER_REDIS_FEED_H
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/redis/hello.h"
 
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Pages of history: from what this node holds, else from the stream. */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/redis/library.h"
 
 /* The text of sluice.lua as one string literal, made by the build. */

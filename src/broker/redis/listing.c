@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The list of channels: SCAN over the keys of every master, a step at a time, then what is known of each name
  * found. */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Publishes whose answer was lost with the link: which of them are in the log? */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/redis/redis.h"
 
 #include <errno.h>

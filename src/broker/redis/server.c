@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/redis/server.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+-- SPDX-License-Identifier: MIT
 -- What Sluice does inside Redis, each call in one atomic step. As a function library (Redis 7) each handler is
 -- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
 --

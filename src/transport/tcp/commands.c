@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "transport/tcp/commands.h"
 
 #include <stdio.h>

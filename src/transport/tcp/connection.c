@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "transport/tcp/connection.h"
 
 #include <stdio.h>

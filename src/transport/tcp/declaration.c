@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "transport/tcp/declaration.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* From the ring to the socket: many messages in one write, nothing copied but what frames them. */
 
 #include <stdlib.h>

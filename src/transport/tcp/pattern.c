@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* PSUBSCRIBE of a channel tree: a subscription to every channel below it, also to those that come later. */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Publishing on behalf of a connection. */
 
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "transport/tcp/range.h"
 
 #include <errno.h>

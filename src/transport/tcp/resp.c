@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "transport/tcp/resp.h"
 
 #include <ctype.h>

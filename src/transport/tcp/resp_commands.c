@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The commands of the Redis protocol, answered as Redis answers them. */
 
 #include <ctype.h>

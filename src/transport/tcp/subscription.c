@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The subscriptions of a connection: each is a subscriber of its own, with a cursor and no queue. */
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #ifndef SLUICE_TRANSPORT_TCP_TCP_H
 #define SLUICE_TRANSPORT_TCP_TCP_H
 

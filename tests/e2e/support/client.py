@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Clients on plain sockets: what is sent is exactly what the test says, what is read is kept as it came."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A Redis Cluster of three masters, without replicas."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Subscribers and publishers that keep account: what was accepted, what each subscriber saw, and what is wrong with it."""
 
 from __future__ import annotations

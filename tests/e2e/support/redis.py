@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Real Redis servers for the tests, each in a folder of its own on a port of 127.0.0.1, and Sluice nodes on them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What stands between Sluice and Redis: a relay that cuts, delays, splits and swallows, and peers that are no Redis."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A server under test: started on free ports, awaited by its ready file, checked for a clean end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Raw TCP clients: plain sockets that speak lines, NUL-terminated or length-prefixed frames."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The hub and its subscribers with a broker of the test's own: what arrives, in what order, and what is asked
  * for. */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "broker/redis/url.h"
 
 #include <errno.h>
