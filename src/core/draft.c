@@ -32,6 +32,17 @@ static enum error_code draft_check_data(const struct message_parts *parts, char 
     return ERROR_NONE;
 }
 
+/* `reset` is how we tell of a gap; for `error` and `open` browsers call an EventSource's own handlers, as if
+ * the connection had failed or begun. */
+static bool draft_event_is_reserved(const char *event, size_t len)
+{
+    static const char *const reserved[] = {"reset", "error", "open"};
+    for (size_t i = 0; i < ARRAY_LENGTH(reserved); i++)
+        if (len == strlen(reserved[i]) && memcmp(event, reserved[i], len) == 0)
+            return true;
+    return false;
+}
+
 static enum error_code draft_check(const struct draft *draft, uint64_t size_limit_bytes, char *fault)
 {
     const char *name_fault = channel_name_fault(draft->channel, draft->channel_len);
@@ -58,8 +69,10 @@ static enum error_code draft_check(const struct draft *draft, uint64_t size_limi
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);
         return ERROR_BAD_OPTION;
     }
-    if (draft->parts.event_len == 5 && memcmp(draft->parts.event, "reset", 5) == 0) {
-        snprintf(fault, DRAFT_FAULT_MAX, "the event reset is the server's own; choose another name");
+    if (draft_event_is_reserved(draft->parts.event, draft->parts.event_len)) {
+        snprintf(fault, DRAFT_FAULT_MAX,
+                 "the event %.*s is the server's or the browser's own; choose another name",
+                 (int)draft->parts.event_len, draft->parts.event);
         return ERROR_BAD_OPTION;
     }
     return draft->is_checked ? ERROR_NONE : draft_check_data(&draft->parts, fault);

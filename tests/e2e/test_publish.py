@@ -182,7 +182,10 @@ def test_large_message_comes_back_whole(channel: str) -> None:
         assert get(server, path_of(channel, last=1)).body == data
 
 
-def test_nobody_can_imitate_a_reset(server: Server, channel: str) -> None:
-    refused = request(server, "POST", path_of(channel, event="reset"), "x", Content_Type="text/plain")
-    assert (refused.status, refused.error) == (400, "bad-option") and "reset" in refused.json["message"]
-    assert publish(server, channel, "x", Sluice_Event="resets").endswith("-1")
+@pytest.mark.parametrize("event", ["reset", "error", "open"])
+def test_events_that_are_the_server_or_the_browsers_own_are_refused(server: Server, channel: str, event: str) -> None:
+    refused = request(server, "POST", path_of(channel, event=event), "x", Content_Type="text/plain")
+    assert (refused.status, refused.error) == (400, "bad-option") and f"event {event} " in refused.json["message"]
+    batch = json.dumps([{"channel": channel, "data": "x", "event": event}])
+    assert [result["error"] for result in request(server, "POST", "/channels", batch).json] == ["bad-option"]
+    assert publish(server, channel, "x", Sluice_Event=event + "s").endswith("-1")

@@ -261,13 +261,16 @@ local function is_utf8(text)
     return true
 end
 
+-- For error and open browsers call an EventSource's own handlers.
+local RESERVED = { reset = true, error = true, open = true }
+
 -- What Sluice itself publishes, which bears a mark, has been checked. Returns what is wrong.
 local function find_fault(data, event, options)
     if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
         return 'data has at most 64 MiB, an event at most 255 bytes without control characters'
     end
-    if event == 'reset' then
-        return 'the event reset is Sluice\'s own; choose another name'
+    if RESERVED[event] then
+        return 'the event ' .. event .. ' is Sluice\'s or the browser\'s own; choose another name'
     end
     if options.mark ~= '' then
         return nil
