@@ -7,6 +7,7 @@ import socket
 import subprocess
 
 from support.client import LineStream, path_of, publish
+from support.redis import Port
 from support.server import PATIENCE, SLUICE, SOURCE, Server, wait_until
 
 
@@ -17,24 +18,9 @@ class Node(Server):
         self.port = port
 
 
-def free_ports() -> int:
-    """The first of ports that are free as far as the script goes."""
-    for first in range(21_000, 30_000, 20):
-        taken = [socket.socket() for _ in range(11)]
-        try:
-            for place, one in enumerate(taken):
-                one.bind(("127.0.0.1", first + place))
-            return first
-        except OSError:
-            continue
-        finally:
-            for one in taken:
-                one.close()
-    raise AssertionError("no free ports")
-
-
 def test_three_nodes_to_play_with() -> None:
-    port = free_ports()
+    ports = Port(11)
+    port = ports.number
     script = subprocess.Popen([SOURCE / "contrib/cluster/run", SLUICE], env={**os.environ, "PORT": str(port)}, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
@@ -56,3 +42,4 @@ def test_three_nodes_to_play_with() -> None:
             return probe.connect_ex(("127.0.0.1", port + place)) != 0
 
     wait_until(lambda: all(is_free(place) for place in (0, 1, 2, 3, 10)), what="the end of all that was started")
+    ports.release()

@@ -2,13 +2,14 @@
 """The logs in Redis: history on any node, retention, looking, purging, and who subscribes to what."""
 
 import json
+import selectors
 from urllib.parse import quote
 
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
 from support.follow import Ledger, check_complete, finish, follow
 from support.redis import KEEP_ALL, RedisServer, metric, nodes
-from support.server import Server, wait_until
+from support.server import PATIENCE, Server, wait_until
 
 
 def data_of(server: Server, channel: str, **query: object) -> list[str]:
@@ -49,17 +50,43 @@ def test_deep_history_comes_whole_while_more_is_published(pair: list[Server], ch
         assert not follower.track.resets
 
 
-def test_many_who_come_back_at_once_share_the_reading(redis: RedisServer, pair: list[Server], channel: str) -> None:
-    fill(pair[0], channel, 1500)
+def read_at_once(streams: list[LineStream], mark: bytes) -> None:
+    """Takes from all of them in turn what has come, until each has `mark`: none of them waits for another."""
+    with selectors.DefaultSelector() as selector:
+        for stream in streams:
+            if mark not in stream.buffer:
+                selector.register(stream.socket, selectors.EVENT_READ, stream)
+        while selector.get_map():
+            ready = selector.select(PATIENCE)
+            assert ready, "nothing more comes"
+            for key, _ in ready:
+                behind = max(0, len(key.data.buffer) - len(mark))
+                assert key.data.receive(), "the stream ended"
+                if mark in key.data.buffer[behind:]:
+                    selector.unregister(key.fileobj)
+
+
+def count_reads(redis: RedisServer, channel: str, readers: int, count: int) -> int:
+    """How often a node that knows nothing yet reads the stream until all have everything."""
+    def calls() -> int:
+        return sum(redis.calls_of(command) for command in ("xrange", "xrevrange", "xread"))
+
     with nodes(1, redis, options=KEEP_ALL) as (late,):
-        before = sum(redis.calls_of(command) for command in ("xrange", "xrevrange", "xread"))
-        streams = [LineStream(late, path_of(channel, since="earliest")) for _ in range(100)]
+        before = calls()
+        streams = [LineStream(late, path_of(channel, since="earliest")) for _ in range(readers)]
+        read_at_once(streams, b'"data":"%d"' % (count - 1))
+        reads = calls() - before
         for stream in streams:
             stream.next_line()
-            assert [stream.next_line()["data"] for _ in range(1500)] == [str(i) for i in range(1500)]
+            assert [stream.next_line()["data"] for _ in range(count)] == [str(i) for i in range(count)]
             stream.close()
-        reads = sum(redis.calls_of(command) for command in ("xrange", "xrevrange", "xread")) - before
-    assert 0 < reads < 100, "each reads for itself"
+    return reads
+
+
+def test_many_who_come_back_at_once_share_the_reading(redis: RedisServer, pair: list[Server], channel: str) -> None:
+    fill(pair[0], channel, 1500)
+    alone = count_reads(redis, channel, 1, 1500)
+    assert 0 < count_reads(redis, channel, 100, 1500) < 10 * alone, "each reads for itself"
 
 
 def test_what_is_trimmed_is_told(redis: RedisServer, channel: str) -> None:

@@ -144,7 +144,8 @@ def test_two_nodes_that_keep_different_amounts(channel: str) -> None:
         for i in range(300):
             ledger.publish((small, large)[i % 2], channel, str(i))
         finish(ledger, small, followers)
-        check_complete(ledger, followers)
+        # Who pauses between two polls at the small one may come too late, and is told so.
+        check_complete(ledger, followers, may_trim=True)
 
 
 def unanswered(server: Server) -> float:

@@ -3,48 +3,17 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import struct
-import subprocess
-import tempfile
-from collections.abc import Iterator
 
 import pytest
 from support.client import get, publish, subscribers
+from support.redis import RedisServer
 from support.server import Server, wait_until
 from support.tcp import Raw, tcp_port
 
 tornado_tcpclient = pytest.importorskip("tornado.tcpclient")
 tornado_iostream = pytest.importorskip("tornado.iostream")
-
-
-@pytest.fixture(name="redis_port")
-def fixture_redis_port() -> Iterator[int]:
-    """A redis-server on a free port; skipped where there is none."""
-    if not shutil.which("redis-server") or not shutil.which("redis-cli"):
-        pytest.skip("needs redis-server and redis-cli")
-    with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-        probe.close()
-        process = subprocess.Popen(["redis-server", "--port", str(port), "--save", "", "--dir", folder],
-                                   stdout=subprocess.DEVNULL)
-        wait_until(lambda: subprocess.run(["redis-cli", "-p", str(port), "ping"], capture_output=True, check=False).returncode == 0)
-        yield port
-        process.terminate()
-        process.wait()
-
-
-def free_port(port: int) -> int:
-    """The port that those systems are known by, or any other where it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return 0
-    return port
 
 
 def test_echo_over_crlf_with_tornado() -> None:
@@ -59,28 +28,24 @@ def test_echo_over_crlf_with_tornado() -> None:
     async def all_at_once(port: int) -> None:
         await asyncio.gather(*(speak(port, number) for number in range(100)))
 
-    with Server("--tcp", f"127.0.0.1:{free_port(5567)} framing=crlf input=echo") as server:
+    with Server("--tcp", "127.0.0.1:0 framing=crlf input=echo") as server:
         asyncio.run(all_at_once(tcp_port(server)))
 
 
-def test_echo_and_updates_from_redis_with_tornado(redis_port: int) -> None:
+def test_echo_and_updates_from_redis_with_tornado(redis: RedisServer) -> None:
     async def speak(server: Server) -> None:
         stream = await tornado_tcpclient.TCPClient().connect("127.0.0.1", tcp_port(server))
         await stream.write(b"hello\r\n")
         assert await stream.read_until(b"\r\n") == b"hello\r\n"
 
-        def publish_in_redis() -> bool:
-            return subprocess.run(["redis-cli", "-p", str(redis_port), "PUBLISH", "updates", "follow the white rabbit"],
-                                  capture_output=True, text=True, check=True).stdout.strip() != "0"
-
-        wait_until(publish_in_redis)
+        wait_until(lambda: redis.client.publish("updates", "follow the white rabbit"))
         await stream.write(b"after\r\n")
         lines = sorted([await stream.read_until(b"\r\n"), await stream.read_until(b"\r\n")])
         assert lines == [b"after\r\n", b"follow the white rabbit\r\n"]
         stream.close()
 
-    with Server("--broker", f"redis://127.0.0.1:{redis_port}", "--redis-subscribe", "updates",
-                "--tcp", f"127.0.0.1:{free_port(5567)} framing=crlf input=echo feed=updates") as server:
+    with Server("--broker", redis.url(), "--redis-subscribe", "updates",
+                "--tcp", "127.0.0.1:0 framing=crlf input=echo feed=updates") as server:
         asyncio.run(speak(server))
 
 
@@ -104,13 +69,13 @@ def test_subscription_protocol_with_tornado() -> None:
         with pytest.raises(tornado_iostream.StreamClosedError):
             await stream.read_until(b"\r\n")
 
-    with Server("--tcp", f"127.0.0.1:{free_port(5567)} framing=crlf") as server:
+    with Server("--tcp", "127.0.0.1:0 framing=crlf") as server:
         asyncio.run(speak(server))
 
 
 def test_utf8_with_nul_delimiters() -> None:
     texts = ["Hallo Wörld", "你好", "🐇", ""]
-    with Server("--tcp", f"127.0.0.1:{free_port(4040)} framing=nul input=echo") as server:
+    with Server("--tcp", "127.0.0.1:0 framing=nul input=echo") as server:
         for text in texts:
             with socket.create_connection(("127.0.0.1", tcp_port(server))) as one:
                 one.sendall(text.encode() + b"\0")

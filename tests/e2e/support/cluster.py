@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from .redis import Port, RedisServer
+from .redis import RedisServer
 from .server import PATIENCE, wait_until
 
 SLOTS = 16384
@@ -22,19 +22,16 @@ class Cluster:
         with contextlib.ExitStack() as stack:
             self.masters: list[RedisServer] = []
             for _ in range(3):
-                bus = Port()
-                stack.callback(bus.release)
                 self.masters.append(stack.enter_context(RedisServer(
-                    "--cluster-enabled", "yes", "--cluster-port", str(bus.number), "--cluster-node-timeout", "2000",
-                    "--cluster-require-full-coverage", "no", *self.options, aof=True)))
-                self.masters[-1].bus = bus.number  # type: ignore[attr-defined]
+                    "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
+                    *self.options, aof=True, has_bus=True)))
             first = self.masters[0]
             for number, master in enumerate(self.masters):
                 master.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
                 begin, end = SLOTS * number // 3, SLOTS * (number + 1) // 3 - 1
                 master.client.execute_command("CLUSTER", "ADDSLOTSRANGE", begin, end)
                 if master is not first:
-                    first.client.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port, master.bus)  # type: ignore
+                    first.client.execute_command("CLUSTER", "MEET", "127.0.0.1", master.port, master.bus)
             self.await_whole()
             self.stack = stack.pop_all()
         return self

@@ -27,41 +27,49 @@ KEEP_ALL = ("--history-size", "50000", "--history-bytes", "1GiB", "--history-ttl
 
 
 class Port:
-    """A port that no other test takes: below those that the kernel gives to clients, and claimed by a socket's name."""
+    """A port that no other test takes, or the first of `count` in a row: below those that the kernel gives to clients, and
+    claimed by a socket's name.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, count: int = 1) -> None:
         for _ in range(1000):
-            self.number = random.randrange(11_000, 32_000)
-            self.claim = socket.socket(socket.AF_UNIX)
+            self.number = random.randrange(11_000, 32_000 - count)
+            self.claims: list[socket.socket] = []
             try:
-                self.claim.bind(f"\0sluice-test-port-{self.number}")
-                with socket.socket() as probe:
-                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    probe.bind(("127.0.0.1", self.number))
+                for number in range(self.number, self.number + count):
+                    self.claim(number)
                 return
             except OSError:
-                self.claim.close()
+                self.release()
         raise AssertionError("no free port")
 
+    def claim(self, number: int) -> None:
+        self.claims.append(socket.socket(socket.AF_UNIX))
+        self.claims[-1].bind(f"\0sluice-test-port-{number}")
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", number))
+
     def release(self) -> None:
-        self.claim.close()
+        for claim in self.claims:
+            claim.close()
 
 
 class RedisServer:
-    """`with RedisServer("--option", "value") as server:`; start, kill and start again keep port and data.
+    """`with RedisServer("--option", "value") as server:`; start, kill and start again keep ports and data.
 
     Start it from the test's main thread: it ends with the thread that started it.
     """
 
     def __init__(self, *options: str, aof: bool = False, password: str | None = None, port: Port | None = None,
-                 replica_of: RedisServer | None = None, is_sentinel: bool = False) -> None:
+                 replica_of: RedisServer | None = None, is_sentinel: bool = False, has_bus: bool = False) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-redis-")
         self.path = pathlib.Path(self.folder.name)
-        self.claim = None if port else Port()
-        self.port = (port or self.claim or Port()).number
         self.socket_path = str(self.path / "redis.sock")
         self.password = password
-        self.arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.path), "--daemonize", "no"]
+        self.given_port, self.has_bus = port, has_bus
+        self.claims: list[Port] = []
+        self.arguments = ["--bind", "127.0.0.1", "--dir", str(self.path), "--daemonize", "no"]
         if is_sentinel:
             (self.path / "sentinel.conf").write_text("")
             self.arguments = [str(self.path / "sentinel.conf"), "--sentinel", *self.arguments]
@@ -76,24 +84,51 @@ class RedisServer:
             self.arguments += ["--replicaof", f"127.0.0.1 {replica_of.port}"]
         self.arguments += options
         self.process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, password=password, socket_timeout=PATIENCE)
+        self.choose_ports()
+
+    def choose_ports(self) -> None:
+        self.release_ports()
+        self.claims = [Port() for _ in range((not self.given_port) + self.has_bus)]
+        self.port = (self.given_port or self.claims[0]).number
+        self.bus = self.claims[-1].number if self.has_bus else 0
+        self.client = redis.Redis(port=self.port, password=self.password, socket_timeout=PATIENCE)
+
+    def release_ports(self) -> None:
+        for claim in self.claims:
+            claim.release()
 
     def __enter__(self) -> RedisServer:
-        return self.start()
+        """A port that was free when it was chosen may be taken by the time Redis binds it: then others are chosen."""
+        for _ in range(10):
+            try:
+                return self.start()
+            except AssertionError:
+                if "Address already in use" not in self.log():
+                    self.close()
+                    raise
+                self.process = None
+                (self.path / "log").unlink()
+                self.choose_ports()
+        raise AssertionError("each port that was chosen is taken")
 
     def __exit__(self, *failure: object) -> None:
         self.close()
 
     def start(self) -> RedisServer:
         assert self.process is None
+        ports = ["--port", str(self.port), *(("--cluster-port", str(self.bus)) if self.has_bus else ())]
         with open(self.path / "log", "ab") as log:
-            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "redis-server", *self.arguments],
+            self.log_begin = log.tell()
+            self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "redis-server", *self.arguments, *ports],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         wait_until(self.answers, what="Redis's start")
         return self
 
     def answers(self) -> bool:
+        """It says what it runs as once it has its port: before that whatever has taken it would be asked."""
         assert self.process and self.process.poll() is None, f"Redis ended:\n{self.log()}"
+        if "Running mode=" not in self.log()[self.log_begin:]:
+            return False
         try:
             return bool(self.client.ping())
         except BusyLoadingError:
@@ -123,8 +158,7 @@ class RedisServer:
         self.kill()
         self.client.connection_pool.disconnect()
         self.folder.cleanup()
-        if self.claim:
-            self.claim.release()
+        self.release_ports()
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:

@@ -79,8 +79,7 @@ class Relay:
 
     def __init__(self, target: int, drop: Callable[[bytes], bool] | None = None) -> None:
         self.target, self.drop = target, drop
-        self.claim = Port()
-        self.port = self.claim.number
+        self.port = 0
         self.delay = 0.0  # seconds that each piece waits
         self.split = 0  # bytes of a piece at most; 0 leaves them as they come
         self.is_refusing = False  # new connections end at once
@@ -92,7 +91,8 @@ class Relay:
 
     def __enter__(self) -> Relay:
         self.thread.start()
-        self.server = self.run(asyncio.start_server(self.serve, "127.0.0.1", self.port))
+        self.server = self.run(asyncio.start_server(self.serve, "127.0.0.1", 0))
+        self.port = self.server.sockets[0].getsockname()[1]
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -100,7 +100,6 @@ class Relay:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
-        self.claim.release()
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
