@@ -36,11 +36,12 @@ is_installed() {
     return 1
 }
 
-# These programs may come from elsewhere than Debian, and then apt-get must not replace them.
+# These programs may come from elsewhere than Debian, and then apt-get must not replace them. Debian's npm brings some 360
+# packages: without an npm, tests/browser/fetch-packages.mjs does its work.
 list_missing_programs() {
     command -v chromium >/dev/null || echo chromium
     command -v node >/dev/null || echo nodejs
-    command -v npm >/dev/null || echo npm
+    command -v npm >/dev/null || is_installed node-registry-url || echo node-registry-url
 }
 
 list_missing() {
@@ -63,16 +64,38 @@ as_root() {
     fi
 }
 
+# What apt-get would do, as one line: "12 packages, 30 MB to fetch, 95 MB on disk".
+describe_install() {
+    LC_ALL=C apt-get --no-install-recommends --assume-no install "$@" 2>/dev/null | awk '
+        / newly installed/ { packages = $3 }
+        /^Need to get/ { fetch = $4 " " $5 }
+        /disk space will be used/ { disk = $4 " " $5 }
+        END { printf "%s packages, %s to fetch, %s on disk", packages, fetch ? fetch : "nothing", disk ? disk : "nothing" }'
+}
+
+# Runs a command of apt-get's, whose words matter only when it fails.
+run_quietly() {
+    output=$(mktemp)
+    status=0
+    as_root env DEBIAN_FRONTEND=noninteractive "$@" >"$output" 2>&1 </dev/null || status=$?
+    [ "$status" = 0 ] || tail -n 20 "$output" >&2
+    rm -f "$output"
+    return "$status"
+}
+
 install_packages() {
     command -v apt-get >/dev/null || fail "there is no apt-get here; install the libraries yourself and add --no-deps"
     missing=$(list_missing | tr '\n' ' ')
     [ -n "$missing" ] || return 0
     [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
         fail "neither root nor sudo; run as root: apt-get install $missing"
-    say "Installing $missing"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update
+    say "Missing: $missing"
+    [ "$(id -u)" = 0 ] || sudo -v || fail "sudo is needed to install them; or add --no-deps"
+    run_quietly apt-get -qq update || fail "apt-get update failed, see above"
     # shellcheck disable=SC2086 # a list of words
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing
+    say "Installing them with apt-get: $(describe_install $missing)"
+    # shellcheck disable=SC2086
+    run_quietly apt-get -qq -y --no-install-recommends install $missing || fail "apt-get install failed, see above"
 }
 
 make_configure() {
@@ -82,23 +105,29 @@ make_configure() {
     autoreconf -fi
 }
 
+# A source folder that was configured in place cannot be configured in another: then that build is the one to use.
+choose_build() {
+    build=build
+    [ ! -f config.status ] || build=.
+}
+
 # --recheck keeps the arguments of an earlier configure and sees what has been installed since.
 configure_build() {
-    say "Configuring in ./build"
+    say "Configuring in ./$build"
     if [ ! -f configure ] || [ -n "$(find configure.ac Makefile.am -newer configure)" ]; then
         make_configure
     fi
-    mkdir -p build
-    if [ -f build/config.status ]; then
-        (cd build && ./config.status --silent --recheck && ./config.status --silent)
+    mkdir -p "$build"
+    if [ -f "$build/config.status" ]; then
+        (cd "$build" && ./config.status --silent --recheck && ./config.status --silent)
     else
-        (cd build && ../configure --quiet)
+        (cd "$build" && ../configure --quiet)
     fi
 }
 
 build() {
     say "Building"
-    make --silent -C build -j"$(nproc)"
+    make --silent -C "$build" -j"$(nproc)"
 }
 
 # Prints the address that the given options make the server listen on first.
@@ -132,16 +161,16 @@ Ctrl-C stops the server.
 TRY
     source_folder=$PWD
     cd "$called_from"
-    exec "$source_folder/build/sluice" serve --static-dir "$source_folder/static" "$@"
+    exec "$source_folder/$build/sluice" serve --static-dir "$source_folder/static" "$@"
 }
 
 run_checks() {
     say "Running the test suite"
-    [ ! -d build/tests ] || find build/tests -name '*.trs' -delete
+    find "$build/tests" -name '*.trs' -delete
     status=0
-    make --no-print-directory -C build -j"$(nproc)" check VERBOSE=yes "$@" || status=$?
+    make --no-print-directory -C "$build" -j"$(nproc)" check VERBOSE=yes "$@" || status=$?
     say "Summaries"
-    sh tests/summary build || status=1
+    sh tests/summary "$build" || status=1
     exit "$status"
 }
 
@@ -165,14 +194,15 @@ if [ "$mode" = configure ]; then
     make_configure
     exit 0
 fi
+choose_build
 [ "$with_packages" = no ] || install_packages
 configure_build
 build
 case $mode in
 run) run_server "$@" ;;
 check)
-    [ "$with_packages" = no ] || sh tests/browser/install build ||
-        echo "npm could not install playwright-core: the browser test will be skipped" >&2
+    [ "$with_packages" = no ] || sh tests/browser/install "$build" ||
+        echo "playwright-core could not be installed: the browser test will be skipped" >&2
     run_checks "$@"
     ;;
 esac

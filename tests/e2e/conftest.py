@@ -2,6 +2,7 @@
 """Fixtures. A server with presets is shared by the tests of a file; channels are each test's own."""
 
 import itertools
+import resource
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,10 @@ from support.redis import KEEP_ALL, RedisServer, nodes
 from support.server import Server
 
 _numbers = itertools.count(1)
+
+# Many a test holds more connections than the soft limit of an ordinary user allows; the servers inherit this.
+_hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 
 
 @pytest.fixture(scope="module")
