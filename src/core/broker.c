@@ -11,17 +11,20 @@
 static void broker_deliver_answer(struct letter *letter)
 {
     struct broker_request *request = container_of(letter, struct broker_request, letter);
+    request->hub->requests_pending--;
     request->done(request);
 }
 
-void broker_submit(struct broker *broker, struct broker_request *request, enum broker_operation operation,
-                   struct mailbox *reply_to, void (*done)(struct broker_request *request))
+void broker_submit(struct hub *hub, struct broker_request *request, enum broker_operation operation,
+                   void (*done)(struct broker_request *request))
 {
     request->operation = operation;
     request->error = ERROR_NONE;
-    request->reply_to = reply_to;
+    request->reply_to = hub->mailbox;
+    request->hub = hub;
     request->done = done;
-    broker->ops->submit(broker, request);
+    hub->requests_pending++;
+    hub->broker->ops->submit(hub->broker, request);
 }
 
 void broker_answer(struct broker_request *request, enum error_code error)

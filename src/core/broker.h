@@ -23,6 +23,7 @@
 #include "tbl/errors.h"
 #include "tbl/resets.h"
 
+struct hub;
 struct options;
 
 enum broker_operation {
@@ -42,6 +43,7 @@ struct broker_request {
     enum broker_operation operation;
     enum error_code error; /* set by the broker; ERROR_NONE when done */
     struct mailbox *reply_to;
+    struct hub *hub; /* of the shard that submitted it; not the broker's to look at */
     void (*done)(struct broker_request *request);
 };
 
@@ -195,9 +197,10 @@ struct broker {
     const struct broker_ops *ops;
 };
 
-/* Fills the common part and submits. */
-void broker_submit(struct broker *broker, struct broker_request *request, enum broker_operation operation,
-                   struct mailbox *reply_to, void (*done)(struct broker_request *request));
+/* Fills the common part and submits to the hub's broker. From now until `done` the hub counts it as pending.
+ */
+void broker_submit(struct hub *hub, struct broker_request *request, enum broker_operation operation,
+                   void (*done)(struct broker_request *request));
 
 /* For brokers: sends the request back to whoever submitted it. */
 void broker_answer(struct broker_request *request, enum error_code error);

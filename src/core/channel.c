@@ -88,7 +88,6 @@ void channel_free_when_done(struct channel *channel)
 static void channel_detached(struct broker_request *super)
 {
     struct channel *channel = container_of(super, struct channel, request.super);
-    channel->hub->requests_pending--;
     channel->state = CHANNEL_DETACHED;
     channel_free_when_done(channel);
 }
@@ -101,9 +100,7 @@ void channel_detach(struct channel *channel)
     timer_stop(channel->hub->wheel, &channel->expiry);
     list_remove(&channel->dirty_link);
     page_drop_all(channel);
-    channel->hub->requests_pending++;
-    broker_submit(channel->hub->broker, &channel->request.super, BROKER_DETACH, channel->hub->mailbox,
-                  channel_detached);
+    broker_submit(channel->hub, &channel->request.super, BROKER_DETACH, channel_detached);
 }
 
 static void channel_fail(struct channel *channel, enum error_code error);
@@ -166,7 +163,6 @@ void channel_close(struct channel *channel)
 static void channel_attached(struct broker_request *super)
 {
     struct channel *channel = container_of(super, struct channel, request.super);
-    channel->hub->requests_pending--;
     channel->is_asked = false;
     /* Subscribers outlast a broker that is away: they are held, and it is asked again. */
     if (super->error == ERROR_BROKER_DOWN && channel->subscription_count > 0) {
@@ -197,10 +193,8 @@ static void channel_attached(struct broker_request *super)
 
 static void channel_submit_attach(struct channel *channel)
 {
-    struct hub *hub = channel->hub;
     channel->is_asked = true;
-    hub->requests_pending++;
-    broker_submit(hub->broker, &channel->request.super, BROKER_ATTACH, hub->mailbox, channel_attached);
+    broker_submit(channel->hub, &channel->request.super, BROKER_ATTACH, channel_attached);
 }
 
 static struct channel *channel_new(struct hub *hub, const char *name, size_t len)

@@ -36,7 +36,7 @@ struct hub {
     uint64_t subscriber_count[TRANSPORT_COUNT]; /* subscribers, not subscriptions */
     uint64_t resets_told;
     uint64_t refills;
-    uint64_t requests_pending; /* at the broker */
+    uint64_t requests_pending; /* at the broker; counted by broker_submit and its answer */
     uint64_t now_ms;           /* of this turn of the loop */
 };
 

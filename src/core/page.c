@@ -56,7 +56,6 @@ static void page_answered(struct broker_request *super)
     struct page *page = container_of(request, struct page, request);
     struct channel *channel = page->channel;
     struct hub *hub = channel->hub;
-    hub->requests_pending--;
     channel->pages_unread--;
     bool is_dropped = list_is_empty(&page->link) || channel->state == CHANNEL_DETACHED;
     bool is_of_this_log = super->error == ERROR_NONE && epoch_equals(&request->epoch, &channel->epoch);
@@ -85,9 +84,7 @@ static void page_submit(struct page *page)
 {
     struct channel *channel = page->channel;
     channel->pages_unread++;
-    channel->hub->requests_pending++;
-    broker_submit(channel->hub->broker, &page->request.super, BROKER_HISTORY, channel->hub->mailbox,
-                  page_answered);
+    broker_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered);
 }
 
 struct page *page_request(struct channel *channel, uint64_t from, uint64_t to)

@@ -9,7 +9,6 @@ static void watcher_answered(struct broker_request *super)
 {
     struct watcher *watcher = container_of(super, struct watcher, request.super);
     bool was_begun = super->operation == BROKER_WATCH;
-    watcher->hub->requests_pending--;
     watcher->is_asked = false;
     watcher->is_known = was_begun && super->error == ERROR_NONE;
     if (watcher->is_leaving && watcher->is_known)
@@ -22,10 +21,8 @@ static void watcher_answered(struct broker_request *super)
 
 static void watcher_ask(struct watcher *watcher, enum broker_operation operation)
 {
-    struct hub *hub = watcher->hub;
     watcher->is_asked = true;
-    hub->requests_pending++;
-    broker_submit(hub->broker, &watcher->request.super, operation, hub->mailbox, watcher_answered);
+    broker_submit(watcher->hub, &watcher->request.super, operation, watcher_answered);
 }
 
 void watcher_begin(struct watcher *watcher, struct hub *hub, const struct watcher_ops *ops,

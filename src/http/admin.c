@@ -54,16 +54,13 @@ static struct look *look_new(struct exchange *exchange)
 static void look_submit(struct look *look, enum broker_operation operation,
                         void (*done)(struct broker_request *request))
 {
-    struct shard *shard = look->exchange->shard;
-    shard->hub.requests_pending++;
     exchange_suspend(look->exchange);
-    broker_submit(shard->group->broker, &look->request.super, operation, &shard->mailbox, done);
+    broker_submit(&look->exchange->shard->hub, &look->request.super, operation, done);
 }
 
 static void look_fail(struct look *look)
 {
     enum error_code error = look->request.super.error;
-    look->exchange->shard->hub.requests_pending--;
     exchange_fail(look->exchange, error, "%s", error_text(error));
     look_free(look);
 }
@@ -115,7 +112,6 @@ static void look_surveyed(struct survey *survey)
     struct look *look = container_of(survey, struct look, survey);
     const struct inspect_request *request = &look->request;
     struct buf json = {0};
-    look->exchange->shard->hub.requests_pending--;
     buf_append_text(&json, "{\"channel\":");
     render_json_string(&json, request->name, request->name_len);
     buf_append_text(&json, ",\"epoch\":\"");
@@ -157,7 +153,6 @@ static void look_purged(struct broker_request *super)
         look_fail(look);
         return;
     }
-    look->exchange->shard->hub.requests_pending--;
     buf_append_text(&json, "{\"channel\":");
     render_json_string(&json, request->name, request->name_len);
     look_append_u64(&json, "purged", request->messages);
@@ -210,7 +205,6 @@ static void listing_surveyed(struct survey *survey)
     struct listing *listing = container_of(survey, struct listing, survey);
     const struct list_request *request = &listing->request;
     struct buf json = {0};
-    listing->exchange->shard->hub.requests_pending--;
     buf_append_text(&json, "{\"channels\":[");
     for (size_t i = 0; i < request->count; i++) {
         buf_append_text(&json, i > 0 ? ",\n" : "");
@@ -248,7 +242,6 @@ static void listing_listed(struct broker_request *super)
         shard_ask_all(listing->exchange->shard, &listing->survey, listing_visit, listing_surveyed);
         return;
     }
-    listing->exchange->shard->hub.requests_pending--;
     exchange_fail(listing->exchange, error, "%s", error_text(error));
     listing_free(listing);
 }
@@ -283,7 +276,6 @@ static bool listing_read_options(struct exchange *exchange, struct list_request 
 
 void channels_handle(struct exchange *exchange)
 {
-    struct shard *shard = exchange->shard;
     struct listing *listing = calloc(1, sizeof(*listing));
     if (!listing) {
         exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
@@ -294,8 +286,6 @@ void channels_handle(struct exchange *exchange)
         listing_free(listing);
         return;
     }
-    shard->hub.requests_pending++;
     exchange_suspend(exchange);
-    broker_submit(shard->group->broker, &listing->request.super, BROKER_LIST, &shard->mailbox,
-                  listing_listed);
+    broker_submit(&exchange->shard->hub, &listing->request.super, BROKER_LIST, listing_listed);
 }

@@ -48,17 +48,14 @@ static void publishing_answered(struct broker_request *super)
 {
     struct publish_request *request = container_of(super, struct publish_request, super);
     struct publishing *publishing = container_of(request, struct publishing, request);
-    publishing->exchange->shard->hub.requests_pending--;
     publishing->done(publishing);
 }
 
 void publishing_submit(struct publishing *publishing, void (*done)(struct publishing *publishing))
 {
-    struct shard *shard = publishing->exchange->shard;
     publishing->done = done;
-    shard->hub.requests_pending++;
     exchange_suspend(publishing->exchange);
-    broker_submit(shard->group->broker, &publishing->request.super, BROKER_PUBLISH, &shard->mailbox,
+    broker_submit(&publishing->exchange->shard->hub, &publishing->request.super, BROKER_PUBLISH,
                   publishing_answered);
 }
 

@@ -151,6 +151,12 @@ static void shard_begin_closing(struct shard *shard)
     hub_close(&shard->hub);
 }
 
+/* Whether somebody here waits for the broker or for other shards. */
+static bool shard_is_waiting(const struct shard *shard)
+{
+    return shard->hub.requests_pending > 0 || shard->surveys_pending > 0;
+}
+
 static void shard_drain_step(struct timer *timer)
 {
     struct shard *shard = container_of(timer, struct shard, drain_timer);
@@ -162,8 +168,8 @@ static void shard_drain_step(struct timer *timer)
     stream_table_visit(&shard->streams, shard_drain_socket);
     bool is_over = past_ms >= shard->options->drain_time_ms + SHARD_DRAIN_GRACE_MS;
     bool is_done = past_ms >= shard->options->drain_time_ms && shard->drain_held == shard->drain_ended &&
-                   shard->hub.requests_pending == 0 && shard->streams.count == 0;
-    if ((shard->drain_held == 0 && shard->hub.requests_pending == 0) || is_over || is_done)
+                   !shard_is_waiting(shard) && shard->streams.count == 0;
+    if ((shard->drain_held == 0 && !shard_is_waiting(shard)) || is_over || is_done)
         shard_begin_closing(shard);
     else
         timer_arm(&shard->wheel, timer, shard->now_ms + SHARD_DRAIN_STEP_MS);
@@ -266,7 +272,8 @@ static void shard_turn(struct shard *shard, bool has_more)
 
 static bool shard_is_done(const struct shard *shard)
 {
-    return shard->state == SHARD_CLOSING && hub_is_idle(&shard->hub) && list_is_empty(&shard->cells.to_run);
+    return shard->state == SHARD_CLOSING && hub_is_idle(&shard->hub) && !shard_is_waiting(shard) &&
+           list_is_empty(&shard->cells.to_run);
 }
 
 static void *shard_run(void *argument)
@@ -346,6 +353,7 @@ static void survey_arrive(struct letter *letter)
     struct survey *survey = container_of(letter, struct survey, letter);
     struct shard_group *group = survey->asker->group;
     if (survey->next > group->count) {
+        survey->asker->surveys_pending--;
         survey->done(survey);
         return;
     }
@@ -363,5 +371,6 @@ void shard_ask_all(struct shard *asker, struct survey *survey, void (*visit)(str
     survey->done = done;
     survey->next = 1;
     survey->letter.deliver = survey_arrive;
+    asker->surveys_pending++;
     mailbox_post(&asker->group->shards[0].mailbox, &survey->letter);
 }

@@ -62,6 +62,7 @@ struct shard {
     uint64_t drain_begin_ms;
     uint64_t drain_held;                     /* how many were held when draining began */
     uint64_t drain_ended;                    /* how many of them have been let go */
+    uint64_t surveys_pending;                /* asked from here and still on their round */
     _Atomic uint64_t counters[METRIC_COUNT]; /* written by this shard, read by any thread */
 };
 

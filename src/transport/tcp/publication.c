@@ -88,7 +88,6 @@ static void publications_answer(struct connection *connection)
 
 static void publication_end(struct publication *publication, enum error_code error)
 {
-    publication->shard->hub.requests_pending--;
     publication->is_done = true;
     publication->error = error;
     if (publication->connection)
@@ -156,11 +155,9 @@ void tcp_publish(struct connection *connection, const char *channel, size_t chan
     list_append(&connection->publications, &publication->link);
     connection->publication_count++;
     connection->publication_bytes += len;
-    shard->hub.requests_pending++;
     enum error_code error = draft_fill(&publication->item, &draft, shard->options->message_size_bytes, fault);
     if (error == ERROR_NONE)
-        broker_submit(shard->group->broker, &publication->request.super, BROKER_PUBLISH, &shard->mailbox,
-                      publication_answered);
+        broker_submit(&shard->hub, &publication->request.super, BROKER_PUBLISH, publication_answered);
     else
         publication_end(publication, error);
 }
