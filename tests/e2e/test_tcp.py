@@ -86,6 +86,34 @@ def test_a_length_over_the_limit_closes(server: Server) -> None:
         assert client.is_closed()
 
 
+@pytest.mark.parametrize("head", [b"", b"ECHO ", b"PUBLISH limit/a "])
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
+def test_the_largest_frame_is_taken_and_one_byte_more_is_not(server: Server, index: int, head: bytes) -> None:
+    size = 1000 if head.startswith(b"PUBLISH") else 1000 - len(head)
+    taken = {b"": b"UNKNOWN COMMAND", b"ECHO ": size * b"x"}.get(head, b"CONFIRMED")
+    with raw(server, index) as client:
+        client.put(b"PUBLISH limit/a x", head + size * b"x", b"PUBLISH limit/a x", head + (size + 1) * b"x")
+        assert [client.take() for _ in range(3)] == [b"CONFIRMED", taken, b"CONFIRMED"]
+        assert client.take() == b"ERROR too-large a frame, or the data of PUBLISH, has at most 1000 bytes (message-size)"
+        assert client.is_closed() if index == LEN32 else client.has_nothing()
+
+
+@pytest.mark.parametrize("index", [ECHO, LENGTH_ECHO])
+def test_the_largest_frame_is_echoed_and_one_byte_more_is_not(server: Server, index: int) -> None:
+    with raw(server, index) as client:
+        assert client.ask(1000 * b"x") == 1000 * b"x"
+        assert client.ask(1001 * b"x").startswith(b"ERROR too-large ")
+        assert client.is_closed() if index == LENGTH_ECHO else client.ask(b"y") == b"y"
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
+def test_a_frame_too_large_is_told_after_what_came_before_it(server: Server, index: int) -> None:
+    with raw(server, index) as client:
+        client.put(*(5 * [b"PUBLISH limit/a x"]), 5000 * b"x")
+        assert [client.take() for _ in range(5)] == 5 * [b"CONFIRMED"]
+        assert client.take().startswith(b"ERROR too-large ")
+
+
 @pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
 def test_a_byte_at_a_time(server: Server, channel: str, index: int) -> None:
     name = channel.encode()

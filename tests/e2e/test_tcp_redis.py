@@ -133,6 +133,35 @@ def test_answers_are_those_of_redis(server: Server, data: bytes, answer: bytes) 
         assert client.read_exactly(len(answer)) == answer
 
 
+@pytest.mark.parametrize("client_input", [
+    pytest.param(command("PUBLISH", "a", 100_001 * "x"), id="message"), pytest.param(command("ECHO", 100_001 * "x"), id="bulk"),
+    pytest.param(command(*(1280 * [400 * "x"])), id="total"), pytest.param(b"*1\r\n$4\r\nPINGxx", id="end"),
+    pytest.param(b"PING '\r\n", id="quotes"), pytest.param(20_000 * b"x", id="line")])
+def test_what_is_wrong_is_told_after_what_came_before_it_and_closes(server: Server, client_input: bytes) -> None:
+    with Raw(server) as client:
+        client.send(5 * command("PUBLISH", "a", "x") + client_input)
+        assert [client.take() for _ in range(5)] == 5 * [b":0"]
+        assert client.take().startswith((b"-ERR too-large ", b"-ERR Protocol error: "))
+        assert client.is_closed()
+
+
+def test_the_largest_bulk_string_is_taken(server: Server) -> None:
+    data = 100_000 * "x"
+    with Raw(server) as client:
+        client.send(command("PUBLISH", "a", data) + command("ECHO", data) + command("PING", *(1278 * ["y"])))
+        assert client.take() == b":0"
+        assert client.take() == b"$100000" and client.take() == data.encode()
+        assert client.take() == b"-ERR wrong number of arguments for 'ping' command"
+
+
+def test_a_small_message_size_is_the_limit_of_publish(channel: str) -> None:
+    with Server("--tcp", "127.0.0.1:0 framing=resp", "--message-size", "10") as small, Raw(small) as client:
+        client.send(command("PUBLISH", channel, 10 * "x") + command("PUBLISH", channel, 11 * "x"))
+        assert client.take() == b":0"
+        assert client.take() == b"-ERR too-large a frame, or the data of PUBLISH, has at most 10 bytes (message-size)"
+        assert client.is_closed()
+
+
 def test_while_subscribed_resp2_takes_no_other_commands(server: Server, channel: str) -> None:
     with Raw(server) as client:
         client.send(command("SUBSCRIBE", channel) + command("ECHO", "x") + command("PING", "y"))

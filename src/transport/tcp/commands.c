@@ -223,9 +223,13 @@ bool commands_take(struct connection *connection, const struct frame *frame)
     struct command command;
     command_parse(&command, frame->bytes, frame->len);
     bool is_publish = command.word == COMMAND_PUBLISH;
-    if (is_publish ? tcp_publications_are_full(connection) : connection->publication_count > 0)
+    bool is_too_large = (is_publish ? command.data.len : frame->len) >
+                        connection_shard(connection)->options->message_size_bytes;
+    /* Answers come in the order of their commands. */
+    if (is_publish && !is_too_large ? tcp_publications_are_full(connection)
+                                    : connection->publication_count > 0)
         return false;
-    if (!is_publish && frame->len > connection_shard(connection)->options->message_size_bytes)
+    if (is_too_large)
         connection_refuse_frame(connection);
     else
         commands_run(connection, &command);

@@ -83,7 +83,7 @@ void connection_wait_end(struct connection *connection)
 static bool connection_is_in_the_middle(const struct connection *connection)
 {
     const struct stream_socket *socket = &connection->socket;
-    return socket->is_paused || (socket->is_reading && socket->has_ended);
+    return socket->is_paused || (socket->is_reading && socket->has_ended && !connection->is_deaf);
 }
 
 static bool connection_has_said_everything(struct connection *connection)
@@ -106,6 +106,7 @@ void connection_try_leave(struct connection *connection)
 void connection_leave(struct connection *connection)
 {
     connection->is_leaving = true;
+    connection->is_deaf = true;
     connection_try_leave(connection);
 }
 
@@ -128,9 +129,11 @@ static uint64_t connection_frame_limit(const struct connection *connection)
 void connection_refuse_frame(struct connection *connection)
 {
     char what[ANSWER_MAX];
-    snprintf(what, sizeof(what), "a frame has at most %llu bytes (message-size)",
+    snprintf(what, sizeof(what), "a frame, or the data of PUBLISH, has at most %llu bytes (message-size)",
              (unsigned long long)connection_shard(connection)->options->message_size_bytes);
     connection_answer_error(connection, ERROR_TOO_LARGE, what);
+    if (connection->framing == FRAMING_LEN32 || connection->framing == FRAMING_RESP)
+        connection_leave(connection);
 }
 
 /* Takes a whole frame. Returns false when it has to be looked at again later. */
@@ -157,29 +160,46 @@ static bool connection_take_frame(struct connection *connection, const struct fr
     return true;
 }
 
+/* Does what a frame asks for. Returns false when it has to be looked at again later. */
+static bool connection_act(struct connection *connection, enum frame_result result, const struct frame *frame)
+{
+    switch (result) {
+    case FRAME_WHOLE:
+        return connection_take_frame(connection, frame);
+    case FRAME_TOO_LARGE:
+    case FRAME_BROKEN:
+        if (connection->publication_count > 0)
+            return false;
+        connection_refuse_frame(connection);
+        return true;
+    case FRAME_SKIPPED:
+    case FRAME_PARTIAL:
+        break;
+    }
+    return true;
+}
+
 static size_t connection_read_frames(struct connection *connection, const char *bytes, size_t len)
 {
     struct stream_socket *socket = &connection->socket;
     size_t done = 0;
     while (socket->state == STREAM_OPEN && !socket->is_paused && done < len) {
         struct frame frame = {0};
+        const struct frame_reader before = connection->reader;
         enum frame_result result =
             frame_read(&connection->reader, (enum framing)connection->framing, bytes + done, len - done,
                        connection_frame_limit(connection), &frame);
         if (result == FRAME_PARTIAL)
             break;
         connection->is_fresh = false;
-        if (result == FRAME_WHOLE && !connection_take_frame(connection, &frame)) {
+        if (!connection_act(connection, result, &frame)) {
+            connection->reader = before;
             stream_socket_pause(socket);
             break;
         }
-        done += frame.size;
-        if (result == FRAME_TOO_LARGE || result == FRAME_BROKEN)
-            connection_refuse_frame(connection);
-        if (result == FRAME_BROKEN) {
-            connection_leave(connection);
+        if (connection->is_deaf)
             return len;
-        }
+        done += frame.size;
         if (connection->wait)
             stream_socket_pause(socket);
     }
@@ -189,7 +209,7 @@ static size_t connection_read_frames(struct connection *connection, const char *
 static size_t connection_read(struct stream_socket *socket, const char *bytes, size_t len)
 {
     struct connection *connection = connection_of(socket);
-    if (connection->is_leaving && !socket->has_ended)
+    if (connection->is_deaf)
         return len;
     if (connection->is_fresh && framing_is_http(bytes, len)) {
         connection_take_http(connection);
@@ -205,7 +225,9 @@ static size_t connection_read(struct stream_socket *socket, const char *bytes, s
 
 static void connection_ended(struct stream_socket *socket)
 {
-    connection_leave(connection_of(socket));
+    struct connection *connection = connection_of(socket);
+    connection->is_leaving = true;
+    connection_try_leave(connection);
 }
 
 static void connection_writable(struct stream_socket *socket)
@@ -218,7 +240,8 @@ static void connection_writable(struct stream_socket *socket)
 static void connection_drain(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
-    connection_leave(connection);
+    if (!socket->has_ended)
+        connection_leave(connection);
     if (socket->state == STREAM_OPEN)
         stream_socket_flush(socket);
 }

@@ -37,6 +37,7 @@ struct connection {
     uint8_t format;   /* enum update_format */
     bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
     bool is_leaving;  /* goes as soon as everything pending is written */
+    bool is_deaf;     /* leaves, and what its client says does not count any more */
     struct stream_socket socket;
     const struct declaration *declaration;
     struct list subscriptions;    /* in the order in which they were asked for */
@@ -59,7 +60,7 @@ static inline struct shard *connection_shard(const struct connection *connection
     return connection->socket.shard;
 }
 
-/* Sends what is pending, then closes. */
+/* Sends what is pending, then closes; nothing more is understood. */
 void connection_leave(struct connection *connection);
 
 /* Goes when everything is said: after anything that may have been the last. */
@@ -76,7 +77,8 @@ void connection_answer_error(struct connection *connection, enum error_code erro
 void connection_append_error(const struct connection *connection, struct buf *to, enum error_code error,
                              const char *what);
 
-/* Answers that a frame is too large. */
+/* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
+ * is on its way. */
 void connection_refuse_frame(struct connection *connection);
 
 /* What a command waits for; text that is to be answered once everything that was awaited has come. */

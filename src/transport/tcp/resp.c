@@ -18,7 +18,11 @@ struct resp_reader {
     size_t fed_at;                /* where in the reader's buffer it begins */
 };
 
-static const char resp_too_large[] = "too-large a bulk string has at most message-size bytes";
+static const char resp_bulk_too_large[] = "too-large a bulk string has at most message-size bytes";
+static const char resp_total_too_large[] =
+    "too-large the arguments of a command have together at most 320 KiB more than message-size";
+/* What a command of the largest bulk string and many small ones may have in all beyond the largest. */
+#define RESP_TOTAL_MORE (320u << 10)
 
 /* hiredis copies what it is fed; an argument is found again in the bytes that it was fed with. */
 static void *resp_create_string(const redisReadTask *task, char *text, size_t len)
@@ -130,8 +134,10 @@ static enum resp_result resp_measure(struct resp_command *command, const char *b
         uint64_t size = 0;
         result = resp_read_number(command, bytes, len, &at, '$', &size);
         total += size;
-        if (result == RESP_WHOLE && (size > limit || total > limit + RESP_ARGUMENTS_MAX * 256u))
-            return resp_fail(command, resp_too_large);
+        if (result == RESP_WHOLE && size > limit)
+            return resp_fail(command, resp_bulk_too_large);
+        if (result == RESP_WHOLE && total > limit + RESP_TOTAL_MORE)
+            return resp_fail(command, resp_total_too_large);
         if (result == RESP_WHOLE && len - at < size + 2)
             return RESP_PARTIAL;
         if (result == RESP_WHOLE && memcmp(bytes + at + size, "\r\n", 2) != 0)

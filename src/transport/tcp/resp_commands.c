@@ -420,10 +420,15 @@ static bool resp_run(struct connection *connection, const struct resp_command *c
     const struct resp_call call = {connection, command->arguments, command->count};
     const struct resp_row *row = resp_find_row(&call);
     char text[160];
-    bool is_publish = row && row->run == resp_run_publish;
-    if (is_publish ? tcp_publications_are_full(connection) : connection->publication_count > 0)
+    const bool is_publish = row && row->run == resp_run_publish && resp_has_arity(row, call.count);
+    const bool is_too_large =
+        is_publish && call.arguments[2].len > connection_shard(connection)->options->message_size_bytes;
+    if (is_publish && !is_too_large ? tcp_publications_are_full(connection)
+                                    : connection->publication_count > 0)
         return false;
-    if (!row) {
+    if (is_too_large) {
+        connection_refuse_frame(connection);
+    } else if (!row) {
         resp_reply_unknown(&call);
     } else if (!resp_has_arity(row, call.count)) {
         snprintf(text, sizeof(text), "ERR wrong number of arguments for '%s' command", row->name);
@@ -440,6 +445,18 @@ static bool resp_run(struct connection *connection, const struct resp_command *c
     return true;
 }
 
+/* What cannot be understood. Returns false when that has to wait for publishes. */
+static bool resp_refuse(struct connection *connection, const struct resp_command *command)
+{
+    char text[160];
+    if (connection->publication_count > 0)
+        return false;
+    snprintf(text, sizeof(text), "ERR %s", command->fault);
+    reply_error(connection, text);
+    connection_leave(connection);
+    return true;
+}
+
 static size_t resp_run_commands(struct connection *connection, struct resp_reader *reader, const char *bytes,
                                 size_t len)
 {
@@ -452,17 +469,13 @@ static size_t resp_run_commands(struct connection *connection, struct resp_reade
         if (result == RESP_PARTIAL)
             break;
         connection->is_fresh = false;
-        if (result == RESP_BROKEN) {
-            char text[160];
-            snprintf(text, sizeof(text), "ERR %s", command.fault);
-            reply_error(connection, text);
-            connection_leave(connection);
-            return len;
-        }
-        if (command.count > 0 && !resp_run(connection, &command)) {
+        if (result == RESP_BROKEN ? !resp_refuse(connection, &command)
+                                  : command.count > 0 && !resp_run(connection, &command)) {
             stream_socket_pause(socket);
             break;
         }
+        if (connection->is_deaf)
+            return len;
         done += command.size;
         if (connection->wait)
             stream_socket_pause(socket);
