@@ -16,6 +16,7 @@
 
 #include "base/container.h"
 #include "base/mailbox.h"
+#include "core/ancestry.h"
 #include "core/epoch.h"
 #include "core/message.h"
 #include "core/names.h"
@@ -78,6 +79,7 @@ struct attach_request {
     uint64_t tail_count; /* how many messages of the tail are wanted at most */
     /* Answer to an attach: */
     struct epoch epoch;
+    struct ancestry ancestry;
     uint64_t top;     /* offset of the newest message ever, 0 if none */
     uint64_t oldest;  /* offset of the oldest message kept, top + 1 if none */
     struct ring tail; /* the newest messages */

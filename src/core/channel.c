@@ -175,6 +175,7 @@ static void channel_attached(struct broker_request *super)
     }
     channel->state = CHANNEL_ATTACHED;
     channel->epoch = channel->request.epoch;
+    channel->ancestry = channel->request.ancestry;
     channel->top = channel->request.top;
     channel->oldest = channel->request.oldest;
     channel->window = channel->request.tail;
@@ -280,7 +281,8 @@ void channel_start_subscription(struct subscription *subscription, const struct 
             return;
         }
     } else if (position) {
-        channel_reset_subscription(subscription, RESET_EPOCH);
+        bool is_of_forebear = ancestry_has(&channel->ancestry, &position->epoch);
+        channel_reset_subscription(subscription, is_of_forebear ? RESET_FAILOVER : RESET_EPOCH);
     }
     channel_make_waiting(subscription);
     subscription_attached(subscription);
@@ -347,12 +349,24 @@ void channel_take_message(struct channel *channel, struct message *message)
     channel_trim(channel);
 }
 
+/* Those who are away now are told later why their cursors are of another epoch. */
+static void channel_change_epoch(struct channel *channel, const struct feed *feed)
+{
+    if (epoch_equals(&channel->epoch, &feed->epoch))
+        return;
+    if (feed->reason == RESET_FAILOVER)
+        ancestry_add(&channel->ancestry, &channel->epoch);
+    else
+        channel->ancestry.count = 0;
+    channel->epoch = feed->epoch;
+}
+
 void channel_take_reset(struct channel *channel, const struct feed *feed)
 {
     struct list checking; /* cursors that were being checked against a log that is no more */
     list_init(&checking);
     channel_memo_clear(&channel->memo);
-    channel->epoch = feed->epoch;
+    channel_change_epoch(channel, feed);
     channel->top = feed->top;
     channel->oldest = feed->oldest;
     ring_deinit(&channel->window);

@@ -48,6 +48,7 @@ struct channel {
     enum channel_state state;
     bool is_asked; /* attaching: the broker has the request; otherwise it was away and is asked again */
     struct epoch epoch;
+    struct ancestry ancestry;
     uint64_t top;    /* offset of the newest message known */
     uint64_t oldest; /* offsets below are known to be gone from the log */
     struct ring window;

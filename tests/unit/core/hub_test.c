@@ -297,6 +297,65 @@ static void test_a_hole_in_the_feed_is_read_again_from_the_log(void **state)
     timer_wheel_run(&wheel, 10000);
 }
 
+/* The log gets another epoch, which the test's cursors are of from here on. */
+static void feed_reset(enum reset_reason reason)
+{
+    struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
+    epoch = epoch_new("a", 1);
+    assert_int_equal(broker_feed_reset(&mailbox, channel, reason, &epoch, 3, 4), 0);
+    mailbox_drain(&mailbox);
+    serve();
+}
+
+/* What a client is told who comes back with that cursor. */
+static enum reset_reason reason_for(const char *cursor)
+{
+    struct listener listener;
+    join(&listener, cursor);
+    serve();
+    assert_true(listener.is_attached);
+    subscriber_leave(&listener.subscriber);
+    return listener.count > 0 ? listener.resets[0] : RESET_NONE;
+}
+
+static void test_who_was_away_over_a_failover_is_told_so(void **state)
+{
+    struct listener listener;
+    char before[POSITION_TEXT_MAX + 1];
+    char between[POSITION_TEXT_MAX + 1];
+    (void)state;
+    strcpy(before, cursor_at(3));
+    join(&listener, "now");
+    attach(4, 3, 4);
+    assert_int_equal(reason_for(before), RESET_NONE);
+    feed_reset(RESET_FAILOVER);
+    strcpy(between, cursor_at(3));
+    feed_reset(RESET_FAILOVER);
+    assert_int_equal(reason_for(before), RESET_FAILOVER);
+    assert_int_equal(reason_for(between), RESET_FAILOVER);
+    feed_reset(RESET_PURGED);
+    assert_int_equal(reason_for(before), RESET_EPOCH);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_the_attach_says_which_epochs_were_before_a_failover(void **state)
+{
+    struct listener known;
+    struct listener unknown;
+    (void)state;
+    join(&known, cursor_at(2));
+    ancestry_add(&container_of(asked[0], struct attach_request, super)->ancestry, &epoch);
+    epoch = epoch_new("a", 1);
+    join(&unknown, cursor_at(2));
+    epoch = epoch_new("a", 1);
+    attach(4, 3, 4);
+    serve();
+    assert_int_equal(known.resets[0], RESET_FAILOVER);
+    assert_int_equal(unknown.resets[0], RESET_EPOCH);
+    subscriber_leave(&known.subscriber);
+    subscriber_leave(&unknown.subscriber);
+}
+
 static void test_a_blocked_subscriber_is_left_alone_until_unblocked(void **state)
 {
     struct listener listener;
@@ -365,6 +424,8 @@ static const struct CMUnitTest tests[] = {
     TEST(test_what_is_below_the_window_is_read_once_for_all),
     TEST(test_a_cursor_ahead_is_checked_with_the_broker),
     TEST(test_a_hole_in_the_feed_is_read_again_from_the_log),
+    TEST(test_who_was_away_over_a_failover_is_told_so),
+    TEST(test_the_attach_says_which_epochs_were_before_a_failover),
     TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),
     TEST(test_retreating_tells_the_same_again),
     TEST(test_a_channel_lingers_and_is_then_detached),
