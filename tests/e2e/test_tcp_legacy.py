@@ -16,6 +16,10 @@ tornado_tcpclient = pytest.importorskip("tornado.tcpclient")
 tornado_iostream = pytest.importorskip("tornado.iostream")
 
 
+def await_reader(server: Server, channel: str, count: int = 1) -> None:
+    wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["tcp"] == count)
+
+
 def test_echo_over_crlf_with_tornado() -> None:
     async def speak(port: int, number: int) -> None:
         stream = await tornado_tcpclient.TCPClient().connect("127.0.0.1", port)
@@ -38,6 +42,7 @@ def test_echo_and_updates_from_redis_with_tornado(redis: RedisServer) -> None:
         await stream.write(b"hello\r\n")
         assert await stream.read_until(b"\r\n") == b"hello\r\n"
 
+        await_reader(server, "updates")
         wait_until(lambda: redis.client.publish("updates", "follow the white rabbit"))
         await stream.write(b"after\r\n")
         lines = sorted([await stream.read_until(b"\r\n"), await stream.read_until(b"\r\n")])
@@ -95,7 +100,7 @@ def test_length_prefixed_binary_both_ways() -> None:
         with socket.create_connection(("127.0.0.1", tcp_port(server))) as client:
             stream = client.makefile("rb")
             publish(server, "blobs", "first")
-            wait_until(lambda: get(server, "/api/channels/blobs").status == 200 and subscribers(server, "blobs")["tcp"] == 1)
+            await_reader(server, "blobs")
             for blob in blobs:
                 client.sendall(struct.pack(">I", len(blob)) + blob)
             received = []
