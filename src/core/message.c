@@ -1,10 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/message.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/container.h"
+
+static const char *const message_type_words[] = {
+    [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
+
 static _Atomic uint64_t message_memory;
+
+const char *message_type_word(enum message_type type)
+{
+    return message_type_words[type];
+}
+
+int message_type_parse(enum message_type *type, const char *text, size_t len)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(message_type_words); i++) {
+        if (strlen(message_type_words[i]) != len || memcmp(message_type_words[i], text, len) != 0)
+            continue;
+        *type = (enum message_type)i;
+        return 0;
+    }
+    return -EINVAL;
+}
 
 static void message_memory_add(uint64_t bytes)
 {

@@ -18,6 +18,12 @@
 
 enum message_type { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
 
+/* The type as a word on every wire: text, json, binary. */
+const char *message_type_word(enum message_type type);
+
+/* Returns 0, or -EINVAL when the text is none of the words. */
+int message_type_parse(enum message_type *type, const char *text, size_t len);
+
 /* The wire forms of a message that are kept with it. */
 enum message_form { FORM_SSE, FORM_JSON, FORM_CRLF, FORM_NUL, FORM_LEN32, FORM_RESP, FORM_COUNT };
 

@@ -46,11 +46,9 @@ static void json_append_on_one_line(struct buf *to, const char *json, size_t len
 
 static void json_append_data(struct buf *to, const struct message *message)
 {
-    static const char *const words[] = {
-        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
     const char *data = message_data(message);
     buf_append_text(to, ",\"type\":\"");
-    buf_append_text(to, words[message->type]);
+    buf_append_text(to, message_type_word((enum message_type)message->type));
     buf_append_text(to, "\",\"data\":");
     switch ((enum message_type)message->type) {
     case MESSAGE_TEXT:

@@ -99,13 +99,11 @@ static void publication_answered(struct call *call, const struct redisReply *rep
 
 static enum error_code publication_send(struct publication *publication)
 {
-    static const char *const types[] = {
-        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
     struct redis_broker *broker = publication->job->broker;
     const struct publish_item *item = publication->item;
     const struct message *message = item->message;
     char ttl[21];
-    const char *type = types[message->type];
+    const char *type = message_type_word((enum message_type)message->type);
     const struct argument arguments[] = {
         {message_data(message), message->size},
         {message_event(message), message->event_len},

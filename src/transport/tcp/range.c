@@ -52,8 +52,7 @@ static void range_append_field(struct buf *to, const char *name, const char *val
 static void range_append_entry(struct range *range, const struct subscription *subscription,
                                const struct message *message)
 {
-    static const char *const types[] = {
-        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
+    const char *type = message_type_word((enum message_type)message->type);
     struct buf *to = &range->entries;
     char id[POSITION_TEXT_MAX];
     char time[20];
@@ -62,7 +61,7 @@ static void range_append_entry(struct range *range, const struct subscription *s
     render_resp_bulk(to, id, position_format(id, subscription_epoch(subscription), message->offset));
     reply_append_header(to, '*', 2 * fields);
     range_append_field(to, "data", message_data(message), message->size);
-    range_append_field(to, "type", types[message->type], strlen(types[message->type]));
+    range_append_field(to, "type", type, strlen(type));
     range_append_field(to, "time", time, number_format_u64(time, (uint64_t)message->time_ms));
     if (message->event_len > 0)
         range_append_field(to, "event", message_event(message), message->event_len);
