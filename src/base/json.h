@@ -2,38 +2,19 @@
 #ifndef SLUICE_BASE_JSON_H
 #define SLUICE_BASE_JSON_H
 
-/* JSON (RFC 8259) through jansson, which is named nowhere else. Any thread. */
+/* Values of JSON that the server itself reads, through jansson, which is named nowhere else; what only passes
+ * through is for json_scan. Any thread. */
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "base/json_scan.h"
 
-#define JSON_FAULT_MAX 256u
-
-/* A parsed value. The root is owned by who parsed it; the others by the root. */
+/* A parsed value, owned by who parsed it. */
 struct json_value;
 
-/* Parses `len` bytes of one value of any kind. Returns NULL with `fault` a clause with line and column. */
-struct json_value *json_value_parse(const char *text, size_t len, char fault[JSON_FAULT_MAX]);
-void json_value_free(struct json_value *root);
-
-bool json_value_is_object(const struct json_value *value);
-bool json_value_is_array(const struct json_value *value);
-bool json_value_is_string(const struct json_value *value);
-
-size_t json_value_count(const struct json_value *array);
-const struct json_value *json_value_at(const struct json_value *array, size_t index);
-
-/* The member of that name; NULL when there is none. */
-const struct json_value *json_value_member(const struct json_value *object, const char *name);
+/* Parses what json_scan has accepted. Returns NULL when memory is out. */
+struct json_value *json_value_parse(struct json_span text);
+void json_value_free(struct json_value *value);
 
 /* The bytes of a string, which may hold NULs. */
 const char *json_value_text(const struct json_value *string, size_t *len);
-
-/* Returns 0, or -EINVAL when the value is not a whole number from 0 on. */
-int json_value_u64(const struct json_value *value, uint64_t *number);
-
-/* The value as compact JSON, malloc'd; NULL when memory is out. */
-char *json_value_format(const struct json_value *value, size_t *len);
 
 #endif

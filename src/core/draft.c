@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
+#include "base/json_scan.h"
 #include "core/names.h"
 #include "core/text.h"
 
@@ -23,13 +23,11 @@ static enum error_code draft_check_data(const struct message_parts *parts, char 
     }
     if (parts->type != MESSAGE_JSON)
         return ERROR_NONE;
-    struct json_value *json = json_value_parse(parts->data, parts->size, why);
-    if (!json) {
-        snprintf(fault, DRAFT_FAULT_MAX, "the data is not JSON: %s", why);
-        return ERROR_BAD_JSON;
-    }
-    json_value_free(json);
-    return ERROR_NONE;
+    struct json_span value;
+    if (json_scan(&value, parts->data, parts->size, why) == 0)
+        return ERROR_NONE;
+    snprintf(fault, DRAFT_FAULT_MAX, "the data is not JSON: %s", why);
+    return ERROR_BAD_JSON;
 }
 
 /* `reset` is how we tell of a gap; for `error` and `open` browsers call an EventSource's own handlers, as if
@@ -63,7 +61,8 @@ static enum error_code draft_check(const struct draft *draft, uint64_t size_limi
                       {"producer", draft->parts.producer, draft->parts.producer_len},
                       {"Idempotency-Key", draft->key, draft->key_len}};
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++) {
-        if (text_is_attribute(attributes[i].text, attributes[i].len))
+        bool is_empty = attributes[i].text && attributes[i].len == 0;
+        if (!is_empty && text_is_attribute(attributes[i].text, attributes[i].len))
             continue;
         snprintf(fault, DRAFT_FAULT_MAX, "%s must be 1 to %u bytes of UTF-8 without control characters",
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,123 +14,202 @@
 
 /* Messages in one batch; beyond it the answer alone would be larger than most bodies. */
 #define BATCH_COUNT_MAX 100000u
+#define NAME_SHOWN_MAX 64u
+
+enum batch_member {
+    MEMBER_CHANNEL,
+    MEMBER_DATA,
+    MEMBER_EVENT,
+    MEMBER_TTL,
+    MEMBER_PRODUCER,
+    MEMBER_KEY,
+    MEMBER_TYPE,
+    MEMBER_COUNT
+};
+
+static const char *const batch_members[] = {
+    [MEMBER_CHANNEL] = "channel", [MEMBER_DATA] = "data",         [MEMBER_EVENT] = "event",
+    [MEMBER_TTL] = "ttl",         [MEMBER_PRODUCER] = "producer", [MEMBER_KEY] = "idempotency_key",
+    [MEMBER_TYPE] = "type"};
+
+/* One message as it is read. The first fault counts. */
+struct batch_message {
+    struct json_span members[MEMBER_COUNT];   /* in the body; without bytes when absent */
+    struct json_value *strings[MEMBER_COUNT]; /* those with escapes, decoded */
+    char *bytes;                              /* out of base64 */
+    enum error_code error;
+    char *fault;
+};
 
 struct batch {
     struct publishing super;
     char **faults; /* for each item that was refused here */
 };
 
-static const char *batch_text_member(const struct json_value *object, const char *name, size_t *len,
-                                     char *fault)
+__attribute__((format(printf, 2, 3))) static void batch_refuse(struct batch_message *message,
+                                                               const char *format, ...)
 {
-    const struct json_value *member = json_value_member(object, name);
+    va_list arguments;
+    if (message->error != ERROR_NONE)
+        return;
+    message->error = ERROR_BAD_BATCH;
+    va_start(arguments, format);
+    vsnprintf(message->fault, PUBLISHING_FAULT_MAX, format, arguments);
+    va_end(arguments);
+}
+
+static void batch_refuse_for_memory(struct batch_message *message)
+{
+    batch_refuse(message, "%s", error_text(ERROR_OUT_OF_MEMORY));
+    message->error = ERROR_OUT_OF_MEMORY;
+}
+
+/* The bytes between the quotes of a string, or decoded to `*decoded` when any is escaped. NULL when memory is
+ * out. */
+static const char *batch_string(struct json_span span, struct json_value **decoded, size_t *len)
+{
+    *len = span.len - 2;
+    if (!memchr(span.at, '\\', span.len))
+        return span.at + 1;
+    if (!*decoded)
+        *decoded = json_value_parse(span);
+    return *decoded ? json_value_text(*decoded, len) : NULL;
+}
+
+/* The value of a member that must be a string; NULL when it is absent. */
+static const char *batch_text(struct batch_message *message, enum batch_member member, size_t *len)
+{
+    const struct json_span *span = &message->members[member];
+    const char *text = NULL;
     *len = 0;
-    if (!member)
+    if (span->len == 0)
         return NULL;
-    if (json_value_is_string(member))
-        return json_value_text(member, len);
-    snprintf(fault, PUBLISHING_FAULT_MAX, "\"%s\" must be a string", name);
-    return NULL;
+    if (span->at[0] != '"')
+        batch_refuse(message, "\"%s\" must be a string", batch_members[member]);
+    else if (!(text = batch_string(*span, &message->strings[member], len)))
+        batch_refuse_for_memory(message);
+    return text;
 }
 
-/* The data as bytes that the caller frees: a string as text, anything else as JSON, unless "type" says
- * otherwise. */
-static char *batch_data(const struct json_value *object, struct message_parts *parts, char *fault)
+static enum batch_member batch_find_member(struct batch_message *message, struct json_span name)
 {
+    struct json_value *decoded = NULL;
+    size_t len;
+    const char *text = batch_string(name, &decoded, &len);
+    unsigned member = 0;
+    if (!text)
+        batch_refuse_for_memory(message);
+    while (text && member < MEMBER_COUNT &&
+           (strlen(batch_members[member]) != len || memcmp(batch_members[member], text, len) != 0))
+        member++;
+    json_value_free(decoded);
+    return text ? (enum batch_member)member : MEMBER_COUNT;
+}
+
+static void batch_refuse_member(struct batch_message *message, struct json_span name)
+{
+    size_t shown = name.len;
+    if (shown > NAME_SHOWN_MAX)
+        for (shown = NAME_SHOWN_MAX; (name.at[shown] & 0xc0) == 0x80;)
+            shown--;
+    batch_refuse(message,
+                 "a message has no member %.*s; it has channel, data, event, ttl, producer, "
+                 "idempotency_key and type",
+                 (int)shown, name.at);
+}
+
+static void batch_split(struct batch_message *message, struct json_span object)
+{
+    struct json_walk walk;
+    if (object.at[0] != '{') {
+        batch_refuse(message, "each message of a batch must be an object");
+        return;
+    }
+    json_walk_begin(&walk, object);
+    while (json_walk_next(&walk)) {
+        enum batch_member member = batch_find_member(message, walk.name);
+        if (member == MEMBER_COUNT)
+            batch_refuse_member(message, walk.name);
+        else if (message->members[member].len > 0)
+            batch_refuse(message, "\"%s\" is given twice", batch_members[member]);
+        else
+            message->members[member] = walk.value;
+    }
+}
+
+static void batch_decode_base64(struct batch_message *message, struct message_parts *parts)
+{
+    message->bytes = malloc(parts->size + 1);
+    if (!message->bytes)
+        batch_refuse_for_memory(message);
+    else if (base64_decode(message->bytes, &parts->size, parts->data, parts->size))
+        batch_refuse(message, "\"data\" is not base64");
+    parts->data = message->bytes;
+}
+
+/* A string is text, anything else JSON, unless "type" says otherwise. */
+static void batch_read_data(struct batch_message *message, struct message_parts *parts)
+{
+    const struct json_span *data = &message->members[MEMBER_DATA];
+    if (data->len == 0) {
+        batch_refuse(message, "\"data\" is missing");
+        return;
+    }
     size_t type_len;
-    size_t text_len = 0;
-    const struct json_value *data = json_value_member(object, "data");
-    const char *type = batch_text_member(object, "type", &type_len, fault);
-    if (!data) {
-        snprintf(fault, PUBLISHING_FAULT_MAX, "\"data\" is missing");
-        return NULL;
+    const char *type = batch_text(message, MEMBER_TYPE, &type_len);
+    bool is_string = data->at[0] == '"';
+    parts->type = is_string ? MESSAGE_TEXT : MESSAGE_JSON;
+    if (type && message_type_parse(&parts->type, type, type_len)) {
+        batch_refuse(message, "\"type\" must be text, json or binary");
+    } else if (parts->type == MESSAGE_JSON) {
+        parts->data = data->at;
+        parts->size = data->len;
+    } else if (!is_string) {
+        batch_refuse(message, "\"data\" of this type must be a string");
+    } else {
+        parts->data = batch_text(message, MEMBER_DATA, &parts->size);
+        if (parts->data && parts->type == MESSAGE_BINARY)
+            batch_decode_base64(message, parts);
     }
-    bool is_string = json_value_is_string(data);
-    const char *text = is_string ? json_value_text(data, &text_len) : NULL;
-    if (!type)
-        type = is_string ? "text" : "json";
-    if (strcmp(type, "json") == 0) {
-        parts->type = MESSAGE_JSON;
-        return json_value_format(data, &parts->size);
-    }
-    char *bytes = malloc(text_len + 1);
-    if (!bytes || !is_string || (strcmp(type, "text") != 0 && strcmp(type, "binary") != 0)) {
-        snprintf(fault, PUBLISHING_FAULT_MAX, "%s",
-                 is_string ? "\"type\" must be text, json or binary"
-                           : "\"data\" of this type must be a string");
-        free(bytes);
-        return NULL;
-    }
-    parts->type = strcmp(type, "text") == 0 ? MESSAGE_TEXT : MESSAGE_BINARY;
-    parts->size = text_len;
-    memcpy(bytes, text, text_len);
-    if (parts->type == MESSAGE_BINARY && base64_decode(bytes, &parts->size, text, text_len)) {
-        snprintf(fault, PUBLISHING_FAULT_MAX, "\"data\" is not base64");
-        free(bytes);
-        return NULL;
-    }
-    return bytes;
 }
 
-static bool batch_read_ttl(const struct json_value *object, uint64_t *ttl_ms)
+static void batch_read(struct batch_message *message, struct json_span object, struct draft *draft)
 {
-    const struct json_value *member = json_value_member(object, "ttl");
-    uint64_t seconds;
-    char text[24];
-    if (!member)
-        return true;
-    if (json_value_u64(member, &seconds))
-        return false;
-    return publishing_parse_ttl(
-               ttl_ms, text, (size_t)snprintf(text, sizeof(text), "%llu", (unsigned long long)seconds)) == 0;
-}
-
-static enum error_code batch_fill(const struct exchange *exchange, struct publish_item *item,
-                                  const struct json_value *object, char *fault)
-{
-    struct draft draft = {0};
-    fault[0] = '\0';
-    if (!json_value_is_object(object)) {
-        snprintf(fault, PUBLISHING_FAULT_MAX, "each message of a batch must be an object");
-        return ERROR_BAD_BATCH;
-    }
-    draft.channel = batch_text_member(object, "channel", &draft.channel_len, fault);
-    draft.parts.event = batch_text_member(object, "event", &draft.parts.event_len, fault);
-    draft.parts.producer = batch_text_member(object, "producer", &draft.parts.producer_len, fault);
-    draft.key = batch_text_member(object, "idempotency_key", &draft.key_len, fault);
-    if (!draft.channel && !fault[0])
-        snprintf(fault, PUBLISHING_FAULT_MAX, "\"channel\" is missing");
-    if (!batch_read_ttl(object, &draft.parts.ttl_ms))
-        snprintf(fault, PUBLISHING_FAULT_MAX, "\"ttl\" must be a whole number of seconds from 1 on");
-    if (fault[0])
-        return ERROR_BAD_BATCH;
-    char *data = batch_data(object, &draft.parts, fault);
-    if (!data)
-        return fault[0] ? ERROR_BAD_BATCH : ERROR_OUT_OF_MEMORY;
-    draft.parts.data = data;
-    draft.is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
-    enum error_code error = publishing_fill(exchange, item, &draft, fault);
-    free(data);
-    return error;
+    batch_split(message, object);
+    draft->channel = batch_text(message, MEMBER_CHANNEL, &draft->channel_len);
+    draft->parts.event = batch_text(message, MEMBER_EVENT, &draft->parts.event_len);
+    draft->parts.producer = batch_text(message, MEMBER_PRODUCER, &draft->parts.producer_len);
+    draft->key = batch_text(message, MEMBER_KEY, &draft->key_len);
+    if (!draft->channel)
+        batch_refuse(message, "\"channel\" is missing");
+    const struct json_span *ttl = &message->members[MEMBER_TTL];
+    if (ttl->len > 0 && publishing_parse_ttl(&draft->parts.ttl_ms, ttl->at, ttl->len))
+        batch_refuse(message, "\"ttl\" must be a whole number of seconds from 1 on");
+    batch_read_data(message, &draft->parts);
+    draft->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
 }
 
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
-static void batch_take_item(struct batch *batch, size_t index, const struct json_value *object)
+static void batch_take_item(struct batch *batch, size_t index, struct json_span object)
 {
-    char fault[PUBLISHING_FAULT_MAX];
+    char fault[PUBLISHING_FAULT_MAX] = "";
+    struct batch_message message = {.fault = fault};
+    struct draft draft = {0};
     struct publish_item *item = &batch->super.request.items[index];
-    item->error = batch_fill(batch->super.exchange, item, object, fault);
-    if (item->error == ERROR_NONE)
-        return;
-    batch->faults[index] = strdup(fault);
-    const struct json_value *name =
-        json_value_is_object(object) ? json_value_member(object, "channel") : NULL;
-    size_t len = 0;
-    const char *text = name && json_value_is_string(name) ? json_value_text(name, &len) : NULL;
-    if (!item->channel && text && len <= CHANNEL_NAME_MAX && (item->channel = malloc(len + 1))) {
-        memcpy(item->channel, text, len);
-        item->channel_len = (uint8_t)len;
+    batch_read(&message, object, &draft);
+    if (message.error == ERROR_NONE)
+        message.error = publishing_fill(batch->super.exchange, item, &draft, fault);
+    item->error = message.error;
+    if (item->error != ERROR_NONE)
+        batch->faults[index] = strdup(fault);
+    if (item->error != ERROR_NONE && !item->channel && draft.channel &&
+        draft.channel_len <= CHANNEL_NAME_MAX && (item->channel = malloc(draft.channel_len + 1))) {
+        memcpy(item->channel, draft.channel, draft.channel_len);
+        item->channel_len = (uint8_t)draft.channel_len;
     }
+    for (unsigned i = 0; i < MEMBER_COUNT; i++)
+        json_value_free(message.strings[i]);
+    free(message.bytes);
 }
 
 static void batch_free(struct batch *batch)
@@ -184,62 +264,66 @@ static void batch_done(struct publishing *super)
     batch_free(batch);
 }
 
+/* NULL when the exchange has been answered. */
 static struct batch *batch_new(struct exchange *exchange, size_t count)
 {
-    struct batch *batch = calloc(1, sizeof(*batch));
-    if (!batch)
+    if (count > BATCH_COUNT_MAX) {
+        exchange_fail(exchange, ERROR_BAD_BATCH, "a batch has at most %u messages", BATCH_COUNT_MAX);
         return NULL;
-    batch->super.exchange = exchange;
-    batch->super.request.count = count;
-    batch->super.request.items = calloc(count + 1, sizeof(struct publish_item));
-    batch->faults = calloc(count + 1, sizeof(*batch->faults));
-    if (batch->super.request.items && batch->faults)
-        return batch;
-    batch->super.request.count = 0;
-    batch_free(batch);
+    }
+    struct batch *batch = calloc(1, sizeof(*batch));
+    if (batch) {
+        batch->super.exchange = exchange;
+        batch->super.request.items = calloc(count + 1, sizeof(struct publish_item));
+        batch->faults = calloc(count + 1, sizeof(*batch->faults));
+        if (batch->super.request.items && batch->faults) {
+            batch->super.request.count = count;
+            return batch;
+        }
+        batch_free(batch);
+    }
+    exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
     return NULL;
-}
-
-static void batch_fail_count(struct exchange *exchange)
-{
-    exchange_fail(exchange, ERROR_BAD_BATCH, "a batch has at most %u messages", BATCH_COUNT_MAX);
 }
 
 static struct batch *batch_read_array(struct exchange *exchange, const char *body, size_t len)
 {
     char fault[JSON_FAULT_MAX];
-    struct json_value *root = json_value_parse(body, len, fault);
-    struct batch *batch = NULL;
-    if (!root)
+    struct json_span root;
+    struct json_walk walk;
+    size_t count = 0;
+    if (json_scan(&root, body, len, fault)) {
         exchange_fail(exchange, ERROR_BAD_JSON, "the body is not JSON: %s", fault);
-    else if (!json_value_is_array(root))
+        return NULL;
+    }
+    if (root.at[0] != '[') {
         exchange_fail(exchange, ERROR_BAD_BATCH,
                       "the body must be an array of messages, or one object a line with Content-Type: "
                       "application/x-ndjson");
-    else if (json_value_count(root) > BATCH_COUNT_MAX)
-        batch_fail_count(exchange);
-    else if (!(batch = batch_new(exchange, json_value_count(root))))
-        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
-    for (size_t i = 0; batch && i < batch->super.request.count; i++)
-        batch_take_item(batch, i, json_value_at(root, i));
-    if (root)
-        json_value_free(root);
+        return NULL;
+    }
+    for (json_walk_begin(&walk, root); json_walk_next(&walk);)
+        count++;
+    struct batch *batch = batch_new(exchange, count);
+    json_walk_begin(&walk, root);
+    for (size_t i = 0; batch && json_walk_next(&walk); i++)
+        batch_take_item(batch, i, walk.value);
     return batch;
 }
 
 /* The next line that is not blank; false at the end. */
-static bool batch_next_line(const char *body, size_t len, size_t *at, unsigned *number, const char **line,
-                            size_t *line_len)
+static bool batch_next_line(const char *body, size_t len, size_t *at, unsigned *number,
+                            struct json_span *line)
 {
     while (*at < len) {
         const char *begin = body + *at;
         const char *end = memchr(begin, '\n', len - *at);
-        *line = begin;
-        *line_len = end ? (size_t)(end - begin) : len - *at;
-        *at += *line_len + 1;
+        *line = (struct json_span){begin, end ? (size_t)(end - begin) : len - *at};
+        *at += line->len + 1;
         ++*number;
-        if (strspn(begin, " \t\r") < *line_len)
-            return true;
+        for (size_t i = 0; i < line->len; i++)
+            if (begin[i] != ' ' && begin[i] != '\t' && begin[i] != '\r')
+                return true;
     }
     return false;
 }
@@ -247,30 +331,22 @@ static bool batch_next_line(const char *body, size_t len, size_t *at, unsigned *
 static struct batch *batch_read_lines(struct exchange *exchange, const char *body, size_t len)
 {
     char fault[JSON_FAULT_MAX];
-    const char *line;
-    size_t line_len;
+    struct json_span line;
+    struct json_span object;
     size_t count = 0;
     unsigned number = 0;
-    for (size_t at = 0; batch_next_line(body, len, &at, &number, &line, &line_len);)
+    for (size_t at = 0; batch_next_line(body, len, &at, &number, &line);)
         count++;
-    if (count > BATCH_COUNT_MAX) {
-        batch_fail_count(exchange);
-        return NULL;
-    }
     struct batch *batch = batch_new(exchange, count);
-    if (!batch)
-        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
     size_t index = 0;
     number = 0;
-    for (size_t at = 0; batch && batch_next_line(body, len, &at, &number, &line, &line_len);) {
-        struct json_value *object = json_value_parse(line, line_len, fault);
-        if (!object) {
+    for (size_t at = 0; batch && batch_next_line(body, len, &at, &number, &line);) {
+        if (json_scan(&object, line.at, line.len, fault)) {
             exchange_fail(exchange, ERROR_BAD_JSON, "line %u of the body is not JSON: %s", number, fault);
             batch_free(batch);
             return NULL;
         }
         batch_take_item(batch, index++, object);
-        json_value_free(object);
     }
     return batch;
 }

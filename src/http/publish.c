@@ -110,11 +110,6 @@ static bool publish_read_options(struct exchange *exchange, struct draft *draft)
     draft->parts.producer =
         publish_option(exchange, "producer", "Sluice-Producer", &draft->parts.producer_len);
     draft->key = publish_option(exchange, "idempotency_key", "Idempotency-Key", &draft->key_len);
-    if ((draft->parts.event && draft->parts.event_len == 0) || (draft->key && draft->key_len == 0)) {
-        exchange_fail(exchange, ERROR_BAD_OPTION, "%s must not be empty; leave it out instead",
-                      draft->key && draft->key_len == 0 ? "Idempotency-Key" : "event");
-        return false;
-    }
     return true;
 }
 

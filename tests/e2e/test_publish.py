@@ -102,54 +102,6 @@ def test_idempotency_key_is_forgotten_after_its_time(channel: str) -> None:
         wait_until(lambda: request(server, "POST", path_of(channel), "x", Idempotency_Key="k").status == 201)
 
 
-def test_batch_as_array_answers_each_in_order(server: Server, channel: str) -> None:
-    batch = [
-        {"channel": channel, "data": "text"},
-        {"channel": channel + "/b", "data": {"a": 1.5, "b": [None]}, "event": "e", "ttl": 60},
-        {"channel": "no good", "data": "x"},
-        {"channel": channel, "data": "AP8=", "type": "binary"},
-        {"channel": channel, "data": "s", "type": "json"},
-        {"channel": channel},
-        {"data": "x"},
-        "not an object",
-        {"channel": channel, "data": "x", "ttl": 0},
-        {"channel": channel, "data": "=", "type": "binary"},
-    ]
-    response = request(server, "POST", "/channels", json.dumps(batch), Content_Type="application/json")
-    assert response.status == 200
-    results = response.json
-    assert [result.get("error") for result in results] == [
-        None, None, "bad-channel", None, None, "bad-batch", "bad-batch", "bad-batch", "bad-batch", "bad-batch"]
-    assert all(result["message"] for result in results if "error" in result)
-    messages = get(server, path_of(channel, since="earliest"), Accept="application/json").json["messages"]
-    assert [(message["type"], message["data"]) for message in messages] == [
-        ("text", "text"), ("binary", "AP8="), ("json", "s")]
-    other = get(server, path_of(channel + "/b", since="earliest"), Accept="application/json").json["messages"][0]
-    assert (other["event"], other["data"], other["type"]) == ("e", {"a": 1.5, "b": [None]}, "json")
-
-
-def test_batch_as_lines(server: Server, channel: str) -> None:
-    lines = "".join(json.dumps({"channel": channel, "data": str(i), "idempotency_key": str(i % 3)}) + "\n\n" for i in range(4))
-    response = request(server, "POST", "/channels", lines, Content_Type="application/x-ndjson")
-    assert [result["id"].split("-")[1] for result in response.json] == ["1", "2", "3", "1"]
-    assert response.json[3]["duplicate"] is True
-
-
-def test_a_batch_that_is_not_json_publishes_nothing(server: Server, channel: str) -> None:
-    good = json.dumps({"channel": channel, "data": "x"})
-    lines = request(server, "POST", "/channels", good + "\n{oops\n", Content_Type="application/x-ndjson")
-    assert (lines.status, lines.error) == (400, "bad-json")
-    assert "line 2" in lines.json["message"] and "column" in lines.json["message"]
-    array = request(server, "POST", "/channels", f"[{good},\n nope]", Content_Type="application/json")
-    assert array.error == "bad-json" and "line 2, column" in array.json["message"]
-    assert request(server, "POST", "/channels", "{}", Content_Type="application/json").error == "bad-batch"
-    assert get(server, f"/api/channels/{channel}").status == 404
-
-
-def test_empty_batch_answers_an_empty_array(server: Server) -> None:
-    assert request(server, "POST", "/channels", "[]", Content_Type="application/json").json == []
-
-
 def test_publishing_keeps_the_connection(server: Server, channel: str) -> None:
     with Connection(server) as connection:
         offsets = [connection.request("POST", path_of(channel), "x").json["id"].split("-")[1] for _ in range(50)]

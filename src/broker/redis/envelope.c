@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/container.h"
-#include "base/json.h"
+#include "base/json_scan.h"
 #include "base/number.h"
 #include "core/text.h"
 
@@ -56,19 +56,6 @@ static int envelope_read_kind(struct envelope *envelope, const struct word *word
     return -EINVAL;
 }
 
-static int envelope_read_type(struct message_parts *parts, const struct word *word)
-{
-    static const char *const types[] = {
-        [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
-    for (size_t i = 0; i < ARRAY_LENGTH(types); i++) {
-        if (!word_is(word, types[i]))
-            continue;
-        parts->type = (enum message_type)i;
-        return 0;
-    }
-    return -EINVAL;
-}
-
 /* The shorter of what the channel keeps and what the message asked for. */
 static void envelope_set_keep(struct envelope *envelope, uint64_t keep_ms, uint64_t ttl_s)
 {
@@ -87,7 +74,7 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
     size_t head = envelope_split(words, bytes, len);
     if (head == 0 || !word_is(&words[0], "sluice1") || envelope_read_kind(envelope, &words[1]) ||
         words[2].len != EPOCH_LEN || epoch_parse(&envelope->epoch, words[2].text) ||
-        envelope_read_type(&envelope->parts, &words[6]))
+        message_type_parse(&envelope->parts.type, words[6].text, words[6].len))
         return -EINVAL;
     for (unsigned i = 3; i < ENVELOPE_WORDS; i++)
         if (i != 6 && number_parse_u64(&numbers[i], words[i].text, words[i].len))
@@ -145,7 +132,7 @@ static int envelope_read_field(struct envelope *envelope, const struct redisRepl
     }
     uint64_t number = 0;
     if (word_is(&word, "type"))
-        return envelope_read_type(parts, &text);
+        return message_type_parse(&parts->type, text.text, text.len);
     if ((word_is(&word, "time") || word_is(&word, "ttl")) &&
         (number_parse_u64(&number, value->str, value->len) || number > INT64_MAX))
         return -EINVAL;
@@ -186,9 +173,8 @@ void envelope_of_payload(struct envelope *envelope, const char *bytes, size_t le
 static bool envelope_is_json(const struct message_parts *parts)
 {
     char fault[JSON_FAULT_MAX];
-    struct json_value *json = json_value_parse(parts->data, parts->size, fault);
-    json_value_free(json);
-    return json != NULL;
+    struct json_span value;
+    return json_scan(&value, parts->data, parts->size, fault) == 0;
 }
 
 static bool envelope_mend_attribute(const char *text, size_t *len)
