@@ -274,6 +274,8 @@ void channel_start_subscription(struct subscription *subscription, const struct 
         subscription->offset = channel_offset_of_last(channel, start->last);
     else if (start->kind == START_CURSOR)
         position = start_find(start, &channel->epoch);
+    else if (start->kind == START_UNKNOWN)
+        channel_reset_subscription(subscription, RESET_UNKNOWN_ID);
     if (position && epoch_equals(&position->epoch, &channel->epoch)) {
         subscription->offset = position->offset;
         if (position->offset > channel->top) {

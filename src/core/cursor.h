@@ -29,6 +29,7 @@ enum start_kind {
     START_EARLIEST, /* everything kept */
     START_LAST,     /* the last `last` messages */
     START_CURSOR,   /* after `at`; channels without an entry start at now */
+    START_UNKNOWN,  /* after something that another server named: a reset, then everything kept */
 };
 
 /* Where a client wants to begin. */

@@ -156,6 +156,17 @@ void subscriber_yield(struct subscriber *subscriber)
             channel_make_ready(&subscriber->subscriptions[i]);
 }
 
+bool subscriber_has_gap(struct subscriber *subscriber)
+{
+    bool has_gap = false;
+    for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++) {
+        struct delivery next;
+        if (channel_collect(&subscriber->subscriptions[i], &next, 1) > 0 && !next.message)
+            has_gap = true;
+    }
+    return has_gap;
+}
+
 bool subscriber_is_fetching(const struct subscriber *subscriber)
 {
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)

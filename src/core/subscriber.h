@@ -104,6 +104,10 @@ void subscriber_retreat(struct delivery *delivery);
 /* There is more to collect, but others shall have their turn first. */
 void subscriber_yield(struct subscriber *subscriber);
 
+/* Whether a reset is what some channel has to tell first. Only certain while nothing is being fetched, which
+ * this may begin. */
+bool subscriber_has_gap(struct subscriber *subscriber);
+
 /* Whether something older is on its way from the broker, so that collecting 0 does not mean having
  * everything. */
 bool subscriber_is_fetching(const struct subscriber *subscriber);

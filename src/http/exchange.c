@@ -100,22 +100,6 @@ static void exchange_socket_writable(struct client_owner *owner)
         exchange->hold->writable(exchange);
 }
 
-static void exchange_tick(struct client_owner *owner, uint64_t now_ms)
-{
-    struct exchange *exchange = exchange_of_owner(owner);
-    const struct options *options = exchange->shard->options;
-    if (exchange->state != EXCHANGE_STREAMING || !exchange->hold)
-        return;
-    uint64_t silent_ms = now_ms - exchange->wrote_ms;
-    if (exchange->is_blocked && silent_ms >= options->slow_client_timeout_ms) {
-        shard_count(exchange->shard, METRIC_SLOW_CUT, 1);
-        exchange_abandon(exchange);
-    } else if (!exchange->is_blocked && exchange->hold->heartbeat &&
-               silent_ms >= options->heartbeat_ms * 5 / 6) {
-        exchange->hold->heartbeat(exchange);
-    }
-}
-
 static void exchange_drain(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
@@ -130,6 +114,22 @@ static void exchange_cut(struct client_owner *owner)
     exchange_drain(owner);
     if (exchange_is_releasable(exchange))
         exchange_abandon(exchange);
+}
+
+static void exchange_tick(struct client_owner *owner, uint64_t now_ms)
+{
+    struct exchange *exchange = exchange_of_owner(owner);
+    const struct options *options = exchange->shard->options;
+    if (exchange->state != EXCHANGE_STREAMING || !exchange->hold)
+        return;
+    uint64_t silent_ms = now_ms - exchange->wrote_ms;
+    if (exchange->is_blocked && silent_ms >= options->slow_client_timeout_ms) {
+        shard_count(exchange->shard, METRIC_SLOW_CUT, 1);
+        exchange_cut(owner);
+    } else if (!exchange->is_blocked && exchange->hold->heartbeat &&
+               silent_ms >= options->heartbeat_ms * 5 / 6) {
+        exchange->hold->heartbeat(exchange);
+    }
 }
 
 static bool exchange_is_held(struct client_owner *owner)
@@ -240,7 +240,7 @@ void exchange_open(struct exchange *exchange, const char *content_type)
     }
     bool was_held = exchange->state == EXCHANGE_HELD;
     exchange_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store, no-transform");
+    exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
     exchange_response_header(response, "X-Accel-Buffering", "no");
     exchange_add_common_headers(exchange, response);
     exchange->response = response;

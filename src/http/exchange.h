@@ -172,6 +172,8 @@ void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms);
 
 /* Streaming. */
 
+#define EXCHANGE_STREAM_CACHING "no-store, no-transform"
+
 /* Answers 200 with a body that has no end yet; `writable` follows once the head is sent, from when on
  * exchange_write may be used. */
 void exchange_open(struct exchange *exchange, const char *content_type);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/random.h"
 
@@ -30,8 +31,11 @@ struct stream {
     const struct stream_format *format;
     struct stream_debt *debt; /* NULL when nothing is owed */
     uint32_t padding;
-    bool is_open;   /* its exchange has been opened */
-    bool has_begun; /* the opening has been written */
+    bool has_cursor; /* the client has named the message that it saw last */
+    bool is_opened;  /* its exchange has been opened */
+    bool has_begun;  /* the opening has been written */
+    bool is_ending;  /* it ends once nothing is owed */
+    bool has_closed; /* the closing has been written */
 };
 
 static void debt_free(struct stream_debt *debt)
@@ -53,7 +57,12 @@ static void stream_free(struct garbage *garbage)
 static void stream_gone(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
+    const struct linger at_once = {.l_onoff = 1};
     subscriber_leave(&stream->subscriber);
+    /* Where the end of the connection is the end of the body, only a reset says that it is cut in the middle
+     * of a message: proxies would pass it on as a whole one. */
+    if (stream->debt && !exchange_is_chunked(exchange))
+        setsockopt(exchange->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     shard_reap(exchange->shard, &stream->garbage, stream_free);
 }
 
@@ -298,10 +307,37 @@ static enum stream_progress stream_write_batch(struct stream *stream, size_t *wr
     return progress;
 }
 
+/* The opening says whether the client gets everything since its cursor; so it waits for what the broker has
+ * to be asked. Returns whether the stream may go on. */
+static bool stream_write_opening(struct stream *stream)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    struct buf text = {0};
+    bool has_gap = subscriber_has_gap(&stream->subscriber);
+    if (subscriber_is_fetching(&stream->subscriber))
+        return false;
+    const struct stream_opening opening = {
+        .cursor = cursor,
+        .cursor_len = subscriber_cursor(&stream->subscriber, cursor),
+        .is_recovered = stream->has_cursor && !has_gap,
+        .retry_ms = random_jitter(stream->exchange->shard->options->retry_ms),
+        .padding = stream->padding,
+    };
+    stream->has_begun = true;
+    stream->format->opening(&text, &opening);
+    if (stream_write_text(stream, &text))
+        return true;
+    if (stream->exchange->hold)
+        subscriber_block(&stream->subscriber);
+    return false;
+}
+
 static void stream_flush(struct stream *stream)
 {
     enum stream_progress progress = STREAM_MORE;
     size_t written = 0;
+    if (!stream->has_begun && !stream_write_opening(stream))
+        return;
     while (progress == STREAM_MORE && written < STREAM_TURN_BYTES)
         progress = stream_write_batch(stream, &written);
     if (progress == STREAM_BLOCKED)
@@ -312,17 +348,61 @@ static void stream_flush(struct stream *stream)
         stream_abort(stream);
 }
 
+/* Ends between two messages: what is owed of one comes first, now or when the socket takes it. */
+static void stream_finish(struct stream *stream)
+{
+    struct exchange *exchange = stream->exchange;
+    struct buf text = {0};
+    subscriber_leave(&stream->subscriber);
+    stream->is_ending = true;
+    /* With the head still to be sent, `writable` follows. */
+    if (exchange->state != EXCHANGE_STREAMING || !stream_pay(stream))
+        return;
+    if (!stream->has_closed)
+        stream->format->closing(&text, random_jitter(exchange->shard->options->retry_ms));
+    stream->has_closed = true;
+    if (text.len == 0 || stream_write_text(stream, &text))
+        exchange_end(exchange, true);
+}
+
+/* Refuses before the stream is open. An EventSource gives up for good at any status but 200: what passes by
+ * itself is told as a stream that has ended already. */
+static void stream_refuse(struct exchange *exchange, const struct stream_format *format,
+                          enum error_code error)
+{
+    struct buf text = {0};
+    struct MHD_Response *response = NULL;
+    if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
+        format->closing(&text, random_jitter(exchange->shard->options->retry_ms));
+    if (text.len == 0 || text.has_failed) {
+        buf_deinit(&text);
+        exchange_fail(exchange, error, "%s", error_text(error));
+        return;
+    }
+    response = exchange_response(text.bytes, text.len, format->content_type, true);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
+    exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
 /* The subscriber's side. */
+
+/* Sends the head; `writable` follows. */
+static void stream_open(struct stream *stream)
+{
+    if (stream->is_opened || !exchange_settle(stream->exchange))
+        return;
+    stream->is_opened = true;
+    exchange_open(stream->exchange, stream->format->content_type);
+}
 
 static void stream_wake(struct subscriber *subscriber, bool is_first)
 {
     struct stream *stream = container_of(subscriber, struct stream, subscriber);
-    if (is_first) {
-        if (!exchange_settle(stream->exchange))
-            return;
-        stream->is_open = true;
+    const struct exchange *exchange = stream->exchange;
+    if (is_first && (exchange->state != EXCHANGE_STREAMING || exchange->is_blocked)) {
         subscriber_block(subscriber);
-        exchange_open(stream->exchange, stream->format->content_type);
+        stream_open(stream);
     } else {
         stream_flush(stream);
     }
@@ -331,29 +411,30 @@ static void stream_wake(struct subscriber *subscriber, bool is_first)
 static void stream_fail(struct subscriber *subscriber, enum error_code error)
 {
     struct stream *stream = container_of(subscriber, struct stream, subscriber);
-    exchange_fail(stream->exchange, error, "%s", error_text(error));
+    if (stream->is_opened)
+        stream_finish(stream);
+    else
+        stream_refuse(stream->exchange, stream->format, error);
 }
 
 static const struct subscriber_ops stream_subscriber_ops = {.wake = stream_wake, .fail = stream_fail};
 
 /* The exchange's side. */
 
-static bool stream_write_opening(struct stream *stream)
-{
-    char cursor[CURSOR_TEXT_MAX];
-    struct buf text = {0};
-    stream->has_begun = true;
-    stream->format->opening(&text, cursor, subscriber_cursor(&stream->subscriber, cursor),
-                            random_jitter(stream->exchange->shard->options->retry_ms), stream->padding);
-    return stream_write_text(stream, &text);
-}
-
 static void stream_writable(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
-    bool may_go_on = stream->has_begun ? stream_pay(stream) : stream_write_opening(stream);
-    if (may_go_on)
+    if (stream->is_ending)
+        stream_finish(stream);
+    else if (stream_pay(stream))
         subscriber_unblock(&stream->subscriber);
+}
+
+/* The broker is away, and proxies give up on who has not sent a head: the stream opens, and is silent but for
+ * heartbeats until the broker is back. */
+static void stream_expire(struct exchange *exchange)
+{
+    stream_open(exchange->holder);
 }
 
 static void stream_heartbeat(struct exchange *exchange)
@@ -370,24 +451,16 @@ static void stream_heartbeat(struct exchange *exchange)
 static void stream_drain(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
-    struct buf text = {0};
-    if (!stream->is_open) {
-        exchange_fail(exchange, ERROR_STOPPING, "%s", error_text(ERROR_STOPPING));
-        return;
-    }
-    if (stream->debt) {
-        stream_abort(stream);
-        return;
-    }
-    stream->format->closing(&text, random_jitter(exchange->shard->options->retry_ms));
-    bool is_whole = text.len == 0 || stream_write_text(stream, &text);
-    if (exchange->hold)
-        exchange_end(exchange, is_whole);
+    if (stream->is_opened)
+        stream_finish(stream);
+    else
+        stream_refuse(exchange, stream->format, ERROR_STOPPING);
 }
 
 static const struct hold_ops stream_hold_ops = {
     .gone = stream_gone,
     .writable = stream_writable,
+    .expire = stream_expire,
     .heartbeat = stream_heartbeat,
     .drain = stream_drain,
 };
@@ -395,21 +468,23 @@ static const struct hold_ops stream_hold_ops = {
 void stream_begin(struct exchange *exchange, const struct subscription_wish *wish,
                   const struct stream_format *format)
 {
-    struct stream *stream = calloc(1, sizeof(*stream));
+    struct stream *stream = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*stream));
     if (!stream) {
-        exchange_answer(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
+        stream_refuse(exchange, format,
+                      exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY);
         return;
     }
     stream->exchange = exchange;
     stream->subscriber.ahead = exchange;
     stream->format = format;
     stream->padding = (uint32_t)wish->padding;
+    stream->has_cursor = wish->start.kind == START_CURSOR;
     exchange_hold(exchange, &stream_hold_ops, stream);
     if (subscriber_join(&stream->subscriber, &exchange->shard->hub, &stream_subscriber_ops, format->kind,
                         wish->channels, wish->count, &wish->start)) {
-        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
-        return;
-    }
-    if (exchange->state == EXCHANGE_HANDLING)
+        stream_refuse(exchange, format, ERROR_OUT_OF_MEMORY);
+    } else if (exchange->state == EXCHANGE_HANDLING) {
         exchange_suspend(exchange);
+        exchange_set_deadline(exchange, exchange->shard->options->heartbeat_ms);
+    }
 }

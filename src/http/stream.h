@@ -13,6 +13,15 @@
 
 struct stream;
 
+/* What a stream opens with. */
+struct stream_opening {
+    const char *cursor; /* from where on it goes, not terminated */
+    size_t cursor_len;
+    bool is_recovered; /* it begins right after the cursor that the client named */
+    uint64_t retry_ms;
+    uint64_t padding; /* bytes of something that means nothing, where the format has such a thing */
+};
+
 struct stream_format {
     enum transport_kind kind;
     enum message_form form;
@@ -21,13 +30,11 @@ struct stream_format {
                                 const struct epoch *epoch);
     /* What stands before a message's shared part when the cursor is a joined one. */
     void (*begin_message)(struct buf *to, const char *cursor, size_t cursor_len);
-    /* What the stream opens with; `padding` bytes of something that means nothing where the format has such a
-     * thing. */
-    void (*opening)(struct buf *to, const char *cursor, size_t cursor_len, uint64_t retry_ms,
-                    uint64_t padding);
+    void (*opening)(struct buf *to, const struct stream_opening *opening);
     void (*reset)(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
                   uint64_t missed, const char *cursor, size_t cursor_len);
     void (*heartbeat)(struct buf *to);
+    /* What has the client come back after `retry_ms`; nothing where the format has no such thing. */
     void (*closing)(struct buf *to, uint64_t retry_ms);
 };
 

@@ -133,50 +133,68 @@ static bool subscribe_read_channels(struct exchange *exchange, struct subscripti
     return reading.error == ERROR_NONE;
 }
 
-/* If-None-Match holds the cursor quoted, weak as compressing proxies make it, or bare. */
+/* If-None-Match holds the cursor quoted, weak or bare, and behind it what servers that compress have put
+ * there: -gzip, --gzip, ;gzip, -br and the like. */
 static void subscribe_strip_tag(const char **text, size_t *len)
 {
-    if (*len >= 2 && strncmp(*text, "W/", 2) == 0) {
-        *text += 2;
-        *len -= 2;
-    }
-    if (*len >= 2 && (*text)[0] == '"' && (*text)[*len - 1] == '"') {
-        *text += 1;
-        *len -= 2;
+    static const char *const codings[] = {"gzip", "br", "deflate", "zstd"};
+    *text += strncmp(*text, "W/", 2) == 0 ? 2 : 0;
+    *text += **text == '"' ? 1 : 0;
+    *len = strcspn(*text, "\";");
+    for (size_t i = 0; i < ARRAY_LENGTH(codings); i++) {
+        size_t coding_len = strlen(codings[i]);
+        if (*len <= coding_len || memcmp(*text + *len - coding_len, codings[i], coding_len) != 0)
+            continue;
+        for (*len -= coding_len; *len > 0 && (*text)[*len - 1] == '-'; --*len)
+            ;
+        return;
     }
 }
 
-static const char *subscribe_find_cursor(const struct exchange *exchange, size_t *len)
+/* The cursor that the request names first, and whether it is one that the client has chosen itself: a
+ * Last-Event-ID is whatever the last server said, and be it the one before us. */
+static const char *subscribe_find_cursor(const struct exchange *exchange, size_t *len, bool *is_chosen)
 {
     const char *text = exchange_query(exchange, "since", len);
+    *is_chosen = true;
     if (text && *len > 0)
         return text;
     text = exchange_field(exchange, FIELD_LAST_EVENT_ID);
-    if (text && (*len = strlen(text)) > 0)
+    *is_chosen = !text || (*len = strlen(text)) == 0;
+    if (!*is_chosen)
         return text;
     text = exchange_field(exchange, FIELD_IF_NONE_MATCH);
     if (!text)
         return NULL;
-    *len = strlen(text);
     subscribe_strip_tag(&text, len);
     return *len > 0 ? text : NULL;
+}
+
+static bool subscribe_read_cursor(struct exchange *exchange, struct start *start, const char *cursor,
+                                  size_t len, bool is_chosen)
+{
+    int err = start_parse(start, cursor, len);
+    if (err && !is_chosen) {
+        start->kind = START_UNKNOWN;
+        return true;
+    }
+    if (err)
+        exchange_fail(exchange, ERROR_BAD_CURSOR, "%s",
+                      err == -E2BIG ? "the cursor names more than 64 channels"
+                                    : "the cursor must be as it was given (EPOCH-OFFSET, joined by '.'), "
+                                      "or earliest, now or last=N");
+    return err == 0;
 }
 
 static bool subscribe_read_start(struct exchange *exchange, struct subscription_wish *wish)
 {
     size_t len;
-    const char *cursor = subscribe_find_cursor(exchange, &len);
+    bool is_chosen;
+    const char *cursor = subscribe_find_cursor(exchange, &len, &is_chosen);
     wish->start.kind = START_NOW;
-    if (cursor) {
-        int err = start_parse(&wish->start, cursor, len);
-        wish->has_cursor = true;
-        if (err)
-            exchange_fail(exchange, ERROR_BAD_CURSOR, "%s",
-                          err == -E2BIG ? "the cursor names more than 64 channels"
-                                        : "the cursor must be as it was given (EPOCH-OFFSET, joined by '.'), "
-                                          "or earliest, now or last=N");
-        return err == 0;
-    }
+    wish->has_cursor = cursor != NULL;
+    if (cursor)
+        return subscribe_read_cursor(exchange, &wish->start, cursor, len, is_chosen);
     const char *last = exchange_query(exchange, "last", &len);
     if (!last)
         return true;
@@ -212,6 +230,12 @@ static bool subscribe_read_options(struct exchange *exchange, struct subscriptio
     }
     if (wish->wait_ms > options->poll_wait_max_ms)
         wish->wait_ms = options->poll_wait_max_ms;
+    const char *heartbeat = exchange_query(exchange, "heartbeat", &len);
+    wish->wants_objects = heartbeat != NULL;
+    if (heartbeat && strcmp(heartbeat, "json") != 0) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "heartbeat can only be json, for the NDJSON stream");
+        return false;
+    }
     const char *padding = exchange_query(exchange, "padding", &len);
     if (padding && (number_parse_u64(&wish->padding, padding, len) || wish->padding > PADDING_MAX)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "padding must be a number of bytes up to %u", PADDING_MAX);
@@ -233,6 +257,7 @@ void subscribe_handle(struct exchange *exchange)
     struct subscription_wish wish;
     wish.count = 0;
     wish.has_cursor = false;
+    wish.wants_objects = false;
     wish.padding = 0;
     wish.start.count = 0;
     const struct transport *transport = subscribe_choose(exchange);

@@ -13,9 +13,10 @@ struct subscription_wish {
     struct channel_reference channels[CURSOR_CHANNELS_MAX];
     unsigned count;
     struct start start;
-    bool has_cursor;  /* some place to start was named */
-    uint64_t wait_ms; /* how long a long-poll is held; 0 only looks */
-    uint64_t padding; /* bytes of comment before an event stream */
+    bool has_cursor;    /* some place to start was named */
+    bool wants_objects; /* each line of a stream of objects shall be one, heartbeats too */
+    uint64_t wait_ms;   /* how long a long-poll is held; 0 only looks */
+    uint64_t padding;   /* bytes of comment before an event stream */
 };
 
 struct transport {

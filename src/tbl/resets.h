@@ -4,11 +4,12 @@
 #define SLUICE_TBL_RESETS_H
 
 #define RESET_TABLE(ROW)                                                                                     \
-    ROW(EPOCH, "epoch")       /* the log was begun anew since the cursor */                                  \
-    ROW(TRIMMED, "trimmed")   /* messages after the cursor are no longer kept */                             \
-    ROW(FUTURE, "future")     /* the cursor is ahead of the log */                                           \
-    ROW(PURGED, "purged")     /* somebody deleted the channel's messages */                                  \
-    ROW(FAILOVER, "failover") /* the broker lost messages that it had accepted */
+    ROW(EPOCH, "epoch")           /* the log was begun anew since the cursor */                              \
+    ROW(TRIMMED, "trimmed")       /* messages after the cursor are no longer kept */                         \
+    ROW(FUTURE, "future")         /* the cursor is ahead of the log */                                       \
+    ROW(PURGED, "purged")         /* somebody deleted the channel's messages */                              \
+    ROW(FAILOVER, "failover")     /* the broker lost messages that it had accepted */                        \
+    ROW(UNKNOWN_ID, "unknown-id") /* the client came back with an id that was never one of ours */
 
 enum reset_reason {
     RESET_NONE,

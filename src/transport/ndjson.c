@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* An endless stream of JSON objects, one a line. */
 
+#include "base/clock.h"
 #include "http/stream.h"
 #include "transport/transports.h"
 
@@ -11,14 +12,11 @@ static void ndjson_begin_message(struct buf *to, const char *cursor, size_t curs
     buf_append_text(to, "\",");
 }
 
-static void ndjson_opening(struct buf *to, const char *cursor, size_t cursor_len, uint64_t retry_ms,
-                           uint64_t padding)
+/* No client would read for how long it shall wait. */
+static void ndjson_opening(struct buf *to, const struct stream_opening *opening)
 {
-    (void)retry_ms; /* there is no client that would read it */
-    (void)padding;
-    buf_append_text(to, "{\"cursor\":\"");
-    buf_append(to, cursor, cursor_len);
-    buf_append_text(to, "\"}\n");
+    ndjson_begin_message(to, opening->cursor, opening->cursor_len);
+    buf_append_text(to, opening->is_recovered ? "\"recovered\":true}\n" : "\"recovered\":false}\n");
 }
 
 static void ndjson_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
@@ -35,27 +33,33 @@ static void ndjson_heartbeat(struct buf *to)
     buf_append_char(to, '\n');
 }
 
+/* For readers that take each line for an object. */
+static void ndjson_heartbeat_line(struct buf *to)
+{
+    buf_append_text(to, "{\"heartbeat\":");
+    buf_append_u64(to, (uint64_t)clock_wall_ms());
+    buf_append_text(to, "}\n");
+}
+
 static void ndjson_closing(struct buf *to, uint64_t retry_ms)
 {
     (void)to; /* the end of the body says it */
     (void)retry_ms;
 }
 
-static const struct stream_format ndjson_format = {
-    .kind = TRANSPORT_STREAM,
-    .form = FORM_JSON,
-    .content_type = "application/x-ndjson",
-    .render = render_json,
-    .begin_message = ndjson_begin_message,
-    .opening = ndjson_opening,
-    .reset = ndjson_reset,
-    .heartbeat = ndjson_heartbeat,
-    .closing = ndjson_closing,
-};
+#define NDJSON_FORMAT(beat)                                                                                  \
+    {                                                                                                        \
+        .kind = TRANSPORT_STREAM, .form = FORM_JSON, .content_type = "application/x-ndjson",                 \
+        .render = render_json, .begin_message = ndjson_begin_message, .opening = ndjson_opening,             \
+        .reset = ndjson_reset, .heartbeat = (beat), .closing = ndjson_closing,                               \
+    }
+
+static const struct stream_format ndjson_format = NDJSON_FORMAT(ndjson_heartbeat);
+static const struct stream_format ndjson_format_of_objects = NDJSON_FORMAT(ndjson_heartbeat_line);
 
 static void ndjson_begin(struct exchange *exchange, const struct subscription_wish *wish)
 {
-    stream_begin(exchange, wish, &ndjson_format);
+    stream_begin(exchange, wish, wish->wants_objects ? &ndjson_format_of_objects : &ndjson_format);
 }
 
 const struct transport ndjson_transport = {

@@ -6,6 +6,10 @@
 #include "http/stream.h"
 #include "transport/transports.h"
 
+/* Nothing but a finished event is followed by an empty line: to some libraries each one is an event, with
+ * data or without. What stands before an event rides in its block, and what stands behind the last one needs
+ * none. */
+
 static void sse_append_retry(struct buf *to, uint64_t retry_ms)
 {
     buf_append_text(to, "retry: ");
@@ -20,22 +24,26 @@ static void sse_append_id(struct buf *to, const char *cursor, size_t cursor_len)
     buf_append_char(to, '\n');
 }
 
-/* An id without data dispatches nothing, but is remembered: a client that reconnects before the first message
- * misses none. */
-static void sse_opening(struct buf *to, const char *cursor, size_t cursor_len, uint64_t retry_ms,
-                        uint64_t padding)
+static void sse_append_padding(struct buf *to, uint64_t padding)
 {
-    if (padding > 0) {
-        buf_append_char(to, ':');
-        if (buf_reserve(to, padding) == 0) {
-            memset(to->bytes + to->len, ' ', padding);
-            to->len += padding;
-        }
-        buf_append_text(to, "\n\n");
+    buf_append_char(to, ':');
+    if (buf_reserve(to, padding) == 0) {
+        memset(to->bytes + to->len, ' ', padding);
+        to->len += padding;
     }
-    sse_append_retry(to, retry_ms);
-    sse_append_id(to, cursor, cursor_len);
     buf_append_char(to, '\n');
+}
+
+/* The id is remembered: a client that reconnects before the first message misses none. */
+static void sse_opening(struct buf *to, const struct stream_opening *opening)
+{
+    if (opening->padding > 0)
+        sse_append_padding(to, opening->padding);
+    sse_append_retry(to, opening->retry_ms);
+    sse_append_id(to, opening->cursor, opening->cursor_len);
+    buf_append_text(to, "event: subscribed\ndata: {\"cursor\":\"");
+    buf_append(to, opening->cursor, opening->cursor_len);
+    buf_append_text(to, opening->is_recovered ? "\",\"recovered\":true}\n\n" : "\",\"recovered\":false}\n\n");
 }
 
 static void sse_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
@@ -49,13 +57,7 @@ static void sse_reset(struct buf *to, const char *channel, size_t channel_len, e
 
 static void sse_heartbeat(struct buf *to)
 {
-    buf_append_text(to, ":\n\n");
-}
-
-static void sse_closing(struct buf *to, uint64_t retry_ms)
-{
-    sse_append_retry(to, retry_ms);
-    buf_append_char(to, '\n');
+    buf_append_text(to, ":\n");
 }
 
 static const struct stream_format sse_format = {
@@ -67,7 +69,7 @@ static const struct stream_format sse_format = {
     .opening = sse_opening,
     .reset = sse_reset,
     .heartbeat = sse_heartbeat,
-    .closing = sse_closing,
+    .closing = sse_append_retry,
 };
 
 static void sse_begin(struct exchange *exchange, const struct subscription_wish *wish)

@@ -2,6 +2,7 @@
 """Cursors of every kind, several channels in one subscription, and resets: a gap is never silent."""
 
 import itertools
+import json
 
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
@@ -20,7 +21,25 @@ HOSTILE = [
 def test_malformed_cursors_are_400(server: Server, channel: str, cursor: str) -> None:
     assert get(server, path_of(channel, since=cursor)).error == "bad-cursor"
     if "%" not in cursor:
-        assert get(server, path_of(channel), Last_Event_ID=cursor.strip() + "!").error == "bad-cursor"
+        assert get(server, path_of(channel), If_None_Match=cursor.strip() + "!").error == "bad-cursor"
+
+
+@pytest.mark.parametrize("name", ["1234", "urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4eb", "\u2026", "\xff\x80", "x" * 2000, "%00", EPOCH,
+                                  EPOCH + "-18446744073709551616", "{\"a\":1}", ".".join([EPOCH + "-1"] * 65)])
+def test_the_id_of_another_server_is_told_by_a_reset(server: Server, channel: str, name: str) -> None:
+    kept = publish(server, channel, "kept")
+    header = name.encode().decode("latin-1")  # browsers send the bytes of its UTF-8
+    with EventStream(server, path_of(channel), Last_Event_ID=header) as stream:
+        first, reset = stream.next_block(), stream.next_event()
+        assert first and json.loads(first.data or "") == {"cursor": reset.id, "recovered": False}
+        assert reset.event == "reset" and json.loads(reset.data or "") == {
+            "channel": channel, "reason": "unknown-id", "cursor": kept.replace("-1", "-0")}
+        assert stream.next_event().id == kept
+    with LineStream(server, path_of(channel), Last_Event_ID=header) as lines:
+        lines.next_line()
+        assert lines.next_line()["reset"]["reason"] == "unknown-id"
+    raw = get(server, path_of(channel), Last_Event_ID=header)
+    assert (raw.body, raw.cursor) == (b"kept", kept) and "unknown-id" in (raw.header("Sluice-Reset") or "")
 
 
 def test_cursor_of_another_log_is_told_by_a_reset(server: Server, channel: str) -> None:

@@ -85,8 +85,9 @@ def test_wait_is_capped(channel: str) -> None:
         assert time.monotonic() - begun < 10
 
 
-@pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', "{}"])
-def test_if_none_match_quoted_weak_and_bare(server: Server, channel: str, form: str) -> None:
+@pytest.mark.parametrize("form", ['"{}"', 'W/"{}"', "{}", '"{}-gzip"', '"{}--gzip"', '"{};gzip"', 'W/"{}-br"', '"{}--br"', '"{}"-gzip', "{}-gzip",
+                                  "{};gzip", "W/{}", '"{}-deflate"', '"{}-zstd"'])
+def test_if_none_match_as_proxies_hand_it_on(server: Server, channel: str, form: str) -> None:
     first = publish(server, channel, "1")
     publish(server, channel, "2")
     assert get(server, path_of(channel), If_None_Match=form.format(first)).body == b"2"

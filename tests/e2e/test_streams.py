@@ -2,6 +2,7 @@
 """Endless responses: Server-Sent Events and NDJSON."""
 
 import base64
+import json
 import re
 import time
 
@@ -10,7 +11,7 @@ from support.client import EventStream, LineStream, path_of, publish, request, s
 from support.server import Server, wait_until
 
 
-def test_sse_opens_with_retry_and_an_id(server: Server, channel: str) -> None:
+def test_sse_opens_with_an_event_of_its_own(server: Server, channel: str) -> None:
     name = publish(server, channel)
     retries = set()
     for _ in range(8):
@@ -20,7 +21,8 @@ def test_sse_opens_with_retry_and_an_id(server: Server, channel: str) -> None:
             assert stream.response.header("Cache-Control") == "no-store, no-transform"
             assert stream.response.header("X-Accel-Buffering") == "no"
             first = stream.next_block()
-            assert first and first.id == name and first.data is None and first.retry
+            assert first and first.id == name and first.event == "subscribed" and first.retry
+            assert json.loads(first.data or "") == {"cursor": name, "recovered": False}
             retries.add(int(first.retry))
     assert all(2000 <= retry <= 4000 for retry in retries) and len(retries) > 1
 
@@ -55,24 +57,57 @@ def test_sse_resumes_from_the_id_it_began_with(server: Server, channel: str) -> 
         assert [stream.next_event().id for _ in range(2)] == names[1:]
 
 
+def recovered(stream: EventStream | LineStream) -> bool:
+    if isinstance(stream, LineStream):
+        return stream.next_line()["recovered"]
+    first = stream.next_block()
+    assert first and first.event == "subscribed" and json.loads(first.data or "")["cursor"] == first.id
+    return json.loads(first.data or "")["recovered"]
+
+
+@pytest.mark.parametrize("kind", [EventStream, LineStream])
+def test_the_opening_says_whether_everything_since_the_cursor_follows(channel: str, kind: type[EventStream | LineStream]) -> None:
+    other = channel + "/other"
+    with Server("--history-size", "3") as server, kind(server, path_of(channel)) as first:
+        assert recovered(first) is False
+        names = [publish(server, channel, str(i)) for i in range(200)]
+        there = publish(server, other)
+        for since, expected in ((names[-1], True), (names[-4], True), (names[-5], False), (names[0], False), ("now", False),
+                                ("earliest", False), (names[0][:5] + "0000000-1", False), (f"{there}.{names[-4]}", True),
+                                (f"{there}.{names[-5]}", False), (there, True)):
+            with kind(server, path_of(channel, channel=other, since=since)) as stream:
+                assert recovered(stream) is expected, since
+
+
 def test_heartbeats_come_when_nothing_else_does(channel: str) -> None:
     with Server("--heartbeat", "0.3") as server:
         with EventStream(server, path_of(channel)) as stream, LineStream(server, path_of(channel)) as lines:
             stream.next_block()
             begun = time.monotonic()
-            for _ in range(3):
-                block = stream.next_block()
-                assert block and block.comments == [""] and block.data is None
+            assert [stream.until(b"\n") for _ in range(3)] == [b":"] * 3
             assert 0.4 < time.monotonic() - begun < 5
             lines.next_line()
             assert lines.until(b"\n") == b""
+
+
+def test_the_heartbeat_of_ndjson_can_be_an_object(channel: str) -> None:
+    with Server("--heartbeat", "0.3") as server:
+        with LineStream(server, path_of(channel, heartbeat="json")) as lines:
+            lines.next_line()
+            beat = json.loads(lines.until(b"\n") or b"")
+            assert list(beat) == ["heartbeat"] and abs(beat["heartbeat"] / 1000 - time.time()) < 10
+            publish(server, channel, "x")
+            while "heartbeat" in (line := lines.next_line()):
+                pass
+            assert line["data"] == "x"
+        assert request(server, "GET", path_of(channel, heartbeat="often", transport="stream")).error == "bad-option"
 
 
 def test_padding_comes_first_as_a_comment(server: Server, channel: str) -> None:
     with EventStream(server, path_of(channel, padding=5000)) as stream:
         block = stream.next_block()
         assert block and len(block.comments[0]) >= 4999 and not block.comments[0].strip()
-        assert (stream.next_block() or block).retry
+        assert block.event == "subscribed"
     assert request(server, "GET", path_of(channel, padding=65537)).error == "bad-option"
 
 

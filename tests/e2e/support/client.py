@@ -234,9 +234,9 @@ class EventStream(Stream):
         return event
 
     def next_event(self) -> Event:
-        """The next block that an EventSource would dispatch."""
+        """The next message or reset: what stands behind the opening."""
         while (event := self.next_block()) is not None:
-            if event.data is not None:
+            if event.event != "subscribed":
                 return event
         raise AssertionError("the stream ended")
 

@@ -108,7 +108,7 @@ class Follower(threading.Thread):
         with EventStream(self.server, self.target(self.since)) as stream:
             assert stream.response.status == 200, stream.response
             first = stream.next_block()
-            assert first and first.id and first.data is None, first
+            assert first and first.id and first.event == "subscribed", first
             self.begin(first.id)
             while not self.is_done:
                 block = stream.next_block()
