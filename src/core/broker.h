@@ -191,7 +191,10 @@ struct broker_ops {
     /* Any thread. */
     bool (*is_ready)(struct broker *broker);
     void (*stats)(struct broker *broker, struct broker_stats *stats);
-    /* Answers what was submitted, ends the thread and frees. No shard submits any more. */
+    /* Main thread: answers what was submitted, and from now on whatever is, without waiting for anybody. NULL
+     * for an engine that never waits. */
+    void (*cut)(struct broker *broker);
+    /* Ends the thread and frees. Everything submitted was answered, and no shard submits any more. */
     void (*stop)(struct broker *broker);
 };
 

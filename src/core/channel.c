@@ -154,10 +154,10 @@ static void channel_fail(struct channel *channel, enum error_code error)
 
 void channel_close(struct channel *channel)
 {
-    if (channel->state == CHANNEL_ATTACHED)
-        channel_detach(channel);
-    else if (!channel->is_asked)
+    if (channel->state != CHANNEL_ATTACHED && !channel->is_asked)
         channel_fail(channel, ERROR_BROKER_DOWN);
+    else if (channel->state == CHANNEL_ATTACHED && channel->subscription_count == 0)
+        channel_detach(channel);
 }
 
 static void channel_attached(struct broker_request *super)

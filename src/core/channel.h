@@ -109,7 +109,9 @@ void channel_take_reset(struct channel *channel, const struct feed *feed);
 /* Asks the broker to detach; the channel is out of the table and freed with the answer. */
 void channel_detach(struct channel *channel);
 
-/* Lets go of a channel that no subscriber is left on, whatever became of its attach; at the end. */
+/* At the end: lets go of a channel that no subscriber is left on. One that waits for a broker that is away
+ * fails.
+ */
 void channel_close(struct channel *channel);
 
 /* The subscriber's side, in core/subscriber.c: the channel is attached and the start is set, or cannot be

@@ -43,7 +43,7 @@ struct hub {
 void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, struct timer_wheel *wheel,
               const struct hub_settings *settings);
 
-/* Detaches everything. No subscriber is left. Answers may still come until hub_is_idle. */
+/* Detaches every channel that no subscriber is left on; again, until hub_is_idle. */
 void hub_close(struct hub *hub);
 bool hub_is_idle(const struct hub *hub);
 

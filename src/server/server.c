@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/server.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -41,14 +44,33 @@ static const struct door_handlers server_door_handlers = {
     .render_error = errors_render_response,
 };
 
+/* How long the process may take to end once everything is cut, before it is ended by force. */
+#define SERVER_FORCE_S 5u
+/* What has not ended by itself this long after the drain time is cut. */
+#define SERVER_GRACE_MS 1000u
+
+/*   running ──► draining ──► closing ──► leaving
+ *      │           `────────────────────────^
+ *      `──(cannot run)──────────^
+ */
+enum server_state {
+    SERVER_RUNNING,
+    SERVER_DRAINING, /* the shards let their clients go, and close when they have */
+    SERVER_CLOSING,  /* all that is left is cut */
+    SERVER_LEAVING,  /* every shard is idle: their threads end */
+};
+
 struct server {
     struct configuration *configuration;
+    enum server_state state;
+    uint64_t drain_until_ms;
+    struct mailbox mailbox;
     struct shard_group group;
     struct address *addresses; /* as bound, one for each http option */
     struct feeds feeds;
     unsigned initialised; /* shards */
     unsigned running;     /* shards */
-    sigset_t signals;
+    int signal_fd;
 };
 
 static int server_fail(int status, const char *what, const char *why)
@@ -259,50 +281,137 @@ static void server_reload(struct server *server)
     log_event(LOG_INFO, "reloaded", LOG_TEXT("changed", report.changed[0] ? report.changed : "nothing"));
 }
 
-static void server_stop_shards(struct server *server, uint64_t drain_ms)
+/* Stopping. */
+
+/* The end comes in time whatever a thread may be stuck in. */
+static void server_end_by_force(int number)
 {
-    for (unsigned i = 0; i < server->running; i++)
-        shard_stop(&server->group.shards[i], drain_ms);
+    static const char text[] = "sluice: something did not end in time; the process is ended by force\n";
+    ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+    (void)number;
+    (void)written; /* there is no other place to tell it */
+    _exit(SERVER_EXIT_FAILED);
 }
 
-/* While the shards let their clients go, a second signal cuts it short. */
-static void *server_wait_for_second_signal(void *argument)
+static void server_for_each_shard(struct server *server, void (*visit)(struct shard *shard))
 {
-    struct server *server = argument;
+    for (unsigned i = 0; i < server->running; i++)
+        visit(&server->group.shards[i]);
+}
+
+static void server_begin_closing(struct server *server)
+{
+    struct broker *broker = server->group.broker;
+    alarm(SERVER_FORCE_S);
+    server_for_each_shard(server, shard_close);
+    if (server->running > 0 && broker->ops->cut)
+        broker->ops->cut(broker);
+}
+
+static void server_move(struct server *server, enum server_state to)
+{
+    static const unsigned legal[] = {
+        [SERVER_RUNNING] = 1u << SERVER_DRAINING | 1u << SERVER_CLOSING,
+        [SERVER_DRAINING] = 1u << SERVER_CLOSING | 1u << SERVER_LEAVING,
+        [SERVER_CLOSING] = 1u << SERVER_LEAVING,
+        [SERVER_LEAVING] = 0,
+    };
+    assert(legal[server->state] & 1u << to);
+    server->state = to;
+    switch (to) {
+    case SERVER_RUNNING:
+        break;
+    case SERVER_DRAINING:
+        server->drain_until_ms =
+            clock_monotonic_ms() + server->configuration->options->drain_time_ms + SERVER_GRACE_MS;
+        server_for_each_shard(server, shard_drain);
+        break;
+    case SERVER_CLOSING:
+        server_begin_closing(server);
+        break;
+    case SERVER_LEAVING:
+        alarm(SERVER_FORCE_S);
+        server_for_each_shard(server, shard_leave);
+        break;
+    }
+}
+
+static void server_take_stop(struct server *server, const char *word)
+{
+    if (server->state == SERVER_RUNNING) {
+        log_event(LOG_INFO, "stopping", LOG_TEXT("signal", word),
+                  LOG_NUMBER("drain_ms", server->configuration->options->drain_time_ms),
+                  LOG_TEXT("action", "clients are let go; signal again to stop at once"));
+        server_move(server, SERVER_DRAINING);
+    } else if (server->state == SERVER_DRAINING) {
+        log_event(LOG_INFO, "stopping-at-once", LOG_TEXT("signal", word));
+        server_move(server, SERVER_CLOSING);
+    }
+}
+
+static void server_take_signals(struct server *server)
+{
+    struct signalfd_siginfo info;
+    while (read(server->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+        if (info.ssi_signo != SIGHUP)
+            server_take_stop(server, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+        else if (server->state == SERVER_RUNNING)
+            server_reload(server);
+    }
+}
+
+static void server_take_time(struct server *server)
+{
+    if (server->state != SERVER_DRAINING || clock_monotonic_ms() < server->drain_until_ms)
+        return;
+    log_event(LOG_INFO, "drain-over", LOG_NUMBER("shards_busy", server->running - server->group.idle_count));
+    server_move(server, SERVER_CLOSING);
+}
+
+static int server_wait_ms(const struct server *server)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    if (server->state != SERVER_DRAINING)
+        return -1;
+    return now_ms < server->drain_until_ms ? (int)(server->drain_until_ms - now_ms) : 0;
+}
+
+/* The main thread's loop. */
+static void server_loop(struct server *server)
+{
+    while (server->state != SERVER_LEAVING) {
+        struct pollfd waits[] = {{.fd = server->signal_fd, .events = POLLIN},
+                                 {.fd = server->mailbox.wake_fd, .events = POLLIN}};
+        bool is_stopping = server->state != SERVER_RUNNING;
+        if (is_stopping && server->group.idle_count == server->running)
+            server_move(server, SERVER_LEAVING);
+        else if (poll(waits, ARRAY_LENGTH(waits), server_wait_ms(server)) > 0)
+            server_take_signals(server);
+        mailbox_acknowledge(&server->mailbox);
+        mailbox_drain(&server->mailbox);
+        server_take_time(server);
+    }
+    for (unsigned i = 0; i < server->running; i++)
+        pthread_join(server->group.shards[i].thread, NULL);
+}
+
+/* Every thread inherits the mask, so that signals come to the main thread's loop. */
+static int server_catch_signals(struct server *server)
+{
+    const struct sigaction force = {.sa_handler = server_end_by_force};
     sigset_t signals;
-    int number;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
-    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
-    sigwait(&signals, &number);
-    server_stop_shards(server, 0);
-    return NULL;
-}
-
-static void server_run_until_signal(struct server *server)
-{
-    int number = 0;
-    while (number != SIGTERM && number != SIGINT) {
-        sigwait(&server->signals, &number);
-        if (number == SIGHUP)
-            server_reload(server);
-    }
-    log_event(LOG_INFO, "stopping", LOG_TEXT("signal", number == SIGTERM ? "SIGTERM" : "SIGINT"),
-              LOG_NUMBER("drain_ms", server->configuration->options->drain_time_ms));
-}
-
-static void server_join_shards(struct server *server)
-{
-    pthread_t waiter;
-    bool has_waiter =
-        server->running > 0 && pthread_create(&waiter, NULL, server_wait_for_second_signal, server) == 0;
-    for (unsigned i = 0; i < server->running; i++)
-        pthread_join(server->group.shards[i].thread, NULL);
-    if (has_waiter) {
-        pthread_cancel(waiter);
-        pthread_join(waiter, NULL);
-    }
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGALRM, &force, NULL);
+    server->signal_fd = signalfd(-1, &signals, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (server->signal_fd < 0)
+        return -errno;
+    server->group.home = &server->mailbox;
+    return mailbox_init(&server->mailbox);
 }
 
 static void server_close(struct server *server)
@@ -315,6 +424,8 @@ static void server_close(struct server *server)
     connection_limits_free(server->group.limits);
     free(server->group.shards);
     free(server->addresses);
+    mailbox_deinit(&server->mailbox);
+    close(server->signal_fd);
 }
 
 static int server_open(struct server *server)
@@ -345,24 +456,19 @@ int server_run(struct configuration *configuration)
         return server_fail(SERVER_EXIT_FAILED, "libsodium", "cannot be initialised");
     table_key_init();
     server_raise_descriptors();
-    /* Every thread inherits the mask, so that signals come to this one, which waits for them. */
-    sigemptyset(&server.signals);
-    sigaddset(&server.signals, SIGTERM);
-    sigaddset(&server.signals, SIGINT);
-    sigaddset(&server.signals, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &server.signals, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    int err = server_catch_signals(&server);
+    if (err)
+        return server_fail(SERVER_EXIT_FAILED, "signals", strerror(-err));
     subscribe_set_transports(server_transports);
     server.group.handlers = &exchange_cell_handlers;
     server.group.door_handlers = &server_door_handlers;
     server.group.started_ms = clock_monotonic_ms();
     int status = server_open(&server);
-    if (!status) {
+    if (status)
+        server_move(&server, SERVER_CLOSING);
+    else
         server_log_ready(&server);
-        server_run_until_signal(&server);
-    }
-    server_stop_shards(&server, status ? 0 : configuration->options->drain_time_ms);
-    server_join_shards(&server);
+    server_loop(&server);
     server_close(&server);
     if (!status)
         log_event(LOG_INFO, "stopped");

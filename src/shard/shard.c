@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "shard/shard.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 
 #define SHARD_EVENTS 256
 #define SHARD_WAIT_MOST_MS 60000u
 /* How long subscribers are served before the loop looks at its mailbox, its door and its sockets again. */
 #define SHARD_SERVE_NS 500000u
-#define SHARD_DRAIN_STEP_MS 10u
-/* What has not ended by itself this long after the drain is cut. */
-#define SHARD_DRAIN_GRACE_MS 1000u
 
 static _Thread_local struct shard *shard_of_thread;
 
@@ -90,145 +86,124 @@ static struct hub_settings shard_hub_settings(const struct options *options)
 
 /* Stopping. */
 
-static void shard_count_held(struct client *client)
-{
-    if (client->owner && client->owner->ops->is_held(client->owner))
-        client->shard->drain_held++;
-}
-
-static void shard_count_held_socket(struct stream_socket *socket)
-{
-    if (stream_socket_is_held(socket))
-        socket->shard->drain_held++;
-}
-
-/* Whether it is one more's turn to be let go, so that they go evenly over the drain time. */
-static bool shard_lets_one_go(const struct shard *shard)
-{
-    uint64_t past_ms = shard->now_ms - shard->drain_begin_ms;
-    uint64_t drain_ms = shard->options->drain_time_ms;
-    uint64_t due = past_ms >= drain_ms ? UINT64_MAX : shard->drain_held * past_ms / drain_ms;
-    return shard->drain_ended < due;
-}
-
-static void shard_drain_client(struct client *client)
-{
-    struct shard *shard = client->shard;
-    if (!shard_lets_one_go(shard) || !client->owner || !client->owner->ops->is_held(client->owner))
-        return;
-    shard->drain_ended++;
-    client->owner->ops->drain(client->owner);
-}
-
-static void shard_drain_socket(struct stream_socket *socket)
-{
-    if (!shard_lets_one_go(socket->shard) || !stream_socket_is_held(socket))
-        return;
-    socket->shard->drain_ended++;
-    stream_socket_drain(socket);
-}
-
-static void shard_cut_client(struct client *client)
-{
-    if (client->owner)
-        client->owner->ops->cut(client->owner);
-}
-
-/* What it can still be told without waiting, it is. */
-static void shard_cut_socket(struct stream_socket *socket)
-{
-    if (!socket->is_drained)
-        stream_socket_drain(socket);
-    stream_socket_flush(socket);
-    stream_socket_close(socket);
-}
-
-static void shard_begin_closing(struct shard *shard)
-{
-    shard->state = SHARD_CLOSING;
-    cell_table_visit(&shard->cells, shard_cut_client);
-    stream_table_visit(&shard->streams, shard_cut_socket);
-    hub_close(&shard->hub);
-}
-
-/* Whether somebody here waits for the broker or for other shards. */
-static bool shard_is_waiting(const struct shard *shard)
+bool shard_is_waiting(const struct shard *shard)
 {
     return shard->hub.requests_pending > 0 || shard->surveys_pending > 0;
 }
 
-static void shard_drain_step(struct timer *timer)
+/* Whoever comes while the shard is closing, on a connection that was open or with an attach that was under
+ * way, is cut in the same turn. */
+static void shard_go_on_closing(struct shard *shard)
 {
-    struct shard *shard = container_of(timer, struct shard, drain_timer);
-    uint64_t past_ms = shard->now_ms - shard->drain_begin_ms;
-    shard->drain_held = shard->drain_ended;
-    cell_table_visit(&shard->cells, shard_count_held);
-    stream_table_visit(&shard->streams, shard_count_held_socket);
-    cell_table_visit(&shard->cells, shard_drain_client);
-    stream_table_visit(&shard->streams, shard_drain_socket);
-    bool is_over = past_ms >= shard->options->drain_time_ms + SHARD_DRAIN_GRACE_MS;
-    bool is_done = past_ms >= shard->options->drain_time_ms && shard->drain_held == shard->drain_ended &&
-                   !shard_is_waiting(shard) && shard->streams.count == 0;
-    if ((shard->drain_held == 0 && !shard_is_waiting(shard)) || is_over || is_done)
-        shard_begin_closing(shard);
-    else
-        timer_arm(&shard->wheel, timer, shard->now_ms + SHARD_DRAIN_STEP_MS);
+    drain_cut(shard);
+    hub_close(&shard->hub);
+    if (hub_is_idle(&shard->hub) && !shard_is_waiting(shard) && list_is_empty(&shard->cells.to_run))
+        shard_move(shard, SHARD_IDLE);
 }
 
-struct shard_order {
-    struct letter letter;
-    struct shard *shard;
-    struct options *options; /* to configure; NULL to stop */
-    bool is_at_once;
-};
-
-static void shard_take_order(struct letter *letter)
+static void shard_count_idle(struct letter *letter)
 {
-    struct shard_order *order = container_of(letter, struct shard_order, letter);
-    struct shard *shard = order->shard;
-    if (order->options) {
-        options_unref(shard->options);
-        shard->options = order->options;
-        shard->hub.settings = shard_hub_settings(shard->options);
-    } else if (shard->state == SHARD_RUNNING) {
-        shard->state = SHARD_DRAINING;
-        shard->drain_begin_ms = shard->now_ms;
+    container_of(letter, struct shard, idle_letter)->group->idle_count++;
+}
+
+static void shard_become_idle(struct shard *shard)
+{
+    cell_table_deinit(&shard->cells);
+    shard->idle_letter.deliver = shard_count_idle;
+    mailbox_post(shard->group->home, &shard->idle_letter);
+}
+
+void shard_move(struct shard *shard, enum shard_state to)
+{
+    static const unsigned legal[] = {
+        [SHARD_RUNNING] = 1u << SHARD_DRAINING | 1u << SHARD_CLOSING,
+        [SHARD_DRAINING] = 1u << SHARD_CLOSING,
+        [SHARD_CLOSING] = 1u << SHARD_IDLE,
+        [SHARD_IDLE] = 1u << SHARD_STOPPED,
+        [SHARD_STOPPED] = 0,
+    };
+    assert(legal[shard->state] & 1u << to);
+    shard->state = to;
+    switch (to) {
+    case SHARD_RUNNING:
+    case SHARD_STOPPED:
+        break;
+    case SHARD_DRAINING:
+        drain_begin(shard);
+        break;
+    case SHARD_CLOSING:
         door_shut(&shard->door);
         stream_table_shut(&shard->streams);
-        timer_arm(&shard->wheel, &shard->drain_timer, shard->now_ms);
+        break;
+    case SHARD_IDLE:
+        shard_become_idle(shard);
+        break;
     }
-    if (order->is_at_once && shard->state == SHARD_DRAINING) {
-        timer_stop(&shard->wheel, &shard->drain_timer);
-        shard_begin_closing(shard);
-    }
-    free(order);
 }
 
-static int shard_post_order(struct shard *shard, struct options *options, bool is_at_once)
+static void shard_take_drain(struct letter *letter)
 {
-    struct shard_order *order = malloc(sizeof(*order));
-    if (!order)
-        return -ENOMEM;
-    *order = (struct shard_order){
-        .letter.deliver = shard_take_order, .shard = shard, .options = options, .is_at_once = is_at_once};
-    mailbox_post(&shard->mailbox, &order->letter);
-    return 0;
+    shard_move(container_of(letter, struct shard, drain_letter), SHARD_DRAINING);
 }
 
-void shard_stop(struct shard *shard, uint64_t drain_ms)
+/* It may have closed by itself meanwhile. */
+static void shard_take_close(struct letter *letter)
 {
-    /* Without memory for the order the operator's next signal tries again. */
-    if (shard_post_order(shard, NULL, drain_ms == 0))
-        log_event(LOG_ERROR, "stop-failed", LOG_TEXT("reason", "no memory"),
-                  LOG_TEXT("action", "signal again"));
+    struct shard *shard = container_of(letter, struct shard, close_letter);
+    if (shard->state < SHARD_CLOSING)
+        shard_move(shard, SHARD_CLOSING);
+}
+
+static void shard_take_leave(struct letter *letter)
+{
+    shard_move(container_of(letter, struct shard, leave_letter), SHARD_STOPPED);
+}
+
+void shard_drain(struct shard *shard)
+{
+    shard->drain_letter.deliver = shard_take_drain;
+    mailbox_post(&shard->mailbox, &shard->drain_letter);
+}
+
+void shard_close(struct shard *shard)
+{
+    shard->close_letter.deliver = shard_take_close;
+    mailbox_post(&shard->mailbox, &shard->close_letter);
+}
+
+void shard_leave(struct shard *shard)
+{
+    shard->leave_letter.deliver = shard_take_leave;
+    mailbox_post(&shard->mailbox, &shard->leave_letter);
+}
+
+/* New options. */
+
+struct new_options {
+    struct letter letter;
+    struct shard *shard;
+    struct options *options;
+};
+
+static void shard_take_options(struct letter *letter)
+{
+    struct new_options *new = container_of(letter, struct new_options, letter);
+    struct shard *shard = new->shard;
+    options_unref(shard->options);
+    shard->options = new->options;
+    shard->hub.settings = shard_hub_settings(shard->options);
+    free(new);
 }
 
 int shard_configure(struct shard *shard, struct options *options)
 {
-    int err = shard_post_order(shard, options_ref(options), false);
-    if (err)
-        options_unref(options);
-    return err;
+    struct new_options *new = malloc(sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    *new = (struct new_options){
+        .letter.deliver = shard_take_options, .shard = shard, .options = options_ref(options)};
+    mailbox_post(&shard->mailbox, &new->letter);
+    return 0;
 }
 
 /* The loop. */
@@ -270,12 +245,6 @@ static void shard_turn(struct shard *shard, bool has_more)
     stream_table_run(&shard->streams);
 }
 
-static bool shard_is_done(const struct shard *shard)
-{
-    return shard->state == SHARD_CLOSING && hub_is_idle(&shard->hub) && !shard_is_waiting(shard) &&
-           list_is_empty(&shard->cells.to_run);
-}
-
 static void *shard_run(void *argument)
 {
     struct shard *shard = argument;
@@ -284,20 +253,17 @@ static void *shard_run(void *argument)
     shard_of_thread = shard;
     snprintf(name, sizeof(name), "sluice-%u", shard->index);
     pthread_setname_np(pthread_self(), name);
-    while (!shard_is_done(shard)) {
+    while (shard->state != SHARD_STOPPED) {
         shard_turn(shard, has_more);
         has_more = hub_serve(&shard->hub, SHARD_SERVE_NS);
         cell_table_run(&shard->cells);
         stream_table_run(&shard->streams);
         shard_empty_garbage(shard);
         shard_show(shard);
-        /* Channels whose attach was on its way when closing began. */
         if (shard->state == SHARD_CLOSING)
-            hub_close(&shard->hub);
+            shard_go_on_closing(shard);
     }
-    cell_table_deinit(&shard->cells);
     shard_empty_garbage(shard);
-    shard->state = SHARD_STOPPED;
     return NULL;
 }
 
@@ -314,7 +280,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
     if (err)
         return err;
     timer_wheel_init(&shard->wheel, shard->now_ms);
-    timer_init(&shard->drain_timer, shard_drain_step);
+    drain_init(&shard->drain);
     cell_table_init(&shard->cells, shard);
     const struct hub_settings settings = shard_hub_settings(options);
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);

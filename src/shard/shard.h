@@ -19,15 +19,20 @@
 #include "core/hub.h"
 #include "shard/cell.h"
 #include "shard/door.h"
+#include "shard/drain.h"
 #include "shard/garbage.h"
 #include "shard/stream.h"
 #include "shard/watch.h"
 #include "tbl/metrics.h"
 
+/*   running ──► draining ──► closing ──► idle ──► stopped
+ *      `────────────────────────^
+ */
 enum shard_state {
     SHARD_RUNNING,
     SHARD_DRAINING, /* the door is shut, held clients are let go one after another */
     SHARD_CLOSING,  /* whatever is left is cut; the channels are detached */
+    SHARD_IDLE,     /* has no connection and waits for nothing, but still answers the other shards */
     SHARD_STOPPED,
 };
 
@@ -39,7 +44,9 @@ struct shard_group {
     const struct cell_handlers *handlers;
     const struct door_handlers *door_handlers;
     struct connection_limits *limits;
-    uint64_t started_ms; /* on clock_monotonic_ms */
+    uint64_t started_ms;  /* on clock_monotonic_ms */
+    struct mailbox *home; /* of the main thread */
+    unsigned idle_count;  /* shards that have become idle; main thread */
 };
 
 struct shard {
@@ -58,11 +65,12 @@ struct shard {
     struct cell_table cells;
     struct stream_table streams;
     struct garbage *garbage;
-    struct timer drain_timer;
-    uint64_t drain_begin_ms;
-    uint64_t drain_held;                     /* how many were held when draining began */
-    uint64_t drain_ended;                    /* how many of them have been let go */
-    uint64_t surveys_pending;                /* asked from here and still on their round */
+    struct drain drain;
+    uint64_t surveys_pending; /* asked from here and still on their round */
+    struct letter drain_letter;
+    struct letter close_letter;
+    struct letter leave_letter;
+    struct letter idle_letter;               /* to the main thread */
     _Atomic uint64_t counters[METRIC_COUNT]; /* written by this shard, read by any thread */
 };
 
@@ -72,14 +80,24 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
 /* Main thread. Returns 0 or -errno. */
 int shard_start(struct shard *shard);
 
-/* Main thread: lets the clients go within `drain_ms`; a second call with 0 cuts what is left. */
-void shard_stop(struct shard *shard, uint64_t drain_ms);
+/* The end, step by step; main thread, each at most once. No shard may leave before all are idle, because any
+ * of them may be asked by another. */
+void shard_drain(struct shard *shard); /* lets the clients go over the drain time, then closes */
+void shard_close(
+    struct shard *shard); /* cuts what is left; the shard is idle once its requests are answered */
+void shard_leave(struct shard *shard); /* ends the thread of an idle shard */
 
 /* Main thread: frees a shard whose thread has ended or was never started. */
 void shard_deinit(struct shard *shard);
 
 /* Main thread: new options. Returns 0 or -ENOMEM. */
 int shard_configure(struct shard *shard, struct options *options);
+
+/* Moves the shard on to its next state, with all that this means. */
+void shard_move(struct shard *shard, enum shard_state to);
+
+/* Whether somebody here waits for the broker or for other shards. */
+bool shard_is_waiting(const struct shard *shard);
 
 /* The shard whose thread this is. */
 struct shard *shard_current(void);

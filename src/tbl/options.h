@@ -77,7 +77,8 @@
     DURATION("slow-client-timeout", slow_client_timeout_ms, "60s", 100, 3600000, RELOAD, "TIME",             \
              "A stream whose client has taken nothing for this long is cut.")                                \
     DURATION("drain-time", drain_time_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \
-             "Over how long held clients are let go when the server stops.")                                 \
+             "Over how long held clients are let go when the server stops; what is left a second later, or " \
+             "at a second signal, is cut.")                                                                  \
     CHOICE("log-level", log_level, "info", 0, 0, RELOAD, "debug|info|warn|error",                            \
            "The least level that is logged.")                                                                \
     CHOICE("log-format", log_format, "logfmt", 0, 0, RESTART, "logfmt|json", "How log lines are written.")   \

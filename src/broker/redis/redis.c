@@ -38,10 +38,21 @@ static struct redis_broker *redis_of(struct broker *broker)
 /* A submitted request carries its broker in `letter` only; the thread has but one. */
 static _Thread_local struct redis_broker *redis_current;
 
+/* What is let go is gone with the links. */
+static void redis_refuse(struct broker_request *request)
+{
+    bool is_letting_go = request->operation == BROKER_DETACH || request->operation == BROKER_UNWATCH;
+    broker_answer(request, is_letting_go ? ERROR_NONE : ERROR_STOPPING);
+}
+
 static void redis_serve(struct letter *letter)
 {
     struct broker_request *request = container_of(letter, struct broker_request, letter);
     struct redis_broker *broker = redis_current;
+    if (broker->is_cut) {
+        redis_refuse(request);
+        return;
+    }
     switch (request->operation) {
     case BROKER_PUBLISH:
         publish_submit(broker, container_of(request, struct publish_request, super));
@@ -194,6 +205,20 @@ static void redis_take_stop(struct letter *letter)
     container_of(letter, struct redis_broker, stop)->is_stopping = true;
 }
 
+static void redis_take_cut(struct letter *letter)
+{
+    struct redis_broker *broker = container_of(letter, struct redis_broker, cut);
+    broker->is_cut = true;
+    redis_close(broker);
+}
+
+static void redis_cut(struct broker *super)
+{
+    struct redis_broker *broker = redis_of(super);
+    broker->cut.deliver = redis_take_cut;
+    mailbox_post(&broker->mailbox, &broker->cut);
+}
+
 static bool redis_is_ready(struct broker *super)
 {
     return atomic_load_explicit(&redis_of(super)->is_ready, memory_order_acquire);
@@ -247,6 +272,7 @@ static const struct broker_ops redis_ops = {
     .configure = redis_configure,
     .is_ready = redis_is_ready,
     .stats = redis_stats,
+    .cut = redis_cut,
     .stop = redis_stop,
 };
 

@@ -156,7 +156,9 @@ struct redis_broker {
     struct mailbox mailbox;
     pthread_t thread;
     bool is_started;
+    bool is_cut; /* without servers, whatever is asked is refused */
     bool is_stopping;
+    struct letter cut;
     struct letter stop;
     struct options *options;
     char limits[REDIS_LIMITS_MAX]; /* what of the options sluice.lua wants with every call */

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include "shard/drain.h"
+
+#include "shard/shard.h"
+
+#define DRAIN_STEP_MS 10u
+
+static bool drain_is_held(const struct client *client)
+{
+    return client->owner && client->owner->ops->is_held(client->owner);
+}
+
+static void drain_count_client(struct client *client)
+{
+    client->shard->drain.held += drain_is_held(client);
+    client->shard->drain.busy += client->owner != NULL;
+}
+
+static void drain_count_socket(struct stream_socket *socket)
+{
+    socket->shard->drain.held += stream_socket_is_held(socket);
+    socket->shard->drain.busy++;
+}
+
+/* Whether it is one more's turn to be let go, so that they go evenly over the drain time. */
+static bool drain_lets_one_go(const struct shard *shard)
+{
+    const struct drain *drain = &shard->drain;
+    uint64_t past_ms = shard->now_ms - drain->begin_ms;
+    uint64_t drain_ms = shard->options->drain_time_ms;
+    uint64_t due = past_ms >= drain_ms ? UINT64_MAX : drain->held * past_ms / drain_ms;
+    return drain->ended < due;
+}
+
+static void drain_client(struct client *client)
+{
+    struct shard *shard = client->shard;
+    if (!drain_is_held(client) || !drain_lets_one_go(shard))
+        return;
+    shard->drain.ended++;
+    client->owner->ops->drain(client->owner);
+}
+
+static void drain_socket(struct stream_socket *socket)
+{
+    struct shard *shard = socket->shard;
+    if (!stream_socket_is_held(socket) || !drain_lets_one_go(shard))
+        return;
+    shard->drain.ended++;
+    stream_socket_drain(socket);
+}
+
+/* Who is let go may still be busy with his last bytes, which the next step sees. */
+static void drain_step(struct timer *timer)
+{
+    struct shard *shard = container_of(timer, struct shard, drain.timer);
+    struct drain *drain = &shard->drain;
+    drain->held = drain->ended;
+    drain->busy = 0;
+    cell_table_visit(&shard->cells, drain_count_client);
+    stream_table_visit(&shard->streams, drain_count_socket);
+    if (drain->busy == 0 && !shard_is_waiting(shard)) {
+        shard_move(shard, SHARD_CLOSING);
+        return;
+    }
+    cell_table_visit(&shard->cells, drain_client);
+    stream_table_visit(&shard->streams, drain_socket);
+    timer_arm(&shard->wheel, timer, shard->now_ms + DRAIN_STEP_MS);
+}
+
+void drain_init(struct drain *drain)
+{
+    *drain = (struct drain){0};
+    timer_init(&drain->timer, drain_step);
+}
+
+void drain_begin(struct shard *shard)
+{
+    shard->drain.begin_ms = shard->now_ms;
+    door_shut(&shard->door);
+    stream_table_shut(&shard->streams);
+    timer_arm(&shard->wheel, &shard->drain.timer, shard->now_ms);
+}
+
+static void drain_cut_client(struct client *client)
+{
+    if (client->owner)
+        client->owner->ops->cut(client->owner);
+}
+
+/* What it can still be told without waiting, it is. */
+static void drain_cut_socket(struct stream_socket *socket)
+{
+    if (!socket->is_drained)
+        stream_socket_drain(socket);
+    stream_socket_flush(socket);
+    stream_socket_close(socket);
+}
+
+void drain_cut(struct shard *shard)
+{
+    timer_stop(&shard->wheel, &shard->drain.timer);
+    cell_table_visit(&shard->cells, drain_cut_client);
+    stream_table_visit(&shard->streams, drain_cut_socket);
+}

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""The end of the process: it comes within the drain time and its grace, whatever is in flight."""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.client import Connection, EventStream, path_of, publish, request_bytes, subscribers
+from support.redis import RedisServer, await_ready, metric
+from support.server import Server, wait_until
+from support.tcp import Raw, tcp_port
+
+GRACE = 1.0
+SLACK = 2.5  # for a machine that is busy with other tests
+ROUNDS = {
+    "RESP PUBLISH": b"*3\r\n$7\r\nPUBLISH\r\n$6\r\ntest/1\r\n$1\r\nx\r\n",
+    "listing": request_bytes("GET", "/api/channels"),
+    "look": request_bytes("GET", "/api/channels/test/1"),
+}
+
+
+def end(server: Server, within: float, number: int = signal.SIGTERM) -> None:
+    begun = time.monotonic()
+    server.stop(number)
+    assert time.monotonic() - begun < within + SLACK, server.log()
+    server.folder.cleanup()
+
+
+@pytest.mark.parametrize("kind", list(ROUNDS))
+@pytest.mark.parametrize("shards", [2, 4])
+def test_requests_that_go_round_the_shards_do_not_keep_the_process(kind: str, shards: int) -> None:
+    for _ in range(6):
+        server = Server("--shards", str(shards), "--drain-time", "0", "--tcp", "127.0.0.1:0 framing=resp").start()
+        port = tcp_port(server) if kind.startswith("RESP") else server.port
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+        for client in clients:
+            client.sendall(ROUNDS[kind] * 200)
+        for client in clients:
+            client.recv(1)
+        end(server, GRACE)
+        for client in clients:
+            client.close()
+
+
+@contextlib.contextmanager
+def waiting_for_redis(drain_time: str) -> Iterator[tuple[Server, Connection]]:
+    """A node whose Redis hangs while every kind of request waits for it; and the connection of a publisher."""
+    with RedisServer() as redis, contextlib.ExitStack() as stack:
+        server = Server("--shards", "2", "--drain-time", drain_time, "--broker", redis.url(), "--redis-timeout", "60s",
+                        "--tcp", "127.0.0.1:0 framing=resp").start()
+        await_ready(server)
+        publish(server, "known")
+        stack.enter_context(EventStream(server, path_of("known")))
+        wait_until(lambda: subscribers(server, "known")["sse"] == 1)
+        stack.enter_context(redis.stopped())
+        publisher = stack.enter_context(Connection(server))
+        publisher.send(request_bytes("POST", path_of("known"), "x", Content_Type="text/plain"))
+        for target in ("/api/channels", "/api/channels/known", path_of("new"), path_of("new", transport="sse")):
+            stack.enter_context(Connection(server)).send(request_bytes("GET", target))
+        stack.enter_context(Connection(server)).send(request_bytes("DELETE", "/api/channels/known"))
+        resp = stack.enter_context(Raw(server))
+        resp.send(b"*2\r\n$10\r\nPSUBSCRIBE\r\n$7\r\nknown/*\r\n")
+        publishing = stack.enter_context(Raw(server))
+        publishing.send(ROUNDS["RESP PUBLISH"])
+        wait_until(lambda: metric(server, "broker_publishes_pending") >= 2)
+        yield server, publisher
+
+
+def test_requests_that_wait_for_a_stopped_redis_do_not_keep_the_process() -> None:
+    with waiting_for_redis(drain_time="0.2") as (server, publisher):
+        end(server, 0.2 + GRACE)
+        assert publisher.read_response().error in ("stopping", "broker-down")
+
+
+def test_a_second_signal_ends_what_waits_for_a_stopped_redis() -> None:
+    with waiting_for_redis(drain_time="60") as (server, _):
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "event=stopping signal=SIGTERM" in server.log())
+        end(server, 0)
+
+
+def test_the_second_signal_is_announced_and_told() -> None:
+    server = Server("--drain-time", "60").start()
+    with EventStream(server, path_of("a")):
+        wait_until(lambda: subscribers(server, "a")["sse"] == 1)
+        server.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "signal again to stop at once" in server.log())
+        server.process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "event=stopping-at-once signal=SIGINT" in server.log())
+        assert server.process.wait(5) == 0
+    server.folder.cleanup()
+
+
+def test_a_request_under_way_is_answered_before_the_end(channel: str) -> None:
+    server = Server("--drain-time", "5").start()
+    with Connection(server) as connection:
+        whole = request_bytes("POST", path_of(channel), "hello", Content_Type="text/plain")
+        connection.send(whole[:-2])
+        wait_until(lambda: metric(server, "connections") >= 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "event=stopping" in server.log())
+        connection.send(whole[-2:])
+        response = connection.read_response()
+        assert response.status == 201 and response.header("Connection") == "close"
+    end(server, 1)
