@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 
 import pytest
+from support.lua import Library
 from support.redis import KEEP_ALL, RedisServer, nodes
 from support.server import Server
 
@@ -37,3 +38,14 @@ def redis() -> Iterator[RedisServer]:
 def pair(redis: RedisServer) -> Iterator[list[Server]]:
     with nodes(2, redis, options=KEEP_ALL) as running:
         yield running
+
+
+@pytest.fixture(scope="module", params=["functions", "script"])
+def library(redis: RedisServer, request: pytest.FixtureRequest) -> Library:
+    return Library(redis, is_script=request.param == "script")
+
+
+@pytest.fixture
+def lua(library: Library) -> Iterator[Library]:
+    yield library
+    library.now_ms = None
