@@ -71,6 +71,8 @@ struct publish_request {
 /* The shard's side of an attached channel; the broker only hands it back. */
 struct channel;
 
+#define ATTACH_AT_ONCE INT64_MAX
+
 struct attach_request {
     struct broker_request super;
     struct channel *channel;
@@ -83,6 +85,10 @@ struct attach_request {
     uint64_t top;     /* offset of the newest message ever, 0 if none */
     uint64_t oldest;  /* offset of the oldest message kept, top + 1 if none */
     struct ring tail; /* the newest messages */
+    /* By how much the clock of the messages' times is ahead of clock_monotonic_ms, at most. Left at
+     * ATTACH_AT_ONCE by a broker that takes requests in the order in which they are submitted: what such an
+     * answer tells of came before the request. */
+    int64_t ahead_ms;
 };
 
 struct history_request {

@@ -188,13 +188,14 @@ static void channel_attached(struct broker_request *super)
     while ((link = list_first(&pending))) {
         struct subscription *subscription = container_of(link, struct subscription, link);
         list_remove(link);
-        channel_start_subscription(subscription, subscription->subscriber->start);
+        channel_start_late(subscription);
     }
 }
 
 static void channel_submit_attach(struct channel *channel)
 {
     channel->is_asked = true;
+    channel->request.ahead_ms = ATTACH_AT_ONCE;
     broker_submit(channel->hub, &channel->request.super, BROKER_ATTACH, channel_attached);
 }
 
@@ -241,53 +242,6 @@ struct channel *channel_get(struct hub *hub, const char *name, size_t len)
     channel->request.tail_count = CHANNEL_WINDOW;
     channel_submit_attach(channel);
     return channel;
-}
-
-/* A cursor beyond what this shard has seen: the broker knows whether the log has come so far. */
-static void channel_check_future(struct subscription *subscription)
-{
-    struct channel *channel = subscription->channel;
-    struct page *page = page_request(channel, subscription->offset, subscription->offset - 1);
-    if (page) {
-        list_append(&page->fetching, &subscription->link);
-        return;
-    }
-    channel_reset_subscription(subscription, RESET_FUTURE);
-    channel_make_waiting(subscription);
-    subscription_attached(subscription);
-}
-
-static uint64_t channel_offset_of_last(const struct channel *channel, uint64_t last)
-{
-    uint64_t kept = channel->top - (channel->oldest - 1);
-    return channel->top - (last < kept ? last : kept);
-}
-
-void channel_start_subscription(struct subscription *subscription, const struct start *start)
-{
-    const struct channel *channel = subscription->channel;
-    const struct position *position = NULL;
-    subscription->offset = channel->top;
-    if (start->kind == START_EARLIEST)
-        subscription->offset = channel->oldest - 1;
-    else if (start->kind == START_LAST)
-        subscription->offset = channel_offset_of_last(channel, start->last);
-    else if (start->kind == START_CURSOR)
-        position = start_find(start, &channel->epoch);
-    else if (start->kind == START_UNKNOWN)
-        channel_reset_subscription(subscription, RESET_UNKNOWN_ID);
-    if (position && epoch_equals(&position->epoch, &channel->epoch)) {
-        subscription->offset = position->offset;
-        if (position->offset > channel->top) {
-            channel_check_future(subscription);
-            return;
-        }
-    } else if (position) {
-        bool is_of_forebear = ancestry_has(&channel->ancestry, &position->epoch);
-        channel_reset_subscription(subscription, is_of_forebear ? RESET_FAILOVER : RESET_EPOCH);
-    }
-    channel_make_waiting(subscription);
-    subscription_attached(subscription);
 }
 
 void channel_add_subscription(struct channel *channel, struct subscription *subscription)

@@ -95,9 +95,15 @@ void channel_free_when_done(struct channel *channel);
  */
 size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most);
 
-/* Sets where a subscription starts, now that the channel is attached. Calls subscription_attached, at once or
- * when the broker has told whether a cursor is ahead of the log. */
+/* Sets where a subscription of an attached channel starts. Calls subscription_attached, at once or when the
+ * broker has told whether a cursor is ahead of the log. */
 void channel_start_subscription(struct subscription *subscription, const struct start *start);
+
+/* The same for one that has waited for the channel: `now` is when its request came. */
+void channel_start_late(struct subscription *subscription);
+
+/* It no longer waits for a page while starting; `top` is the offset of the newest message known. */
+void channel_go_on_starting(struct subscription *subscription, uint64_t top);
 
 /* Drops what the window need not keep, once nobody waits for his turn. */
 void channel_trim(struct channel *channel);

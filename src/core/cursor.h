@@ -36,6 +36,7 @@ enum start_kind {
 struct start {
     enum start_kind kind;
     uint64_t last;
+    uint64_t asked_ms; /* when the request came, on hub.now_ms; known to those that wait for a channel */
     unsigned count;
     struct position at[CURSOR_CHANNELS_MAX];
 };

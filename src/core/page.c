@@ -18,7 +18,7 @@ static void page_free(struct page *page)
     free(page);
 }
 
-/* Those who wait go on; those whose cursor was only being checked learn whether it is ahead of the log. */
+/* Those who wait go on, also those whose start was not known yet. */
 static void page_release_fetching(struct page *page, uint64_t top)
 {
     struct list released;
@@ -27,14 +27,10 @@ static void page_release_fetching(struct page *page, uint64_t top)
     struct list *link;
     while ((link = list_first(&released))) {
         struct subscription *subscription = container_of(link, struct subscription, link);
-        if (subscription->state == SUBSCRIPTION_FETCHING) {
+        if (subscription->state == SUBSCRIPTION_FETCHING)
             channel_resume_subscription(subscription);
-            continue;
-        }
-        if (subscription->offset > top)
-            channel_reset_subscription(subscription, RESET_FUTURE);
-        channel_make_waiting(subscription);
-        subscription_attached(subscription);
+        else
+            channel_go_on_starting(subscription, top);
     }
 }
 
@@ -120,10 +116,16 @@ struct page *page_find(struct channel *channel, uint64_t offset)
     return NULL;
 }
 
-/* Pages begin at multiples of their size, so that subscribers with cursors near each other share them. */
+/* Pages begin at multiples of their size, so that subscribers with cursors near each other share them; or
+ * behind one that ended early, because it would have been too large. */
 struct page *page_request_around(struct channel *channel, uint64_t offset)
 {
     uint64_t from = number_greater(offset - offset % CHANNEL_PAGE, channel->oldest);
+    list_for_each (link, &channel->pages) {
+        const struct page *page = container_of(link, struct page, link);
+        if (page->is_read && page->to < offset)
+            from = number_greater(from, page->to + 1);
+    }
     uint64_t to = offset - offset % CHANNEL_PAGE + CHANNEL_PAGE - 1;
     if (channel->window.count > 0 && to >= ring_at(&channel->window, 0)->offset)
         to = ring_at(&channel->window, 0)->offset - 1;

@@ -14,12 +14,14 @@ static void subscriber_forget_start(struct subscriber *subscriber)
     subscriber->start = NULL;
 }
 
-static struct start *start_copy(const struct start *start)
+static struct start *start_copy(const struct start *start, uint64_t asked_ms)
 {
     size_t size = offsetof(struct start, at) + start->count * sizeof(start->at[0]);
     struct start *copy = malloc(size);
-    if (copy)
-        memcpy(copy, start, size);
+    if (!copy)
+        return NULL;
+    memcpy(copy, start, size);
+    copy->asked_ms = asked_ms;
     return copy;
 }
 
@@ -67,7 +69,7 @@ static int subscriber_join_channels(struct subscriber *subscriber, const struct 
             return -ENOMEM;
         must_wait = must_wait || found[i]->state == CHANNEL_ATTACHING;
     }
-    if (must_wait && !(subscriber->own_start = start_copy(start)))
+    if (must_wait && !(subscriber->own_start = start_copy(start, subscriber->hub->now_ms)))
         return -ENOMEM;
     subscriber->start = must_wait ? subscriber->own_start : start;
     subscriber->hub->subscriber_count[subscriber->transport]++;

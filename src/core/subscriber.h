@@ -28,6 +28,7 @@ struct subscriber;
 
 enum subscription_state {
     SUBSCRIPTION_PENDING,  /* its channel is being attached, or its cursor checked */
+    SUBSCRIPTION_SEEKING,  /* as pending; what came after its request is looked for in older history */
     SUBSCRIPTION_LIVE,     /* in one of the channel's lists: waiting, ready, blocked */
     SUBSCRIPTION_FETCHING, /* waits for a page of history */
 };

@@ -269,6 +269,7 @@ static void server_connect(struct server *server)
     server->is_greeted = false;
     server->replid[0] = '\0';
     server->client_id = 0;
+    server->clock = (struct clock_offset){0};
     link_close(&server->sentinel);
     link_open(&server->commands, server->address, server->is_unix);
     link_open(&server->feed, server->address, server->is_unix);

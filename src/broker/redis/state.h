@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/clock_offset.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "base/table.h"
@@ -73,6 +74,7 @@ struct server {
     unsigned replies_due;     /* of the hello on the feed link */
     struct list lost;         /* publications whose answer was lost, in order */
     bool is_finding;          /* what became of them */
+    struct clock_offset clock;
 };
 
 /* A channel that some shard of this node has attached.
@@ -99,6 +101,7 @@ struct topic {
     uint64_t top;
     uint64_t oldest;
     int64_t last_published_ms;
+    int64_t ahead_ms;  /* of the clock that the messages' times are of, at most; see struct attach_request */
     struct ring ring;  /* the newest messages, without holes */
     struct ring early; /* heard of while opening or filling a hole, of the log `early_epoch` */
     struct epoch early_epoch;

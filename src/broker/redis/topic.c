@@ -102,6 +102,7 @@ static enum error_code topic_answer_attach(struct topic *topic, struct attach_re
     request->epoch = topic->epoch;
     request->top = topic->top;
     request->oldest = topic->oldest;
+    request->ahead_ms = topic->ahead_ms;
     return ERROR_NONE;
 }
 
@@ -333,6 +334,7 @@ struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, s
     if (!topic)
         return NULL;
     topic->is_bridged = true;
+    topic->ahead_ms = ATTACH_AT_ONCE;
     topic->has_log = true;
     topic->state = TOPIC_LIVE;
     topic->epoch = epoch_new(name, len);

@@ -250,6 +250,13 @@ static void topic_take_reading(struct topic *topic, const struct reading *readin
     topic_opened(topic);
 }
 
+static void topic_note_clock(struct topic *topic, const struct call *call, const struct reading *reading)
+{
+    struct clock_offset *clock = &call->server->clock;
+    clock_offset_note(clock, call->command.sent_ns, clock_monotonic_ns(), reading->now_ms);
+    topic->ahead_ms = clock->is_known ? clock_offset_most_ms(clock) : ATTACH_AT_ONCE;
+}
+
 static void topic_open_answered(struct call *call, const struct redisReply *reply)
 {
     struct open *open = container_of(call, struct open, call);
@@ -257,10 +264,12 @@ static void topic_open_answered(struct call *call, const struct redisReply *repl
     struct reading reading;
     if (topic) {
         topic->open = NULL;
-        if (reply && reading_parse(&reading, reply) == 0)
+        if (reply && reading_parse(&reading, reply) == 0) {
+            topic_note_clock(topic, call, &reading);
             topic_take_reading(topic, &reading);
-        else
+        } else {
             topic_open_failed(topic, call_error(call, reply));
+        }
     }
     call_deinit(call);
     free(open);

@@ -32,9 +32,9 @@ struct listener {
     unsigned woken;
     bool is_attached;
     enum error_code error;
-    uint64_t offsets[64];
-    enum reset_reason resets[64];
-    uint64_t missed[64];
+    uint64_t offsets[128];
+    enum reset_reason resets[128];
+    uint64_t missed[128];
     unsigned count;
 };
 
@@ -356,6 +356,187 @@ static void test_the_attach_says_which_epochs_were_before_a_failover(void **stat
     subscriber_leave(&unknown.subscriber);
 }
 
+/* A message for each of `times`, from `offset` on. */
+static void append_at(struct ring *ring, uint64_t offset, const int64_t *times, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        struct message *message = message_at(offset + i);
+        message->time_ms = times[i];
+        assert_int_equal(ring_append(ring, message), 0);
+    }
+}
+
+/* Joins at 1000 while the broker is away, which is asked again at 2000; its clock is ahead by 500 at most. */
+static struct attach_request *join_before_the_broker_is_back(struct listener *listener, const char *cursor)
+{
+    join(listener, cursor);
+    answer(0, ERROR_BROKER_DOWN);
+    hub.now_ms = 2000;
+    timer_wheel_run(&wheel, 2000);
+    assert_int_equal(asked_count, 2);
+    asked_count = 1;
+    struct attach_request *request = container_of(asked[0], struct attach_request, super);
+    request->epoch = epoch;
+    request->oldest = 1;
+    request->ahead_ms = 500;
+    return request;
+}
+
+static void test_now_is_when_the_request_came(void **state)
+{
+    struct listener listener;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
+    request->top = 4;
+    append_at(&request->tail, 1, (const int64_t[]){1400, 1500, 1501, 1700}, 4);
+    answer(0, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 2);
+    assert_int_equal(listener.offsets[0], 3);
+    assert_int_equal(listener.offsets[1], 4);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_message_whose_clock_went_wrong_is_not_told_as_new(void **state)
+{
+    struct listener listener;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
+    request->top = 4;
+    append_at(&request->tail, 1, (const int64_t[]){1400, 9000, 1450, 1700}, 4);
+    answer(0, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 1);
+    assert_int_equal(listener.offsets[0], 4);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_what_came_since_is_not_known_to_a_broker_without_a_clock(void **state)
+{
+    struct listener listener;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
+    request->ahead_ms = ATTACH_AT_ONCE;
+    request->top = 2;
+    append_at(&request->tail, 1, (const int64_t[]){1400, 9000}, 2);
+    answer(0, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 0);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_the_last_are_counted_from_the_request(void **state)
+{
+    struct listener listener;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&listener, "last=1");
+    request->top = 4;
+    append_at(&request->tail, 1, (const int64_t[]){1400, 1500, 1501, 1700}, 4);
+    answer(0, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 3);
+    assert_int_equal(listener.offsets[0], 2);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_who_joins_an_attached_channel_starts_at_its_end(void **state)
+{
+    struct listener first;
+    struct listener second;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&first, "now");
+    request->top = 1;
+    append_at(&request->tail, 1, (const int64_t[]){9000}, 1);
+    answer(0, ERROR_NONE);
+    join(&second, "now");
+    serve();
+    assert_int_equal(first.count, 1);
+    assert_int_equal(second.count, 0);
+    subscriber_leave(&first.subscriber);
+    subscriber_leave(&second.subscriber);
+}
+
+/* Answers a page that has been asked for: its messages have `time_ms`, but the one at `older` an old one. */
+static void answer_page(unsigned index, uint64_t from, uint64_t to, uint64_t older)
+{
+    struct history_request *history = container_of(asked[index], struct history_request, super);
+    assert_int_equal(asked_count, index + 1);
+    assert_int_equal(history->from, from);
+    assert_int_equal(history->to, to);
+    history->epoch = epoch;
+    history->oldest = 1;
+    history->top = 600;
+    for (uint64_t offset = from; offset <= to; offset++)
+        append_at(&history->messages, offset, (const int64_t[]){offset == older ? 1500 : 1501}, 1);
+    answer(index, ERROR_NONE);
+}
+
+static void test_what_came_since_is_looked_for_below_the_tail(void **state)
+{
+    struct listener listener;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
+    request->top = 600;
+    append_at(&request->tail, 599, (const int64_t[]){1600, 1700}, 2);
+    answer(0, ERROR_NONE);
+    answer_page(1, 512, 598, 0);
+    assert_false(listener.is_attached);
+    answer_page(2, 256, 511, 500);
+    assert_true(listener.is_attached);
+    serve();
+    assert_int_equal(listener.count, 100);
+    assert_int_equal(listener.offsets[0], 501);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_who_may_have_missed_some_before_the_attach_is_told(void **state)
+{
+    struct listener listener;
+    (void)state;
+    struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
+    request->top = 6;
+    request->oldest = 5;
+    append_at(&request->tail, 5, (const int64_t[]){1600, 1700}, 2);
+    answer(0, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 3);
+    assert_int_equal(listener.resets[0], RESET_TRIMMED);
+    assert_true(listener.missed[0] == MISSED_UNKNOWN);
+    assert_int_equal(listener.offsets[1], 5);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_page_that_ended_early_is_followed_by_the_next(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(0));
+    attach(1, 8, 7);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    assert_int_equal(request->to, 6);
+    request->epoch = epoch;
+    request->top = 8;
+    request->oldest = 1;
+    request->to = 2;
+    append_at(&request->messages, 1, (const int64_t[]){0, 0}, 2);
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 2);
+    assert_int_equal(asked_count, 3);
+    request = container_of(asked[2], struct history_request, super);
+    assert_int_equal(request->from, 3);
+    request->epoch = epoch;
+    request->top = 8;
+    request->oldest = 1;
+    append_at(&request->messages, 3, (const int64_t[]){0, 0, 0, 0}, 4);
+    answer(2, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 8);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
 static void test_a_blocked_subscriber_is_left_alone_until_unblocked(void **state)
 {
     struct listener listener;
@@ -426,6 +607,14 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_hole_in_the_feed_is_read_again_from_the_log),
     TEST(test_who_was_away_over_a_failover_is_told_so),
     TEST(test_the_attach_says_which_epochs_were_before_a_failover),
+    TEST(test_now_is_when_the_request_came),
+    TEST(test_a_message_whose_clock_went_wrong_is_not_told_as_new),
+    TEST(test_what_came_since_is_not_known_to_a_broker_without_a_clock),
+    TEST(test_the_last_are_counted_from_the_request),
+    TEST(test_who_joins_an_attached_channel_starts_at_its_end),
+    TEST(test_what_came_since_is_looked_for_below_the_tail),
+    TEST(test_who_may_have_missed_some_before_the_attach_is_told),
+    TEST(test_a_page_that_ended_early_is_followed_by_the_next),
     TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),
     TEST(test_retreating_tells_the_same_again),
     TEST(test_a_channel_lingers_and_is_then_detached),

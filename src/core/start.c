@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* Where a subscription starts: behind a cursor, at the end of the log, or at what was its end when the
+ * request came. */
+
+#include "core/channel.h"
+#include "core/page.h"
+
+static void start_finish(struct subscription *subscription)
+{
+    channel_make_waiting(subscription);
+    subscription_attached(subscription);
+}
+
+/* A cursor beyond what this shard has seen: the broker knows whether the log has come so far. */
+static void start_check_future(struct subscription *subscription)
+{
+    struct channel *channel = subscription->channel;
+    struct page *page = page_request(channel, subscription->offset, subscription->offset - 1);
+    if (page) {
+        list_append(&page->fetching, &subscription->link);
+        return;
+    }
+    channel_reset_subscription(subscription, RESET_FUTURE);
+    start_finish(subscription);
+}
+
+static void start_at_cursor(struct subscription *subscription, const struct position *position)
+{
+    const struct channel *channel = subscription->channel;
+    if (!epoch_equals(&position->epoch, &channel->epoch)) {
+        bool is_of_forebear = ancestry_has(&channel->ancestry, &position->epoch);
+        channel_reset_subscription(subscription, is_of_forebear ? RESET_FAILOVER : RESET_EPOCH);
+        start_finish(subscription);
+        return;
+    }
+    subscription->offset = position->offset;
+    if (position->offset > channel->top)
+        start_check_future(subscription);
+    else
+        start_finish(subscription);
+}
+
+/* The subscription stands at its `now`. */
+static void start_at_now(struct subscription *subscription, const struct start *start)
+{
+    const struct channel *channel = subscription->channel;
+    uint64_t before = subscription->offset - (channel->oldest - 1);
+    if (start->kind == START_LAST)
+        subscription->offset -= start->last < before ? start->last : before;
+    start_finish(subscription);
+}
+
+/* What is known of the messages up to `offset`, and the offset of the first of them; NULL when they have to
+ * be read. */
+static const struct ring *start_find_ring(struct channel *channel, uint64_t offset, uint64_t *first)
+{
+    const struct page *page;
+    if (channel->window.count > 0 && ring_at(&channel->window, 0)->offset <= offset) {
+        *first = ring_at(&channel->window, 0)->offset;
+        return &channel->window;
+    }
+    page = page_find(channel, offset);
+    if (!page || !page->is_read)
+        return NULL;
+    *first = page->from;
+    return &page->messages;
+}
+
+/* Whatever has a later time than this, by the clock of the log, came after the request. Within the
+ * millisecond and what is not known of the clock a message counts as before: it is told to nobody as new who
+ * may have seen it. */
+static int64_t start_limit_ms(const struct subscription *subscription)
+{
+    int64_t limit_ms;
+    int64_t ahead_ms = subscription->channel->request.ahead_ms;
+    if (ahead_ms == ATTACH_AT_ONCE ||
+        __builtin_add_overflow((int64_t)subscription->subscriber->start->asked_ms, ahead_ms, &limit_ms))
+        return INT64_MAX;
+    return limit_ms;
+}
+
+/* Steps back over the messages that came after the request. Returns whether one before it was found. */
+static bool start_step_back(struct subscription *subscription, const struct ring *ring, uint64_t first)
+{
+    int64_t limit_ms = start_limit_ms(subscription);
+    size_t index = ring_find(ring, subscription->offset + 1);
+    while (index > 0 && ring_at(ring, index - 1)->time_ms > limit_ms)
+        subscription->offset = ring_at(ring, --index)->offset - 1;
+    if (index == 0)
+        subscription->offset = first - 1;
+    return index > 0;
+}
+
+/* Finds the `now` of a request that came before the channel was attached. */
+static void start_seek(struct subscription *subscription)
+{
+    struct channel *channel = subscription->channel;
+    bool is_found = false;
+    while (!is_found && subscription->offset >= channel->oldest) {
+        uint64_t first;
+        const struct ring *ring = start_find_ring(channel, subscription->offset, &first);
+        if (ring) {
+            is_found = start_step_back(subscription, ring, first);
+            continue;
+        }
+        struct page *page = page_find(channel, subscription->offset);
+        if (!page)
+            page = page_request_around(channel, subscription->offset);
+        if (!page)
+            break;
+        list_remove(&subscription->link);
+        list_append(&page->fetching, &subscription->link);
+        return;
+    }
+    /* All that is kept came after the request: what is not kept any more may have, too. */
+    if (!is_found && subscription->offset < channel->top && subscription->offset > 0) {
+        subscription->reset = RESET_TRIMMED;
+        subscription->missed = MISSED_UNKNOWN;
+    }
+    start_at_now(subscription, subscription->subscriber->start);
+}
+
+static void start_begin(struct subscription *subscription, const struct start *start, bool is_late)
+{
+    const struct channel *channel = subscription->channel;
+    const struct position *position = start->kind == START_CURSOR ? start_find(start, &channel->epoch) : NULL;
+    subscription->offset = channel->top;
+    if (position) {
+        start_at_cursor(subscription, position);
+    } else if (start->kind == START_EARLIEST) {
+        subscription->offset = channel->oldest - 1;
+        start_finish(subscription);
+    } else if (start->kind == START_UNKNOWN) {
+        channel_reset_subscription(subscription, RESET_UNKNOWN_ID);
+        start_finish(subscription);
+    } else if (is_late) {
+        subscription->state = SUBSCRIPTION_SEEKING;
+        start_seek(subscription);
+    } else {
+        start_at_now(subscription, start);
+    }
+}
+
+void channel_start_subscription(struct subscription *subscription, const struct start *start)
+{
+    start_begin(subscription, start, false);
+}
+
+void channel_start_late(struct subscription *subscription)
+{
+    start_begin(subscription, subscription->subscriber->start, true);
+}
+
+void channel_go_on_starting(struct subscription *subscription, uint64_t top)
+{
+    if (subscription->state == SUBSCRIPTION_SEEKING) {
+        start_seek(subscription);
+        return;
+    }
+    if (subscription->offset > top)
+        channel_reset_subscription(subscription, RESET_FUTURE);
+    start_finish(subscription);
+}
