@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "core/channel.h"
+#include "core/watcher.h"
 
 /* A channel's turn: then the next dirty channel gets its own (section 3.3 of the architecture). */
 #define HUB_SLICE_SUBSCRIBERS 64u
@@ -14,6 +15,7 @@ void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, s
 {
     *hub = (struct hub){.broker = broker, .mailbox = mailbox, .wheel = wheel, .settings = *settings};
     list_init(&hub->dirty);
+    list_init(&hub->watchers);
     hub->now_ms = clock_monotonic_ms();
 }
 
@@ -96,6 +98,23 @@ void hub_count_subscriptions(struct hub *hub, const char *name, size_t len, uint
     HASH_FIND(hh, hub->channels, name, len, channel);
     for (unsigned i = 0; channel && i < TRANSPORT_COUNT; i++)
         counts[i] += channel->subscriptions[i];
+}
+
+void hub_visit_channels(struct hub *hub, void (*visit)(void *context, const char *name, size_t len),
+                        void *context)
+{
+    for (const struct channel *channel = hub->channels; channel; channel = channel->hh.next)
+        if (channel->subscription_count > 0)
+            visit(context, channel->name, channel->name_len);
+}
+
+void hub_visit_watched(struct hub *hub, void (*visit)(void *context, const char *prefix, size_t len),
+                       void *context)
+{
+    list_for_each (link, &hub->watchers) {
+        const struct watcher *watcher = container_of(link, struct watcher, link);
+        visit(context, watcher->request.prefix, watcher->request.prefix_len);
+    }
 }
 
 void hub_take_feed(struct feed *feed)

@@ -32,6 +32,7 @@ struct hub {
     struct hub_settings settings;
     struct channel *channels; /* by name (uthash) */
     struct list dirty;        /* channels with subscribers that are ready */
+    struct list watchers;
     uint64_t channel_count;
     uint64_t subscriber_count[TRANSPORT_COUNT]; /* subscribers, not subscriptions */
     uint64_t resets_told;
@@ -54,6 +55,12 @@ bool hub_serve(struct hub *hub, uint64_t budget_ns);
 /* How many subscriptions the channel has here by transport, added to `counts`; also counts those not yet
  * attached. */
 void hub_count_subscriptions(struct hub *hub, const char *name, size_t len, uint64_t counts[TRANSPORT_COUNT]);
+
+/* Visits the name of each channel that has a subscription here, and each prefix that is watched here. */
+void hub_visit_channels(struct hub *hub, void (*visit)(void *context, const char *name, size_t len),
+                        void *context);
+void hub_visit_watched(struct hub *hub, void (*visit)(void *context, const char *prefix, size_t len),
+                       void *context);
 
 /* What a broker's letter brings; consumes the message's reference. */
 void hub_take_feed(struct feed *feed);

@@ -29,6 +29,8 @@ void watcher_begin(struct watcher *watcher, struct hub *hub, const struct watche
                    const char *prefix, size_t len)
 {
     *watcher = (struct watcher){.ops = ops, .hub = hub};
+    list_init(&watcher->link);
+    list_append(&hub->watchers, &watcher->link);
     watcher->request.watcher = watcher;
     watcher->request.prefix = prefix;
     watcher->request.prefix_len = len;
@@ -38,6 +40,7 @@ void watcher_begin(struct watcher *watcher, struct hub *hub, const struct watche
 void watcher_end(struct watcher *watcher)
 {
     watcher->is_leaving = true;
+    list_remove(&watcher->link);
     if (watcher->is_asked)
         return;
     if (watcher->is_known)

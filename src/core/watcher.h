@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/list.h"
 #include "core/broker.h"
 
 struct hub;
@@ -29,9 +30,10 @@ struct watcher_ops {
 struct watcher {
     const struct watcher_ops *ops;
     struct hub *hub;
-    bool is_asked;   /* the broker has the request */
-    bool is_known;   /* the broker tells it of channels */
-    bool is_leaving; /* ends as soon as the broker says so */
+    struct list link; /* in hub.watchers */
+    bool is_asked;    /* the broker has the request */
+    bool is_known;    /* the broker tells it of channels */
+    bool is_leaving;  /* ends as soon as the broker says so */
     struct watch_request request;
 };
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from support.client import publish, request, subscribers
 from support.server import Server, wait_until
-from support.tcp import Raw, tcp_port
+from support.tcp import Raw, command, tcp_port
 
 redis = pytest.importorskip("redis")
 
@@ -37,10 +37,6 @@ def server() -> Iterator[Server]:
     with Server("--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0 framing=resp feed=fed", "--message-size", "100000",
                 "--shards", "2") as running:
         yield running
-
-
-def command(*words: str) -> bytes:
-    return f"*{len(words)}\r\n".encode() + b"".join(f"${len(word)}\r\n{word}\r\n".encode() for word in words)
 
 
 def cli(server: Server, *words: str) -> str:

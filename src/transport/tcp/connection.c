@@ -32,9 +32,16 @@ void connection_append_error(const struct connection *connection, struct buf *to
     frame_append(to, is_resp ? FRAMING_CRLF : (enum framing)connection->framing, text, (size_t)len);
 }
 
+struct buf *connection_text(struct connection *connection)
+{
+    if (resp_transaction_is_running(connection->transaction))
+        return resp_transaction_replies(connection->transaction);
+    return stream_socket_text(&connection->socket);
+}
+
 void connection_answer(struct connection *connection, const char *text, size_t len)
 {
-    frame_append(stream_socket_text(&connection->socket), (enum framing)connection->framing, text, len);
+    frame_append(connection_text(connection), (enum framing)connection->framing, text, len);
 }
 
 void connection_answer_text(struct connection *connection, const char *text)
@@ -44,7 +51,7 @@ void connection_answer_text(struct connection *connection, const char *text)
 
 void connection_answer_error(struct connection *connection, enum error_code error, const char *what)
 {
-    connection_append_error(connection, stream_socket_text(&connection->socket), error, what);
+    connection_append_error(connection, connection_text(connection), error, what);
     shard_count(connection_shard(connection), METRIC_ERRORS, 1);
 }
 
@@ -209,7 +216,7 @@ static size_t connection_read_frames(struct connection *connection, const char *
 static size_t connection_read(struct stream_socket *socket, const char *bytes, size_t len)
 {
     struct connection *connection = connection_of(socket);
-    if (connection->is_deaf)
+    if (connection->is_deaf && !resp_transaction_is_running(connection->transaction))
         return len;
     if (connection->is_fresh && framing_is_http(bytes, len)) {
         connection_take_http(connection);
@@ -275,8 +282,11 @@ static void connection_gone(struct stream_socket *socket)
     tcp_patterns_forget(connection);
     tcp_unsubscribe_all(connection);
     tcp_publications_forget(connection);
-    if (connection->wait)
+    resp_transaction_forget(connection);
+    if (connection->wait) {
+        pubsub_forget(connection->wait->pubsub);
         buf_deinit(&connection->wait->text);
+    }
     free(connection->wait);
     connection->wait = NULL;
     shard_reap(socket->shard, &socket->garbage, connection_free);

@@ -31,6 +31,8 @@
 enum update_format { UPDATE_RAW, UPDATE_JSON };
 
 struct connection_wait;
+struct pubsub;
+struct resp_transaction;
 struct connection {
     uint8_t framing;  /* enum framing */
     uint8_t protocol; /* of RESP: 2 or 3 */
@@ -40,10 +42,11 @@ struct connection {
     bool is_deaf;     /* leaves, and what its client says does not count any more */
     struct stream_socket socket;
     const struct declaration *declaration;
-    struct list subscriptions;    /* in the order in which they were asked for */
-    struct list patterns;         /* of PSUBSCRIBE */
-    struct list publications;     /* in the order in which they are to be answered */
-    struct connection_wait *wait; /* NULL when the next command may be looked at */
+    struct list subscriptions;            /* in the order in which they were asked for */
+    struct list patterns;                 /* of PSUBSCRIBE */
+    struct list publications;             /* in the order in which they are to be answered */
+    struct connection_wait *wait;         /* NULL when the next command may be looked at */
+    struct resp_transaction *transaction; /* from MULTI to EXEC; NULL otherwise */
     uint64_t publication_bytes;
     struct frame_reader reader;
     uint32_t id;                 /* as CLIENT ID says it */
@@ -66,6 +69,9 @@ void connection_leave(struct connection *connection);
 /* Goes when everything is said: after anything that may have been the last. */
 void connection_try_leave(struct connection *connection);
 
+/* Where the answers of commands go. */
+struct buf *connection_text(struct connection *connection);
+
 /* Answers in the framing of the connection. */
 void connection_answer(struct connection *connection, const char *text, size_t len);
 void connection_answer_text(struct connection *connection, const char *text);
@@ -85,6 +91,7 @@ void connection_refuse_frame(struct connection *connection);
 struct connection_wait {
     struct buf text;
     unsigned awaited;
+    struct pubsub *pubsub; /* one of the things awaited */
 };
 
 /* Begins to wait, for one thing at first; NULL when memory is out. */
@@ -168,6 +175,17 @@ enum delivery_progress { DELIVERY_DONE, DELIVERY_MORE, DELIVERY_BLOCKED, DELIVER
 
 /* Writes what the subscriber has not been told, up to the offset `until`, as much as the socket takes. */
 enum delivery_progress tcp_deliver(struct tcp_subscription *subscription);
+
+/* resp_pubsub.c */
+
+/* The connection has gone: nobody is told. May be NULL. */
+void pubsub_forget(struct pubsub *pubsub);
+
+/* resp_transaction.c; `transaction` may be NULL */
+
+bool resp_transaction_is_running(const struct resp_transaction *transaction);
+struct buf *resp_transaction_replies(struct resp_transaction *transaction);
+void resp_transaction_forget(struct connection *connection);
 
 /* publication.c */
 

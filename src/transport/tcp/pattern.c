@@ -19,7 +19,7 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
         tcp_subscribe(connection, SUBSCRIPTION_FEED, name, len, &start, NULL, pattern) == 0)
         return;
     /* A client that is not told everything is told that. */
-    connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
+    connection_append_error(connection, stream_socket_text(&connection->socket), ERROR_TOO_MANY_CHANNELS,
                             "more than 1024 channels are below the pattern");
     connection_leave(connection);
 }

@@ -56,7 +56,7 @@ static void publication_answer(const struct publication *publication)
     } else if (publication->answer == PUBLICATION_CONFIRMED) {
         connection_answer_text(connection, "CONFIRMED");
     } else if (publication->answer == PUBLICATION_COUNT) {
-        struct buf *out = stream_socket_text(&connection->socket);
+        struct buf *out = connection_text(connection);
         buf_append_char(out, ':');
         buf_append_u64(out, publication->receivers);
         buf_append_text(out, "\r\n");

@@ -37,7 +37,7 @@ void reply_append_null(const struct connection *connection, struct buf *to)
 
 static void reply_line(struct connection *connection, char mark, const char *text)
 {
-    struct buf *out = stream_socket_text(&connection->socket);
+    struct buf *out = connection_text(connection);
     buf_append_char(out, mark);
     buf_append_text(out, text);
     buf_append_text(out, "\r\n");
@@ -56,10 +56,10 @@ void reply_error(struct connection *connection, const char *text)
 
 void reply_number(struct connection *connection, uint64_t number)
 {
-    reply_append_header(stream_socket_text(&connection->socket), ':', number);
+    reply_append_header(connection_text(connection), ':', number);
 }
 
 void reply_bulk(struct connection *connection, const char *bytes, size_t len)
 {
-    render_resp_bulk(stream_socket_text(&connection->socket), bytes, len);
+    render_resp_bulk(connection_text(connection), bytes, len);
 }

@@ -240,6 +240,7 @@ enum resp_result resp_read(struct resp_reader *reader, const char *bytes, size_t
                            struct resp_command *command)
 {
     command->count = 0;
+    command->bytes = bytes;
     command->size = 0;
     command->fault = NULL;
     if (len == 0)

@@ -22,7 +22,8 @@ enum resp_result {
 
 /* A command; its arguments are borrowed from the bytes, or from `line`. */
 struct resp_command {
-    size_t size; /* bytes that it takes */
+    const char *bytes; /* that it was read from */
+    size_t size;       /* of them */
     const char *fault;
     unsigned count; /* 0 is an empty one, to be ignored */
     struct command_text arguments[RESP_ARGUMENTS_MAX];

@@ -123,7 +123,9 @@ static void tcp_subscription_fail(struct subscriber *subscriber, enum error_code
     bool is_awaited = subscription->is_answered;
     tcp_subscription_remove(subscription);
     if (!is_awaited) {
-        connection_answer_error(connection, error, error_text(error));
+        /* Nobody asked: it stands before the answer of a transaction, not in it. */
+        connection_append_error(connection, stream_socket_text(&connection->socket), error,
+                                error_text(error));
         return;
     }
     /* One answer for each of our commands; over RESP each channel has its own. */

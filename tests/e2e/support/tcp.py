@@ -50,3 +50,46 @@ class Raw(Connection):
     def has_nothing(self) -> bool:
         """Whether nothing more comes before the answer to a PING."""
         return self.ask(b"PING") == b"PONG"
+
+
+def command(*words: str | bytes) -> bytes:
+    """A command of the Redis protocol."""
+    texts = [word.encode() if isinstance(word, str) else word for word in words]
+    return f"*{len(texts)}\r\n".encode() + b"".join(b"$%d\r\n%s\r\n" % (len(text), text) for text in texts)
+
+
+class Resp(Raw):
+    """A client of the Redis protocol. Errors are the text of their line, `-` included; pushes stand in `pushes`."""
+
+    def __init__(self, server: Server, index: int = 0) -> None:
+        super().__init__(server, index)
+        self.pushes: list[object] = []
+
+    def reply(self) -> object:
+        while (line := self.take())[:1] == b">":
+            self.pushes.append([self.value(self.take()) for _ in range(int(line[1:]))])
+        return self.value(line)
+
+    def value(self, line: bytes) -> object:
+        """The value that begins with this line; there is no push in it."""
+        mark, rest = line[:1], line[1:]
+        assert mark in b"+-:$*%_", line
+        if mark in b"+-":
+            return line.decode()
+        if mark == b":":
+            return int(rest)
+        if mark == b"_" or rest == b"-1":
+            return None
+        if mark == b"$":
+            data = self.read_exactly(int(rest))
+            assert self.read_exactly(2) == b"\r\n"
+            return data
+        return [self.value(self.take()) for _ in range(int(rest) * (2 if mark == b"%" else 1))]
+
+    def run(self, *words: str | bytes) -> object:
+        self.send(command(*words))
+        return self.reply()
+
+    def run_all(self, *commands: str) -> list[object]:
+        self.send(b"".join(command(*text.split(" ")) for text in commands))
+        return [self.reply() for _ in commands]

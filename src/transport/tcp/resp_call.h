@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_TRANSPORT_TCP_RESP_CALL_H
+#define SLUICE_TRANSPORT_TCP_RESP_CALL_H
+
+/* A command of the Redis protocol that is being run, and those who run them: each writes one reply, or begins
+ * to wait and writes it later. For the files of transport/tcp/ only. */
+
+#include <string.h>
+#include <strings.h>
+
+#include "transport/tcp/connection.h"
+#include "transport/tcp/resp.h"
+
+struct resp_call {
+    struct connection *connection;
+    const struct command_text *arguments; /* the command's own name is the first */
+    unsigned count;
+};
+
+static inline bool resp_argument_is(const struct resp_call *call, unsigned index, const char *word)
+{
+    const struct command_text *text = &call->arguments[index];
+    return text->len == strlen(word) && strncasecmp(text->bytes, word, text->len) == 0;
+}
+
+/* resp_commands.c */
+
+/* Runs a command. Returns false when it has to wait for publishes: it comes again. */
+bool resp_run(struct connection *connection, const struct resp_command *command);
+
+/* The largest bulk string of a command. */
+uint64_t resp_bulk_limit(const struct connection *connection);
+
+/* resp_subscribe.c */
+
+void resp_run_subscribe(const struct resp_call *call);
+void resp_run_unsubscribe(const struct resp_call *call);
+void resp_run_psubscribe(const struct resp_call *call);
+void resp_run_punsubscribe(const struct resp_call *call);
+
+/* How many subscriptions Redis would count: channels and patterns. */
+uint64_t resp_count(const struct connection *connection);
+
+/* resp_session.c */
+
+void resp_run_auth(const struct resp_call *call);
+void resp_run_hello(const struct resp_call *call);
+void resp_run_select(const struct resp_call *call);
+void resp_run_client(const struct resp_call *call);
+void resp_run_info(const struct resp_call *call);
+void resp_run_reset(const struct resp_call *call);
+void resp_run_quit(const struct resp_call *call);
+
+/* resp_pubsub.c */
+
+void resp_run_pubsub(const struct resp_call *call);
+
+/* resp_transaction.c */
+
+void resp_run_multi(const struct resp_call *call);
+void resp_run_exec(const struct resp_call *call);
+void resp_run_discard(const struct resp_call *call);
+void resp_run_watch(const struct resp_call *call);
+void resp_run_unwatch(const struct resp_call *call);
+
+/* Keeps a command for EXEC, and answers that. */
+void resp_queue(struct connection *connection, const struct resp_command *command);
+
+/* A command was refused: EXEC will run nothing. */
+void resp_transaction_refuse(struct connection *connection);
+
+#endif

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/* SUBSCRIBE and its kin, as Redis answers them. */
+
+#include <stdio.h>
+
+#include "base/container.h"
+#include "render/render.h"
+#include "transport/tcp/reply.h"
+#include "transport/tcp/resp_call.h"
+
+/* "subscribe", the channel, and how many this connection has then. */
+static void resp_append_subscription(const struct connection *connection, struct buf *to, const char *kind,
+                                     const struct command_text *channel, uint64_t count)
+{
+    reply_append_push(connection, to, 3);
+    reply_append_text(to, kind);
+    if (channel)
+        render_resp_bulk(to, channel->bytes, channel->len);
+    else
+        reply_append_null(connection, to);
+    reply_append_header(to, ':', count);
+}
+
+uint64_t resp_count(const struct connection *connection)
+{
+    return (uint64_t)connection->subscription_count - connection->below_count + connection->pattern_count;
+}
+
+static bool resp_check_channel(struct connection *connection, const struct command_text *channel,
+                               struct buf *to)
+{
+    const char *fault = channel_name_fault(channel->bytes, channel->len);
+    char what[256];
+    if (!fault && connection->subscription_count < SUBSCRIPTIONS_MAX)
+        return true;
+    snprintf(what, sizeof(what), "a channel name %s", fault ? fault : "");
+    connection_append_error(connection, to, fault ? ERROR_BAD_CHANNEL : ERROR_TOO_MANY_CHANNELS,
+                            fault ? what : "a connection subscribes to at most 1024 channels");
+    return false;
+}
+
+/* All channels of the command are joined, and answered together when all are in place. */
+void resp_run_subscribe(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    const struct start start = {.kind = START_NOW};
+    struct connection_wait *wait = connection_wait_begin(connection);
+    for (unsigned i = 1; wait && i < call->count; i++) {
+        const struct command_text *channel = &call->arguments[i];
+        if (!resp_check_channel(connection, channel, &wait->text))
+            continue;
+        if (!tcp_subscription_find(connection, channel->bytes, channel->len) &&
+            tcp_subscribe(connection, SUBSCRIPTION_FEED, channel->bytes, channel->len, &start, NULL, NULL))
+            connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
+                                    error_text(ERROR_OUT_OF_MEMORY));
+        else
+            resp_append_subscription(connection, &wait->text, "subscribe", channel, resp_count(connection));
+    }
+    if (wait)
+        connection_wait_end(connection);
+}
+
+static void resp_unsubscribe_all(struct connection *connection, struct buf *out)
+{
+    bool has_any = false;
+    list_for_each_safe (link, &connection->subscriptions) {
+        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+        struct command_text channel;
+        if (subscription->pattern)
+            continue;
+        has_any = true;
+        channel.bytes = subscription_channel(&subscription->subscriber.one, &channel.len);
+        resp_append_subscription(connection, out, "unsubscribe", &channel, resp_count(connection) - 1);
+        tcp_unsubscribe(subscription);
+    }
+    if (!has_any)
+        resp_append_subscription(connection, out, "unsubscribe", NULL, resp_count(connection));
+}
+
+void resp_run_unsubscribe(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    struct buf *out = connection_text(connection);
+    if (call->count == 1)
+        resp_unsubscribe_all(connection, out);
+    for (unsigned i = 1; i < call->count; i++) {
+        const struct command_text *channel = &call->arguments[i];
+        struct tcp_subscription *subscription =
+            tcp_subscription_find(connection, channel->bytes, channel->len);
+        if (subscription)
+            tcp_unsubscribe(subscription);
+        resp_append_subscription(connection, out, "unsubscribe", channel, resp_count(connection));
+    }
+}
+
+/* Patterns: a channel tree only. */
+void resp_run_psubscribe(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    struct connection_wait *wait = connection_wait_begin(connection);
+    for (unsigned i = 1; wait && i < call->count; i++) {
+        const struct command_text *pattern = &call->arguments[i];
+        if (!tcp_pattern_is_valid(pattern->bytes, pattern->len))
+            connection_append_error(connection, &wait->text, ERROR_BAD_CHANNEL,
+                                    "a pattern is the name of a channel, a slash and a star, as scores/*");
+        else if (connection->pattern_count >= PATTERNS_MAX)
+            connection_append_error(connection, &wait->text, ERROR_TOO_MANY_CHANNELS,
+                                    "a connection has at most 64 patterns");
+        else if (!tcp_pattern_find(connection, pattern->bytes, pattern->len) &&
+                 tcp_pattern_add(connection, pattern->bytes, pattern->len))
+            connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
+                                    error_text(ERROR_OUT_OF_MEMORY));
+        else
+            resp_append_subscription(connection, &wait->text, "psubscribe", pattern, resp_count(connection));
+    }
+    if (wait)
+        connection_wait_end(connection);
+}
+
+static void resp_drop_pattern(struct connection *connection, struct buf *out, const struct command_text *text)
+{
+    struct tcp_pattern *pattern = tcp_pattern_find(connection, text->bytes, text->len);
+    uint64_t count = resp_count(connection) - (pattern != NULL);
+    resp_append_subscription(connection, out, "punsubscribe", text, count);
+    if (pattern)
+        tcp_pattern_remove(pattern);
+}
+
+void resp_run_punsubscribe(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    struct buf *out = connection_text(connection);
+    if (call->count == 1 && list_is_empty(&connection->patterns))
+        resp_append_subscription(connection, out, "punsubscribe", NULL, resp_count(connection));
+    list_for_each_safe (link, &connection->patterns) {
+        const struct tcp_pattern *pattern = container_of(link, struct tcp_pattern, link);
+        const struct command_text text = {pattern->text, pattern->len};
+        if (call->count == 1)
+            resp_drop_pattern(connection, out, &text);
+    }
+    for (unsigned i = 1; i < call->count; i++)
+        resp_drop_pattern(connection, out, &call->arguments[i]);
+}
