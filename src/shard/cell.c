@@ -77,10 +77,13 @@ static void cell_connection_notified(void *cls, struct MHD_Connection *connectio
         *socket_context = cell->entering;
         return;
     }
+    /* One that fails late has been begun and is ended again: cell_admit lets go of it. */
+    if (client == cell->entering)
+        return;
     cell->count--;
     cell->shard->cells.client_count--;
     client->cell = NULL;
-    client_release(client);
+    client_move(client, CLIENT_GONE);
     cell_place(cell);
 }
 
@@ -163,7 +166,7 @@ static struct cell *cell_new(struct shard *shard, unsigned class)
     return cell;
 }
 
-static struct cell *cell_find(struct cell_table *table, size_t pool_bytes)
+struct cell *cell_for(struct cell_table *table, size_t pool_bytes)
 {
     unsigned class = 0;
     while (class < CELL_CLASSES - 1 && cell_pool_bytes[class] < pool_bytes)
@@ -174,31 +177,25 @@ static struct cell *cell_find(struct cell_table *table, size_t pool_bytes)
     return cell_new(table->shard, class);
 }
 
-int cell_admit(struct cell_table *table, struct client *client, size_t pool_bytes)
+void cell_admit(struct cell *cell, struct client *client)
 {
-    struct cell *cell = cell_find(table, pool_bytes);
     const struct sockaddr *address = (const struct sockaddr *)(const void *)client->address;
     socklen_t len = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-    if (!cell) {
-        watch_remove(&client->watch, table->shard->epoll_fd);
-        return -ENOMEM;
-    }
-    int fd = client->watch.fd;
     cell->entering = client;
-    list_remove(&client->link);
-    if (MHD_add_connection(cell->daemon, fd, address, len) != MHD_YES) {
-        int err = errno ? errno : EIO;
-        client->watch.fd = -1; /* libmicrohttpd has closed it */
-        return -err;
-    }
+    bool is_taken = MHD_add_connection(cell->daemon, client->watch.fd, address, len) == MHD_YES;
     cell->entering = NULL;
+    if (!is_taken) {
+        log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", strerror(errno)));
+        client->watch.fd = -1; /* libmicrohttpd has closed it */
+        client_move(client, CLIENT_GONE);
+        return;
+    }
     client->cell = cell;
-    list_append(&cell->clients, &client->link);
+    client_move(client, CLIENT_ADMITTED);
     cell->count++;
-    table->client_count++;
+    cell->shard->cells.client_count++;
     cell_place(cell);
     cell_want_run(cell);
-    return 0;
 }
 
 void cell_resume(struct cell *cell, struct MHD_Connection *connection)

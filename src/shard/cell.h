@@ -57,9 +57,12 @@ void cell_table_init(struct cell_table *table, struct shard *shard);
 /* Stops all daemons; no connection is suspended. */
 void cell_table_deinit(struct cell_table *table);
 
-/* Gives a connection to a cell whose connections have at least `pool_bytes`. Returns 0, or -errno: the client
- * is still the caller's, its descriptor is closed. */
-int cell_admit(struct cell_table *table, struct client *client, size_t pool_bytes);
+/* A cell with room whose connections have at least `pool_bytes`; NULL when memory is out. */
+struct cell *cell_for(struct cell_table *table, size_t pool_bytes);
+
+/* Gives a connection to the cell, and its descriptor to libmicrohttpd. When that cannot take it, both are
+ * gone. */
+void cell_admit(struct cell *cell, struct client *client);
 
 /* A suspended connection goes on; its cell runs before this turn is over. */
 void cell_resume(struct cell *cell, struct MHD_Connection *connection);

@@ -20,23 +20,16 @@
 /* A head that comes in more pieces than this is looked at by the clock only, so that a byte at a time does
  * not cost a look each. */
 #define DOOR_PEEKS 64u
-#define DOOR_SLOW_LOOK_MS 100u
+#define DOOR_ROUND_MS 100u
 #define DOOR_PAUSE_MS 100u
 #define DOOR_ERROR_BYTES 1024u
-
-static void client_free(struct garbage *garbage)
-{
-    free(container_of(garbage, struct client, garbage));
-}
-
-void client_release(struct client *client)
-{
-    struct shard *shard = client->shard;
-    watch_remove(&client->watch, shard->epoll_fd);
-    list_remove(&client->link);
-    connection_limits_remove(shard->group->limits, client->key, client->key_len);
-    shard_reap(shard, &client->garbage, client_free);
-}
+/* Closing with unread bytes would reset the connection, and the answer with it: so a client that is refused
+ * may go on sending for this long and this much, and only so many may at a time. */
+#define DOOR_REFUSED_MS 2000u
+#define DOOR_REFUSED_BYTES (1u << 20)
+#define DOOR_REFUSED_MOST 256u
+/* Reads of such bytes before the loop looks at everything else again. */
+#define DOOR_DISCARDS 4u
 
 void door_write_error(struct shard *shard, int fd, enum error_code error)
 {
@@ -50,29 +43,55 @@ void door_write_error(struct shard *shard, int fd, enum error_code error)
 
 static void door_arm(struct door *door)
 {
-    struct list *link = list_first(&door->waiting);
-    if (link && !timer_is_armed(&door->timer))
-        timer_arm(&door->shard->wheel, &door->timer, container_of(link, struct client, link)->deadline_ms);
+    struct timer_wheel *wheel = &door->shard->wheel;
+    struct list *first = list_first(&door->waiting);
+    bool has_round = !list_is_empty(&door->slow) || !list_is_empty(&door->refused);
+    if (first && !timer_is_armed(&door->deadline))
+        timer_arm(wheel, &door->deadline, container_of(first, struct client, link)->deadline_ms);
+    if (has_round && !timer_is_armed(&door->round))
+        timer_arm(wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
 }
 
-static void door_close_client(struct client *client)
+/* Drops what a refused peer has sent. Returns how many bytes, or -1 when there is nobody left to spare. */
+static ssize_t door_discard(struct door *door, int fd)
 {
-    int fd = client->watch.fd;
-    client_release(client);
-    close(fd);
+    ssize_t dropped = 0;
+    for (unsigned i = 0; i < DOOR_DISCARDS; i++) {
+        ssize_t got = recv(fd, door->head, door->head_size, MSG_DONTWAIT);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR))
+            return dropped;
+        if (got <= 0)
+            return -1;
+        dropped += got;
+    }
+    return dropped;
 }
 
-/* Closing with unread bytes would reset the connection, and the answer with it. */
+static void door_refused_event(struct watch *watch, uint32_t events)
+{
+    struct client *client = container_of(watch, struct client, watch);
+    ssize_t dropped = events & (EPOLLHUP | EPOLLERR) ? -1 : door_discard(&client->shard->door, watch->fd);
+    if (dropped >= 0)
+        client->bytes += (uint32_t)dropped;
+    if (dropped < 0 || client->bytes > DOOR_REFUSED_BYTES)
+        client_close(client);
+}
+
 static void door_refuse(struct client *client, enum error_code error)
 {
     struct shard *shard = client->shard;
     struct door *door = &shard->door;
+    struct list *oldest = door->refused_count >= DOOR_REFUSED_MOST ? list_first(&door->refused) : NULL;
     door_write_error(shard, client->watch.fd, error);
     shard_count(shard, METRIC_REFUSED, 1);
-    for (unsigned i = 0; i < 16; i++)
-        if (recv(client->watch.fd, door->head, door->head_size, MSG_DONTWAIT) <= 0)
-            break;
-    door_close_client(client);
+    if (oldest)
+        client_close(container_of(oldest, struct client, link));
+    client_move(client, CLIENT_REFUSED);
+    client->deadline_ms = shard->now_ms + DOOR_REFUSED_MS;
+    client->bytes = 0;
+    if (watch_change(&client->watch, shard->epoll_fd, EPOLLIN | EPOLLRDHUP, door_refused_event))
+        client_close(client);
+    door_arm(door);
 }
 
 static void client_event(struct watch *watch, uint32_t events)
@@ -92,16 +111,11 @@ static void client_event(struct watch *watch, uint32_t events)
 static void door_admit(struct client *client, size_t pool_bytes)
 {
     struct shard *shard = client->shard;
-    int err = watch_change(&client->watch, shard->epoll_fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, client_event);
-    if (!err)
-        err = cell_admit(&shard->cells, client, pool_bytes);
-    if (!err)
-        return;
-    log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", strerror(-err)));
-    int fd = client->watch.fd;
-    client_release(client);
-    if (fd >= 0)
-        close(fd);
+    struct cell *cell = cell_for(&shard->cells, pool_bytes);
+    if (!cell || watch_change(&client->watch, shard->epoll_fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, client_event))
+        door_refuse(client, ERROR_OUT_OF_MEMORY);
+    else
+        cell_admit(cell, client);
 }
 
 static void door_look(struct client *client)
@@ -113,10 +127,10 @@ static void door_look(struct client *client)
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
-        door_close_client(client);
+        client_close(client);
         return;
     }
-    client->head_seen = (uint32_t)got;
+    client->bytes = (uint32_t)got;
     size_t head_len =
         client->shard->group->door_handlers->inspect(door->head, (size_t)got, &pool_bytes, &error);
     if (error == ERROR_NONE && head_len == 0 && (size_t)got == door->head_size)
@@ -127,40 +141,60 @@ static void door_look(struct client *client)
         door_admit(client, pool_bytes);
 }
 
+static bool door_has(const struct client *client)
+{
+    return client->state == CLIENT_WAITING || client->state == CLIENT_SLOW;
+}
+
 static void door_client_event(struct watch *watch, uint32_t events)
 {
     struct client *client = container_of(watch, struct client, watch);
+    struct door *door = &client->shard->door;
     if (events & (EPOLLHUP | EPOLLERR)) {
-        door_close_client(client);
+        client_close(client);
         return;
     }
-    if (++client->peeks <= DOOR_PEEKS || (events & EPOLLRDHUP)) {
-        door_look(client);
-        /* A peer that has closed its side can never complete the head. */
-        if ((events & EPOLLRDHUP) && client->watch.fd >= 0 && !client->cell)
-            door_close_client(client);
-    } else {
-        struct door *door = &client->shard->door;
-        timer_arm(&client->shard->wheel, &door->timer, client->shard->now_ms + DOOR_SLOW_LOOK_MS);
+    door_look(client);
+    /* A peer that has closed its side can never complete the head. */
+    if ((events & EPOLLRDHUP) && door_has(client)) {
+        client_close(client);
+    } else if (client->state == CLIENT_WAITING && ++client->peeks > DOOR_PEEKS) {
+        client_move(client, CLIENT_SLOW);
+        if (watch_change(watch, door->shard->epoll_fd, EPOLLRDHUP | EPOLLET, door_client_event))
+            client_close(client);
+        door_arm(door);
     }
 }
 
-/* Looks at those who dribble, and ends those whose time is over. */
-static void door_time(struct timer *timer)
+static void door_deadline(struct timer *timer)
 {
-    struct door *door = container_of(timer, struct door, timer);
-    bool has_slow = false;
-    list_for_each_safe (link, &door->waiting) {
+    struct door *door = container_of(timer, struct door, deadline);
+    struct list *link;
+    while ((link = list_first(&door->waiting))) {
         struct client *client = container_of(link, struct client, link);
-        if (client->deadline_ms <= door->shard->now_ms) {
-            door_refuse(client, ERROR_HEAD_TIMEOUT);
-        } else if (client->peeks > DOOR_PEEKS) {
-            has_slow = true;
-            door_look(client);
-        }
+        if (client->deadline_ms > door->shard->now_ms)
+            break;
+        door_refuse(client, ERROR_HEAD_TIMEOUT);
     }
-    if (has_slow)
-        timer_arm(&door->shard->wheel, &door->timer, door->shard->now_ms + DOOR_SLOW_LOOK_MS);
+    door_arm(door);
+}
+
+static void door_round(struct timer *timer)
+{
+    struct door *door = container_of(timer, struct door, round);
+    uint64_t now_ms = door->shard->now_ms;
+    list_for_each_safe (link, &door->slow) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->deadline_ms <= now_ms)
+            door_refuse(client, ERROR_HEAD_TIMEOUT);
+        else
+            door_look(client);
+    }
+    list_for_each_safe (link, &door->refused) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->deadline_ms <= now_ms)
+            client_close(client);
+    }
     door_arm(door);
 }
 
@@ -184,24 +218,24 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
         return;
     }
     client->shard = shard;
+    client->state = CLIENT_WAITING;
+    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
     list_init(&client->link);
+    list_append(&door->waiting, &client->link);
     client_take_address(client, storage, len);
     connection_limits_add(shard->group->limits, client->key, client->key_len);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    client->watch.fd = -1;
-    int err =
-        watch_add(&client->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, door_client_event);
-    client->watch.fd = fd;
-    enum error_code error =
-        err ? ERROR_OUT_OF_MEMORY
-            : connection_limits_check(shard->group->limits, client->key, client->key_len, shard->options);
     shard_count(shard, METRIC_ACCEPTED, 1);
-    if (error != ERROR_NONE) {
-        door_refuse(client, error);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    if (watch_add(&client->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, door_client_event)) {
+        client_close(client);
+        door_write_error(shard, fd, ERROR_OUT_OF_MEMORY);
+        close(fd);
         return;
     }
-    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
-    list_append(&door->waiting, &client->link);
+    enum error_code error =
+        connection_limits_check(shard->group->limits, client->key, client->key_len, shard->options);
+    if (error != ERROR_NONE)
+        door_refuse(client, error);
     door_arm(door);
 }
 
@@ -212,10 +246,8 @@ static void door_refuse_with_spare(struct door *door, int listen_fd)
         close(door->spare_fd);
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
-        char ignored[4096];
         door_write_error(door->shard, fd, ERROR_NO_DESCRIPTORS);
-        while (recv(fd, ignored, sizeof(ignored), MSG_DONTWAIT) > 0)
-            ;
+        (void)door_discard(door, fd); /* there is no descriptor to wait for more with */
         close(fd);
         shard_count(door->shard, METRIC_REFUSED, 1);
     }
@@ -268,8 +300,9 @@ static void door_accept(struct watch *watch, uint32_t events)
 static void door_set_accepting(struct door *door, bool is_accepting)
 {
     for (size_t i = 0; i < door->listener_count; i++)
-        watch_change(&door->listeners[i].watch, door->shard->epoll_fd, is_accepting ? EPOLLIN : 0,
-                     door_accept);
+        if (watch_change(&door->listeners[i].watch, door->shard->epoll_fd, is_accepting ? EPOLLIN : 0,
+                         door_accept))
+            log_event(LOG_ERROR, "listener-lost", LOG_TEXT("reason", strerror(errno)));
 }
 
 int door_bind(const struct address *address, bool is_shared)
@@ -295,7 +328,10 @@ int door_init(struct door *door, struct shard *shard)
 {
     *door = (struct door){.shard = shard, .head_size = shard->options->head_size_bytes};
     list_init(&door->waiting);
-    timer_init(&door->timer, door_time);
+    list_init(&door->slow);
+    list_init(&door->refused);
+    timer_init(&door->deadline, door_deadline);
+    timer_init(&door->round, door_round);
     timer_init(&door->pause, door_pause_over);
     door->head = malloc(door->head_size);
     door->listeners = calloc(shard->options->http.count, sizeof(*door->listeners));
@@ -325,23 +361,34 @@ int door_open(struct door *door)
     return 0;
 }
 
+static void door_send_away(struct list *clients)
+{
+    list_for_each_safe (link, clients) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->bytes > 0)
+            door_refuse(client, ERROR_STOPPING);
+        else
+            client_close(client);
+    }
+}
+
 void door_shut(struct door *door)
 {
     timer_stop(&door->shard->wheel, &door->pause);
-    timer_stop(&door->shard->wheel, &door->timer);
     for (size_t i = 0; i < door->listener_count; i++) {
         int fd = door->listeners[i].watch.fd;
         watch_remove(&door->listeners[i].watch, door->shard->epoll_fd);
         if (fd >= 0)
             close(fd);
     }
-    list_for_each_safe (link, &door->waiting) {
-        struct client *client = container_of(link, struct client, link);
-        if (client->head_seen > 0)
-            door_refuse(client, ERROR_STOPPING);
-        else
-            door_close_client(client);
-    }
+    door_send_away(&door->waiting);
+    door_send_away(&door->slow);
+}
+
+void door_cut(struct door *door)
+{
+    list_for_each_safe (link, &door->refused)
+        client_close(container_of(link, struct client, link));
 }
 
 void door_deinit(struct door *door)

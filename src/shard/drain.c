@@ -56,7 +56,7 @@ static void drain_step(struct timer *timer)
     struct shard *shard = container_of(timer, struct shard, drain.timer);
     struct drain *drain = &shard->drain;
     drain->held = drain->ended;
-    drain->busy = 0;
+    drain->busy = shard->door.refused_count;
     cell_table_visit(&shard->cells, drain_count_client);
     stream_table_visit(&shard->streams, drain_count_socket);
     if (drain->busy == 0 && !shard_is_waiting(shard)) {
@@ -100,6 +100,7 @@ static void drain_cut_socket(struct stream_socket *socket)
 void drain_cut(struct shard *shard)
 {
     timer_stop(&shard->wheel, &shard->drain.timer);
+    door_cut(&shard->door);
     cell_table_visit(&shard->cells, drain_cut_client);
     stream_table_visit(&shard->streams, drain_cut_socket);
 }

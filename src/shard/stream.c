@@ -12,12 +12,13 @@
 #include "shard/shard.h"
 
 #define STREAM_READ_BYTES 65536u
-/* How long a peer may take to read the end of what it was sent. */
+/* How long a peer may take to read the end of what it was sent, and how much it may send meanwhile. */
 #define STREAM_LINGER_MS 2000u
+#define STREAM_LINGER_BYTES (4u << 20)
 #define STREAM_LOOK_LEAST_MS 20u
 #define STREAM_LOOK_MOST_MS 1000u
-/* Reads of bytes that nobody wants any more, before the descriptor is closed. */
-#define STREAM_DISCARDS 16u
+/* Reads of bytes that nobody wants any more, before the loop looks at everything else again. */
+#define STREAM_DISCARDS 4u
 
 /* What the kernel is asked to tell: hang-ups always, so a peer that has gone is noticed whatever is waited
  * for. */
@@ -82,25 +83,34 @@ void stream_socket_deinit(struct stream_socket *socket)
     buf_deinit(&socket->in);
 }
 
-/* Closing with unread bytes would reset the connection, and what was written last with it. */
-static bool stream_discard(struct stream_socket *socket)
+ssize_t stream_discard(struct stream_table *table, int fd)
 {
-    struct stream_table *table = &socket->shard->streams;
+    ssize_t dropped = 0;
     for (unsigned i = 0; i < STREAM_DISCARDS; i++) {
-        ssize_t got = recv(socket->watch.fd, table->scratch, STREAM_READ_BYTES, MSG_DONTWAIT);
-        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-            return true;
-        if (got < 0)
-            return false;
+        ssize_t got = recv(fd, table->scratch, STREAM_READ_BYTES, MSG_DONTWAIT);
+        if (got < 0 && (errno == EAGAIN || errno == EINTR))
+            return dropped;
+        if (got <= 0)
+            return -1;
+        dropped += got;
     }
-    return false;
+    return dropped;
+}
+
+/* Closing with unread bytes would reset the connection, and what was written last with it: so a peer that has
+ * been told that it was all may go on sending for a while. Returns whether it has to be spared any longer. */
+static bool stream_spare(struct stream_socket *socket)
+{
+    ssize_t dropped = stream_discard(&socket->shard->streams, socket->watch.fd);
+    if (dropped > 0)
+        socket->discarded += (uint32_t)dropped;
+    return dropped >= 0 && socket->discarded <= STREAM_LINGER_BYTES;
 }
 
 static void stream_linger(struct stream_socket *socket)
 {
     shutdown(socket->watch.fd, SHUT_WR);
-    bool has_peer_ended = stream_discard(socket);
-    if (has_peer_ended || socket->has_ended || socket->is_drained) {
+    if (!stream_spare(socket) || socket->has_ended || socket->is_drained) {
         stream_socket_close(socket);
         return;
     }
@@ -303,7 +313,7 @@ void stream_event(struct watch *watch, uint32_t events)
         return;
     }
     if (socket->state == STREAM_LINGERING) {
-        if (stream_discard(socket))
+        if (!stream_spare(socket))
             stream_socket_close(socket);
         return;
     }

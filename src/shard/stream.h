@@ -77,7 +77,8 @@ struct stream_socket {
     size_t tail_len;
     struct buf out; /* what is owed after it */
     size_t out_at;
-    struct buf in; /* came, but is not done with */
+    struct buf in;      /* came, but is not done with */
+    uint32_t discarded; /* bytes, while lingering */
 };
 
 struct stream_listener_ops {
@@ -167,6 +168,10 @@ void stream_socket_resume(struct stream_socket *socket);
 void stream_socket_finish(struct stream_socket *socket);
 void stream_socket_close(struct stream_socket *socket);
 void stream_socket_deinit(struct stream_socket *socket);
+
+/* Drops some of what a peer has sent; for stream_accept.c as well. Returns how many bytes, or -1 when it has
+ * ended. */
+ssize_t stream_discard(struct stream_table *table, int fd);
 
 /* The socket's own watch calls it; for stream_accept.c. */
 void stream_event(struct watch *watch, uint32_t events);

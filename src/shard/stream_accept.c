@@ -56,8 +56,7 @@ static void stream_refuse(struct stream_listener *listener, int fd, enum error_c
     ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent; /* a client that does not take it sees the close */
     shutdown(fd, SHUT_WR);
-    while (recv(fd, text, sizeof(text), MSG_DONTWAIT) > 0)
-        ;
+    (void)stream_discard(&listener->shard->streams, fd);
     close(fd);
     shard_count(listener->shard, METRIC_REFUSED, 1);
 }

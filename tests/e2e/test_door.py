@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Those at the door: who dribbles, who has been refused, and a process that has nothing to accept with."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+from support.client import Connection, request, request_bytes
+from support.server import Server, wait_until
+from support.tcp import Raw
+
+ONE_SHARD = ("--shards", "1")
+# More than a refused peer may send, and what the kernels on both sides hold besides.
+FLOOD_MOST = 64 << 20
+
+
+@contextlib.contextmanager
+def dribbling(connection: Connection, period_s: float) -> Iterator[None]:
+    """One byte each period; begins with as many pieces as make the door look by the clock."""
+    done = threading.Event()
+
+    def dribble() -> None:
+        with contextlib.suppress(OSError):
+            while not done.wait(period_s):
+                connection.send(b"x")
+
+    connection.send(b"GET / HTTP/1.1\r\nX-Slow: ")
+    for _ in range(100):
+        connection.send(b"x")
+        time.sleep(0.001)  # a piece of its own
+    thread = threading.Thread(target=dribble)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_who_dribbles_is_cut_and_does_not_keep_others_from_it() -> None:
+    with Server(*ONE_SHARD, "--head-timeout", "1s") as server, Connection(server) as slow, Connection(server) as idle:
+        begun = time.monotonic()
+        with dribbling(slow, period_s=0.05):
+            assert idle.read_response().error == "head-timeout"
+            assert slow.read_response().error == "head-timeout"
+            assert 0.9 < time.monotonic() - begun < 4
+
+
+def test_a_head_in_many_pieces_is_answered(server: Server) -> None:
+    with Connection(server) as connection:
+        connection.send_bytewise(request_bytes("GET", "/healthz", X_Long="x" * 300))
+        assert connection.read_response().status == 200
+
+
+def test_a_head_far_too_large_still_gets_its_answer(server: Server) -> None:
+    for _ in range(20):
+        with Connection(server) as connection:
+            connection.send(b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 900_000)
+            assert connection.read_response().status == 431
+            assert connection.read_to_end() == b""
+
+
+def flood(connection: socket.socket) -> int:
+    """Sends as much as is taken; how much it was."""
+    block, sent = b"x" * (1 << 20), 0
+    connection.settimeout(10)
+    with contextlib.suppress(OSError):
+        while sent < FLOOD_MOST:
+            sent += connection.send(block)
+    return sent
+
+
+def test_a_refused_client_that_goes_on_sending_is_cut() -> None:
+    with Server(*ONE_SHARD, "--max-connections", "1") as server:
+        with Connection(server) as first:
+            assert first.request("GET", "/healthz").status == 200
+            with Connection(server) as second:
+                assert flood(second.socket) < FLOOD_MOST
+                assert first.request("GET", "/healthz").status == 200
+
+
+def test_a_refused_client_that_stays_is_not_counted() -> None:
+    with Server(*ONE_SHARD, "--max-connections", "1") as server, contextlib.ExitStack() as stack:
+        first = stack.enter_context(Connection(server))
+        assert first.request("GET", "/healthz").status == 200
+        for _ in range(10):
+            refused = stack.enter_context(Connection(server))
+            assert refused.read_response().error == "too-many-connections"
+        first.close()
+        begun = time.monotonic()
+        wait_until(lambda: request(server, "GET", "/healthz").status == 200)
+        assert time.monotonic() - begun < 1
+
+
+def test_refused_clients_that_stay_are_cut() -> None:
+    with Server(*ONE_SHARD) as server, Connection(server) as refused:
+        refused.send(b"nonsense\r\n\r\n")
+        begun = time.monotonic()
+        assert refused.read_response().status == 400
+        assert refused.is_closed()
+
+        def is_reset() -> bool:
+            try:
+                refused.send(b"x")
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_reset)
+        assert 1 < time.monotonic() - begun < 6
+
+
+def test_a_refused_tcp_client_that_goes_on_sending_is_cut() -> None:
+    with Server(*ONE_SHARD, "--max-connections", "1", "--tcp", "127.0.0.1:0 framing=crlf") as server:
+        with Raw(server) as first:
+            assert first.ask(b"PING") == b"PONG"
+            with Raw(server) as second:
+                assert flood(second.socket) < FLOOD_MOST
+                assert first.ask(b"PING") == b"PONG"
+
+
+def test_a_finished_tcp_client_that_goes_on_sending_is_cut() -> None:
+    with Server(*ONE_SHARD, "--tcp", "127.0.0.1:0 framing=crlf") as server, Raw(server) as client:
+        client.put(b"QUIT")
+        assert flood(client.socket) < FLOOD_MOST
+
+
+def test_who_is_refused_without_descriptors_is_cut() -> None:
+    with Server(*ONE_SHARD, descriptors=64) as server, contextlib.ExitStack() as stack:
+        held = []
+        while True:
+            connection = stack.enter_context(Connection(server))
+            connection.send(request_bytes("GET", "/channels/a", Accept="text/event-stream"))
+            if connection.read_head().status == 503:
+                break
+            held.append(connection)
+        last = stack.enter_context(Connection(server))
+        assert flood(last.socket) < FLOOD_MOST
+        for connection in held[:8]:
+            connection.close()
+        wait_until(lambda: request(server, "GET", "/healthz").status == 200)
