@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis as redis_py
 from support.client import publish, request
+from support.cluster import Cluster
 from support.redis import RedisServer, await_ready, nodes
 from support.server import Server, wait_until
 from support.tcp import tcp_port
@@ -98,3 +99,20 @@ def test_over_redis_from_every_node_and_after_a_lost_link(channel: str) -> None:
         request(here, "DELETE", f"/api/channels/{channel}/old")
         publish(there, f"{channel}/old", "again")
         wait_until(lambda: ("again" in (message := pubsub.get_message(timeout=20) or {"data": b""})["data"].decode()))
+
+
+def test_over_a_cluster_while_slots_move(channel: str) -> None:
+    """Redis drops the subscription of a slot that moves, and what is new at the other master is to be heard all the same."""
+    with Cluster() as cluster, nodes(1, cluster.url(), options=listener()) as (server,):
+        tree = cluster.channels()[0].split("/")[0]
+        slot = cluster.slot_of(tree)
+        pubsub = pattern_client(server, f"{tree}/*")
+        for times in range(3):
+            target = cluster.masters[(cluster.masters.index(cluster.owner_of(slot)) + 1) % 3]
+            cluster.move_slot(slot, target)
+            cluster.await_whole()
+            # A name that is told late is told with what the channel has.
+            target.publish(f"{{{tree}}}/{times}", str(times))
+            assert hear(pubsub, 1) == [(f"{tree}/{times}", str(times))]
+        publish(server, f"{tree}/0", "again")
+        assert hear(pubsub, 1) == [(f"{tree}/0", "again")]

@@ -77,6 +77,8 @@ static void feed_take_unsubscribed(struct server *server, const struct redisRepl
         topic_unsubscribed(topic);
     else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
         server_fail(server, "the slot of the probe has moved");
+    else if (channel->type == REDIS_REPLY_STRING && watch_is_news(channel->str, channel->len))
+        cluster_refresh_soon(server->broker);
 }
 
 /* An error names no channel; MOVED names the slot. */

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Answers of Redis that are late, lost, or tell what was heard already: each is waited for so long, asked for again, told once."""
+
+import signal
+import tempfile
+import time
+
+from support.client import Connection, LineStream, get, path_of, publish, request_bytes
+from support.follow import Ledger, finish, follow
+from support.lua import feed_of
+from support.redis import KEEP_ALL, RedisServer, await_ready, log_lines, meta_key, metric, nodes, stream_key
+from support.relay import Relay
+from support.server import Server, wait_until
+
+# Nothing is asked of Redis but what the test makes the node ask; nothing is given up but where the test says so.
+QUIET = ("--redis-probe-time", "1h", "--redis-check-time", "1h", "--redis-timeout", "30s")
+
+
+def relayed(relay: Relay) -> str:
+    return f"redis://127.0.0.1:{relay.port}/0"
+
+
+def fill(redis: RedisServer, channel: str, count: int) -> list[str]:
+    texts = [str(i) for i in range(count)]
+    for text in texts:
+        redis.publish(channel, text)
+    return texts
+
+
+def all_of(server: Server, channel: str) -> list[str]:
+    answer = get(server, path_of(channel, since="earliest", wait=0), Accept="application/json").json
+    assert "reset" not in answer
+    return [message["data"] for message in answer["messages"]]
+
+
+def is_known_here(redis: RedisServer, server: Server, channel: str, texts: list[str]) -> bool:
+    """Whether the node has them whole, and asks Redis for none."""
+    calls = redis.calls_of("fcall")
+    assert all_of(server, channel) == texts
+    return redis.calls_of("fcall") == calls
+
+
+def test_a_link_that_was_quiet_for_long_has_a_deadline_again(channel: str) -> None:
+    """The deadline of connecting is long over when the first answer fails to come."""
+    ledger = Ledger()
+    with RedisServer() as redis, Relay(redis.port) as relay:
+        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "300ms")) as (server,):
+            quiet = time.monotonic() + 1
+            wait_until(lambda: time.monotonic() > quiet)
+            for _ in range(2):
+                relay.swallow("commands")
+                ledger.publish(server, channel, "x")
+                await_ready(server)
+            assert {line["reason"] for line in log_lines(server, "broker-lost")} == {"no answer within 300 ms"}
+
+
+def test_what_is_heard_while_the_log_is_opened_is_kept_once(channel: str) -> None:
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL)) as (server,):
+        fill(redis, channel, 1)
+        relay.hold("commands")
+        with Connection(server) as poll:
+            poll.send(request_bytes("GET", path_of(channel, since="earliest"), Accept="application/json"))
+            wait_until(lambda: redis.client.execute_command("PUBSUB", "SHARDNUMSUB", feed_of(channel))[1] == 1)
+            fill(redis, channel, 2)
+            wait_until(lambda: metric(server, "broker_received_total") == 2)
+            relay.hold("commands", is_held=False)
+            assert [message["data"] for message in poll.read_response().json["messages"]] == ["0", "0", "1"]
+        assert is_known_here(redis, server, channel, ["0", "0", "1"])
+
+
+def test_what_is_heard_before_its_predecessor_is_kept_once(channel: str) -> None:
+    with RedisServer() as redis, Relay(redis.port, lambda reply: b"message" in reply[:20] and b"unheard" in reply) as relay:
+        with nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL)) as (server,), LineStream(server, path_of(channel)) as lines:
+            lines.next_line()
+            texts = ["heard 1", "heard 2", "unheard 3", "heard 4", "heard 5"]
+            for text in texts:
+                redis.publish(channel, text)
+            assert [lines.next_line()["data"] for _ in texts] == texts
+            assert is_known_here(redis, server, channel, texts)
+            assert metric(server, "broker_gaps_total") == metric(server, "broker_gaps_filled_total") == 1
+
+
+def test_a_page_of_history_that_was_lost_is_read_again(channel: str) -> None:
+    with RedisServer() as redis, Relay(redis.port) as relay:
+        with nodes(2, redis.url(), relayed(relay), options=(*QUIET, *KEEP_ALL, "--redis-timeout", "300ms")) as (other, server):
+            publish(other, channel, "first")
+            texts = ["first", *fill(redis, channel, 500)]
+            with LineStream(server, path_of(channel)) as live:
+                live.next_line()
+                relay.swallow("commands", requests=True)
+                with LineStream(server, path_of(channel, since="earliest")) as late:
+                    late.next_line()
+                    assert [late.next_line()["data"] for _ in texts] == texts
+                publish(server, channel, "new")
+                assert live.next_line()["data"] == "new"
+
+
+def test_a_log_that_was_set_back_is_told(redis: RedisServer, pair: list[Server], channel: str) -> None:
+    """Restored from a backup under the same master: its newest messages are gone, and their offsets will be given again."""
+    ledger = Ledger()
+    followers = follow(pair, channel)
+    keys = (meta_key(channel), stream_key(channel))
+    for i in range(3):
+        ledger.publish(pair[0], channel, f"kept {i}")
+    copies = [(key, redis.client.dump(key)) for key in keys]
+    gone = [ledger.publish(pair[1], channel, f"gone {i}") for i in range(3)]
+    for follower in followers:
+        wait_until(lambda: len(follower.track.messages) == 6)
+    for key, copy in copies:
+        redis.client.restore(key, 300_000, copy, replace=True)
+    for follower in followers:
+        wait_until(lambda: follower.track.resets, what=f"telling {follower}")
+    new = ledger.publish(pair[0], channel, "new")
+    finish(ledger, pair[0], followers)
+    assert new.endswith("-4") and new not in gone
+    for follower in followers:
+        assert follower.track.reasons == ["failover"], follower
+        assert follower.track.data[-5:] == ["kept 0", "kept 1", "kept 2", "new", "the end"], follower
+
+
+def test_options_are_reloaded(channel: str) -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".ini") as file, RedisServer() as redis, Relay(redis.port) as relay:
+        def write(text: str) -> None:
+            file.seek(0)
+            file.truncate()
+            file.write(text)
+            file.flush()
+
+        write("redis-timeout = 1s\n")
+        with Server("--broker", relayed(relay), "--config", file.name) as server:
+            await_ready(server)
+            publish(server, channel)
+            before = redis.client.hget(meta_key(channel), "limits")
+            write("history-size = 2\nhistory-ttl = 7s\nchannel-ttl = 70s\nidempotency-time = 9s\nredis-timeout = 250ms\n")
+            server.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: publish(server, channel) and redis.client.hget(meta_key(channel), "limits") != before)
+            assert redis.client.hget(meta_key(channel), "limits") == b"2 7000 70000 9000"
+            for _ in range(3):
+                publish(server, channel)
+            assert get(server, f"/api/channels/{channel}").json["messages"] == 2
+            relay.swallow("commands")
+            Ledger().publish(server, channel, "after a fault")
+            assert [line["reason"] for line in log_lines(server, "broker-lost")] == ["no answer within 250 ms"]
