@@ -90,6 +90,7 @@ enum error_code draft_fill(struct publish_item *item, const struct draft *draft,
         return ERROR_OUT_OF_MEMORY;
     memcpy(item->channel, draft->channel, draft->channel_len);
     item->channel_len = (uint8_t)draft->channel_len;
+    item->type = (uint8_t)draft->parts.type;
     if (draft->key_len > 0) {
         item->key = item->channel + draft->channel_len;
         memcpy(item->channel + draft->channel_len, draft->key, draft->key_len);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/container.h"
+#include "core/text.h"
 
 static const char *const message_type_words[] = {
     [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
@@ -26,6 +27,11 @@ int message_type_parse(enum message_type *type, const char *text, size_t len)
         return 0;
     }
     return -EINVAL;
+}
+
+enum message_type message_type_guess(const char *data, size_t len)
+{
+    return text_is_utf8(data, len, NULL) ? MESSAGE_TEXT : MESSAGE_BINARY;
 }
 
 static void message_memory_add(uint64_t bytes)

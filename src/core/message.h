@@ -24,6 +24,9 @@ const char *message_type_word(enum message_type type);
 /* Returns 0, or -EINVAL when the text is none of the words. */
 int message_type_parse(enum message_type *type, const char *text, size_t len);
 
+/* What data is whose publisher does not say: text when it is UTF-8, else binary. */
+enum message_type message_type_guess(const char *data, size_t len);
+
 /* The wire forms of a message that are kept with it. */
 enum message_form { FORM_SSE, FORM_JSON, FORM_CRLF, FORM_NUL, FORM_LEN32, FORM_RESP, FORM_COUNT };
 

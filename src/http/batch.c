@@ -3,11 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/base64.h"
 #include "base/json.h"
-#include "http/origin.h"
 #include "http/publishing.h"
 #include "http/routes.h"
 #include "render/render.h"
@@ -15,6 +13,8 @@
 /* Messages in one batch; beyond it the answer alone would be larger than most bodies. */
 #define BATCH_COUNT_MAX 100000u
 #define NAME_SHOWN_MAX 64u
+
+static const char *const batch_queries[] = {NULL}; /* each message has options of its own */
 
 enum batch_member {
     MEMBER_CHANNEL,
@@ -356,11 +356,11 @@ void batch_handle(struct exchange *exchange)
     size_t len;
     const char *body = exchange_body(exchange, &len);
     const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
-    if (origin_refuses_change(exchange))
+    if (publishing_refuses(exchange, batch_queries))
         return;
-    bool is_lines = mime && (strncasecmp(mime, "application/x-ndjson", 20) == 0 ||
-                             strncasecmp(mime, "application/ndjson", 18) == 0 ||
-                             strncasecmp(mime, "application/jsonl", 17) == 0);
+    bool is_lines = mime && (publishing_mime_is(mime, "application/x-ndjson") ||
+                             publishing_mime_is(mime, "application/ndjson") ||
+                             publishing_mime_is(mime, "application/jsonl"));
     struct batch *batch =
         is_lines ? batch_read_lines(exchange, body, len) : batch_read_array(exchange, body, len);
     if (batch)

@@ -4,36 +4,38 @@
 #include <strings.h>
 
 #include "core/cursor.h"
-#include "http/origin.h"
 #include "http/publishing.h"
 #include "http/router.h"
 #include "http/routes.h"
 
 #define LOCATION_MAX (3u * CHANNEL_NAME_MAX + POSITION_TEXT_MAX + 32u)
 
-static bool publish_mime_is(const char *mime, size_t len, const char *want)
-{
-    return len == strlen(want) && strncasecmp(mime, want, len) == 0;
-}
+static const char *const publish_queries[] = {"event", "ttl", "producer", "idempotency_key", NULL};
 
-/* The type of a message by its media type, without parameters. */
 static enum message_type publish_type(const char *mime)
 {
     size_t len = strcspn(mime, "; \t");
-    if (publish_mime_is(mime, len, "application/json") ||
+    if (publishing_mime_is(mime, "application/json") ||
         (len > 5 && strncasecmp(mime + len - 5, "+json", 5) == 0))
         return MESSAGE_JSON;
-    if (strncasecmp(mime, "text/", 5) == 0 || publish_mime_is(mime, len, "application/x-www-form-urlencoded"))
+    if (strncasecmp(mime, "text/", 5) == 0 || publishing_mime_is(mime, "application/x-www-form-urlencoded"))
         return MESSAGE_TEXT;
     return MESSAGE_BINARY;
 }
 
-/* curl -d says form, whatever it sends: nobody wants to get that back as the type of a text. */
-static void publish_set_mime(struct message_parts *parts, const char *mime)
+/* Many clients say nothing of their own accord. curl -d says form, whatever it sends: nobody wants to get
+ * that back as the type of a text. */
+static void publish_read_type(const struct exchange *exchange, struct draft *draft)
 {
-    size_t len = strcspn(mime, "; \t");
-    if (publish_mime_is(mime, len, "application/x-www-form-urlencoded") ||
-        strlen(mime) > MESSAGE_ATTRIBUTE_MAX)
+    struct message_parts *parts = &draft->parts;
+    const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
+    if (!mime || !*mime) {
+        parts->type = message_type_guess(parts->data, parts->size);
+        draft->is_checked = true;
+        return;
+    }
+    parts->type = publish_type(mime);
+    if (publishing_mime_is(mime, "application/x-www-form-urlencoded") || strlen(mime) > MESSAGE_ATTRIBUTE_MAX)
         return;
     parts->mime = mime;
     parts->mime_len = strlen(mime);
@@ -117,14 +119,11 @@ void publish_handle(struct exchange *exchange)
 {
     char fault[PUBLISHING_FAULT_MAX];
     struct draft draft = {0};
-    const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
-    if (origin_refuses_change(exchange) || !publish_read_options(exchange, &draft))
+    if (publishing_refuses(exchange, publish_queries) || !publish_read_options(exchange, &draft))
         return;
     draft.channel = router_name(exchange, &draft.channel_len);
-    draft.parts.type = mime ? publish_type(mime) : MESSAGE_BINARY;
     draft.parts.data = exchange_body(exchange, &draft.parts.size);
-    if (mime)
-        publish_set_mime(&draft.parts, mime);
+    publish_read_type(exchange, &draft);
     struct publishing *publishing = publishing_new(exchange, 1);
     enum error_code error = publishing ? publishing_fill(exchange, publishing->request.items, &draft, fault)
                                        : ERROR_OUT_OF_MEMORY;

@@ -5,12 +5,91 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/number.h"
 #include "core/cursor.h"
+#include "core/text.h"
+#include "http/origin.h"
 #include "render/render.h"
 
 #define TTL_SECONDS_MAX 31536000u
+
+#define NAME_SHOWN_MAX 64u
+
+struct publishing_query {
+    const char *const *names;
+    const char *unknown;
+    size_t unknown_len;
+};
+
+/* Returns MHD_NO to stop at the first unknown one. */
+static enum MHD_Result publishing_visit_query(void *cls, enum MHD_ValueKind kind, const char *name,
+                                              size_t name_len, const char *value, size_t value_len)
+{
+    struct publishing_query *query = cls;
+    (void)kind;
+    (void)value;
+    (void)value_len; /* which ones there are is all that is asked */
+    for (size_t i = 0; query->names[i]; i++)
+        if (strlen(query->names[i]) == name_len && memcmp(query->names[i], name, name_len) == 0)
+            return MHD_YES;
+    if (name_len == 0)
+        return MHD_YES;
+    query->unknown = name;
+    query->unknown_len = name_len;
+    return MHD_NO;
+}
+
+static bool publishing_refuses_query(struct exchange *exchange, const char *const *names)
+{
+    char list[128] = "";
+    struct publishing_query query = {.names = names};
+    MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, publishing_visit_query, &query);
+    if (!query.unknown)
+        return false;
+    bool is_shown =
+        query.unknown_len <= NAME_SHOWN_MAX && text_is_attribute(query.unknown, query.unknown_len);
+    for (size_t i = 0; names[i]; i++)
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i > 0 ? ", " : "", names[i]);
+    exchange_fail(exchange, ERROR_BAD_OPTION, "publishing has no query parameter '%.*s'; here it takes %s",
+                  is_shown ? (int)query.unknown_len : 3, is_shown ? query.unknown : "...",
+                  list[0] ? list : "none");
+    return true;
+}
+
+/* What some libraries for event streams do when they are told to use POST. */
+static bool publishing_is_meant_to_receive(const struct exchange *exchange)
+{
+    const char *accept = exchange_field(exchange, FIELD_ACCEPT);
+    return exchange->body.len == 0 && !exchange_field(exchange, FIELD_CONTENT_TYPE) && accept &&
+           strcasestr(accept, "text/event-stream");
+}
+
+bool publishing_mime_is(const char *mime, const char *want)
+{
+    size_t len = strcspn(mime, "; \t");
+    return len == strlen(want) && strncasecmp(mime, want, len) == 0;
+}
+
+bool publishing_refuses(struct exchange *exchange, const char *const *names)
+{
+    const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
+    if (origin_refuses_change(exchange))
+        return true;
+    if (publishing_is_meant_to_receive(exchange)) {
+        exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
+                      "this method publishes, and there is no body to publish; to receive events use GET");
+        return true;
+    }
+    if (mime && publishing_mime_is(mime, "multipart/form-data")) {
+        exchange_fail(exchange, ERROR_MEDIA_TYPE,
+                      "the body is a form in parts; send the data alone as the body, with its own "
+                      "Content-Type (curl: --data-binary @FILE in place of -F)");
+        return true;
+    }
+    return publishing_refuses_query(exchange, names);
+}
 
 enum error_code publishing_fill(const struct exchange *exchange, struct publish_item *item,
                                 const struct draft *draft, char fault[PUBLISHING_FAULT_MAX])
@@ -68,6 +147,9 @@ void publishing_render(struct buf *to, const struct publish_item *item)
     buf_append(to, id, position_format(id, &item->epoch, item->offset));
     buf_append_text(to, "\",\"time\":");
     buf_append_u64(to, (uint64_t)item->time_ms);
+    buf_append_text(to, ",\"type\":\"");
+    buf_append_text(to, message_type_word((enum message_type)item->type));
+    buf_append_char(to, '"');
     if (item->is_duplicate)
         buf_append_text(to, ",\"duplicate\":true");
     buf_append_char(to, '}');

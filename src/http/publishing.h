@@ -10,6 +10,14 @@
 
 #define PUBLISHING_FAULT_MAX DRAFT_FAULT_MAX
 
+/* Answers what is no publish at all: from a foreign origin, with a query parameter that is not of `names`
+ * (which ends with NULL; a wrong one would be lost without a word), with a form in parts as its body, or
+ * meant to receive. Returns whether it did. */
+bool publishing_refuses(struct exchange *exchange, const char *const *names);
+
+/* Whether a media type with parameters is `want`. */
+bool publishing_mime_is(const char *mime, const char *want);
+
 /* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code publishing_fill(const struct exchange *exchange, struct publish_item *item,
                                 const struct draft *draft, char fault[PUBLISHING_FAULT_MAX]);
@@ -27,7 +35,7 @@ struct publishing *publishing_new(struct exchange *exchange, size_t count);
 void publishing_submit(struct publishing *publishing, void (*done)(struct publishing *publishing));
 void publishing_free(struct publishing *publishing);
 
-/* Appends {"channel","id","time"} of an accepted item. */
+/* Appends {"channel","id","time","type"} of an accepted item. */
 void publishing_render(struct buf *to, const struct publish_item *item);
 
 /* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */

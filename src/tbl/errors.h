@@ -24,6 +24,7 @@
     ROW(HEAD_TIMEOUT, 408, "head-timeout", "The request head did not arrive in time.")                       \
     ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body did not arrive in time.")                       \
     ROW(TOO_LARGE, 413, "too-large", "The body is larger than is allowed.")                                  \
+    ROW(MEDIA_TYPE, 415, "unsupported-media-type", "A body of this type cannot be published.")               \
     ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than is allowed.")                \
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \

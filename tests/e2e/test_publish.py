@@ -40,10 +40,13 @@ def test_offsets_count_without_gaps(server: Server, channel: str) -> None:
     ("application/octet-stream", b"\0\xff", "binary", base64.b64encode(b"\0\xff").decode()),
     ("image/png", b"\x89PNG", "binary", base64.b64encode(b"\x89PNG").decode()),
     ("", b"\xff", "binary", base64.b64encode(b"\xff").decode()),
+    ("", b"caf\xc3\xa9", "text", "caf\u00e9"),
+    ("", b"", "text", ""),
 ])
 def test_content_type_decides_the_type(server: Server, channel: str, content_type: str, body: bytes, kind: str,
                                        data: object) -> None:
-    publish(server, channel, body, Content_Type=content_type)
+    answer = request(server, "POST", path_of(channel), body, Content_Type=content_type)
+    assert (answer.status, answer.json["type"]) == (201, kind)
     message = get(server, path_of(channel, last=1), Accept="application/json").json["messages"][0]
     assert (message["type"], message["data"]) == (kind, data)
     raw = get(server, path_of(channel, last=1))
@@ -141,3 +144,48 @@ def test_events_that_are_the_server_or_the_browsers_own_are_refused(server: Serv
     batch = json.dumps([{"channel": channel, "data": "x", "event": event}])
     assert [result["error"] for result in request(server, "POST", "/channels", batch).json] == ["bad-option"]
     assert publish(server, channel, "x", Sluice_Event=event + "s").endswith("-1")
+
+
+def test_a_content_type_without_a_value_is_none(server: Server, channel: str) -> None:
+    with Connection(server) as connection:
+        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Type:\r\nContent-Length: 2\r\n\r\nhi".encode())
+        assert connection.read_response().json["type"] == "text"
+    assert get(server, path_of(channel, last=1)).header("Content-Type") == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("target", ["/channels/NAME", "/channels"])
+def test_a_form_in_parts_is_told_what_to_send(server: Server, channel: str, target: str) -> None:
+    refused = request(server, "POST", target.replace("NAME", channel), "--x\r\n\r\n1\r\n--x--",
+                      Content_Type="Multipart/Form-Data; boundary=x")
+    assert (refused.status, refused.error) == (415, "unsupported-media-type")
+    assert "--data-binary" in refused.json["message"]
+    assert publish(server, channel, "--x", Content_Type="multipart/mixed; boundary=x")
+
+
+@pytest.mark.parametrize(("query", "shown"), [
+    ("evnet=goal", "'evnet'"), ("event=goal&since=earliest", "'since'"), ("Event=goal", "'Event'"), ("x", "'x'"),
+    ("%ff=1", "'...'"), ("n" * 65 + "=1", "'...'"), ("n" * 64, "'nnn"),
+])
+def test_an_unknown_query_parameter_is_refused_with_those_there_are(server: Server, channel: str, query: str,
+                                                                   shown: str) -> None:
+    refused = request(server, "POST", f"{path_of(channel)}?{query}", "x")
+    assert (refused.status, refused.error) == (400, "bad-option") and shown in refused.json["message"]
+    assert refused.json["message"].endswith("takes event, ttl, producer, idempotency_key")
+    assert get(server, f"/api/channels/{channel}").status == 404
+    assert get(server, f"{path_of(channel)}?wait=0&{query}").status == 204, "readers may carry any"
+    assert request(server, "POST", f"{path_of(channel)}?&", "x").status == 201
+
+
+def test_a_batch_takes_no_query_parameters(server: Server, channel: str) -> None:
+    body = json.dumps([{"channel": channel, "data": "x"}])
+    refused = request(server, "POST", "/channels?event=goal", body)
+    assert (refused.status, refused.error) == (400, "bad-option") and refused.json["message"].endswith("takes none")
+    assert request(server, "POST", "/channels?", body).json[0]["type"] == "text"
+
+
+def test_posting_to_receive_is_told_to_get(server: Server, channel: str) -> None:
+    refused = request(server, "POST", path_of(channel), "", Accept="text/event-stream")
+    assert (refused.status, refused.error) == (406, "not-acceptable") and "GET" in refused.json["message"]
+    for body, headers in (("x", {}), ("", {"Content_Type": "text/plain"})):
+        assert request(server, "POST", path_of(channel), body, Accept="text/event-stream", **headers).status == 201
+    assert request(server, "POST", path_of(channel), "", Accept="*/*").status == 201

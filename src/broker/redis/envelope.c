@@ -165,9 +165,8 @@ int envelope_parse_entry(struct envelope *envelope, const struct redisReply *ent
 
 void envelope_of_payload(struct envelope *envelope, const char *bytes, size_t len)
 {
-    *envelope = (struct envelope){.parts = {.type = MESSAGE_TEXT, .data = bytes, .size = len}};
-    if (!text_is_utf8(bytes, len, NULL))
-        envelope->parts.type = MESSAGE_BINARY;
+    *envelope =
+        (struct envelope){.parts = {.type = message_type_guess(bytes, len), .data = bytes, .size = len}};
 }
 
 static bool envelope_is_json(const struct message_parts *parts)

@@ -133,9 +133,7 @@ void tcp_publish(struct connection *connection, const char *channel, size_t chan
     char fault[DRAFT_FAULT_MAX];
     /* What is not UTF-8 is kept and delivered as the bytes that it is. */
     const struct draft draft = {
-        .parts = {.type = text_is_utf8(data, len, NULL) ? MESSAGE_TEXT : MESSAGE_BINARY,
-                  .data = data,
-                  .size = len},
+        .parts = {.type = message_type_guess(data, len), .data = data, .size = len},
         .channel = channel,
         .channel_len = channel_len,
         .is_checked = true,
