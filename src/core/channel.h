@@ -91,8 +91,11 @@ void channel_reset_subscription(struct subscription *subscription, enum reset_re
 /* Frees a detached channel once no page is on its way any more. */
 void channel_free_when_done(struct channel *channel);
 
-/* Fills `deliveries` with what `subscription` is to be told next; may leave it waiting for a page of history.
- */
+/* The reset that the subscription is to be told first. Returns false when there is none. */
+bool channel_collect_reset(struct subscription *subscription, struct delivery *delivery);
+
+/* Fills `deliveries` with what `subscription` is to be told next, behind its reset; may leave it waiting for
+ * a page of history. */
 size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most);
 
 /* Sets where a subscription of an attached channel starts. Calls subscription_attached, at once or when the

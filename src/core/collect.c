@@ -66,17 +66,23 @@ static bool collection_take_page(struct collection *collection, struct channel *
     return false;
 }
 
+bool channel_collect_reset(struct subscription *subscription, struct delivery *delivery)
+{
+    if (subscription->state != SUBSCRIPTION_LIVE || subscription->reset == RESET_NONE)
+        return false;
+    *delivery = (struct delivery){.subscription = subscription,
+                                  .reset = (enum reset_reason)subscription->reset,
+                                  .missed = subscription->missed,
+                                  .offset = subscription->offset};
+    return true;
+}
+
 size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most)
 {
     struct channel *channel = subscription->channel;
     struct collection collection = {subscription, deliveries, 0, most, subscription->offset};
     if (subscription->state != SUBSCRIPTION_LIVE)
         return 0;
-    if (subscription->reset != RESET_NONE && most > 0) {
-        collection_add(&collection, NULL, subscription->offset);
-        deliveries[0].reset = (enum reset_reason)subscription->reset;
-        deliveries[0].missed = subscription->missed;
-    }
     bool has_moved = true;
     while (has_moved && collection.count < most && collection.offset < channel->top) {
         uint64_t next = collection.offset + 1;

@@ -115,6 +115,9 @@ size_t subscriber_collect(struct subscriber *subscriber, struct delivery *delive
     size_t count = 0;
     if (!subscriber->subscriptions || subscriber->pending > 0)
         return 0;
+    /* First, so that whoever is told a message has been told what its joined cursor is past. */
+    for (unsigned i = 0; i < subscriber->count && count < most; i++)
+        count += channel_collect_reset(&subscriber->subscriptions[i], deliveries + count);
     for (unsigned i = 0; i < subscriber->count && count < most; i++)
         count += channel_collect(&subscriber->subscriptions[i], deliveries + count, most - count);
     return count;
@@ -162,8 +165,10 @@ bool subscriber_has_gap(struct subscriber *subscriber)
 {
     bool has_gap = false;
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++) {
+        struct subscription *subscription = &subscriber->subscriptions[i];
         struct delivery next;
-        if (channel_collect(&subscriber->subscriptions[i], &next, 1) > 0 && !next.message)
+        if (channel_collect_reset(subscription, &next) ||
+            (channel_collect(subscription, &next, 1) > 0 && !next.message))
             has_gap = true;
     }
     return has_gap;
@@ -193,6 +198,16 @@ void subscriber_unblock(struct subscriber *subscriber)
     subscriber_yield(subscriber);
 }
 
+/* With a reset that has not been told yet, a place in no log: who comes back with it is told of one. */
+static size_t subscription_format_position(const struct subscription *subscription, char *to)
+{
+    const struct channel *channel = subscription->channel;
+    if (subscription->reset == RESET_NONE)
+        return position_format(to, &channel->epoch, subscription->offset);
+    const struct epoch none = epoch_of_name(channel->name, channel->name_len);
+    return position_format(to, &none, 0);
+}
+
 size_t subscriber_cursor(const struct subscriber *subscriber, char *to)
 {
     size_t len = 0;
@@ -200,7 +215,7 @@ size_t subscriber_cursor(const struct subscriber *subscriber, char *to)
         const struct subscription *subscription = &subscriber->subscriptions[i];
         if (i > 0)
             to[len++] = '.';
-        len += position_format(to + len, &subscription->channel->epoch, subscription->offset);
+        len += subscription_format_position(subscription, to + len);
     }
     return len;
 }

@@ -14,7 +14,10 @@
 /* A batch is closed once it has this much; the client comes back for the rest at once. */
 #define BATCH_BYTES (1u << 20)
 #define BATCH_STEP 64u
-#define RESETS_TEXT_MAX 512u
+/* The header that names resets ends before this, so that it fits into a connection's memory; the cursor tells
+ * of the others. */
+#define RESETS_TEXT_MAX 2048u
+#define RESET_TEXT_MAX (CHANNEL_NAME_MAX + 64u)
 /* Who does not want to wait gets to know after this that the broker is away. */
 #define LONGPOLL_LOOK_MS 2000u
 
@@ -67,15 +70,15 @@ static void longpoll_answer_nothing(struct longpoll *poll)
 
 /* Raw. */
 
-/* "REASON; missed=N", joined by commas when several channels have one. */
-static void longpoll_note_reset(char *text, const struct delivery *delivery)
+/* An item of a structured list (RFC 8941): no name has anything in it that a quoted string escapes. */
+static size_t longpoll_note_reset(char *text, size_t len, const struct delivery *delivery)
 {
-    size_t len = strlen(text);
-    size_t room = RESETS_TEXT_MAX - len;
-    int written = snprintf(text + len, room, "%s%s", len > 0 ? ", " : "", reset_reason_word(delivery->reset));
-    len += (size_t)written < room ? (size_t)written : room - 1;
+    size_t name_len;
+    const char *name = subscription_channel(delivery->subscription, &name_len);
+    len += (size_t)sprintf(text + len, "%s%s", len > 0 ? ", " : "", reset_reason_word(delivery->reset));
     if (delivery->missed != MISSED_UNKNOWN)
-        snprintf(text + len, RESETS_TEXT_MAX - len, "; missed=%llu", (unsigned long long)delivery->missed);
+        len += (size_t)sprintf(text + len, "; missed=%llu", (unsigned long long)delivery->missed);
+    return len + (size_t)sprintf(text + len, "; channel=\"%.*s\"", (int)name_len, name);
 }
 
 static void longpoll_add_text(struct MHD_Response *response, const char *name, const char *text, size_t len)
@@ -149,12 +152,14 @@ static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery 
 static bool longpoll_tell_raw(struct longpoll *poll)
 {
     char resets[RESETS_TEXT_MAX] = "";
+    size_t resets_len = 0;
     struct delivery delivery = {0};
-    while (subscriber_collect(&poll->subscriber, &delivery, 1) == 1) {
+    while (resets_len + RESET_TEXT_MAX < RESETS_TEXT_MAX &&
+           subscriber_collect(&poll->subscriber, &delivery, 1) == 1) {
         subscriber_advance(&delivery);
         if (delivery.message)
             break;
-        longpoll_note_reset(resets, &delivery);
+        resets_len = longpoll_note_reset(resets, resets_len, &delivery);
     }
     if (!delivery.message && !resets[0])
         return false;

@@ -3,9 +3,10 @@
 
 import itertools
 import json
+import re
 
 import pytest
-from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
+from support.client import Connection, EventStream, LineStream, Response, get, path_of, publish, request, request_bytes, subscribers
 from support.server import Server, wait_until
 
 EPOCH = "k3q9xm2ab7zt"
@@ -31,7 +32,8 @@ def test_the_id_of_another_server_is_told_by_a_reset(server: Server, channel: st
     header = name.encode().decode("latin-1")  # browsers send the bytes of its UTF-8
     with EventStream(server, path_of(channel), Last_Event_ID=header) as stream:
         first, reset = stream.next_block(), stream.next_event()
-        assert first and json.loads(first.data or "") == {"cursor": reset.id, "recovered": False}
+        assert first and json.loads(first.data or "") == {"cursor": first.id, "recovered": False}
+        assert get(server, path_of(channel, since=first.id, wait=0)).reset, "who reconnects before the reset is told, too"
         assert reset.event == "reset" and json.loads(reset.data or "") == {
             "channel": channel, "reason": "unknown-id", "cursor": kept.replace("-1", "-0")}
         assert stream.next_event().id == kept
@@ -39,7 +41,7 @@ def test_the_id_of_another_server_is_told_by_a_reset(server: Server, channel: st
         lines.next_line()
         assert lines.next_line()["reset"]["reason"] == "unknown-id"
     raw = get(server, path_of(channel), Last_Event_ID=header)
-    assert (raw.body, raw.cursor) == (b"kept", kept) and "unknown-id" in (raw.header("Sluice-Reset") or "")
+    assert (raw.body, raw.cursor) == (b"kept", kept) and "unknown-id" in (raw.reset or "")
 
 
 def test_cursor_of_another_log_is_told_by_a_reset(server: Server, channel: str) -> None:
@@ -47,7 +49,7 @@ def test_cursor_of_another_log_is_told_by_a_reset(server: Server, channel: str) 
     name_part = ids[0][:5]
     cursor = f"{name_part}0000000-2"
     raw = get(server, path_of(channel, since=cursor))
-    assert (raw.body, raw.header("Sluice-Reset"), raw.cursor) == (b"0", "epoch", ids[0])
+    assert (raw.body, raw.reset, raw.cursor) == (b"0", "epoch", ids[0])
     answer = get(server, path_of(channel, since=cursor), Accept="application/json").json
     assert answer["reset"] == [{"channel": channel, "reason": "epoch", "cursor": ids[0].replace("-1", "-0")}]
     assert [message["id"] for message in answer["messages"]] == ids
@@ -65,7 +67,7 @@ def test_cursor_ahead_of_the_log(server: Server, channel: str) -> None:
     name = publish(server, channel, "x")
     cursor = name.replace("-1", "-7")
     response = get(server, path_of(channel, since=cursor, wait=0))
-    assert (response.body, response.header("Sluice-Reset")) == (b"x", "future")
+    assert (response.body, response.reset) == (b"x", "future")
     with EventStream(server, path_of(channel, since=cursor)) as stream:
         assert '"reason":"future"' in (stream.next_event().data or "")
         assert stream.next_event().id == name
@@ -75,7 +77,7 @@ def test_what_is_no_longer_kept_is_counted(channel: str) -> None:
     with Server("--history-size", "3") as server:
         ids = [publish(server, channel, str(i)) for i in range(10)]
         raw = get(server, path_of(channel, since=ids[1]))
-        assert (raw.body, raw.header("Sluice-Reset")) == (b"7", "trimmed; missed=5")
+        assert (raw.body, raw.reset) == (b"7", "trimmed; missed=5")
         answer = get(server, path_of(channel, since=ids[1]), Accept="application/json").json
         assert answer["reset"] == [{"channel": channel, "reason": "trimmed", "missed": 5, "cursor": ids[6]}]
         assert [message["id"] for message in answer["messages"]] == ids[7:]
@@ -88,10 +90,58 @@ def test_a_reset_without_any_message_comes_at_once(server: Server, channel: str)
     name = publish(server, channel, "x")
     assert request(server, "DELETE", f"/api/channels/{channel}").json == {"channel": channel, "purged": 1}
     raw = get(server, path_of(channel, since=name))
-    assert (raw.status, raw.header("Sluice-Reset")) == (204, "epoch")
+    assert (raw.status, raw.reset) == (204, "epoch")
     answer = get(server, path_of(channel, since=name), Accept="application/json")
     assert (answer.status, answer.json["messages"]) == (200, [])
-    assert get(server, path_of(channel, since=answer.json["cursor"], wait=0)).header("Sluice-Reset") is None
+    assert get(server, path_of(channel, since=answer.json["cursor"], wait=0)).reset is None
+
+
+def other_log(name: str) -> str:
+    """A cursor of another log of the same channel."""
+    return name[:5] + "0000001-7"
+
+
+def reset_items(response: Response) -> dict[str, str]:
+    """Reasons by channel."""
+    items = re.findall(r'([a-z-]+)(?:; missed=\d+)?; channel="([^"\\\\]+)"(?:, |$)', response.header("Sluice-Reset") or "")
+    return {name: reason for reason, name in items}
+
+
+def test_a_reset_names_its_channel_also_with_a_comma_in_it(server: Server, channel: str) -> None:
+    names = [f"{channel}/a,b=c;d", f"{channel}/'x'"]
+    since = ".".join(other_log(publish(server, name, name)) for name in names)
+    raw = get(server, path_of(names[0], since=since, channel=names[1]))
+    assert raw.header("Sluice-Reset") == ", ".join(f'epoch; channel="{name}"' for name in names)
+    assert raw.body == names[0].encode()
+    follow = get(server, path_of(names[0], since=raw.cursor, channel=names[1]))
+    assert (follow.body, follow.reset) == (names[1].encode(), None)
+
+
+def test_a_message_of_one_channel_does_not_hide_the_reset_of_another(server: Server, channel: str) -> None:
+    first, second = f"{channel}/first", f"{channel}/second"
+    before, old = publish(server, first, "1"), publish(server, second, "1")
+    publish(server, first, "2")
+    since = f"{before}.{other_log(old)}"
+    raw = get(server, path_of(first, since=since, channel=second))
+    assert (raw.body, reset_items(raw)) == (b"2", {second: "epoch"})
+    answer = get(server, path_of(first, since=since, channel=second), Accept="application/json").json
+    assert [reset["channel"] for reset in answer["reset"]] == [second]
+
+
+def test_more_resets_than_a_header_holds_are_told_one_answer_after_another(server: Server, channel: str) -> None:
+    names = [f"{channel}/{i}/{'x' * 180}" for i in range(20)]
+    cursor = ".".join(other_log(publish(server, name)) for name in names)
+    told: dict[str, str] = {}
+    messages = 0
+    with Connection(server) as connection:
+        while messages < len(names):
+            rest = "".join(f"&channel={name}" for name in names[1:])
+            answer = connection.request("GET", path_of(names[0], since=cursor) + rest)
+            items = reset_items(answer)
+            assert not items.keys() & told.keys()
+            told |= items
+            cursor, messages = answer.cursor, messages + (answer.status == 200)
+    assert set(told) == set(names) and set(told.values()) == {"epoch"}
 
 
 def test_purge_is_told_to_everybody_held(server: Server, channel: str) -> None:
@@ -101,7 +151,7 @@ def test_purge_is_told_to_everybody_held(server: Server, channel: str) -> None:
         wait_until(lambda: subscribers(server, channel)["total"] == 3)
         request(server, "DELETE", f"/api/channels/{channel}")
         name = publish(server, channel, "new")
-        assert poll.read_response().header("Sluice-Reset") == "purged"
+        assert poll.read_response().reset == "purged"
         assert '"reason":"purged"' in (stream.next_event().data or "")
         assert stream.next_event().id == name
         lines.next_line()
@@ -187,7 +237,7 @@ def test_memory_limit_drops_the_longest_idle_first_and_never_what_is_held() -> N
                 publish(server, "held", text)
                 stream.next_event()
             # What was idle for longest is gone, and whoever asks for it is told.
-            assert get(server, path_of("idle/0", since=first, wait=0)).header("Sluice-Reset") == "epoch"
+            assert get(server, path_of("idle/0", since=first, wait=0)).reset == "epoch"
             refused = None
             for i in range(30):
                 response = request(server, "POST", path_of("held"), text, Content_Type="text/plain")
@@ -218,4 +268,4 @@ def test_history_size_zero_delivers_but_does_not_replay(channel: str) -> None:
     with Server("--history-size", "0") as server, EventStream(server, path_of(channel)) as stream:
         first = publish(server, channel, "live")
         assert stream.next_event().data == "live"
-        assert get(server, path_of(channel, since=first.replace("-1", "-0"), wait=0)).header("Sluice-Reset") == "trimmed; missed=1"
+        assert get(server, path_of(channel, since=first.replace("-1", "-0"), wait=0)).reset == "trimmed; missed=1"

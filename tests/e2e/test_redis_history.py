@@ -152,7 +152,7 @@ def test_a_purge_is_told_on_every_node(pair: list[Server], channel: str) -> None
         wait_until(lambda: subscribers(pair[1], channel)["total"] == 2)
         assert request(pair[0], "DELETE", f"/api/channels/{channel}").json == {"channel": channel, "purged": 1}
         name = publish(pair[1], channel, "new")
-        assert poll.read_response().header("Sluice-Reset") == "purged"
+        assert poll.read_response().reset == "purged"
         assert '"reason":"purged"' in (here.next_event().data or "")
         assert here.next_event().id == name
         there.next_line()
@@ -160,7 +160,7 @@ def test_a_purge_is_told_on_every_node(pair: list[Server], channel: str) -> None
         assert there.next_line()["id"] == name
     assert name.endswith("-1") and name.split("-")[0] != old.split("-")[0]
     for server in pair:
-        assert get(server, path_of(channel, since=old)).header("Sluice-Reset") == "epoch"
+        assert get(server, path_of(channel, since=old)).reset == "epoch"
 
 
 def test_a_purge_without_subscribers_on_the_other_node(pair: list[Server], channel: str) -> None:

@@ -52,7 +52,7 @@ def test_the_next_publish_finds_it(redis: RedisServer, pair: list[Server], chann
     assert [data for _, data in redis.entries(channel)] == [b"new 0", b"new 1", b"new 2", b"the end"]
     assert metric(pair[0], "broker_resets_total") > resets
     for server in pair:
-        assert get(server, path_of(channel, since=old[4])).header("Sluice-Reset") == "epoch"
+        assert get(server, path_of(channel, since=old[4])).reset == "epoch"
 
 
 @pytest.mark.parametrize("lose", WAYS)

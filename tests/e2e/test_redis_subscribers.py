@@ -89,7 +89,7 @@ def test_history_size_zero_delivers_on_all_nodes_but_does_not_replay(channel: st
                 assert [stream.next_event().id for _ in names] == names
         wait_until(lambda: get(there, path_of(channel, since="earliest", wait=0)).status == 204)
         back = get(there, path_of(channel, since=names[9], wait=0))
-        assert back.header("Sluice-Reset") == "trimmed; missed=10"
+        assert back.reset == "trimmed; missed=10"
 
 
 def test_an_idempotency_key_is_forgotten_after_its_time(channel: str) -> None:

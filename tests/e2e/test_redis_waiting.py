@@ -39,7 +39,7 @@ def read_poll(server: Server, channel: str) -> str:
     with Connection(server) as connection:
         answer = connection.request("GET", path_of(channel, wait=15))
         assert answer.status == 200 and answer.cursor == answer.header("Sluice-Id"), answer
-        assert answer.header("Sluice-Reset") is None, answer
+        assert answer.reset is None, answer
         return answer.body.decode()
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,6 +35,12 @@ class Response:
         assert self.header("Content-Type") == "application/json", self
         assert set(self.json) == {"error", "message"} and self.json["message"], self.json
         return self.json["error"]
+
+    @property
+    def reset(self) -> str | None:
+        """What Sluice-Reset says, without the names of the channels."""
+        text = self.header("Sluice-Reset")
+        return text and re.sub(r'; channel="[^"]*"', "", text)
 
     @property
     def cursor(self) -> str:
