@@ -12,6 +12,8 @@
 #include "shard/shard.h"
 
 #define STREAM_READ_BYTES 65536u
+/* Owing more than this, a peer has to take some of it before more is done for it. */
+#define STREAM_OWED_MOST 65536u
 /* How long a peer may take to read the end of what it was sent, and how much it may send meanwhile. */
 #define STREAM_LINGER_MS 2000u
 #define STREAM_LINGER_BYTES (4u << 20)
@@ -54,6 +56,7 @@ static void stream_set_blocked(struct stream_socket *socket, bool is_blocked)
         stream_wait_among(socket, &socket->shard->streams.blocked);
     } else if (!is_blocked && socket->is_blocked) {
         list_remove(&socket->wait_link);
+        list_append(&socket->shard->streams.relieved, &socket->wait_link);
     }
     socket->is_blocked = is_blocked;
     stream_update_events(socket);
@@ -227,13 +230,6 @@ bool stream_socket_flush(struct stream_socket *socket)
     return socket->state == STREAM_OPEN && !socket->is_blocked;
 }
 
-void stream_table_run(struct stream_table *table)
-{
-    struct list *link;
-    while ((link = list_first(&table->to_flush)))
-        stream_socket_flush(container_of(link, struct stream_socket, flush_link));
-}
-
 /* Reading. */
 
 static void stream_keep(struct stream_socket *socket, const char *bytes, size_t len)
@@ -288,6 +284,16 @@ static void stream_read(struct stream_socket *socket)
     }
 }
 
+/* Gives what is left over to a holder that takes it again, but not to one whose peer does not take the
+ * answers. */
+static void stream_go_on(struct stream_socket *socket)
+{
+    if (stream_owed(socket) > STREAM_OWED_MOST)
+        stream_socket_flush(socket);
+    if (socket->state == STREAM_OPEN && !socket->is_paused && !socket->is_blocked && socket->in.len > 0)
+        stream_give_kept(socket);
+}
+
 void stream_socket_pause(struct stream_socket *socket)
 {
     socket->is_paused = true;
@@ -300,8 +306,29 @@ void stream_socket_resume(struct stream_socket *socket)
         return;
     socket->is_paused = false;
     stream_update_events(socket);
-    if (!socket->is_reading && socket->state == STREAM_OPEN && socket->in.len > 0)
-        stream_give_kept(socket);
+    if (!socket->is_reading)
+        stream_go_on(socket);
+}
+
+/* Whoever could take nothing has taken all that he was owed. The kernel takes bytes before it says that it
+ * would, so this is found by any flush, and not only at EPOLLOUT. */
+static void stream_relieve(struct stream_socket *socket)
+{
+    list_remove(&socket->wait_link);
+    stream_go_on(socket);
+    if (socket->state == STREAM_OPEN && !socket->is_blocked)
+        socket->ops->writable(socket);
+}
+
+void stream_table_run(struct stream_table *table)
+{
+    struct list *link;
+    do {
+        while ((link = list_first(&table->to_flush)))
+            stream_socket_flush(container_of(link, struct stream_socket, flush_link));
+        if ((link = list_first(&table->relieved)))
+            stream_relieve(container_of(link, struct stream_socket, wait_link));
+    } while (link || !list_is_empty(&table->to_flush));
 }
 
 void stream_event(struct watch *watch, uint32_t events)
@@ -317,8 +344,8 @@ void stream_event(struct watch *watch, uint32_t events)
             stream_socket_close(socket);
         return;
     }
-    if (events & EPOLLOUT && stream_socket_flush(socket))
-        socket->ops->writable(socket);
+    if (events & EPOLLOUT)
+        stream_socket_flush(socket);
     bool may_read = socket->state == STREAM_OPEN && socket->events & EPOLLIN;
     if (may_read && events & (EPOLLIN | EPOLLHUP))
         stream_read(socket);
@@ -377,6 +404,7 @@ int stream_table_init(struct stream_table *table, struct shard *shard)
     list_init(&table->sockets);
     list_init(&table->to_flush);
     list_init(&table->blocked);
+    list_init(&table->relieved);
     list_init(&table->lingering);
     timer_init(&table->timer, stream_table_look);
     return table->scratch ? 0 : -ENOMEM;

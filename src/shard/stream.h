@@ -43,7 +43,7 @@ struct stream_socket_ops {
     size_t (*read)(struct stream_socket *socket, const char *bytes, size_t len);
     /* The peer will send nothing more. May do the same. */
     void (*ended)(struct stream_socket *socket);
-    /* Nothing is owed any more. May do the same. */
+    /* Nothing is owed any more; at the end of that turn. May do the same. */
     void (*writable)(struct stream_socket *socket);
     /* The server stops: finish when everything pending is written. */
     void (*drain)(struct stream_socket *socket);
@@ -71,7 +71,7 @@ struct stream_socket {
     struct stream_listener *listener;
     struct garbage garbage;
     struct list link;      /* in the table */
-    struct list wait_link; /* among the blocked or the lingering */
+    struct list wait_link; /* among the blocked, the relieved or the lingering */
     struct message *owed;  /* whose rendering is owed from `tail` on; before `out` */
     const char *tail;
     size_t tail_len;
@@ -109,6 +109,7 @@ struct stream_table {
     struct list sockets;
     struct list to_flush;
     struct list blocked;
+    struct list relieved; /* no longer blocked, and not told so yet */
     struct list lingering;
     struct timer timer; /* looks at the blocked and the lingering while there are any */
     uint64_t count;
@@ -160,7 +161,8 @@ ssize_t stream_socket_send(struct stream_socket *socket, const struct iovec *par
 /* Owes the tail of a message's rendering; takes a reference. Nothing else is owed. */
 void stream_socket_owe(struct stream_socket *socket, struct message *message, const char *tail, size_t len);
 
-/* Stops and goes on reading; what has come already is then given to ops->read again. */
+/* Stops and goes on reading; what has come already is then given to ops->read again, once the peer takes what
+ * it is owed. */
 void stream_socket_pause(struct stream_socket *socket);
 void stream_socket_resume(struct stream_socket *socket);
 

@@ -11,6 +11,10 @@
 #include "transport/tcp/reply.h"
 
 #define RANGE_BATCH 64u
+/* Bytes of an answer, beyond which no entry is added: it is gathered whole, for a client that may not read
+ * it.
+ */
+#define RANGE_BYTES_MAX (4u << 20)
 
 struct range {
     struct tcp_subscription *subscription; /* once it has been looked at */
@@ -21,7 +25,7 @@ struct range {
     bool is_read;     /* XREAD, not XRANGE */
     bool is_blocking; /* waits for the first */
     bool is_over;     /* its time is */
-    bool has_reset;   /* `entries` is an error then */
+    bool has_failed;  /* `entries` is an error then */
     struct timer timer;
 };
 
@@ -80,7 +84,7 @@ static void range_take_reset(struct range *range, const struct delivery *deliver
     if (delivery->reset == RESET_TRIMMED)
         return;
     to->len = 0;
-    range->has_reset = true;
+    range->has_failed = true;
     buf_append_text(to, "-RESET ");
     buf_append(to, channel, len);
     buf_append_char(to, ' ');
@@ -94,18 +98,28 @@ static void range_answer(const struct range *range)
     struct buf *to = &connection->wait->text;
     size_t len;
     const char *channel = subscription_channel(&range->subscription->subscriber.one, &len);
-    if (range->is_read && range->count == 0 && !range->has_reset) {
+    if (range->is_read && range->count == 0 && !range->has_failed) {
         buf_append_text(to, connection->protocol == 3 ? "_\r\n" : "*-1\r\n");
         return;
     }
-    if (range->is_read && !range->has_reset) {
+    if (range->is_read && !range->has_failed) {
         buf_append_text(to, connection->protocol == 3 ? "%1\r\n" : "*1\r\n*2\r\n");
         render_resp_bulk(to, channel, len);
     }
-    if (!range->has_reset)
+    if (!range->has_failed)
         reply_append_header(to, '*', range->count);
     buf_append(to, range->entries.bytes, range->entries.len);
     to->has_failed = to->has_failed || range->entries.has_failed;
+}
+
+/* XREAD goes on from its last entry; XRANGE would seem to have told everything. */
+static void range_overflow(struct range *range)
+{
+    if (range->is_read)
+        return;
+    range->has_failed = true;
+    range->entries.len = 0;
+    buf_append_text(&range->entries, "-ERR too-large the range has over 4 MiB; ask for less with COUNT\r\n");
 }
 
 /* Gathering. */
@@ -115,13 +129,17 @@ static bool range_take(struct range *range, struct delivery *delivery)
 {
     if (delivery->offset > range->last || range->count >= range->most)
         return false;
+    if (range->entries.len >= RANGE_BYTES_MAX) {
+        range_overflow(range);
+        return false;
+    }
     uint64_t offset = delivery->offset;
     subscriber_advance(delivery);
     if (delivery->message)
         range_append_entry(range, delivery->subscription, delivery->message);
     else
         range_take_reset(range, delivery);
-    return !range->has_reset && range->count < range->most && offset < range->last;
+    return !range->has_failed && range->count < range->most && offset < range->last;
 }
 
 bool range_gather(struct tcp_subscription *subscription)
@@ -140,7 +158,7 @@ bool range_gather(struct tcp_subscription *subscription)
     }
     if (goes_on && subscriber_is_fetching(&subscription->subscriber))
         return false;
-    if (range->count == 0 && !range->has_reset && range->is_blocking && !range->is_over)
+    if (range->count == 0 && !range->has_failed && range->is_blocking && !range->is_over)
         return false;
     range_answer(range);
     return true;
