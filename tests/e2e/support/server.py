@@ -36,7 +36,7 @@ class Server:
     """`with Server("--option", "value") as server:`; options that matter to every test have presets."""
 
     def __init__(self, *options: str, environment: dict[str, str] | None = None, descriptors: int | None = None,
-                 http: str = "127.0.0.1:0", expect_exit: int | None = 0) -> None:
+                 http: str = "127.0.0.1:0", expect_exit: int | None = 0, program: str = SLUICE) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-test-")
         self.ready_file = pathlib.Path(self.folder.name) / "ready"
         self.log_file = pathlib.Path(self.folder.name) / "log"
@@ -45,6 +45,7 @@ class Server:
         # AddressSanitizer would keep what is freed, and the tests look at memory.
         asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"
         self.environment = {**os.environ, "ASAN_OPTIONS": asan.lstrip(":"), **(environment or {})}
+        self.program = program
         self.descriptors = descriptors
         self.expect_exit = expect_exit
         self.process: subprocess.Popen[bytes]
@@ -56,7 +57,7 @@ class Server:
 
     def start(self) -> Server:
         with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen([SLUICE, "serve", *self.options], stderr=log, stdin=subprocess.DEVNULL,
+            self.process = subprocess.Popen([self.program, "serve", *self.options], stderr=log, stdin=subprocess.DEVNULL,
                                             env=self.environment, preexec_fn=self._limit)
         wait_until(lambda: self.ready_file.exists() or self.process.poll() is not None, what="the server's start")
         assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log()}"

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+"""A server whose calls fail when a test says so (tests/faults/faults.c)."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import pathlib
+import struct
+import tempfile
+
+from .server import SLUICE, Server
+
+PROGRAM = os.environ.get("SLUICE_FAULTY", str(pathlib.Path(SLUICE).with_name("tests") / "faults" / "sluice-faulty"))
+RECORD = struct.Struct("=32sqqq")
+KINDS = {
+    "malloc": errno.ENOMEM, "calloc": errno.ENOMEM, "realloc": errno.ENOMEM, "accept4": errno.EMFILE,
+    "epoll_ctl_add": errno.ENOSPC, "epoll_ctl_mod": errno.ENOMEM, "epoll_wait_stuck": 0,
+    "add_connection_early": errno.ENOMEM, "add_connection_late": 0,
+}
+
+
+class FaultyServer(Server):
+    """`with FaultyServer(…) as server: server.fail("calloc", 3)` lets the third call from now fail."""
+
+    def __init__(self, *options: str, **more: object) -> None:
+        self.file = tempfile.TemporaryFile(prefix="sluice-faults-")
+        for name, number in KINDS.items():
+            self.file.write(RECORD.pack(name.encode(), 0, number, 0))
+        self.file.flush()
+        self.memory = mmap.mmap(self.file.fileno(), 0)
+        path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
+        super().__init__("--shards", "1", *options, environment={"SLUICE_FAULTS": path}, program=PROGRAM, **more)  # type: ignore[arg-type]
+
+    def _put(self, kind: str, countdown: int, number: int) -> None:
+        at = list(KINDS).index(kind) * RECORD.size + 32
+        struct.pack_into("=q", self.memory, at + 8, number)
+        struct.pack_into("=q", self.memory, at, countdown)
+
+    def _get(self, kind: str, field: int) -> int:
+        return RECORD.unpack_from(self.memory, list(KINDS).index(kind) * RECORD.size)[field]
+
+    def fail(self, kind: str, nth: int = 1, number: int | None = None) -> None:
+        self._put(kind, nth, KINDS[kind] if number is None else number)
+
+    def fail_all(self, kind: str, number: int | None = None) -> None:
+        """From now on, until `mend`."""
+        self.fail(kind, -(1 << 62), number)
+
+    def has_failed(self, kind: str) -> bool:
+        """Whether the fault that was asked for by its number has come."""
+        return self._get(kind, 1) == 0
+
+    def mend(self, kind: str) -> bool:
+        """No further faults; whether the one that was asked for by its number has come."""
+        has_failed = self.has_failed(kind)
+        self.fail(kind, 0)
+        return has_failed
+
+    def calls(self, kind: str) -> int:
+        return self._get(kind, 3)
+
+    def open_descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""What Sluice does when a call fails: everybody gets an answer or the end of the connection, and nothing is lost."""
+
+import contextlib
+import errno
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from support.client import Connection, get, path_of, publish, request_bytes
+from support.faults import FaultyServer
+from support.redis import metric
+from support.server import wait_until
+from support.tcp import Raw
+
+TCP = ("--tcp", "127.0.0.1:0 framing=crlf")
+
+
+@contextlib.contextmanager
+def keeping_descriptors(server: FaultyServer) -> Iterator[None]:
+    """Checks that what the body opens is closed again."""
+    before = server.open_descriptors()
+    yield
+    wait_until(lambda: server.open_descriptors() <= before, what="the closing of descriptors")
+
+
+def statuses(connection: Connection) -> list[int]:
+    """What is answered until the connection ends."""
+    text = connection.read_to_end().decode("latin-1")
+    return [int(part.split(" ", 1)[0]) for part in text.split("HTTP/1.1 ")[1:]]
+
+
+@pytest.mark.parametrize("kind", ["add_connection_early", "add_connection_late"])
+def test_a_connection_that_cannot_be_added_is_closed(kind: str) -> None:
+    with FaultyServer() as server:
+        assert get(server, "/healthz").status == 200  # the cell is there
+        with keeping_descriptors(server):
+            for _ in range(5):
+                server.fail(kind)
+                with Connection(server) as connection:
+                    connection.send(request_bytes("GET", "/healthz"))
+                    assert connection.is_closed()
+                assert server.mend(kind)
+        assert get(server, "/healthz").status == 200
+        assert "connection-lost" in server.log()
+        wait_until(lambda: metric(server, "connections") <= 1)  # the one that asks
+
+
+@pytest.mark.parametrize("kind", ["add_connection_early", "add_connection_late"])
+def test_a_connection_that_cannot_be_added_is_not_counted(kind: str) -> None:
+    with FaultyServer("--max-connections", "2") as server:
+        for _ in range(5):
+            server.fail(kind)
+            with Connection(server) as connection:
+                connection.send(request_bytes("GET", "/healthz"))
+                assert connection.is_closed()
+        with Connection(server) as one, Connection(server) as other:
+            assert one.request("GET", "/healthz").status == other.request("GET", "/healthz").status == 200
+
+
+@pytest.mark.parametrize("kind", ["calloc", "epoll_ctl_add"])
+def test_without_a_cell_the_client_is_told(kind: str) -> None:
+    """The first connection: one call is for the client, the next for the cell."""
+    for nth in (1, 2):
+        with FaultyServer() as server, keeping_descriptors(server):
+            server.fail(kind, nth)
+            with Connection(server) as connection:
+                connection.send(request_bytes("GET", "/healthz"))
+                assert connection.read_response().error == "out-of-memory"
+                assert connection.is_closed()
+            assert server.mend(kind)
+
+
+def test_a_client_that_cannot_be_watched_at_its_admission_is_told() -> None:
+    with FaultyServer() as server:
+        server.fail("epoll_ctl_mod", 1)
+        with Connection(server) as connection:
+            connection.send(request_bytes("GET", "/healthz"))
+            assert connection.read_response().error == "out-of-memory"
+        assert get(server, "/healthz").status == 200
+
+
+@pytest.mark.parametrize("kind", ["malloc", "calloc", "realloc"])
+@pytest.mark.parametrize("what", ["publish", "poll", "look", "list"])
+def test_each_allocation_of_a_request_may_fail(what: str, kind: str, channel: str) -> None:
+    targets = {"poll": path_of(channel, last=1), "look": f"/api/channels/{channel}", "list": "/api/channels"}
+    with FaultyServer() as server:
+        publish(server, channel)
+        nth, is_due = 1, True
+        while is_due:
+            data = request_bytes("GET", targets[what], Connection="close") if what in targets else \
+                request_bytes("POST", path_of(channel), "x", Content_Type="text/plain", Connection="close")
+            server.fail(kind, nth)
+            with Connection(server) as connection:
+                connection.send(data)
+                answered = statuses(connection)
+            is_due = server.mend(kind)
+            assert all(status in (200, 201, 503) for status in answered), (nth, answered)
+            assert answered or is_due, nth
+            nth += 1
+        assert get(server, f"/api/channels/{channel}").status == 200
+        assert nth < 100
+
+
+@pytest.mark.parametrize("kind", ["malloc", "calloc", "realloc", "epoll_ctl_add"])
+def test_each_allocation_of_a_tcp_connection_may_fail(kind: str, channel: str) -> None:
+    with FaultyServer(*TCP) as server:
+        with Raw(server) as first:
+            assert first.ask(b"PING") == b"PONG"
+        with keeping_descriptors(server):
+            nth, is_due = 1, True
+            while is_due:
+                server.fail(kind, nth)
+                with Raw(server) as client:
+                    client.put(f"SUBSCRIBE {channel}".encode(), b"PUBLISH x y", b"QUIT")
+                    client.read_to_end()
+                is_due = server.mend(kind)
+                nth += 1
+            assert nth < 100
+        with Raw(server) as last:
+            assert last.ask(b"PING") == b"PONG"
+
+
+Ask = Callable[[FaultyServer], bool]
+
+
+def ask_http(server: FaultyServer) -> bool:
+    return get(server, "/healthz").status == 200
+
+
+def ask_tcp(server: FaultyServer) -> bool:
+    with Raw(server) as client:
+        return client.ask(b"PING") == b"PONG"
+
+
+@pytest.mark.parametrize("ask", [ask_http, ask_tcp])
+@pytest.mark.parametrize("number", ["ENOBUFS", "ENOMEM", "ENFILE"])
+def test_accepting_pauses_and_goes_on(ask: Ask, number: str) -> None:
+    with FaultyServer(*TCP) as server:
+        assert ask(server)
+        server.fail_all("accept4", getattr(errno, number))
+        before = server.calls("accept4")
+        with Raw(server) if ask is ask_tcp else Connection(server) as waiting:
+            waiting.send(b"PING\r\n" if ask is ask_tcp else request_bytes("GET", "/healthz"))
+            wait_until(lambda: server.calls("accept4") >= before + 3)  # it tries again
+            seconds = server.cpu_seconds()
+            calls = server.calls("accept4")
+            wait_until(lambda: server.calls("accept4") >= calls + 5)  # some half a second
+            assert server.cpu_seconds() - seconds < 0.3, "a busy loop"
+            server.mend("accept4")
+            assert waiting.receive()
+        assert ask(server)
+
+
+def test_interrupted_and_aborted_accepts_do_not_keep_others_waiting(channel: str) -> None:
+    with FaultyServer(*TCP) as server:
+        for number in (errno.EINTR, errno.ECONNABORTED):
+            for ask in (ask_http, ask_tcp):
+                server.fail("accept4", 1, number)
+                assert ask(server)
+                assert server.mend("accept4")
+
+
+def test_a_thread_that_is_stuck_does_not_keep_the_process(channel: str) -> None:
+    with FaultyServer("--drain-time", "0", expect_exit=1) as server:
+        server.fail("epoll_wait_stuck")
+        Connection(server).close()
+        wait_until(lambda: server.has_failed("epoll_wait_stuck"))
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(1 + 5 + 5) == 1
+        assert "ended by force" in server.log()
