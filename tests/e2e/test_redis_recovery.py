@@ -5,7 +5,8 @@ import signal
 import tempfile
 import time
 
-from support.client import Connection, LineStream, get, path_of, publish, request_bytes
+import pytest
+from support.client import Connection, LineStream, get, path_of, publish, request, request_bytes
 from support.follow import Ledger, finish, follow
 from support.lua import feed_of
 from support.redis import KEEP_ALL, RedisServer, await_ready, log_lines, meta_key, metric, nodes, stream_key
@@ -54,6 +55,45 @@ def test_a_link_that_was_quiet_for_long_has_a_deadline_again(channel: str) -> No
             assert {line["reason"] for line in log_lines(server, "broker-lost")} == {"no answer within 300 ms"}
 
 
+@pytest.mark.parametrize("is_done", [True, False])
+def test_a_publish_whose_answer_never_comes_is_looked_up(channel: str, is_done: bool) -> None:
+    """Either the answer was lost, and it is in the log, or the question, and it is sent again: once it is in the log in any case."""
+    with RedisServer() as redis, Relay(redis.port) as relay:
+        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "500ms")) as (server,):
+            first = publish(server, channel, "first")
+            relay.swallow("commands", replies=is_done, requests=not is_done)
+            answer = request(server, "POST", path_of(channel), "x", Content_Type="text/plain")
+            assert (answer.status, answer.json["id"]) == (201, first.replace("-1", "-2")), answer
+            assert redis.entries(channel) == [(1, b"first"), (2, b"x")]
+
+
+def test_a_publish_of_which_nothing_is_known_is_answered_in_time(channel: str) -> None:
+    with RedisServer() as redis, nodes(1, redis, options=(*QUIET, "--redis-timeout", "200ms")) as (server,), redis.stopped():
+        answer = request(server, "POST", path_of(channel), "x")
+        assert (answer.status, answer.error) == (503, "broker-down") and metric(server, "broker_publishes_pending") == 0
+
+
+def test_a_subscription_that_delivers_nothing_is_found(channel: str) -> None:
+    with RedisServer() as redis, Relay(redis.port) as relay:
+        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "300ms", "--redis-probe-time", "300ms")) as (server,):
+            with LineStream(server, path_of(channel)) as lines:
+                lines.next_line()
+                relay.swallow("subscriptions")
+                redis.publish(channel, "unheard")
+                assert lines.next_line()["data"] == "unheard"
+            reasons = {line["reason"] for line in log_lines(server, "broker-lost")}
+            assert reasons == {"the subscription link is open and delivers nothing"}
+
+
+def test_what_a_node_publishes_itself_is_no_gap(channel: str) -> None:
+    with RedisServer() as redis, nodes(1, redis, options=QUIET) as (server,), LineStream(server, path_of(channel)) as lines:
+        lines.next_line()
+        names = [publish(server, channel, str(i)) for i in range(20)]
+        assert [lines.next_line()["id"] for _ in names] == names
+        wait_until(lambda: metric(server, "broker_received_total") == 20)
+        assert metric(server, "broker_gaps_total") == 0
+
+
 def test_what_is_heard_while_the_log_is_opened_is_kept_once(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL)) as (server,):
         fill(redis, channel, 1)
@@ -93,6 +133,16 @@ def test_a_page_of_history_that_was_lost_is_read_again(channel: str) -> None:
                     assert [late.next_line()["data"] for _ in texts] == texts
                 publish(server, channel, "new")
                 assert live.next_line()["data"] == "new"
+
+
+def test_history_of_large_messages_comes_whole(channel: str) -> None:
+    """More than one page of it can carry."""
+    with RedisServer() as redis:
+        with nodes(2, redis, options=(*QUIET, *KEEP_ALL, "--message-size", "2MiB")) as (other, server):
+            names = [publish(other, channel, f"{i}" + "x" * (1 << 20)) for i in range(12)]
+            with LineStream(server, path_of(channel, since="earliest")) as lines:
+                lines.next_line()
+                assert [lines.next_line()["id"] for _ in names] == names
 
 
 def test_a_log_that_was_set_back_is_told(redis: RedisServer, pair: list[Server], channel: str) -> None:
