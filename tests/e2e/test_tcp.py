@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Raw TCP: framings, commands, and clients that misbehave."""
 
+import contextlib
 import json
 import os
 import signal
 import socket
+import ssl
 import stat
 import struct
 import tempfile
@@ -69,7 +71,7 @@ def test_without_a_channel_the_default_is_meant(server: Server) -> None:
 
 @pytest.mark.parametrize(("command", "error"), [
     (b"SUBSCRIBE a//b", b"bad-channel"), (b"SUBSCRIBE a nonsense", b"bad-cursor"), (b"PUBLISH a", b"bad-command"),
-    (b"PUBLISH a//b x", b"bad-channel"), (b"FORMAT xml", b"bad-command"), (b"HISTORY a last=x", b"bad-cursor"),
+    (b"PUBLISH a//b x", b"bad-channel a channel name has no empty,"), (b"FORMAT xml", b"bad-command"), (b"HISTORY a last=x", b"bad-cursor"),
     (b"PUBLISH a " + 1001 * b"x", b"too-large"), (b"ECHO " + 1000 * b"x", b"too-large"), (5000 * b"x", b"too-large"),
 ])
 def test_errors_say_what_is_wrong_and_the_connection_goes_on(server: Server, command: bytes, error: bytes) -> None:
@@ -193,13 +195,45 @@ def test_half_closed_clients_get_what_is_pending(server: Server, channel: str) -
         assert sorted(frames) == sorted([b"CONFIRMED", b"1", b"2", b"CONFIRMED", b"3", b"PONG", b""])
 
 
-@pytest.mark.parametrize("index", [CRLF, NUL, LEN32, AUTO, ECHO])
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32, AUTO, ECHO, LENGTH_ECHO])
 def test_http_on_a_tcp_port_runs_nothing(server: Server, channel: str, index: int) -> None:
     with raw(server, index) as client:
         body = f"PUBLISH {channel} evil\r\n"
         client.send(request_bytes("POST", "/", body))
+        response = client.read_response()
+        assert response.status == 400 and response.error == "bad-request" and "raw TCP" in response.json["message"]
         assert client.is_closed()
     assert get(server, f"/api/channels/{channel}").status == 404
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32, AUTO, ECHO, LENGTH_ECHO])
+def test_tls_on_a_tcp_port_is_told_so(server: Server, index: int) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with raw(server, index) as client, pytest.raises(ssl.SSLError, match="ALERT_HANDSHAKE_FAILURE"):
+        context.wrap_socket(client.socket)
+
+
+GREETINGS = {"http2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "smtp": b"EHLO there\r\nMAIL FROM:<a@b.c>\r\nQUIT\r\n",
+             "ssh": b"SSH-2.0-OpenSSH_9.2\r\n", "resp": b"*1\r\n$4\r\nPING\r\n", "lines": b"PING\r\n", "nuls": b"PING\0",
+             "lengths": b"\0\0\0\4PING", "mqtt": b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0", "noise": bytes(range(256)) * 8,
+             "tls": b"\x16\x03\x01\x02\x00\x01" + 512 * b"\x07", "nothing": b""}
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32, AUTO, ECHO, LENGTH_ECHO, PING])
+@pytest.mark.parametrize("greeting", GREETINGS)
+def test_whatever_a_client_speaks_comes_to_an_end(server: Server, greeting: str, index: int) -> None:
+    for is_bytewise in (False, True):
+        with raw(server, index) as client:
+            if is_bytewise:
+                with contextlib.suppress(ConnectionError):  # ends as soon as it is clear that it is nothing for us
+                    client.send_bytewise(GREETINGS[greeting][:100])
+            else:
+                client.send(GREETINGS[greeting])
+            with contextlib.suppress(OSError):
+                client.socket.shutdown(socket.SHUT_WR)
+            client.read_to_end()
+    assert get(server, "/healthz").status == 200
 
 
 @pytest.mark.parametrize("data", [b"SUBSCRIBE updates\r\n", b"SUBSCRIBE updates\0", b"\0\0\0\4PING", b"*1\r\n$4\r\nPING\r\n"])

@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tally cut = fuzz_run(framing, bytes, size - 2, data[1] % 16 + 1u);
     if (memcmp(&whole, &cut, sizeof(whole)) != 0)
         abort();
-    (void)framing_is_http(bytes, size - 2);
+    (void)framing_find_stranger(bytes, size - 2);
     (void)framing_detect(bytes, size - 2);
     return 0;
 }

@@ -61,13 +61,7 @@ static bool commands_take_channel(struct connection *connection, const struct co
 {
     const struct channel_name *preset = &connection->declaration->preset;
     *channel = command->first.bytes ? command->first : (struct command_text){preset->text, preset->len};
-    const char *fault = channel_name_fault(channel->bytes, channel->len);
-    if (!fault)
-        return true;
-    char what[256];
-    snprintf(what, sizeof(what), "a channel name %s", fault);
-    connection_answer_error(connection, ERROR_BAD_CHANNEL, what);
-    return false;
+    return connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len);
 }
 
 static bool commands_take_start(struct connection *connection, const struct command *command,

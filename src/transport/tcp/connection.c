@@ -55,6 +55,18 @@ void connection_answer_error(struct connection *connection, enum error_code erro
     shard_count(connection_shard(connection), METRIC_ERRORS, 1);
 }
 
+bool connection_check_channel(const struct connection *connection, struct buf *to, const char *name,
+                              size_t len)
+{
+    const char *fault = channel_name_fault(name, len);
+    char what[ANSWER_MAX];
+    if (!fault)
+        return true;
+    snprintf(what, sizeof(what), "a channel name %s", fault);
+    connection_append_error(connection, to, ERROR_BAD_CHANNEL, what);
+    return false;
+}
+
 /* Waiting. */
 
 struct connection_wait *connection_wait_begin(struct connection *connection)
@@ -119,12 +131,36 @@ void connection_leave(struct connection *connection)
 
 /* Reading. */
 
-static void connection_take_http(struct connection *connection)
+#define CONNECTION_HTTP_HEAD                                                                                 \
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n"
+#define CONNECTION_HTTP_BODY                                                                                 \
+    "{\"error\":\"bad-request\",\"message\":\"this port speaks raw TCP, see docs/TCP.md; HTTP is at "        \
+    "another\"}\n"
+
+/* What clients of other protocols are told, in their own. */
+static const struct {
+    const char *event;
+    const char *action;
+    const char *answer;
+    size_t len;
+} connection_strangers[] = {
+    [STRANGER_HTTP] = {"http-on-tcp", "none of it was run; point HTTP clients at an http address",
+                       CONNECTION_HTTP_HEAD CONNECTION_HTTP_BODY,
+                       sizeof(CONNECTION_HTTP_HEAD CONNECTION_HTTP_BODY) - 1},
+    /* A fatal alert, handshake_failure (RFC 8446, section 6). */
+    [STRANGER_TLS] = {"tls-on-tcp", "raw TCP has no TLS here; connect without it, or through a TLS proxy",
+                      "\x15\x03\x03\x00\x02\x02\x28", 7},
+};
+
+static void connection_refuse_stranger(struct connection *connection, enum framing_stranger stranger)
 {
-    log_event(LOG_INFO, "http-on-tcp", LOG_TEXT("listener", connection->declaration->address),
-              LOG_TEXT("action", "none of it was run; point HTTP clients at an http address"));
+    log_event(LOG_INFO, connection_strangers[stranger].event,
+              LOG_TEXT("listener", connection->declaration->address),
+              LOG_TEXT("action", connection_strangers[stranger].action));
     shard_count(connection_shard(connection), METRIC_REFUSED, 1);
-    stream_socket_close(&connection->socket);
+    buf_append(stream_socket_text(&connection->socket), connection_strangers[stranger].answer,
+               connection_strangers[stranger].len);
+    connection_leave(connection);
 }
 
 static uint64_t connection_frame_limit(const struct connection *connection)
@@ -218,8 +254,9 @@ static size_t connection_read(struct stream_socket *socket, const char *bytes, s
     struct connection *connection = connection_of(socket);
     if (connection->is_deaf && !resp_transaction_is_running(connection->transaction))
         return len;
-    if (connection->is_fresh && framing_is_http(bytes, len)) {
-        connection_take_http(connection);
+    enum framing_stranger stranger = connection->is_fresh ? framing_find_stranger(bytes, len) : STRANGER_NONE;
+    if (stranger != STRANGER_NONE) {
+        connection_refuse_stranger(connection, stranger);
         return len;
     }
     if (connection->framing == FRAMING_AUTO)

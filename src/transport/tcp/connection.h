@@ -83,6 +83,10 @@ void connection_answer_error(struct connection *connection, enum error_code erro
 void connection_append_error(const struct connection *connection, struct buf *to, enum error_code error,
                              const char *what);
 
+/* Whether a channel may have that name; appends the error that says why not. */
+bool connection_check_channel(const struct connection *connection, struct buf *to, const char *name,
+                              size_t len);
+
 /* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
  * is on its way. */
 void connection_refuse_frame(struct connection *connection);

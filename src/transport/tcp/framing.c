@@ -53,7 +53,7 @@ enum framing framing_detect(const char *bytes, size_t len)
 #define HTTP_LINE_MAX 8192u
 
 /* METHOD SP target SP HTTP/x.y (RFC 9112, section 3); also the preface of HTTP/2. */
-bool framing_is_http(const char *bytes, size_t len)
+static bool framing_is_http(const char *bytes, size_t len)
 {
     static const char *const methods[] = {"GET",     "HEAD",  "POST",  "PUT",     "DELETE",
                                           "OPTIONS", "PATCH", "TRACE", "CONNECT", "PRI"};
@@ -66,6 +66,21 @@ bool framing_is_http(const char *bytes, size_t len)
         end--;
     const size_t tail_len = strlen(version) + strlen("1.1");
     return (size_t)(end - space) > tail_len && memcmp(end - tail_len, version, strlen(version)) == 0;
+}
+
+/* The record of a ClientHello (RFC 8446, sections 4 and 5.1). */
+static bool framing_is_tls(const char *bytes, size_t len)
+{
+    enum { HANDSHAKE = 22, MAJOR = 3, MINOR_MAX = 4, CLIENT_HELLO = 1, HELLO_AT = 5 };
+    return len > HELLO_AT && bytes[0] == HANDSHAKE && bytes[1] == MAJOR &&
+           (unsigned char)bytes[2] <= MINOR_MAX && bytes[HELLO_AT] == CLIENT_HELLO;
+}
+
+enum framing_stranger framing_find_stranger(const char *bytes, size_t len)
+{
+    if (framing_is_tls(bytes, len))
+        return STRANGER_TLS;
+    return framing_is_http(bytes, len) ? STRANGER_HTTP : STRANGER_NONE;
 }
 
 static enum frame_result frame_read_len32(const char *bytes, size_t len, uint64_t limit, struct frame *frame)

@@ -26,8 +26,11 @@ const char *framing_word(enum framing framing);
 /* The framing that a connection's first bytes show; FRAMING_AUTO when they are too few to tell. */
 enum framing framing_detect(const char *bytes, size_t len);
 
-/* Whether a connection's first bytes are a request line of HTTP. */
-bool framing_is_http(const char *bytes, size_t len);
+/* Clients that have come to the wrong port. */
+enum framing_stranger { STRANGER_NONE, STRANGER_HTTP, STRANGER_TLS };
+
+/* Whether a connection's first bytes are a request line of HTTP or the greeting of TLS. */
+enum framing_stranger framing_find_stranger(const char *bytes, size_t len);
 
 /* Where a reader of frames stands between two looks; all zeros at first. */
 struct frame_reader {

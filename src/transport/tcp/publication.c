@@ -18,6 +18,7 @@ struct publication {
     struct connection *connection; /* NULL when it has gone */
     enum publication_answer answer;
     enum error_code error;
+    char *fault; /* of the error, where it has a sentence of its own */
     bool is_done;
     uint64_t bytes;
     uint64_t receivers;
@@ -27,6 +28,7 @@ static void publication_free(struct publication *publication)
 {
     free(publication->item.channel);
     message_unref(publication->item.message);
+    free(publication->fault);
     free(publication);
 }
 
@@ -52,7 +54,8 @@ static void publication_answer(const struct publication *publication)
 {
     struct connection *connection = publication->connection;
     if (publication->error != ERROR_NONE) {
-        connection_answer_error(connection, publication->error, error_text(publication->error));
+        connection_answer_error(connection, publication->error,
+                                publication->fault ? publication->fault : error_text(publication->error));
     } else if (publication->answer == PUBLICATION_CONFIRMED) {
         connection_answer_text(connection, "CONFIRMED");
     } else if (publication->answer == PUBLICATION_COUNT) {
@@ -126,6 +129,13 @@ static void publication_answered(struct broker_request *super)
     }
 }
 
+/* Before the broker has seen it. */
+static void publication_refuse(struct publication *publication, enum error_code error, const char *fault)
+{
+    publication->fault = strdup(fault);
+    publication_end(publication, error);
+}
+
 void tcp_publish(struct connection *connection, const char *channel, size_t channel_len, const char *data,
                  size_t len, enum publication_answer answer)
 {
@@ -157,5 +167,5 @@ void tcp_publish(struct connection *connection, const char *channel, size_t chan
     if (error == ERROR_NONE)
         broker_submit(&shard->hub, &publication->request.super, BROKER_PUBLISH, publication_answered);
     else
-        publication_end(publication, error);
+        publication_refuse(publication, error, fault);
 }

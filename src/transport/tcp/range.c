@@ -193,8 +193,7 @@ static void range_begin(struct connection *connection, struct range *range,
                         const struct command_text *channel, const struct start *start, uint64_t block_ms)
 {
     struct shard *shard = connection_shard(connection);
-    if (channel_name_fault(channel->bytes, channel->len)) {
-        connection_answer_error(connection, ERROR_BAD_CHANNEL, error_text(ERROR_BAD_CHANNEL));
+    if (!connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len)) {
         range_free(range, shard);
         return;
     }

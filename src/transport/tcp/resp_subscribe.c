@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* SUBSCRIBE and its kin, as Redis answers them. */
 
-#include <stdio.h>
-
 #include "base/container.h"
 #include "render/render.h"
 #include "transport/tcp/reply.h"
@@ -29,13 +27,12 @@ uint64_t resp_count(const struct connection *connection)
 static bool resp_check_channel(struct connection *connection, const struct command_text *channel,
                                struct buf *to)
 {
-    const char *fault = channel_name_fault(channel->bytes, channel->len);
-    char what[256];
-    if (!fault && connection->subscription_count < SUBSCRIPTIONS_MAX)
+    if (!connection_check_channel(connection, to, channel->bytes, channel->len))
+        return false;
+    if (connection->subscription_count < SUBSCRIPTIONS_MAX)
         return true;
-    snprintf(what, sizeof(what), "a channel name %s", fault ? fault : "");
-    connection_append_error(connection, to, fault ? ERROR_BAD_CHANNEL : ERROR_TOO_MANY_CHANNELS,
-                            fault ? what : "a connection subscribes to at most 1024 channels");
+    connection_append_error(connection, to, ERROR_TOO_MANY_CHANNELS,
+                            "a connection subscribes to at most 1024 channels");
     return false;
 }
 
