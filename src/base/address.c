@@ -10,6 +10,8 @@
 
 #include "base/number.h"
 
+#define HOST_MAX 256u
+
 static int address_split(const char *text, char *host, size_t host_size, uint64_t *port, const char **why)
 {
     const char *begin = text;
@@ -58,9 +60,16 @@ static const char *address_lookup_fault(const char *host, int err)
     return gai_strerror(err);
 }
 
+int address_check(const char *text, const char **why)
+{
+    char host[HOST_MAX];
+    uint64_t port;
+    return address_split(text, host, sizeof(host), &port, why);
+}
+
 int address_parse(struct address *address, const char *text, const char **why)
 {
-    char host[256];
+    char host[HOST_MAX];
     char service[8];
     uint64_t port;
     struct addrinfo *found;

@@ -16,6 +16,9 @@ struct address {
     socklen_t len;
 };
 
+/* Whether the text has that form; nothing is looked up. Returns as address_parse. */
+int address_check(const char *text, const char **why);
+
 /* Parses host:port, [v6]:port or :port (every address). The host may be a name, which is looked up. Returns
  * 0, or -EINVAL with *why set to what is wrong. */
 int address_parse(struct address *address, const char *text, const char **why);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "broker/redis/url.h"
 #include "cli/cli.h"
 #include "config/configuration.h"
 #include "server/feeds.h"
@@ -33,6 +36,37 @@ static int check_config_feeds(const struct configuration *configuration)
     return CLI_EXIT_USAGE;
 }
 
+static int check_config_broker(const struct configuration *configuration)
+{
+    char fault[URL_FAULT_MAX];
+    struct url url;
+    const char *broker = configuration->options->broker;
+    if (strncmp(broker, "memory:", 7) == 0)
+        return 0;
+    /* It may hold a password, so it is not repeated. */
+    if (url_parse(&url, broker, fault)) {
+        fprintf(stderr, "sluice: broker: %s\n", fault);
+        return CLI_EXIT_USAGE;
+    }
+    url_deinit(&url);
+    return 0;
+}
+
+static int check_config_static_dir(const struct configuration *configuration)
+{
+    char error[CONFIGURATION_ERROR_MAX];
+    int err = configuration_check_static_dir(configuration, error);
+    if (err)
+        fprintf(stderr, "sluice: %s\n", error);
+    return err == -EINVAL ? CLI_EXIT_USAGE : 0;
+}
+
+static void check_config_tell_stray(const char *variable, const char *nearest)
+{
+    fprintf(stderr, "sluice: the environment's %s is no option%s%s%s\n", variable,
+            nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
 int cli_check_config(int argument_count, char **arguments, char **environment)
 {
     char error[CONFIGURATION_ERROR_MAX];
@@ -43,6 +77,11 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
         fprintf(stderr, "sluice: %s\n", error);
         status = CLI_EXIT_USAGE;
     }
+    configuration_visit_strays(&configuration, check_config_tell_stray);
+    if (status == 0)
+        status = check_config_static_dir(&configuration);
+    if (status == 0)
+        status = check_config_broker(&configuration);
     if (status == 0)
         status = check_config_feeds(&configuration);
     for (size_t i = 0; status == 0 && i < option_count; i++)

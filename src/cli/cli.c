@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/container.h"
+#include "base/nearest.h"
 #include "tbl/commands.h"
 
 struct command {
@@ -36,6 +37,17 @@ static bool cli_asks_for_help(int argument_count, char **arguments)
     return false;
 }
 
+static int cli_fail_unknown(const char *word)
+{
+    struct nearest nearest = {.wanted = word};
+    for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
+        nearest_offer(&nearest, commands[i].word);
+    fprintf(stderr, "sluice: there is no subcommand '%s'; %s%s%s\n", word,
+            nearest.word ? "did you mean '" : "see sluice --help", nearest.word ? nearest.word : "",
+            nearest.word ? "'?" : "");
+    return CLI_EXIT_USAGE;
+}
+
 static int cli_dispatch(int argument_count, char **arguments, char **environment)
 {
     if (argument_count < 2)
@@ -47,8 +59,7 @@ static int cli_dispatch(int argument_count, char **arguments, char **environment
         return command->run(argument_count - 2, arguments + 2, environment);
     if (strncmp(arguments[1], "--", 2) == 0)
         return cli_serve(argument_count - 1, arguments + 1, environment);
-    fprintf(stderr, "sluice: there is no subcommand '%s'; see sluice --help\n", arguments[1]);
-    return CLI_EXIT_USAGE;
+    return cli_fail_unknown(arguments[1]);
 }
 
 int cli_run(int argument_count, char **arguments, char **environment)

@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config/file.h"
 
 #define ENVIRONMENT_PREFIX "SLUICE_"
+#define SOURCE_DEFAULT "default"
 #define NAME_MAX_BYTES 64u
 #define SHOWN_VALUE_MAX 200u /* so that what is allowed still fits into the sentence */
 
@@ -200,6 +202,47 @@ static int loader_read_environment(struct loader *loader, const struct configura
     return 0;
 }
 
+/* What Kubernetes sets for a service of the name sluice; SLUICE_PORT=tcp://... is of these. */
+static bool environment_is_foreign(const char *text)
+{
+    return strncmp(text, "PORT_", 5) == 0 || strncmp(text, "SERVICE_", 8) == 0 ||
+           (strncmp(text, "PORT=", 5) == 0 && strstr(text, "://"));
+}
+
+/* The name of an option as it would stand on the command line. */
+static void environment_to_option(const char *variable, size_t len, char name[NAME_MAX_BYTES])
+{
+    snprintf(name, NAME_MAX_BYTES, "%.*s", (int)len, variable);
+    for (char *at = name; *at; at++)
+        *at = *at == '_' ? '-' : (char)tolower((unsigned char)*at);
+}
+
+void configuration_visit_strays(const struct configuration *configuration,
+                                void (*visit)(const char *variable, const char *nearest))
+{
+    const size_t prefix_len = strlen(ENVIRONMENT_PREFIX);
+    for (char **at = configuration->environment; at && *at; at++) {
+        char own[NAME_MAX_BYTES];
+        char name[NAME_MAX_BYTES];
+        char variable[NAME_MAX_BYTES];
+        const char *text = *at + prefix_len;
+        if (strncmp(*at, ENVIRONMENT_PREFIX, prefix_len) != 0 || environment_is_foreign(text))
+            continue;
+        size_t len = strcspn(text, "=");
+        snprintf(variable, sizeof(variable), "%.*s", (int)(prefix_len + len), *at);
+        environment_to_option(text, len, name);
+        const struct option_row *row = option_find(name, strlen(name));
+        if (row)
+            environment_name(row, own);
+        if (row && strcmp(own, variable) == 0)
+            continue;
+        const char *suggestion = row ? row->name : option_suggest(name);
+        if (suggestion)
+            environment_name(option_find(suggestion, strlen(suggestion)), own);
+        visit(variable, suggestion ? own : NULL);
+    }
+}
+
 /* File. */
 
 static int loader_take_pair(void *context, const char *name, const char *value, unsigned line)
@@ -264,6 +307,21 @@ static int loader_check(struct loader *loader)
         loader->sources[most - option_rows]);
 }
 
+int configuration_check_static_dir(const struct configuration *configuration,
+                                   char error[CONFIGURATION_ERROR_MAX])
+{
+    const char *path = configuration->options->static_dir;
+    const struct option_row *row = option_find("static-dir", strlen("static-dir"));
+    const char *source = configuration->sources[row - option_rows];
+    struct stat status;
+    int err = stat(path, &status) ? errno : S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
+    if (!*path || !err)
+        return 0;
+    snprintf(error, CONFIGURATION_ERROR_MAX, "%.256s: static-dir = '%.*s' cannot be served: %s", source,
+             (int)SHOWN_VALUE_MAX, path, strerror(err));
+    return strcmp(source, SOURCE_DEFAULT) == 0 ? -ENOENT : -EINVAL;
+}
+
 static int configuration_read(const struct configuration *configuration, struct loader *loader)
 {
     const char *path = configuration_file(loader, configuration);
@@ -281,7 +339,7 @@ static int loader_init(struct loader *loader, char *error)
     loader->is_set_here = calloc(option_count, sizeof(*loader->is_set_here));
     bool has_memory = loader->options && loader->sources && loader->is_set_here;
     for (size_t i = 0; has_memory && i < option_count; i++) {
-        loader->sources[i] = strdup("default");
+        loader->sources[i] = strdup(SOURCE_DEFAULT);
         has_memory = loader->sources[i] != NULL;
     }
     return has_memory ? 0 : loader_fail(loader, "no memory for the options");

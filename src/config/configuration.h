@@ -28,6 +28,16 @@ void configuration_deinit(struct configuration *configuration);
  * allowed (or says that memory is out). */
 int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX]);
 
+/* Names each variable of the environment that looks like an option and is none, with the one that may have
+ * been meant or NULL. */
+void configuration_visit_strays(const struct configuration *configuration,
+                                void (*visit)(const char *variable, const char *nearest));
+
+/* Whether the static directory is there. Returns 0, -ENOENT when the default one is not, -EINVAL when one is
+ * not that somebody asked for; with a sentence. */
+int configuration_check_static_dir(const struct configuration *configuration,
+                                   char error[CONFIGURATION_ERROR_MAX]);
+
 /* Room for the names of all options, each followed by a space or the end. */
 #define CONFIGURATION_NAME_SIZE(name, ...) +sizeof(name)
 enum {

@@ -10,6 +10,7 @@
 
 #include "base/address.h"
 #include "base/container.h"
+#include "base/nearest.h"
 #include "base/number.h"
 
 #define OPTION_STATIC_DIR SLUICE_STATIC_DIR /* by the build */
@@ -68,44 +69,12 @@ const struct option_row *option_find(const char *name, size_t len)
     return NULL;
 }
 
-/* Levenshtein's distance, for short names. */
-static unsigned option_distance(const char *a, const char *b)
-{
-    unsigned row[64];
-    size_t len = strlen(b);
-    if (len >= ARRAY_LENGTH(row))
-        return 99;
-    for (unsigned j = 0; j <= len; j++)
-        row[j] = j;
-    for (unsigned i = 1; *a; i++, a++) {
-        unsigned diagonal = row[0];
-        row[0] = i;
-        for (unsigned j = 1; j <= len; j++) {
-            unsigned above = row[j];
-            unsigned best = diagonal + (*a != b[j - 1]);
-            if (above + 1 < best)
-                best = above + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            row[j] = best;
-            diagonal = above;
-        }
-    }
-    return row[len];
-}
-
 const char *option_suggest(const char *name)
 {
-    const char *nearest = NULL;
-    unsigned best = 4;
-    for (size_t i = 0; i < option_count; i++) {
-        unsigned distance = option_distance(name, option_rows[i].name);
-        if (distance < best) {
-            best = distance;
-            nearest = option_rows[i].name;
-        }
-    }
-    return nearest;
+    struct nearest nearest = {.wanted = name};
+    for (size_t i = 0; i < option_count; i++)
+        nearest_offer(&nearest, option_rows[i].name);
+    return nearest.word;
 }
 
 void option_clear(struct options *options, const struct option_row *row)

@@ -22,6 +22,7 @@
 #include "http/errors.h"
 #include "http/head.h"
 #include "server/feeds.h"
+#include "server/precheck.h"
 #include "shard/shard.h"
 #include "transport/transports.h"
 
@@ -150,6 +151,13 @@ static int server_listen(struct server *server)
             return status;
     }
     return 0;
+}
+
+static int server_check_configuration(const struct server *server)
+{
+    char error[CONFIGURATION_ERROR_MAX];
+    return precheck_run(server->configuration, error) ? server_fail(SERVER_EXIT_OPTIONS, "options", error)
+                                                      : 0;
 }
 
 /* Before anything is started, so that a wrong declaration is told at once. */
@@ -430,7 +438,9 @@ static void server_close(struct server *server)
 
 static int server_open(struct server *server)
 {
-    int status = server_parse_feeds(server);
+    int status = server_check_configuration(server);
+    if (!status)
+        status = server_parse_feeds(server);
     if (!status)
         status = server_make_broker(server);
     if (!status)

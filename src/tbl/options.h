@@ -65,10 +65,13 @@
     DURATION("keepalive-timeout", keepalive_timeout_ms, "75s", 1000, 3600000, RESTART, "TIME",               \
              "How long an idle connection is kept for the next request.")                                    \
     DURATION("poll-wait", poll_wait_ms, "25s", 0, 3600000, RELOAD, "TIME", "How long a long-poll is held.")  \
-    DURATION("poll-wait-max", poll_wait_max_ms, "5m", 0, 3600000, RELOAD, "TIME",                            \
-             "The longest hold that a client may ask for.")                                                  \
+    DURATION(                                                                                                \
+        "poll-wait-max", poll_wait_max_ms, "55s", 0, 3600000, RELOAD, "TIME",                                \
+        "The longest hold that a client may ask for. Most proxies (nginx, Varnish, Apache, AWS) wait 60 s "  \
+        "for an answer to begin: raise theirs before this.")                                                 \
     DURATION("heartbeat", heartbeat_ms, "15s", 100, 3600000, RELOAD, "TIME",                                 \
-             "A stream that has been silent for this long gets a heartbeat.")                                \
+             "A stream that has been silent for this long gets a heartbeat. Most proxies (nginx, Varnish, "  \
+             "Apache, AWS) cut what has been silent for 60 s: keep it well below.")                          \
     DURATION(                                                                                                \
         "retry", retry_ms, "2s", 10, 3600000, RELOAD, "TIME",                                                \
         "How long EventSource clients wait before they reconnect; up to as much again is added at random.")  \

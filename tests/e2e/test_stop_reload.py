@@ -138,6 +138,22 @@ def test_wrong_options_end_with_2_and_say_what_is_allowed(arguments: list[str], 
     assert result.returncode == 2 and expected in result.stderr
 
 
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["serv"], "did you mean 'serve'?"), (["--histry", "5"], "did you mean 'history-size'?"),
+    (["--static-dir", "/no/such"], "static-dir = '/no/such' cannot be served: No such file"),
+    (["--broker", "redis://:secret@host:abc"], "broker: host:abc: the port must be a number"),
+])
+def test_mistakes_are_told_at_the_start(arguments: list[str], expected: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2 and expected in result.stderr and "secret" not in result.stderr
+
+
+def test_variables_that_are_no_options_are_logged() -> None:
+    with Server(environment={"SLUICE_HISTRY_SIZE": "7", "SLUICE_SERVICE_HOST": "10.0.0.1"}) as server:
+        lines = [line for line in server.log().splitlines() if "level=warn" in line]
+        assert len(lines) == 1 and "variable=SLUICE_HISTRY_SIZE" in lines[0] and "SLUICE_HISTORY_SIZE?" in lines[0]
+
+
 def test_help_version_and_check_config() -> None:
     assert "--history-size" in run("--help").stdout
     assert re.match(r"sluice \d+\.\d+", run("--version").stdout)

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/address.h"
 #include "base/container.h"
 #include "base/number.h"
 #include "base/percent.h"
@@ -67,7 +68,11 @@ static int url_add_address(struct url *url, const char *text, size_t len, unsign
     if (written < 0)
         return -ENOMEM;
     url->addresses[url->count++] = address;
-    return 0;
+    const char *why = NULL;
+    if (address_check(address, &why) == 0)
+        return 0;
+    snprintf(fault, URL_FAULT_MAX, "%.200s: %s", address, why);
+    return -EINVAL;
 }
 
 static int url_parse_addresses(struct url *url, const char *text, size_t len, unsigned port, char *fault)

@@ -44,7 +44,9 @@ class Server:
         self.options += ["--static-dir", str(SOURCE / "static"), *options]
         # AddressSanitizer would keep what is freed, and the tests look at memory.
         asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"
-        self.environment = {**os.environ, "ASAN_OPTIONS": asan.lstrip(":"), **(environment or {})}
+        # What the runner of the tests is told by SLUICE_..., the server would warn of.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+        self.environment = {**inherited, "ASAN_OPTIONS": asan.lstrip(":"), **(environment or {})}
         self.program = program
         self.descriptors = descriptors
         self.expect_exit = expect_exit

@@ -66,7 +66,11 @@ static void test_wrong_words_end_with_2(void **state)
 {
     (void)state;
     assert_int_equal(run("fly", NULL), CLI_EXIT_USAGE);
-    expect_in(errors.text, "there is no subcommand 'fly'");
+    expect_in(errors.text, "there is no subcommand 'fly'; see sluice --help");
+    assert_int_equal(run("serv", NULL), CLI_EXIT_USAGE);
+    expect_in(errors.text, "there is no subcommand 'serv'; did you mean 'serve'?");
+    assert_int_equal(run("check-config", "--histry=1"), CLI_EXIT_USAGE);
+    expect_in(errors.text, "no option 'histry'; did you mean 'history-size'?");
     assert_int_equal(run("help", "--format=pdf"), CLI_EXIT_USAGE);
     assert_int_equal(run("check-config", "--retry=never"), CLI_EXIT_USAGE);
     expect_in(errors.text, "command line: retry = 'never' must be");
@@ -80,6 +84,36 @@ static void test_check_config_prints_value_and_source(void **state)
     assert_int_equal(run("check-config", "--retry=5000ms"), 0);
     expect_in(output.text, "retry = 5s    ; command line\n");
     expect_in(output.text, "history-size = 100    ; default\n");
+}
+
+static void test_check_config_finds_what_a_start_would(void **state)
+{
+    (void)state;
+    assert_int_equal(run("check-config", "--static-dir=/no/such/folder"), CLI_EXIT_USAGE);
+    expect_in(errors.text, "command line: static-dir = '/no/such/folder' cannot be served: No such file");
+    assert_int_equal(run("check-config", "--broker=redis://:secret@host:abc"), CLI_EXIT_USAGE);
+    expect_in(errors.text, "broker: host:abc: the port must be a number");
+    assert_null(strstr(errors.text, "secret"));
+    assert_int_equal(run("check-config", "--broker=redis://:secret@host:6379/1"), 0);
+    assert_int_equal(run("check-config", "--tcp=127.0.0.1:0 framing=x"), CLI_EXIT_USAGE);
+    assert_int_equal(run("check-config", "--static-dir="), 0);
+}
+
+static void test_check_config_names_variables_that_are_no_options(void **state)
+{
+    char *arguments[] = {"sluice", "check-config", "--static-dir=", NULL};
+    char *environment[] = {"SLUICE_HISTRY_SIZE=1", "SLUICE_COLOUR=red", NULL};
+    (void)state;
+    capture_begin(&output, STDOUT_FILENO);
+    capture_begin(&errors, STDERR_FILENO);
+    int status = cli_run(3, arguments, environment);
+    capture_end(&errors);
+    capture_end(&output);
+    assert_int_equal(status, 0);
+    assert_string_equal(
+        errors.text,
+        "sluice: the environment's SLUICE_HISTRY_SIZE is no option; did you mean SLUICE_HISTORY_SIZE?\n"
+        "sluice: the environment's SLUICE_COLOUR is no option\n");
 }
 
 static void test_a_full_disk_is_told(void **state)
@@ -108,6 +142,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_version_is_told),
     cmocka_unit_test(test_wrong_words_end_with_2),
     cmocka_unit_test(test_check_config_prints_value_and_source),
+    cmocka_unit_test(test_check_config_finds_what_a_start_would),
+    cmocka_unit_test(test_check_config_names_variables_that_are_no_options),
     cmocka_unit_test(test_a_full_disk_is_told),
 };
 UNIT_MAIN(tests)

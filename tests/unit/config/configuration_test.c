@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,81 @@ static void test_options_that_contradict_each_other_are_named_with_their_places(
     (void)state;
     expect_error(1, arguments, NULL,
                  "default: poll-wait = 25000ms must not be over poll-wait-max = 10000ms (command line)");
+}
+
+static void test_the_longest_hold_may_be_the_usual_one(void **state)
+{
+    struct configuration configuration;
+    char *arguments[] = {"--poll-wait-max=10s", "--poll-wait=10s"};
+    char *longer[] = {"--poll-wait-max=10s", "--poll-wait=10001ms"};
+    (void)state;
+    load(&configuration, 2, arguments, NULL);
+    assert_int_equal(configuration.options->poll_wait_ms, 10000);
+    configuration_deinit(&configuration);
+    expect_error(2, longer, NULL, "must not be over poll-wait-max");
+}
+
+static void test_held_answers_outlast_no_proxy_by_default(void **state)
+{
+    struct configuration configuration;
+    (void)state;
+    load(&configuration, 0, NULL, NULL);
+    assert_int_equal(configuration.options->poll_wait_max_ms, 55000);
+    assert_int_equal(configuration.options->heartbeat_ms, 15000);
+    configuration_deinit(&configuration);
+}
+
+static char strays[512];
+
+static void take_stray(const char *variable, const char *nearest)
+{
+    size_t len = strlen(strays);
+    snprintf(strays + len, sizeof(strays) - len, "%s>%s ", variable, nearest ? nearest : "");
+}
+
+static void test_variables_that_are_no_options_are_named(void **state)
+{
+    struct configuration configuration;
+    char *environment[] = {"PATH=/bin", "SLUICE_HEARTBEAT=2s", "SLUICE_HISTRY=1", "SLUICE_history_size=1",
+                           "SLUICE_PORT=8080", "SLUICE_HEART", "SLUICE_=x", "SLUICER=1",
+                           /* as Kubernetes sets them */
+                           "SLUICE_PORT=tcp://10.0.0.1:80", "SLUICE_PORT_80_TCP_ADDR=10.0.0.1",
+                           "SLUICE_SERVICE_HOST=10.0.0.1", NULL};
+    (void)state;
+    strays[0] = '\0';
+    load(&configuration, 0, NULL, environment);
+    configuration_visit_strays(&configuration, take_stray);
+    assert_string_equal(strays, "SLUICE_HISTRY>SLUICE_HISTORY_SIZE SLUICE_history_size>SLUICE_HISTORY_SIZE "
+                                "SLUICE_PORT> SLUICE_HEART> SLUICE_> ");
+    configuration_deinit(&configuration);
+}
+
+static void test_a_static_directory_that_is_not_there_is_told(void **state)
+{
+    struct configuration configuration;
+    static const struct {
+        char *argument;
+        int err;
+    } cases[] = {{"--static-dir=/", 0},
+                 {"--static-dir=", 0},
+                 {"--static-dir=/no/such", -EINVAL},
+                 {"--static-dir=/etc/passwd", -EINVAL}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *argument = cases[i].argument;
+        load(&configuration, 1, &argument, NULL);
+        assert_int_equal(configuration_check_static_dir(&configuration, error), cases[i].err);
+        configuration_deinit(&configuration);
+    }
+    assert_string_equal(error, "command line: static-dir = '/etc/passwd' cannot be served: Not a directory");
+    /* The default one may not be installed. */
+    load(&configuration, 0, NULL, NULL);
+    free(configuration.options->static_dir);
+    configuration.options->static_dir = strdup("/no/such");
+    assert_int_equal(configuration_check_static_dir(&configuration, error), -ENOENT);
+    assert_string_equal(error,
+                        "default: static-dir = '/no/such' cannot be served: No such file or directory");
+    configuration_deinit(&configuration);
 }
 
 static void test_unknown_arguments_are_suggested_without_their_value(void **state)
@@ -383,6 +459,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_values_longer_than_a_terminal_still_say_what_is_allowed),
     cmocka_unit_test(test_a_long_value_comes_whole_out_of_a_file),
     cmocka_unit_test(test_options_that_contradict_each_other_are_named_with_their_places),
+    cmocka_unit_test(test_the_longest_hold_may_be_the_usual_one),
+    cmocka_unit_test(test_held_answers_outlast_no_proxy_by_default),
+    cmocka_unit_test(test_variables_that_are_no_options_are_named),
+    cmocka_unit_test(test_a_static_directory_that_is_not_there_is_told),
     cmocka_unit_test(test_unknown_arguments_are_suggested_without_their_value),
     cmocka_unit_test(test_reload_keeps_command_line_and_environment),
     cmocka_unit_test(test_reload_gives_back_the_default_of_what_left_the_file),

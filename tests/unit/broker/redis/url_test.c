@@ -104,6 +104,11 @@ static void test_what_is_wrong_is_said(void **state)
     assert_refused("redis://host/x", "database");
     assert_refused("redis://host/99999999", "database");
     assert_refused("redis://a,,b", "host is missing");
+    assert_refused("redis://:secret@host:abc", "host:abc: the port must be a number");
+    assert_refused("redis://host:", "the port must be a number");
+    assert_refused("redis://a:1,b:65536/0", "b:65536: the port must be a number");
+    assert_refused("redis-sentinel://s1:1x/master", "s1:1x: the port must be a number");
+    assert_refused("redis://::1", "goes in brackets");
 }
 
 static const struct CMUnitTest tests[] = {
