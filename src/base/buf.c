@@ -15,22 +15,26 @@ void buf_deinit(struct buf *buf)
     *buf = (struct buf){0};
 }
 
+static int buf_fail(struct buf *buf)
+{
+    buf->has_failed = true;
+    return -ENOMEM;
+}
+
 int buf_reserve(struct buf *buf, size_t more)
 {
     size_t needed;
     if (buf->has_failed || __builtin_add_overflow(buf->len, more, &needed))
-        return -ENOMEM;
+        return buf_fail(buf);
     if (needed <= buf->capacity)
         return 0;
     size_t capacity = buf->capacity ? buf->capacity : BUF_CAPACITY_FIRST;
     while (capacity < needed)
         if (__builtin_mul_overflow(capacity, 2u, &capacity))
-            return -ENOMEM;
+            return buf_fail(buf);
     char *bytes = realloc(buf->bytes, capacity);
-    if (!bytes) {
-        buf->has_failed = true;
-        return -ENOMEM;
-    }
+    if (!bytes)
+        return buf_fail(buf);
     buf->bytes = bytes;
     buf->capacity = capacity;
     return 0;

@@ -52,3 +52,14 @@ def test_one_url_for_a_large_upload(server: Server, tmp_path: object) -> None:
     with open(file, "w") as large:
         large.write(data + data)
     assert json.loads(curl("-H", "Content-Type: text/plain", "--data-binary", f"@{file}", url))["error"] == "too-large"
+
+
+def test_a_file_is_what_it_holds_and_a_form_is_refused(server: Server, tmp_path: object) -> None:
+    file = f"{tmp_path}/file"
+    url = f"http://127.0.0.1:{server.port}/channels/file"
+    for data, kind in ((b"caf\xc3\xa9", "text"), (b"\x89PNG", "binary")):
+        with open(file, "wb") as written:
+            written.write(data)
+        assert json.loads(curl("-T", file, url))["type"] == kind
+        assert get(server, "/channels/file?last=1").body == data
+    assert "--data-binary" in json.loads(curl("-F", f"file=@{file}", url))["message"]

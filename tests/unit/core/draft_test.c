@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/draft.h"
+
+static char fault[DRAFT_FAULT_MAX];
+
+static struct draft draft_of(const char *data)
+{
+    return (struct draft){.parts = {.type = MESSAGE_TEXT, .data = data, .size = strlen(data)},
+                          .channel = "a/b",
+                          .channel_len = 3};
+}
+
+static enum error_code fill(const struct draft *draft, uint64_t limit)
+{
+    struct publish_item item = {0};
+    enum error_code error = draft_fill(&item, draft, limit, fault);
+    free(item.channel);
+    message_unref(item.message);
+    return error;
+}
+
+static void expect_refused(const struct draft *draft, enum error_code error, const char *why)
+{
+    assert_int_equal(fill(draft, 1000), error);
+    if (!strstr(fault, why))
+        fail_msg("'%s' does not say '%s'", fault, why);
+}
+
+static void test_an_item_has_what_the_draft_says(void **state)
+{
+    struct publish_item item = {0};
+    struct draft draft = draft_of("hello");
+    (void)state;
+    draft.key = "k1";
+    draft.key_len = 2;
+    draft.parts.event = "goal";
+    draft.parts.event_len = 4;
+    assert_int_equal(draft_fill(&item, &draft, 5, fault), ERROR_NONE);
+    assert_int_equal(item.channel_len, 3);
+    assert_memory_equal(item.channel, "a/b", 3);
+    assert_int_equal(item.key_len, 2);
+    assert_memory_equal(item.key, "k1", 2);
+    assert_int_equal(item.type, MESSAGE_TEXT);
+    assert_int_equal(item.message->size, 5);
+    assert_memory_equal(message_data(item.message), "hello", 5);
+    assert_memory_equal(message_event(item.message), "goal", 4);
+    free(item.channel);
+    message_unref(item.message);
+}
+
+static void test_the_limit_itself_is_allowed(void **state)
+{
+    struct draft draft = draft_of("12345");
+    (void)state;
+    assert_int_equal(fill(&draft, 5), ERROR_NONE);
+    assert_int_equal(fill(&draft, 4), ERROR_TOO_LARGE);
+    assert_non_null(strstr(fault, "the message has 5 bytes; message-size allows 4"));
+}
+
+static void test_names_that_are_not_are_refused(void **state)
+{
+    struct draft draft = draft_of("x");
+    (void)state;
+    draft.channel = "a b";
+    expect_refused(&draft, ERROR_BAD_CHANNEL, "a channel name ");
+    draft.channel_len = 0;
+    expect_refused(&draft, ERROR_BAD_CHANNEL, "a channel name ");
+}
+
+static void test_attributes_are_text_of_one_line(void **state)
+{
+    char longest[MESSAGE_ATTRIBUTE_MAX + 1];
+    (void)state;
+    memset(longest, 'x', sizeof(longest));
+    for (unsigned i = 0; i < 3; i++) {
+        struct draft draft = draft_of("x");
+        const char **text = i == 0 ? &draft.parts.event : i == 1 ? &draft.parts.producer : &draft.key;
+        size_t *len = i == 0 ? &draft.parts.event_len : i == 1 ? &draft.parts.producer_len : &draft.key_len;
+        static const char *const names[] = {"event must be", "producer must be", "Idempotency-Key must be"};
+        static const char *const bad[] = {"", "\n", "a\x1f", "\x7f", "\xff"};
+        for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++) {
+            *text = bad[j];
+            *len = strlen(bad[j]);
+            expect_refused(&draft, ERROR_BAD_OPTION, names[i]);
+        }
+        *text = longest;
+        *len = sizeof(longest);
+        expect_refused(&draft, ERROR_BAD_OPTION, names[i]);
+        *len = sizeof(longest) - 1;
+        assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+    }
+}
+
+static void test_events_of_the_server_and_the_browser_are_refused(void **state)
+{
+    static const char *const reserved[] = {"reset", "error", "open"};
+    static const char *const others[] = {"resets", "rese", "Error", "opened", "message"};
+    struct draft draft = draft_of("x");
+    (void)state;
+    for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+        draft.parts.event = reserved[i];
+        draft.parts.event_len = strlen(reserved[i]);
+        expect_refused(&draft, ERROR_BAD_OPTION, reserved[i]);
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        draft.parts.event = others[i];
+        draft.parts.event_len = strlen(others[i]);
+        assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+    }
+}
+
+static void test_data_is_what_its_type_says(void **state)
+{
+    struct draft draft = draft_of("ab\xff");
+    (void)state;
+    expect_refused(&draft, ERROR_BAD_TEXT, "not UTF-8 from byte 3 on");
+    draft.is_checked = true;
+    assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+    draft = draft_of("ab\xff");
+    draft.parts.type = MESSAGE_BINARY;
+    assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+    draft = draft_of("[1,\n]");
+    draft.parts.type = MESSAGE_JSON;
+    expect_refused(&draft, ERROR_BAD_JSON, "the data is not JSON: line 2, column 1: a value is expected");
+    draft = draft_of(" [1]\n");
+    draft.parts.type = MESSAGE_JSON;
+    assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+}
+
+static void test_types_have_words_and_data_without_one_is_guessed(void **state)
+{
+    (void)state;
+    for (unsigned i = MESSAGE_TEXT; i <= MESSAGE_BINARY; i++) {
+        enum message_type type = (enum message_type)(i + 1) % 3;
+        const char *word = message_type_word((enum message_type)i);
+        assert_int_equal(message_type_parse(&type, word, strlen(word)), 0);
+        assert_int_equal(type, i);
+        assert_int_not_equal(message_type_parse(&type, word, strlen(word) - 1), 0);
+    }
+    assert_int_equal(message_type_guess("", 0), MESSAGE_TEXT);
+    assert_int_equal(message_type_guess("caf\xc3\xa9", 5), MESSAGE_TEXT);
+    assert_int_equal(message_type_guess("caf\xc3", 4), MESSAGE_BINARY);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_an_item_has_what_the_draft_says),
+    cmocka_unit_test(test_the_limit_itself_is_allowed),
+    cmocka_unit_test(test_names_that_are_not_are_refused),
+    cmocka_unit_test(test_attributes_are_text_of_one_line),
+    cmocka_unit_test(test_events_of_the_server_and_the_browser_are_refused),
+    cmocka_unit_test(test_data_is_what_its_type_says),
+    cmocka_unit_test(test_types_have_words_and_data_without_one_is_guessed),
+};
+UNIT_MAIN(tests)
