@@ -9,10 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import publish, request, subscribers
+from support.redis import RedisServer
 from support.server import Server, wait_until
-from support.tcp import Raw, command, tcp_port
+from support.tcp import Raw, Resp, command, tcp_port
 
-redis = pytest.importorskip("redis")
+redis_py = pytest.importorskip("redis")
 
 NODE_PATH = "/usr/share/nodejs:/usr/lib/nodejs"
 NODE_PROGRAM = """
@@ -65,7 +66,7 @@ def test_redis_cli(server: Server, channel: str) -> None:
 
 
 def test_redis_py(server: Server, channel: str) -> None:
-    with redis.Redis(port=tcp_port(server)) as client:
+    with redis_py.Redis(port=tcp_port(server)) as client:
         pubsub = client.pubsub()
         pubsub.subscribe(channel, f"{channel}/b")
         assert [pubsub.get_message(timeout=5)["data"] for _ in range(2)] == [1, 2]
@@ -89,7 +90,7 @@ def test_redis_py(server: Server, channel: str) -> None:
         threading.Timer(0.2, publish, (server, channel, "late")).start()
         assert client.xread({channel: "$"}, block=10000)[0][1][0][1][b"data"] == b"late"
         assert client.echo("x") == b"x" and client.info()["role"] == "master" and client.client_id() > 0
-        with pytest.raises(redis.ResponseError, match="unknown command"):
+        with pytest.raises(redis_py.ResponseError, match="unknown command"):
             client.get("x")
 
 
@@ -159,6 +160,78 @@ def test_a_small_message_size_is_the_limit_of_publish(channel: str) -> None:
         assert client.is_closed()
 
 
+@pytest.mark.parametrize("text", [
+    "HELLO x", "HELLO 1", "HELLO 4", "HELLO 2 AUTH other pw", "HELLO AUTH default pw", "AUTH pw", "AUTH default pw", "AUTH other pw",
+    "AUTH a b c", "AUTH", "CLIENT SETNAME a", "CLIENT", "SELECT 0", "SELECT a", "SELECT", "PING", "PING x", "PING x y", "ECHO",
+    "RESET x", "RESET", "UNSUBSCRIBE", "UNSUBSCRIBE a b", "PUNSUBSCRIBE", "PUNSUBSCRIBE a/*", "SUBSCRIBE", "PSUBSCRIBE", "PUBLISH a",
+    "XREAD", "XREAD STREAMS a", "XREAD COUNT x STREAMS a 0", "XREAD COUNT 1 BLOCK", "XREAD STREAMS none 0", "XREAD FOO 1 STREAMS a 0",
+    "XRANGE a", "XRANGE a - + COUNT", "XRANGE a - + COUNT x", "XRANGE a - + FOO 1", "XRANGE a x +", "XRANGE a - x", "XRANGE none - +",
+    "XRANGE a x + COUNT 1", "XREAD COUNT 0 STREAMS none 0", "XREAD BLOCK 1 STREAMS none $", "PUBSUB NUMSUB", "PUBSUB"])
+def test_commands_are_answered_as_redis_answers_them(server: Server, redis: RedisServer, text: str) -> None:
+    with Resp(server) as client, Resp(None, port=redis.port) as model:
+        assert client.run(*text.split(" ")) == model.run(*text.split(" "))
+        assert client.run("PING") == model.run("PING")
+
+
+@pytest.mark.parametrize(("words", "protocol"), [
+    ("HELLO", 2), ("HELLO 2", 2), ("HELLO 3", 3), ("HELLO 3 AUTH default pw", 3), ("HELLO 3 SETNAME app", 3),
+    ("HELLO 3 AUTH default pw SETNAME app", 3), ("HELLO 2 setname app auth DEFAULT pw", 2)])
+def test_hello_takes_options_in_any_order(server: Server, words: str, protocol: int) -> None:
+    with Resp(server) as client:
+        client.send(command(*words.split(" ")))
+        head = client.take()
+        assert head == (b"%7" if protocol == 3 else b"*14")
+        facts = [client.value(client.take()) for _ in range(14)]
+        assert facts[facts.index(b"proto") + 1] == protocol
+
+
+@pytest.mark.parametrize("words", ["HELLO 3 AUTH default", "HELLO 3 SETNAME", "HELLO 3 FOO", "HELLO 3 SETNAME a FOO",
+                                   "HELLO 3 AUTH other pw", "HELLO 3 SETNAME a AUTH other pw"])
+def test_hello_with_wrong_options_changes_nothing(server: Server, words: str) -> None:
+    with Resp(server) as client:
+        assert str(client.run(*words.split(" "))).startswith(("-ERR Syntax error in HELLO option", "-WRONGPASS "))
+        client.send(command("HELLO"))
+        assert client.take() == b"*14"
+
+
+CLIENTS = {
+    "go-redis": (("HELLO 3", "CLIENT SETNAME app", "CLIENT SETINFO LIB-NAME go-redis(,go1.22)", "CLIENT SETINFO LIB-VER 9.7.0",
+                  "SELECT 0"), "PING"),
+    "StackExchange.Redis": (("CLIENT SETNAME app", "CLIENT SETINFO lib-name SE.Redis", "CLIENT ID", "CONFIG GET timeout", "INFO server",
+                             "INFO replication", "CLUSTER NODES", "GET __Booksleeve_TieBreak", "ECHO \0\x01\xff", "SELECT 0"), "PING"),
+    "Lettuce": (("HELLO 3 AUTH default pw", "CLIENT SETINFO lib-name Lettuce", "CLIENT SETINFO lib-ver 6.5.0", "CLIENT SETNAME app"),
+                "PING"),
+    "redis-py": (("AUTH default pw", "CLIENT SETNAME app", "CLIENT SETINFO LIB-NAME redis-py", "CLIENT SETINFO LIB-VER 5.2.0", "SELECT 0"),
+                 "PING"),
+    "ioredis": (("INFO", "CLIENT SETNAME app", "SELECT 0"), "PING"),
+}
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_what_clients_say_first_gets_an_answer_each(server: Server, name: str) -> None:
+    """Commands that we have not are refused, and nothing else comes of it; their answers are told apart by their order."""
+    greeting, last = CLIENTS[name]
+    with Resp(server) as client:
+        answers = client.run_all(*greeting, last)
+        assert answers[-1] == "+PONG"
+        unknown = [word for word, answer in zip(greeting, answers, strict=False) if str(answer).startswith("-")]
+        assert all(word.split(" ")[0] in ("CONFIG", "CLUSTER", "GET") for word in unknown), answers
+
+
+def test_subscriptions_of_a_connection_have_a_bound(server: Server, channel: str) -> None:
+    with Resp(server) as client:
+        client.run("HELLO", "3")
+        for number in range(64):
+            client.send(command("PSUBSCRIBE", f"{channel}/{number}/*"))
+        client.send(command("PSUBSCRIBE", f"{channel}/64/*"))
+        assert client.reply() == "-ERR too-many-channels a connection has at most 64 patterns" and len(client.pushes) == 64
+        names = [f"{channel}/{number}" for number in range(1024)]
+        client.send(command("SUBSCRIBE", *names))
+        client.send(command("SUBSCRIBE", f"{channel}/more"))
+        assert client.reply() == "-ERR too-many-channels a connection subscribes to at most 1024 channels"
+        assert client.pushes[-1] == [b"subscribe", names[-1].encode(), 1024 + 64]
+
+
 def test_while_subscribed_resp2_takes_no_other_commands(server: Server, channel: str) -> None:
     with Raw(server) as client:
         client.send(command("SUBSCRIBE", channel) + command("ECHO", "x") + command("PING", "y"))
@@ -171,7 +244,7 @@ def test_a_log_begun_anew_is_told_to_a_reader(server: Server, channel: str) -> N
     name = publish(server, channel)
     request(server, "DELETE", f"/api/channels/{channel}")
     publish(server, channel)
-    with redis.Redis(port=tcp_port(server)) as client, pytest.raises(redis.ResponseError, match="RESET"):
+    with redis_py.Redis(port=tcp_port(server)) as client, pytest.raises(redis_py.ResponseError, match="RESET"):
         client.xread({channel: name})
 
 

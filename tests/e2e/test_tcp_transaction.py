@@ -41,14 +41,6 @@ def server() -> Iterator[Server]:
         yield running
 
 
-class RealRedis(Resp):
-    """The same client on a Redis."""
-
-    def __init__(self, redis: RedisServer) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", redis.port), 20)
-        self.buffer, self.ends, self.pushes = b"", b"\r\n", []
-
-
 @pytest.mark.parametrize("commands", [
     pytest.param(("MULTI", "PUBLISH a x", "PING", "ECHO y", "EXEC", "PING"), id="whole"),
     pytest.param(("MULTI", "EXEC"), id="empty"),
@@ -66,9 +58,9 @@ class RealRedis(Resp):
     pytest.param(("SELECT 0", "SELECT x", "SELECT", "PING x", "MULTI a", "UNWATCH", "WATCH"), id="select"),
 ])
 def test_transactions_are_answered_as_redis_answers_them(server: Server, redis: RedisServer, commands: tuple[str, ...]) -> None:
-    with Resp(server) as client, RealRedis(redis) as model:
+    with Resp(server) as client, Resp(None, port=redis.port) as model:
         assert client.run_all(*commands) == model.run_all(*commands)
-    with Resp(server) as client, RealRedis(redis) as model:
+    with Resp(server) as client, Resp(None, port=redis.port) as model:
         assert [client.run(*text.split(" ")) for text in commands] == [model.run(*text.split(" ")) for text in commands]
 
 

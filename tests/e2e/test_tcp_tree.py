@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis as redis_py
-from support.client import publish, request
+from support.client import Connection, publish, request
 from support.cluster import Cluster
 from support.redis import RedisServer, await_ready, nodes
 from support.server import Server, wait_until
-from support.tcp import tcp_port
+from support.tcp import Resp, tcp_port
 
 
 def listener() -> tuple[str, str]:
@@ -79,6 +79,16 @@ def test_channels_and_patterns_are_counted_apart_from_each_other(alone: Server, 
 def test_other_patterns_are_refused(alone: Server, pattern: str) -> None:
     with redis_py.Redis(port=tcp_port(alone)) as client, pytest.raises(redis_py.ResponseError, match="pattern"):
         client.execute_command("PSUBSCRIBE", pattern)
+
+
+def test_a_tree_with_too_many_channels_is_told_and_closed(alone: Server, channel: str) -> None:
+    with Connection(alone) as connection, Resp(alone) as client:
+        client.run("PSUBSCRIBE", f"{channel}/*")
+        for number in range(1025):
+            connection.request("POST", f"/channels/{channel}/{number}", "x", Content_Type="text/plain")
+        told = client.read_to_end()
+        assert told.endswith(b"-ERR too-many-channels more than 1024 channels are below the pattern\r\n")
+        assert told.count(b"pmessage") == 1024
 
 
 def test_over_redis_from_every_node_and_after_a_lost_link(channel: str) -> None:

@@ -29,6 +29,8 @@ struct range {
     struct timer timer;
 };
 
+static const char range_syntax[] = "ERR syntax error";
+static const char range_bad_number[] = "ERR value is not an integer or out of range";
 static const char range_bad_id[] = "ERR Invalid stream ID specified as stream command argument";
 
 static bool range_word_is(const struct command_text *text, const char *word)
@@ -224,8 +226,14 @@ static struct range *range_new(struct connection *connection)
     return range;
 }
 
-static int range_parse_xrange(struct range *range, const struct command_text *arguments, unsigned count,
-                              struct start *start)
+/* What a number says. Returns the fault, or NULL. */
+static const char *range_parse_number(uint64_t *number, const struct command_text *text)
+{
+    return number_parse_u64(number, text->bytes, text->len) ? range_bad_number : NULL;
+}
+
+static const char *range_parse_xrange(struct range *range, const struct command_text *arguments,
+                                      unsigned count, struct start *start)
 {
     struct command_text first = arguments[2];
     struct start end;
@@ -233,7 +241,7 @@ static int range_parse_xrange(struct range *range, const struct command_text *ar
     if (is_after)
         first = (struct command_text){first.bytes + 1, first.len - 1};
     if (range_parse_start(start, &first) || range_parse_start(&end, &arguments[3]))
-        return -EINVAL;
+        return range_bad_id;
     if (start->kind == START_CURSOR && !is_after && start->at[0].offset > 0)
         start->at[0].offset--;
     if (end.kind == START_CURSOR)
@@ -241,9 +249,10 @@ static int range_parse_xrange(struct range *range, const struct command_text *ar
     if (end.kind == START_EARLIEST)
         range->last = 0;
     if (count == 4)
-        return 0;
-    bool is_count = count == 6 && range_word_is(&arguments[4], "COUNT");
-    return is_count ? number_parse_u64(&range->most, arguments[5].bytes, arguments[5].len) : -EDOM;
+        return NULL;
+    if (count != 6 || !range_word_is(&arguments[4], "COUNT"))
+        return range_syntax;
+    return range_parse_number(&range->most, &arguments[5]);
 }
 
 void range_run_xrange(struct connection *connection, const struct command_text *arguments, unsigned count)
@@ -252,36 +261,46 @@ void range_run_xrange(struct connection *connection, const struct command_text *
     struct range *range = range_new(connection);
     if (!range)
         return;
-    int err = range_parse_xrange(range, arguments, count, &start);
-    if (err) {
-        reply_error(connection, err == -EINVAL && count != 6 ? range_bad_id : "ERR syntax error");
+    const char *fault = range_parse_xrange(range, arguments, count, &start);
+    if (fault) {
+        reply_error(connection, fault);
         range_free(range, connection_shard(connection));
         return;
     }
     range_begin(connection, range, &arguments[1], &start, 0);
 }
 
+/* What stands before STREAMS, whose place is left in `*at`. */
+static const char *range_parse_xread_options(struct range *range, const struct command_text *arguments,
+                                             unsigned count, unsigned *at, uint64_t *block_ms)
+{
+    const char *fault = NULL;
+    for (*at = 1; !fault && *at < count && !range_word_is(&arguments[*at], "STREAMS"); *at += 2) {
+        bool is_block = range_word_is(&arguments[*at], "BLOCK");
+        if (*at + 1 == count || (!is_block && !range_word_is(&arguments[*at], "COUNT")))
+            return range_syntax;
+        range->is_blocking = range->is_blocking || is_block;
+        fault = range_parse_number(is_block ? block_ms : &range->most, &arguments[*at + 1]);
+    }
+    if (!fault && *at >= count)
+        fault = range_syntax;
+    if (!fault && count - *at != 3)
+        fault = "ERR XREAD reads one channel at a time here: STREAMS channel id";
+    return fault;
+}
+
 void range_run_xread(struct connection *connection, const struct command_text *arguments, unsigned count)
 {
     struct start start;
     uint64_t block_ms = 0;
-    unsigned at = 1;
+    unsigned at;
     struct range *range = range_new(connection);
     if (!range)
         return;
     range->is_read = true;
-    for (; at + 1 < count && !range_word_is(&arguments[at], "STREAMS"); at += 2) {
-        bool is_block = range_word_is(&arguments[at], "BLOCK");
-        uint64_t *to = is_block ? &block_ms : &range->most;
-        range->is_blocking = range->is_blocking || is_block;
-        if ((!is_block && !range_word_is(&arguments[at], "COUNT")) ||
-            number_parse_u64(to, arguments[at + 1].bytes, arguments[at + 1].len))
-            at = count;
-    }
-    const char *fault = at >= count       ? "ERR syntax error"
-                        : count - at != 3 ? "ERR XREAD reads one channel at a time here: STREAMS channel id"
-                        : range_parse_start(&start, &arguments[at + 2]) ? range_bad_id
-                                                                        : NULL;
+    const char *fault = range_parse_xread_options(range, arguments, count, &at, &block_ms);
+    if (!fault && range_parse_start(&start, &arguments[at + 2]))
+        fault = range_bad_id;
     if (fault) {
         reply_error(connection, fault);
         range_free(range, connection_shard(connection));

@@ -48,8 +48,11 @@ void resp_run_hello(const struct resp_call *call)
 {
     struct connection *connection = call->connection;
     uint64_t version = connection->protocol;
-    if (call->count > 1 && (number_parse_u64(&version, call->arguments[1].bytes, call->arguments[1].len) ||
-                            version < 2 || version > 3)) {
+    if (call->count > 1 && number_parse_u64(&version, call->arguments[1].bytes, call->arguments[1].len)) {
+        reply_error(connection, "ERR Protocol version is not an integer or out of range");
+        return;
+    }
+    if (version < 2 || version > 3) {
         reply_error(connection, "NOPROTO unsupported protocol version");
         return;
     }

@@ -59,10 +59,14 @@ def command(*words: str | bytes) -> bytes:
 
 
 class Resp(Raw):
-    """A client of the Redis protocol. Errors are the text of their line, `-` included; pushes stand in `pushes`."""
+    """A client of the Redis protocol, of a server or of a Redis on a port. Errors are the text of their line, `-` included; pushes stand in `pushes`."""
 
-    def __init__(self, server: Server, index: int = 0) -> None:
-        super().__init__(server, index)
+    def __init__(self, server: Server | None, index: int = 0, port: int = 0) -> None:
+        if server:
+            super().__init__(server, index)
+        else:
+            self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+            self.buffer, self.ends = b"", b"\r\n"
         self.pushes: list[object] = []
 
     def reply(self) -> object:
