@@ -241,6 +241,8 @@ struct channel *channel_get(struct hub *hub, const char *name, size_t len)
     channel->request.name_len = len;
     channel->request.tail_count = CHANNEL_WINDOW;
     channel_submit_attach(channel);
+    /* Until somebody is added, whatever keeps him from it. */
+    timer_arm(hub->wheel, &channel->linger, hub->now_ms + hub->settings.linger_ms);
     return channel;
 }
 

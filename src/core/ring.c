@@ -4,7 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/number.h"
+
 #define RING_CAPACITY_FIRST 4u
+/* Walking over so many messages takes some microseconds: a millisecond for each of these keeps it to the odd
+ * percent of a processor. */
+#define RING_COMPACT_PER_MS 256u
 
 void ring_init(struct ring *ring)
 {
@@ -48,6 +53,15 @@ static int ring_make_room(struct ring *ring)
     return ring_resize(ring, ring->capacity ? ring->capacity * 2 : RING_CAPACITY_FIRST);
 }
 
+static void ring_note_own_ttl(struct ring *ring, const struct message *message)
+{
+    if (message->ttl_ms == 0)
+        return;
+    if (!ring->has_own_ttl || message->expires_ms < ring->own_expiry_ms)
+        ring->own_expiry_ms = message->expires_ms;
+    ring->has_own_ttl = true;
+}
+
 int ring_append(struct ring *ring, struct message *message)
 {
     int err = ring_make_room(ring);
@@ -56,7 +70,7 @@ int ring_append(struct ring *ring, struct message *message)
     ring->slots[(ring->first + ring->count) & (ring->capacity - 1)] = message;
     ring->count++;
     ring->bytes += message->footprint;
-    ring->has_own_ttl = ring->has_own_ttl || message->ttl_ms > 0;
+    ring_note_own_ttl(ring, message);
     return 0;
 }
 
@@ -100,16 +114,17 @@ static void ring_compact(struct ring *ring, uint64_t now_ms)
             message_unref(message);
             continue;
         }
-        ring->has_own_ttl = ring->has_own_ttl || message->ttl_ms > 0;
+        ring_note_own_ttl(ring, message);
         ring->slots[(ring->first + kept++) & (ring->capacity - 1)] = message;
     }
     ring->count = kept;
+    ring->compact_ms = now_ms + kept / RING_COMPACT_PER_MS;
 }
 
 size_t ring_expire(struct ring *ring, uint64_t now_ms)
 {
     size_t before = ring->count;
-    if (ring->has_own_ttl)
+    if (ring->has_own_ttl && ring->own_expiry_ms <= now_ms && ring->compact_ms <= now_ms)
         ring_compact(ring, now_ms);
     while (ring->count > 0 && ring_at(ring, 0)->expires_ms <= now_ms)
         ring_drop_oldest(ring);
@@ -123,10 +138,26 @@ uint64_t ring_next_expiry_ms(const struct ring *ring)
     if (ring->count == 0)
         return UINT64_MAX;
     uint64_t next_ms = ring_at(ring, 0)->expires_ms;
-    for (size_t i = 1; ring->has_own_ttl && i < ring->count; i++)
-        if (ring_at(ring, i)->expires_ms < next_ms)
-            next_ms = ring_at(ring, i)->expires_ms;
-    return next_ms;
+    if (!ring->has_own_ttl)
+        return next_ms;
+    uint64_t own_ms = number_greater(ring->own_expiry_ms, ring->compact_ms);
+    return own_ms < next_ms ? own_ms : next_ms;
+}
+
+int ring_copy(struct ring *to, const struct ring *ring, size_t begin, size_t end, uint64_t now_ms)
+{
+    for (size_t i = begin; i < end; i++) {
+        struct message *message = ring_at(ring, i);
+        if (message->expires_ms <= now_ms)
+            continue;
+        int err = ring_append(to, message_ref(message));
+        if (err) {
+            message_unref(message);
+            ring_deinit(to);
+            return err;
+        }
+    }
+    return 0;
 }
 
 size_t ring_find(const struct ring *ring, uint64_t offset)

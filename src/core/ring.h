@@ -27,8 +27,10 @@ struct ring {
     size_t capacity;        /* a power of two, or 0 */
     size_t first;           /* slot of the oldest */
     size_t count;
-    uint64_t bytes;   /* sum of the footprints */
-    bool has_own_ttl; /* some message expires before those in front of it */
+    uint64_t bytes;         /* sum of the footprints */
+    bool has_own_ttl;       /* some message may expire before those in front of it */
+    uint64_t own_expiry_ms; /* then: none of these expires before this */
+    uint64_t compact_ms;    /* holes are not closed before this */
 };
 
 void ring_init(struct ring *ring);
@@ -44,11 +46,17 @@ int ring_append(struct ring *ring, struct message *message);
  */
 size_t ring_trim(struct ring *ring, const struct retention *retention);
 
-/* Drops every message that has expired, also between others. Returns how many were dropped. */
+/* Drops what has expired: what is oldest at once; between others, where closing the holes costs a walk over
+ * all, the less often the larger the ring is. Returns how many were dropped. */
 size_t ring_expire(struct ring *ring, uint64_t now_ms);
 
-/* When the next message expires, on clock_monotonic_ms; UINT64_MAX when the ring is empty. */
+/* When to call ring_expire next, on clock_monotonic_ms; UINT64_MAX when the ring is empty. Takes the same
+ * time whatever the ring holds. */
 uint64_t ring_next_expiry_ms(const struct ring *ring);
+
+/* Appends to `to` the messages [begin, end) of the ring that have not expired, with references of their own.
+ * Returns 0, or -ENOMEM and then `to` is empty. */
+int ring_copy(struct ring *to, const struct ring *ring, size_t begin, size_t end, uint64_t now_ms);
 
 /* Drops the oldest; the ring is not empty. */
 void ring_drop_oldest(struct ring *ring);

@@ -144,7 +144,7 @@ static enum error_code memory_publish(struct memory_broker *memory, struct publi
 
 /* Attaching and reading. */
 
-/* Adds references to the log's messages [from, to] to `ring`, the newest `most` of them. */
+/* Gives `ring` the log's messages [from, to], the newest `most` of them. */
 static enum error_code memory_copy(const struct log *log, uint64_t from, uint64_t to, uint64_t most,
                                    struct ring *ring)
 {
@@ -152,15 +152,7 @@ static enum error_code memory_copy(const struct log *log, uint64_t from, uint64_
     size_t end = to == UINT64_MAX ? log->ring.count : ring_find(&log->ring, to + 1);
     if (end > begin && end - begin > most)
         begin = end - (size_t)most;
-    for (size_t i = begin; i < end; i++) {
-        struct message *message = message_ref(ring_at(&log->ring, i));
-        if (ring_append(ring, message)) {
-            message_unref(message);
-            ring_deinit(ring);
-            return ERROR_OUT_OF_MEMORY;
-        }
-    }
-    return ERROR_NONE;
+    return ring_copy(ring, &log->ring, begin, end, log->store->now_ms) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
 }
 
 static enum error_code memory_attach(struct memory_broker *memory, struct attach_request *request)

@@ -28,14 +28,13 @@ static enum error_code history_add(struct history_request *request, struct messa
 static enum error_code history_from_topic(struct history_request *request, const struct topic *topic)
 {
     const struct ring *ring = &topic->ring;
-    enum error_code error = ERROR_NONE;
+    size_t end = request->to == UINT64_MAX ? ring->count : ring_find(ring, request->to + 1);
     request->epoch = topic->epoch;
     request->top = topic->top;
     request->oldest = topic->oldest;
-    for (size_t i = ring_find(ring, request->from);
-         error == ERROR_NONE && i < ring->count && ring_at(ring, i)->offset <= request->to; i++)
-        error = history_add(request, message_ref(ring_at(ring, i)));
-    return error;
+    return ring_copy(&request->messages, ring, ring_find(ring, request->from), end, topic->broker->now_ms)
+               ? ERROR_OUT_OF_MEMORY
+               : ERROR_NONE;
 }
 
 static enum error_code history_from_reading(struct history_request *request, const struct reading *reading,

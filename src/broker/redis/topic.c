@@ -90,14 +90,8 @@ static enum error_code topic_answer_attach(struct topic *topic, struct attach_re
     topic_expire_ring(topic);
     size_t skip =
         topic->ring.count > request->tail_count ? topic->ring.count - (size_t)request->tail_count : 0;
-    for (size_t i = skip; i < topic->ring.count; i++) {
-        struct message *message = message_ref(ring_at(&topic->ring, i));
-        if (ring_append(&request->tail, message)) {
-            message_unref(message);
-            ring_deinit(&request->tail);
-            return ERROR_OUT_OF_MEMORY;
-        }
-    }
+    if (ring_copy(&request->tail, &topic->ring, skip, topic->ring.count, topic->broker->now_ms))
+        return ERROR_OUT_OF_MEMORY;
     attachments[topic->attachment_count++] = (struct attachment){request->super.reply_to, request->channel};
     request->epoch = topic->epoch;
     request->top = topic->top;

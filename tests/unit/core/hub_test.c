@@ -4,11 +4,13 @@
 
 #include "unit.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/channel.h"
 #include "core/hub.h"
+#include "failing.h"
 
 static struct broker_request *asked[16];
 static unsigned asked_count;
@@ -32,9 +34,9 @@ struct listener {
     unsigned woken;
     bool is_attached;
     enum error_code error;
-    uint64_t offsets[128];
-    enum reset_reason resets[128];
-    uint64_t missed[128];
+    uint64_t offsets[256];
+    enum reset_reason resets[256];
+    uint64_t missed[256];
     unsigned count;
 };
 
@@ -537,6 +539,131 @@ static void test_a_page_that_ended_early_is_followed_by_the_next(void **state)
     timer_wheel_run(&wheel, 10000);
 }
 
+static void test_a_channel_that_could_not_be_joined_is_detached(void **state)
+{
+    const struct channel_reference channel = {"a", 1};
+    const struct start start = {.kind = START_NOW};
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    /* What is left of it lingers. */
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 2100);
+    answer(1, ERROR_NONE);
+    asked_count = 0;
+    struct channel *found = channel_get(&hub, "a", 1);
+    assert_non_null(found);
+    memory_is_out = true;
+    int err = subscriber_join(&listener.subscriber, &hub, &listener_ops, TRANSPORT_SSE, &channel, 1, &start);
+    memory_is_out = false;
+    assert_int_equal(err, -ENOMEM);
+    attach(1, 3, 1);
+    timer_wheel_run(&wheel, 4200);
+    assert_int_equal(asked_count, 2);
+    assert_int_equal(asked[1]->operation, BROKER_DETACH);
+}
+
+static void test_a_page_that_could_not_be_read_is_asked_for_again(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(0));
+    attach(1, 8, 5);
+    assert_int_equal(asked_count, 2);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    request->epoch = epoch;
+    answer(1, ERROR_BROKER_DOWN);
+    serve();
+    assert_int_equal(listener.count, 0);
+    timer_wheel_run(&wheel, 1400);
+    assert_int_equal(asked_count, 2);
+    timer_wheel_run(&wheel, 1600);
+    assert_int_equal(asked_count, 3);
+    assert_ptr_equal(asked[2], asked[1]);
+    request->top = 8;
+    request->oldest = 1;
+    append_at(&request->messages, 1, (const int64_t[]){0, 0, 0, 0}, 4);
+    answer(2, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 8);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_a_page_of_another_log_is_asked_for_again(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(0));
+    attach(1, 8, 5);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    request->epoch = epoch_new("a", 1);
+    append_at(&request->messages, 1, (const int64_t[]){0, 0, 0, 0}, 4);
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 0);
+    timer_wheel_run(&wheel, 1600);
+    assert_int_equal(asked_count, 3);
+    subscriber_leave(&listener.subscriber);
+    request->epoch = epoch;
+    answer(2, ERROR_NONE);
+    timer_wheel_run(&wheel, 10000);
+}
+
+/* The window keeps 100; the log as much, by the time it is asked. */
+static void test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    subscriber_block(&listener.subscriber);
+    for (uint64_t offset = 4; offset <= 200; offset++)
+        feed(offset);
+    subscriber_unblock(&listener.subscriber);
+    serve();
+    assert_int_equal(listener.count, 0);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    assert_int_equal(request->from, 1);
+    assert_int_equal(request->to, 100);
+    request->epoch = epoch;
+    request->top = 200;
+    request->oldest = 101;
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.count, 101);
+    assert_int_equal(listener.resets[0], RESET_TRIMMED);
+    assert_int_equal(listener.missed[0], 97);
+    assert_int_equal(listener.offsets[1], 101);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_a_hole_in_a_page_is_told(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(0));
+    attach(1, 8, 7);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    request->epoch = epoch;
+    request->top = 8;
+    request->oldest = 1;
+    append_at(&request->messages, 1, (const int64_t[]){0, 0}, 2);
+    append_at(&request->messages, 5, (const int64_t[]){0}, 1);
+    answer(1, ERROR_NONE);
+    serve();
+    const uint64_t told[] = {1, 2, 0, 5, 0, 7, 8};
+    assert_int_equal(listener.count, 7);
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(listener.offsets[i], told[i]);
+    assert_int_equal(listener.missed[2], 2);
+    assert_int_equal(listener.missed[4], 1);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
 static void test_a_blocked_subscriber_is_left_alone_until_unblocked(void **state)
 {
     struct listener listener;
@@ -615,6 +742,11 @@ static const struct CMUnitTest tests[] = {
     TEST(test_what_came_since_is_looked_for_below_the_tail),
     TEST(test_who_may_have_missed_some_before_the_attach_is_told),
     TEST(test_a_page_that_ended_early_is_followed_by_the_next),
+    TEST(test_a_channel_that_could_not_be_joined_is_detached),
+    TEST(test_a_page_that_could_not_be_read_is_asked_for_again),
+    TEST(test_a_page_of_another_log_is_asked_for_again),
+    TEST(test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed),
+    TEST(test_a_hole_in_a_page_is_told),
     TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),
     TEST(test_retreating_tells_the_same_again),
     TEST(test_a_channel_lingers_and_is_then_detached),

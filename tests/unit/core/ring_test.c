@@ -83,9 +83,62 @@ static void test_ring_expires_between_others(void **state)
     ring_append(&ring, message_at(2, 2000, 1));
     ring_append(&ring, message_at(3, 6000, 0));
     assert_int_equal(ring_next_expiry_ms(&ring), 2000);
+    uint64_t bytes = ring.bytes;
     assert_int_equal(ring_expire(&ring, 2000), 1);
+    assert_int_equal(ring.bytes, bytes - bytes / 3);
+    assert_int_equal(ring_next_expiry_ms(&ring), 5000);
     assert_int_equal(ring.count, 2);
     assert_int_equal(ring_at(&ring, 1)->offset, 3);
+    ring_deinit(&ring);
+}
+
+static void test_a_large_ring_closes_its_holes_less_often(void **state)
+{
+    struct ring ring;
+    struct ring copy;
+    (void)state;
+    ring_init(&ring);
+    ring_init(&copy);
+    ring_append(&ring, message_at(1, 5000000, 0));
+    for (uint64_t offset = 2; offset <= 2561; offset++)
+        ring_append(&ring, message_at(offset, 1000 + offset, 1));
+    assert_int_equal(ring_next_expiry_ms(&ring), 1002);
+    assert_int_equal(ring_expire(&ring, 1002), 1);
+    assert_int_equal(ring_next_expiry_ms(&ring), 1002 + 10);
+    assert_int_equal(ring_expire(&ring, 1011), 0);
+    /* Nobody is given what has expired meanwhile. */
+    assert_int_equal(ring_copy(&copy, &ring, 0, 20, 1011), 0);
+    assert_int_equal(copy.count, 11);
+    assert_int_equal(ring_at(&copy, 1)->offset, 12);
+    assert_int_equal(ring_expire(&ring, 1012), 10);
+    ring_deinit(&copy);
+    ring_deinit(&ring);
+}
+
+static void test_the_oldest_goes_at_once_whatever_its_life(void **state)
+{
+    struct ring ring;
+    (void)state;
+    ring_init(&ring);
+    for (uint64_t offset = 1; offset <= 3000; offset++)
+        ring_append(&ring, message_at(offset, 1000 + offset, 1));
+    assert_int_equal(ring_expire(&ring, 1001), 1);
+    assert_int_equal(ring_next_expiry_ms(&ring), 1002);
+    assert_int_equal(ring_expire(&ring, 1003), 2);
+    ring_deinit(&ring);
+}
+
+static void test_a_life_that_is_over_with_its_message_wakes_nobody_twice(void **state)
+{
+    struct ring ring;
+    const struct retention one = {1, UINT64_MAX, 0};
+    (void)state;
+    ring_init(&ring);
+    ring_append(&ring, message_at(1, 2000, 1));
+    ring_append(&ring, message_at(2, 9000, 0));
+    ring_trim(&ring, &one);
+    assert_int_equal(ring_expire(&ring, 2000), 0);
+    assert_int_equal(ring_next_expiry_ms(&ring), 9000);
     ring_deinit(&ring);
 }
 
@@ -122,6 +175,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_ring_trims_by_bytes),
     cmocka_unit_test(test_ring_expires_from_the_front),
     cmocka_unit_test(test_ring_expires_between_others),
+    cmocka_unit_test(test_a_large_ring_closes_its_holes_less_often),
+    cmocka_unit_test(test_the_oldest_goes_at_once_whatever_its_life),
+    cmocka_unit_test(test_a_life_that_is_over_with_its_message_wakes_nobody_twice),
     cmocka_unit_test(test_ring_finds_also_in_holes),
     cmocka_unit_test(test_ring_gives_all_memory_back),
 };

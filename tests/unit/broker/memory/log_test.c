@@ -128,7 +128,12 @@ static void test_purge_begins_a_new_epoch(void **state)
     publish("a", 10, 0);
     struct log *log = store_find(&store, "a", 1);
     struct epoch before = log->epoch;
+    uint64_t bytes = store.log_bytes;
+    assert_int_equal(log_remember_key(log, "k", 1, ring_at(&log->ring, 0)), 0);
     assert_int_equal(log_purge(log), 1);
+    assert_null(log_find_key(log, "k", 1));
+    assert_int_equal(store.log_bytes, bytes);
+    assert_int_equal(store.message_count, 0);
     assert_false(epoch_equals(&before, &log->epoch));
     assert_true(epoch_has_same_name(&before, &log->epoch));
     assert_int_equal(publish("a", 10, 0)->offset, 1);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/* The memory broker through its interface, as a shard uses it. */
+
+#include "unit.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/table.h"
+#include "broker/memory/memory.h"
+#include "config/options.h"
+#include "core/hub.h"
+#include "failing.h"
+
+static struct options *options;
+static struct broker *broker;
+static struct mailbox mailbox;
+static struct timer_wheel wheel;
+static struct hub hub;
+static bool is_answered;
+
+static int begin(void **state)
+{
+    const struct hub_settings settings = {.linger_ms = 1000};
+    char error[256];
+    (void)state;
+    table_key_init();
+    options = options_new();
+    assert_non_null(options);
+    options->memory_limit_bytes = 1u << 20;
+    broker = memory_broker_new(options);
+    timer_wheel_init(&wheel, 1000);
+    assert_int_equal(mailbox_init(&mailbox), 0);
+    hub_init(&hub, broker, &mailbox, &wheel, &settings);
+    return broker->ops->start(broker, error, sizeof(error));
+}
+
+static int end(void **state)
+{
+    (void)state;
+    broker->ops->stop(broker);
+    mailbox_deinit(&mailbox);
+    options_unref(options);
+    return 0;
+}
+
+static void answered(struct broker_request *request)
+{
+    (void)request;
+    is_answered = true;
+}
+
+static void await_answer(void)
+{
+    struct pollfd wait = {.fd = mailbox.wake_fd, .events = POLLIN};
+    while (!is_answered) {
+        assert_int_equal(poll(&wait, 1, 20000), 1);
+        mailbox_acknowledge(&mailbox);
+        mailbox_drain(&mailbox);
+    }
+}
+
+static void ask(struct broker_request *request, enum broker_operation operation)
+{
+    is_answered = false;
+    broker_submit(&hub, request, operation, answered);
+    await_answer();
+}
+
+/* Publishes `size` bytes; the answer stands in the item. */
+static struct publish_item publish(const char *channel, size_t size)
+{
+    static const char data[200000];
+    const struct message_parts parts = {.type = MESSAGE_BINARY, .data = data, .size = size};
+    struct publish_item item = {.channel = (char *)(uintptr_t)channel,
+                                .channel_len = (uint8_t)strlen(channel),
+                                .message = message_new(&parts)};
+    struct publish_request request = {.count = 1, .items = &item};
+    is_answered = false;
+    broker_submit(&hub, &request.super, BROKER_PUBLISH, answered);
+    await_answer();
+    return item;
+}
+
+static void test_an_append_without_memory_is_refused(void **state)
+{
+    (void)state;
+    /* The ring grows with the fifth. */
+    for (unsigned i = 1; i <= 4; i++)
+        assert_int_equal(publish("a", 10).offset, i);
+    const struct message_parts parts = {.type = MESSAGE_BINARY, .data = "x", .size = 1};
+    struct publish_item item = {
+        .channel = (char *)(uintptr_t) "a", .channel_len = 1, .message = message_new(&parts)};
+    struct publish_request request = {.count = 1, .items = &item};
+    memory_is_out = true;
+    ask(&request.super, BROKER_PUBLISH);
+    memory_is_out = false;
+    assert_int_equal(item.error, ERROR_OUT_OF_MEMORY);
+    assert_null(item.message);
+    assert_int_equal(publish("a", 10).offset, 5);
+}
+
+static void test_a_full_memory_does_not_take_the_log_that_is_published_to(void **state)
+{
+    (void)state;
+    struct publish_item item = publish("a", 200000);
+    const struct epoch epoch = item.epoch;
+    for (uint64_t offset = 1; item.error == ERROR_NONE; item = publish("a", 200000))
+        assert_int_equal(item.offset, offset++);
+    assert_int_equal(item.error, ERROR_MEMORY_LIMIT);
+    struct history_request history = {.name = "a", .name_len = 1, .from = 1, .to = 100};
+    ring_init(&history.messages);
+    ask(&history.super, BROKER_HISTORY);
+    assert_int_equal(history.super.error, ERROR_NONE);
+    assert_true(epoch_equals(&history.epoch, &epoch));
+    assert_int_equal(history.oldest, 1);
+    ring_deinit(&history.messages);
+}
+
+static void test_a_key_is_not_known_after_a_purge(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 2; round++) {
+        const struct message_parts parts = {.type = MESSAGE_TEXT, .data = "x", .size = 1};
+        struct publish_item item = {.channel = (char *)(uintptr_t) "a",
+                                    .channel_len = 1,
+                                    .key = "k",
+                                    .key_len = 1,
+                                    .message = message_new(&parts)};
+        struct publish_request request = {.count = 1, .items = &item};
+        ask(&request.super, BROKER_PUBLISH);
+        assert_false(item.is_duplicate);
+        assert_int_equal(item.offset, 1);
+        struct inspect_request purge = {.name = (char *)(uintptr_t) "a", .name_len = 1};
+        ask(&purge.super, BROKER_PURGE);
+        assert_int_equal(purge.messages, 1);
+    }
+}
+
+static void test_history_leaves_out_what_is_not_asked_for(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= 6; i++)
+        publish("a", 10);
+    struct history_request history = {.name = "a", .name_len = 1, .from = 2, .to = 4};
+    ring_init(&history.messages);
+    ask(&history.super, BROKER_HISTORY);
+    assert_int_equal(history.top, 6);
+    assert_int_equal(history.messages.count, 3);
+    assert_int_equal(ring_at(&history.messages, 0)->offset, 2);
+    ring_deinit(&history.messages);
+    history.to = 1;
+    ask(&history.super, BROKER_HISTORY);
+    assert_int_equal(history.messages.count, 0);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+static const struct CMUnitTest tests[] = {
+    TEST(test_an_append_without_memory_is_refused),
+    TEST(test_a_full_memory_does_not_take_the_log_that_is_published_to),
+    TEST(test_a_key_is_not_known_after_a_purge),
+    TEST(test_history_leaves_out_what_is_not_asked_for),
+};
+UNIT_MAIN(tests)

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_TESTS_UNIT_FAILING_H
+#define SLUICE_TESTS_UNIT_FAILING_H
+
+/* Memory that is out while `memory_is_out`, for everybody but the C library. The program is linked with
+ * --wrap for each of these. */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+static _Atomic bool memory_is_out;
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+
+void *__wrap_malloc(size_t size)
+{
+    return memory_is_out ? NULL : __real_malloc(size);
+}
+
+void *__wrap_calloc(size_t count, size_t size)
+{
+    return memory_is_out ? NULL : __real_calloc(count, size);
+}
+
+void *__wrap_realloc(void *old, size_t size)
+{
+    return memory_is_out ? NULL : __real_realloc(old, size);
+}
+
+#endif
