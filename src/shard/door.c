@@ -46,7 +46,7 @@ static void door_arm(struct door *door)
     struct timer_wheel *wheel = &door->shard->wheel;
     struct list *first = list_first(&door->waiting);
     bool has_round = !list_is_empty(&door->slow) || !list_is_empty(&door->refused);
-    if (first && !timer_is_armed(&door->deadline))
+    if (first)
         timer_arm(wheel, &door->deadline, container_of(first, struct client, link)->deadline_ms);
     if (has_round && !timer_is_armed(&door->round))
         timer_arm(wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
@@ -207,6 +207,16 @@ static void client_take_address(struct client *client, const struct sockaddr_sto
     client->key_len = (uint8_t)address_client_key(&address, client->key);
 }
 
+/* By deadline: only who comes after a reload with a shorter time has to be put before others. */
+static void door_line_up(struct door *door, struct client *client)
+{
+    struct list *after = &door->waiting;
+    while (after->previous != &door->waiting &&
+           container_of(after->previous, struct client, link)->deadline_ms > client->deadline_ms)
+        after = after->previous;
+    list_append(after, &client->link);
+}
+
 static void door_take(struct door *door, int fd, const struct sockaddr_storage *storage, socklen_t len)
 {
     struct shard *shard = door->shard;
@@ -221,7 +231,7 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
     client->state = CLIENT_WAITING;
     client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
     list_init(&client->link);
-    list_append(&door->waiting, &client->link);
+    door_line_up(door, client);
     client_take_address(client, storage, len);
     connection_limits_add(shard->group->limits, client->key, client->key_len);
     shard_count(shard, METRIC_ACCEPTED, 1);
@@ -239,12 +249,14 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
     door_arm(door);
 }
 
-/* With no descriptor left, the spare one is given up for as long as it takes to say so to one more client. */
-static void door_refuse_with_spare(struct door *door, int listen_fd)
+/* With no descriptor left, the spare one is given up for as long as it takes to say so to one more client.
+ * Returns 0, or -errno: -EAGAIN when nobody is there, which the kernel says only to who has a descriptor. */
+static int door_refuse_with_spare(struct door *door, int listen_fd)
 {
     if (door->spare_fd >= 0)
         close(door->spare_fd);
     int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int err = fd < 0 ? -errno : 0;
     if (fd >= 0) {
         door_write_error(door->shard, fd, ERROR_NO_DESCRIPTORS);
         (void)door_discard(door, fd); /* there is no descriptor to wait for more with */
@@ -252,9 +264,13 @@ static void door_refuse_with_spare(struct door *door, int listen_fd)
         shard_count(door->shard, METRIC_REFUSED, 1);
     }
     door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    log_event(
-        LOG_WARN, "no-descriptors",
-        LOG_TEXT("action", "raise the limit of open files (ulimit -n), or set max-connections below it"));
+    if (door->spare_fd < 0)
+        err = -errno;
+    if (err != -EAGAIN)
+        log_event(
+            LOG_WARN, "no-descriptors",
+            LOG_TEXT("action", "raise the limit of open files (ulimit -n), or set max-connections below it"));
+    return err;
 }
 
 static void door_set_accepting(struct door *door, bool is_accepting);
@@ -279,19 +295,15 @@ static void door_accept(struct watch *watch, uint32_t events)
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
         int fd = accept4(watch->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
+        int err = fd < 0 ? -errno : 0;
+        if (err == -EMFILE || err == -ENFILE)
+            err = door_refuse_with_spare(door, watch->fd);
+        else if (fd >= 0)
             door_take(door, fd, &storage, len);
-        } else if (errno == EMFILE || errno == ENFILE) {
-            bool had_spare = door->spare_fd >= 0;
-            door_refuse_with_spare(door, watch->fd);
-            if (!had_spare || door->spare_fd < 0) {
-                door_pause(door);
-                return;
-            }
-        } else if (errno == ENOBUFS || errno == ENOMEM) {
-            door_pause(door);
+        if (err == -EAGAIN)
             return;
-        } else if (errno != EINTR && errno != ECONNABORTED) {
+        if (err && err != -EINTR && err != -ECONNABORTED) {
+            door_pause(door);
             return;
         }
     }

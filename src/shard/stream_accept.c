@@ -126,7 +126,7 @@ static void stream_pause_over(struct timer *timer)
 static void stream_pause_accepting(struct stream_listener *listener)
 {
     log_event(
-        LOG_WARN, "no-descriptors",
+        LOG_WARN, "no-descriptors", LOG_TEXT("reason", strerror(errno)),
         LOG_TEXT("action", "raise the limit of open files (ulimit -n), or set max-connections below it"));
     stream_set_accepting(listener, false);
     timer_arm(&listener->shard->wheel, &listener->pause, listener->shard->now_ms + STREAM_PAUSE_MS);
@@ -142,10 +142,10 @@ static void stream_accept(struct watch *watch, uint32_t events)
                          SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             stream_take(listener, fd, &address);
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            stream_pause_accepting(listener);
+        } else if (errno == EAGAIN) {
             return;
         } else if (errno != EINTR && errno != ECONNABORTED) {
+            stream_pause_accepting(listener);
             return;
         }
     }

@@ -2,11 +2,13 @@
 """Those at the door: who dribbles, who has been refused, and a process that has nothing to accept with."""
 
 import contextlib
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 
+import pytest
 from support.client import Connection, request, request_bytes
 from support.server import Server, wait_until
 from support.tcp import Raw
@@ -141,3 +143,32 @@ def test_who_is_refused_without_descriptors_is_cut() -> None:
         for connection in held[:8]:
             connection.close()
         wait_until(lambda: request(server, "GET", "/healthz").status == 200)
+
+
+def test_tcp_clients_wait_while_there_are_no_descriptors() -> None:
+    with Server(*ONE_SHARD, "--tcp", "127.0.0.1:0 framing=crlf", descriptors=64) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Raw(server)) for _ in range(80)]
+        for client in clients:
+            client.put(b"PING")
+        wait_until(lambda: "no-descriptors" in server.log())
+        assert clients[0].take() == b"PONG"
+        begun, seconds = time.monotonic(), server.cpu_seconds()
+        wait_until(lambda: time.monotonic() - begun > 1)
+        assert server.cpu_seconds() - seconds < 0.5, "a busy loop"
+        for client in clients[:40]:
+            client.close()
+        assert clients[-1].take() == b"PONG"
+
+
+@pytest.mark.parametrize("is_tcp", [False, True])
+def test_a_crowd_waits_for_a_server_that_is_busy(is_tcp: bool) -> None:
+    with Server("--shards", "2", "--tcp", "127.0.0.1:0 framing=crlf") as server, contextlib.ExitStack() as stack:
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            crowd = [stack.enter_context(Raw(server) if is_tcp else Connection(server)) for _ in range(400)]
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        for each in crowd:
+            each.send(b"PING\r\n" if is_tcp else request_bytes("GET", "/healthz"))
+        for each in crowd:
+            assert each.receive()

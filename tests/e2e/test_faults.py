@@ -4,6 +4,7 @@
 import contextlib
 import errno
 import signal
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -134,7 +135,7 @@ def ask_tcp(server: FaultyServer) -> bool:
 
 
 @pytest.mark.parametrize("ask", [ask_http, ask_tcp])
-@pytest.mark.parametrize("number", ["ENOBUFS", "ENOMEM", "ENFILE"])
+@pytest.mark.parametrize("number", ["ENOBUFS", "ENOMEM", "EMFILE", "ENFILE"])
 def test_accepting_pauses_and_goes_on(ask: Ask, number: str) -> None:
     with FaultyServer(*TCP) as server:
         assert ask(server)
@@ -142,11 +143,9 @@ def test_accepting_pauses_and_goes_on(ask: Ask, number: str) -> None:
         before = server.calls("accept4")
         with Raw(server) if ask is ask_tcp else Connection(server) as waiting:
             waiting.send(b"PING\r\n" if ask is ask_tcp else request_bytes("GET", "/healthz"))
-            wait_until(lambda: server.calls("accept4") >= before + 3)  # it tries again
-            seconds = server.cpu_seconds()
-            calls = server.calls("accept4")
-            wait_until(lambda: server.calls("accept4") >= calls + 5)  # some half a second
-            assert server.cpu_seconds() - seconds < 0.3, "a busy loop"
+            begun = time.monotonic()
+            wait_until(lambda: time.monotonic() - begun > 1)
+            assert before + 5 < server.calls("accept4") < before + 40, "it does not try again, or all the time"
             server.mend("accept4")
             assert waiting.receive()
         assert ask(server)

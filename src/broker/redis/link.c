@@ -259,6 +259,12 @@ static void link_deadline_over(struct timer *timer)
     link_break(link, fault);
 }
 
+void link_take_timeout(struct link *link)
+{
+    if (timer_is_armed(&link->deadline))
+        timer_arm(link->set->wheel, &link->deadline, link->set->now_ms);
+}
+
 void link_init(struct link *link, struct link_set *set, const struct link_ops *ops)
 {
     *link = (struct link){.ops = ops, .set = set, .fd = -1};

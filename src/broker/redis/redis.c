@@ -184,6 +184,8 @@ static void redis_take_options(struct letter *letter)
     options_unref(broker->options);
     broker->options = configure->options;
     redis_apply_options(broker);
+    list_for_each (link, &broker->servers)
+        server_take_times(container_of(link, struct server, link));
     free(configure);
 }
 

@@ -352,6 +352,14 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
     return server;
 }
 
+void server_take_times(struct server *server)
+{
+    link_take_timeout(&server->commands);
+    link_take_timeout(&server->feed);
+    if (server->state >= SERVER_UP)
+        server_arm(server, 0);
+}
+
 void server_free(struct server *server)
 {
     server->state = SERVER_DOWN;

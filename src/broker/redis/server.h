@@ -12,6 +12,9 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
 /* Closes and frees. Not from within a callback of its links. */
 void server_free(struct server *server);
 
+/* The options' times have changed: they count for what is waited for already. */
+void server_take_times(struct server *server);
+
 /* Gives the server up for now, for a reason that people can read. It comes back by itself. From anywhere on
  * the broker's thread: its links end with this turn of the loop. */
 void server_fail(struct server *server, const char *fault);

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""SIGHUP: the new options are in force on what is there already, in the shards and in both brokers."""
+
+import contextlib
+import pathlib
+import signal
+import tempfile
+from collections.abc import Iterator
+
+from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
+from support.redis import RedisServer, await_ready, log_lines, metric
+from support.server import Server, wait_until
+
+
+class Reloading(Server):
+    """A server with a configuration file that can be changed under it."""
+
+    def __init__(self, text: str, *options: str) -> None:
+        self.configuration = tempfile.NamedTemporaryFile("w", suffix=".ini")
+        pathlib.Path(self.configuration.name).write_text(text)
+        super().__init__("--shards", "1", "--config", self.configuration.name, *options)
+
+    def reload(self, text: str) -> None:
+        before = len(log_lines(self, "reloaded"))
+        pathlib.Path(self.configuration.name).write_text(text)
+        self.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(log_lines(self, "reloaded")) > before, what="the reload")
+
+
+def last_messages(server: Server, channel: str, count: int) -> list[str]:
+    response = get(server, path_of(channel, last=count, wait=0), Accept="application/json")
+    return [message["data"] for message in response.json["messages"]]
+
+
+@contextlib.contextmanager
+def followed(server: Server, channel: str) -> Iterator[None]:
+    """While somebody follows the channel it stays attached."""
+    with EventStream(server, path_of(channel)):
+        wait_until(lambda: subscribers(server, channel)["sse"] == 1)
+        yield
+
+
+def test_a_smaller_history_is_in_force_on_a_channel_that_is_followed(channel: str) -> None:
+    with Reloading("history-size = 100") as server, followed(server, channel):
+        for i in range(50):
+            publish(server, channel, str(i))
+        assert len(last_messages(server, channel, 50)) == 50
+        server.reload("history-size = 5")
+        publish(server, channel, "50")
+        publish(server, channel, "51")
+        assert last_messages(server, channel, 50) == ["47", "48", "49", "50", "51"]
+
+
+def test_a_larger_history_is_in_force_on_a_channel_that_is_followed(channel: str) -> None:
+    with Reloading("history-size = 2") as server, followed(server, channel):
+        for i in range(5):
+            publish(server, channel, str(i))
+        server.reload("history-size = 100")
+        for i in range(5, 20):
+            publish(server, channel, str(i))
+        refills = metric(server, "refills_total")
+        assert last_messages(server, channel, 15) == [str(i) for i in range(5, 20)]
+        assert metric(server, "refills_total") == refills, "the shard itself does not keep more"
+        assert last_messages(server, channel, 50) == [str(i) for i in range(3, 20)]
+
+
+def test_the_linger_time_is_in_force_for_who_leaves_next(channel: str) -> None:
+    with Reloading("linger-time = 1h") as server:
+        get(server, path_of(channel, wait=0))
+        wait_until(lambda: metric(server, "channels_attached") == 1)
+        server.reload("linger-time = 20ms")
+        get(server, path_of(channel, wait=0))
+        wait_until(lambda: metric(server, "channels_attached") == 0)
+
+
+def test_limits_and_times_of_the_door_are_in_force() -> None:
+    with Reloading("head-timeout = 1h") as server:
+        assert get(server, "/healthz").status == 200
+        server.reload("head-timeout = 100ms\nmax-connections = 1")
+        with Connection(server) as slow:
+            with Connection(server) as second:
+                assert second.read_response().error == "too-many-connections"
+            slow.send(b"GET")
+            assert slow.read_response().error == "head-timeout"
+
+
+def test_the_history_of_redis_is_in_force_on_what_is_published_next(channel: str) -> None:
+    with RedisServer() as redis, Reloading("history-size = 50", "--broker", redis.url()) as server:
+        await_ready(server)
+        with followed(server, channel):
+            for i in range(20):
+                publish(server, channel, str(i))
+            assert len(redis.entries(channel)) == 20
+            server.reload("history-size = 3")
+            # By then the new number has come to the broker's thread; each node says with a publish what it keeps.
+            wait_until(lambda: publish(server, channel, "x") and len(last_messages(server, channel, 50)) == 3)
+            publish(server, channel, "last")
+            assert len(last_messages(server, channel, 50)) == 3 and last_messages(server, channel, 1) == ["last"]
+
+
+def test_the_time_that_redis_has_to_answer_is_in_force() -> None:
+    with RedisServer() as redis, Reloading("redis-timeout = 1h", "--broker", redis.url()) as server:
+        await_ready(server)
+        server.reload("redis-timeout = 300ms\nredis-probe-time = 100ms")
+        with redis.stopped():
+            assert request(server, "POST", path_of("a"), "x", Content_Type="text/plain").status == 503
+        await_ready(server)
+
+
+def test_a_reload_while_stopping_changes_nothing(channel: str) -> None:
+    with Reloading("drain-time = 1s") as server, followed(server, channel):
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "event=stopping" in server.log())
+        server.process.send_signal(signal.SIGHUP)
+        assert server.process.wait(10) == 0
+        assert not log_lines(server, "reloaded")
