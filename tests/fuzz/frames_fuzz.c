@@ -56,6 +56,24 @@ static struct tally fuzz_run(enum framing framing, const char *bytes, size_t len
     }
 }
 
+/* What we send in a framing is read in it as the same. */
+static void fuzz_send(enum framing framing, const char *bytes, size_t len)
+{
+    struct frame_reader reader = {0};
+    struct frame frame;
+    struct buf sent = {0};
+    bool has_delimiter =
+        framing != FRAMING_LEN32 && (memchr(bytes, framing == FRAMING_NUL ? '\0' : '\n', len) ||
+                                     (framing == FRAMING_CRLF && memchr(bytes, '\r', len)));
+    if (has_delimiter || len > FUZZ_LIMIT)
+        return;
+    frame_append(&sent, framing, bytes, len);
+    if (sent.has_failed || frame_read(&reader, framing, sent.bytes, sent.len, len, &frame) != FRAME_WHOLE ||
+        frame.size != sent.len || frame.len != len || memcmp(frame.bytes, bytes, len) != 0)
+        abort();
+    buf_deinit(&sent);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
@@ -66,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tally cut = fuzz_run(framing, bytes, size - 2, data[1] % 16 + 1u);
     if (memcmp(&whole, &cut, sizeof(whole)) != 0)
         abort();
+    fuzz_send(framing, bytes, size - 2);
     (void)framing_find_stranger(bytes, size - 2);
     (void)framing_detect(bytes, size - 2);
     return 0;

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+/* Commands of the Redis protocol: within their limits, unfinished until their last byte has come, and the
+ * same when they are read again from their own bytes, as EXEC does. */
+
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "transport/tcp/resp.h"
 
@@ -8,20 +13,52 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void fuzz_check(const struct resp_command *command)
+{
+    bool is_array = command->bytes[0] == '*';
+    for (unsigned i = 0; i < command->count; i++) {
+        const struct command_text *argument = &command->arguments[i];
+        const char *from = is_array ? command->bytes : command->line;
+        size_t len = is_array ? command->size : sizeof(command->line);
+        if (argument->bytes < from || argument->bytes + argument->len > from + len ||
+            argument->len > FUZZ_LIMIT * 4)
+            abort();
+    }
+}
+
+static void fuzz_read_again(const struct resp_command *command)
+{
+    static struct resp_command again;
+    struct resp_reader *reader = resp_reader_new();
+    char *bytes = malloc(command->size);
+    if (reader && bytes) {
+        memcpy(bytes, command->bytes, command->size);
+        if (resp_read(reader, bytes, command->size - 1, FUZZ_LIMIT, &again) != RESP_PARTIAL)
+            abort();
+        if (resp_read(reader, bytes, command->size, FUZZ_LIMIT, &again) != RESP_WHOLE ||
+            again.count != command->count || again.size != command->size)
+            abort();
+        for (unsigned i = 0; i < again.count; i++)
+            if (again.arguments[i].len != command->arguments[i].len ||
+                memcmp(again.arguments[i].bytes, command->arguments[i].bytes, again.arguments[i].len) != 0)
+                abort();
+    }
+    resp_reader_free(reader);
+    free(bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct resp_command command;
     struct resp_reader *reader = resp_reader_new();
     const char *bytes = (const char *)data;
-    volatile char sum = 0;
     size_t done = 0;
     while (reader && done < size &&
            resp_read(reader, bytes + done, size - done, FUZZ_LIMIT, &command) == RESP_WHOLE) {
-        if (command.size == 0 || command.size > size - done)
+        if (command.size == 0 || command.size > size - done || command.bytes != bytes + done)
             abort();
-        for (unsigned i = 0; i < command.count; i++)
-            for (size_t at = 0; at < command.arguments[i].len; at++)
-                sum = (char)(sum + command.arguments[i].bytes[at]);
+        fuzz_check(&command);
+        fuzz_read_again(&command);
         done += command.size;
     }
     resp_reader_free(reader);
