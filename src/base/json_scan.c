@@ -276,18 +276,14 @@ void json_walk_begin(struct json_walk *walk, struct json_span container)
     *walk = (struct json_walk){.at = container.at, .end = container.at + container.len};
 }
 
-/* What json_scan has accepted is scanned once more, so that nothing here fails. */
+/* What json_scan has accepted is scanned once more, so nothing fails but at the closing bracket and behind
+ * it, where nothing begins. */
 bool json_walk_next(struct json_walk *walk)
 {
-    const char *last = walk->end - 1; /* the closing bracket */
-    if (walk->at == last)
-        return false;
     struct scan scan = {.at = walk->at + 1, .end = walk->end};
     scan_space(&scan);
-    if (scan.at == last)
-        return false;
     walk->name.at = scan.at;
-    if (*last == '}' && !scan_name(&scan, &walk->name.len))
+    if (walk->end[-1] == '}' && !scan_name(&scan, &walk->name.len))
         return false;
     walk->value.at = scan.at;
     if (!scan_value(&scan))

@@ -92,7 +92,8 @@ def test_json_arrives_byte_for_byte(server: Server, channel: str, as_lines: bool
 def test_lines_may_end_as_the_body_does(server: Server, channel: str) -> None:
     """Nothing stands behind the body: a last line of spaces is looked at to its end and no further."""
     line = json.dumps({"channel": channel, "data": "x"})
-    for end in ("", "\n", "\n  ", "\n\t\r", " "):
+    fills_its_buffer = "\n" + " " * (1023 - len(line))
+    for end in ("", "\n", "\n  ", "\n\t\r", " ", fills_its_buffer):
         assert len(request(server, "POST", "/channels", line + end, Content_Type=LINES).json) == 1
     assert request(server, "POST", "/channels", "   ", Content_Type=LINES).json == []
     assert request(server, "POST", "/channels", "", Content_Type=LINES).json == []
@@ -120,6 +121,7 @@ def test_strings_with_escapes_are_what_they_mean(server: Server, channel: str) -
     ('"data":"x","evnet":"e"', 'no member "evnet"; it has channel, data, event'),
     ('"data":"x","' + "\u00e9" * 99 + '":1', 'no member "' + "\u00e9" * 31 + ";"),
     ('"data":"x","data":"y"', '"data" is given twice'),
+    ('"data":1,"data":2', '"data" is given twice'),
     ('"data":"x","channel":"y"', '"channel" is given twice'),
 ])
 def test_a_wrong_member_is_refused_for_its_message_alone(server: Server, channel: str, members: str, word: str) -> None:

@@ -87,6 +87,15 @@ def test_ttl_ends_the_replay_of_one_message(channel: str) -> None:
         assert wait_until(lambda: texts() == ["kept", "also kept"])
 
 
+def test_a_ttl_of_any_length_is_long(server: Server, channel: str) -> None:
+    overflowing = pow(125, -1, 2**61)  # times 1000 it is 8 in 64 bits
+    assert request(server, "POST", path_of(channel, ttl=overflowing), "kept").status == 201
+    for _ in range(50):
+        publish(server, channel)
+    assert get(server, path_of(channel, since="earliest")).body == b"kept"
+    assert request(server, "POST", path_of(channel, ttl=2**64), "x").error == "bad-option"
+
+
 def test_idempotency_key_answers_the_first_id_and_delivers_once(server: Server, channel: str) -> None:
     with EventStream(server, path_of(channel)) as stream:
         first = request(server, "POST", path_of(channel), "one", Content_Type="text/plain", Idempotency_Key="k1")
@@ -163,7 +172,8 @@ def test_a_form_in_parts_is_told_what_to_send(server: Server, channel: str, targ
 
 
 @pytest.mark.parametrize(("query", "shown"), [
-    ("evnet=goal", "'evnet'"), ("event=goal&since=earliest", "'since'"), ("Event=goal", "'Event'"), ("x", "'x'"),
+    ("evnet=goal", "'evnet'"), ("event=goal&since=earliest", "'since'"), ("Event=goal", "'Event'"), ("even=x", "'even'"),
+    ("first=1&second=2", "'first'"), ("x", "'x'"),
     ("%ff=1", "'...'"), ("n" * 65 + "=1", "'...'"), ("n" * 64, "'nnn"),
 ])
 def test_an_unknown_query_parameter_is_refused_with_those_there_are(server: Server, channel: str, query: str,

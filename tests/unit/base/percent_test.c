@@ -41,6 +41,7 @@ static void test_broken_escapes_and_nul_bytes_are_refused(void **state)
         expect_refused(texts[i]);
     char to[4];
     size_t len;
+    assert_int_equal(percent_decode(to, &len, "%41", 2), -EINVAL);
     assert_int_equal(percent_decode(to, &len, "a\0b", 3), -EINVAL);
 }
 

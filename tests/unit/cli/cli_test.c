@@ -58,8 +58,11 @@ static void test_help_is_given_wherever_it_is_asked_for(void **state)
 static void test_version_is_told(void **state)
 {
     (void)state;
-    assert_int_equal(run("--version", NULL), 0);
-    expect_in(output.text, "sluice ");
+    static char *const words[] = {"--version", "version", "-V"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        assert_int_equal(run(words[i], NULL), 0);
+        expect_in(output.text, "sluice ");
+    }
 }
 
 static void test_wrong_words_end_with_2(void **state)

@@ -95,7 +95,7 @@ static void test_long_lines_are_whole_or_refused(void **state)
     assert_int_equal(strlen(seen.text), strlen("1:a=|") + FILE_LINE_MAX - 2 - 4);
     memset(text, 'x', sizeof(text));
     memcpy(text, "a = 1\na = ", 10);
-    strcpy(text + FILE_LINE_MAX + 6, "\nb = 1\n");
+    strcpy(text + FILE_LINE_MAX + 5, "\nb = 1\n");
     expect_fault(text, 2, "longer than 8190 bytes");
     assert_string_equal(seen.text, "1:a=1|");
 }

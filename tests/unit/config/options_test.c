@@ -100,6 +100,22 @@ static void test_a_repeatable_option_has_a_limit(void **state)
     options_unref(options);
 }
 
+static void test_an_origin_has_a_scheme_a_host_and_no_more(void **state)
+{
+    static const char *const good[] = {"*", "https://a", "http://a.example:8080", "https://[::1]:443"};
+    static const char *const bad[] = {"a",           "https://",    "ftp://a",     "https://a/",
+                                      "https://a/b", "https://a?b", "https://a#b", "https://a b"};
+    struct options *options = options_new();
+    char fault[OPTION_FAULT_MAX];
+    const struct option_row *row = option_find("allowed-origins", strlen("allowed-origins"));
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_int_equal(option_set(options, row, good[i], fault), 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_not_equal(option_set(options, row, bad[i], fault), 0);
+    options_unref(options);
+}
+
 /* What option_format writes must be the same value again: reloading compares and copies by it. */
 static void test_every_value_survives_being_written_and_read(void **state)
 {
@@ -129,6 +145,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_word_of_a_choice_is_taken),
     cmocka_unit_test(test_every_word_of_a_boolean_is_taken),
     cmocka_unit_test(test_a_repeatable_option_has_a_limit),
+    cmocka_unit_test(test_an_origin_has_a_scheme_a_host_and_no_more),
     cmocka_unit_test(test_every_value_survives_being_written_and_read),
 };
 UNIT_MAIN(tests)

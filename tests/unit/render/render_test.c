@@ -97,6 +97,17 @@ static void test_json_keeps_json_on_one_line(void **state)
     expect_json(MESSAGE_BINARY, "\0\xff\n", 3, "\"type\":\"binary\",\"data\":\"AP8K\"}\n");
 }
 
+static void test_json_has_event_and_producer_where_given(void **state)
+{
+    const struct message_parts parts = {
+        .data = "x", .size = 1, .event = "e", .event_len = 1, .producer = "\"", .producer_len = 1};
+    (void)state;
+    char *payload = payload_of(render_json, &parts);
+    assert_non_null(
+        strstr(payload, "\"time\":1700000000000,\"event\":\"e\",\"producer\":\"\\\"\",\"type\":\"text\""));
+    free(payload);
+}
+
 static void test_resets_say_what_is_known(void **state)
 {
     struct buf to = {0};
@@ -115,6 +126,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_sse_names_events_and_encodes_binary),
     cmocka_unit_test(test_json_escapes_text),
     cmocka_unit_test(test_json_keeps_json_on_one_line),
+    cmocka_unit_test(test_json_has_event_and_producer_where_given),
     cmocka_unit_test(test_resets_say_what_is_known),
 };
 UNIT_MAIN(tests)
