@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "shard/stream.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,13 +63,10 @@ static void stream_set_blocked(struct stream_socket *socket, bool is_blocked)
     stream_update_events(socket);
 }
 
-void stream_socket_close(struct stream_socket *socket)
+static void stream_leave(struct stream_socket *socket)
 {
     struct shard *shard = socket->shard;
     int fd = socket->watch.fd;
-    if (socket->state == STREAM_CLOSED)
-        return;
-    socket->state = STREAM_CLOSED;
     watch_remove(&socket->watch, shard->epoll_fd);
     close(fd);
     list_remove(&socket->link);
@@ -77,6 +75,41 @@ void stream_socket_close(struct stream_socket *socket)
     shard->streams.count--;
     connection_limits_remove(shard->group->limits, socket->key, socket->key_len);
     socket->ops->gone(socket);
+}
+
+static void stream_move(struct stream_socket *socket, enum stream_state to)
+{
+    static const unsigned legal[] = {
+        [STREAM_OPEN] = 1u << STREAM_ENDING | 1u << STREAM_CLOSED,
+        [STREAM_ENDING] = 1u << STREAM_LINGERING | 1u << STREAM_CLOSED,
+        [STREAM_LINGERING] = 1u << STREAM_CLOSED,
+        [STREAM_CLOSED] = 0,
+    };
+    assert(legal[socket->state] & 1u << to);
+    socket->state = (uint8_t)to;
+    switch (to) {
+    case STREAM_OPEN:
+        break;
+    case STREAM_ENDING:
+        if (!socket->is_blocked && list_is_empty(&socket->flush_link))
+            list_append(&socket->shard->streams.to_flush, &socket->flush_link);
+        stream_update_events(socket);
+        break;
+    case STREAM_LINGERING:
+        socket->progress_ms = socket->shard->now_ms;
+        stream_wait_among(socket, &socket->shard->streams.lingering);
+        stream_update_events(socket);
+        break;
+    case STREAM_CLOSED:
+        stream_leave(socket);
+        break;
+    }
+}
+
+void stream_socket_close(struct stream_socket *socket)
+{
+    if (socket->state != STREAM_CLOSED)
+        stream_move(socket, STREAM_CLOSED);
 }
 
 void stream_socket_deinit(struct stream_socket *socket)
@@ -113,24 +146,16 @@ static bool stream_spare(struct stream_socket *socket)
 static void stream_linger(struct stream_socket *socket)
 {
     shutdown(socket->watch.fd, SHUT_WR);
-    if (!stream_spare(socket) || socket->has_ended || socket->is_drained) {
+    if (!stream_spare(socket) || socket->has_ended || socket->is_drained)
         stream_socket_close(socket);
-        return;
-    }
-    socket->state = STREAM_LINGERING;
-    socket->progress_ms = socket->shard->now_ms;
-    stream_wait_among(socket, &socket->shard->streams.lingering);
-    stream_update_events(socket);
+    else
+        stream_move(socket, STREAM_LINGERING);
 }
 
 void stream_socket_finish(struct stream_socket *socket)
 {
-    if (socket->state != STREAM_OPEN)
-        return;
-    socket->state = STREAM_ENDING;
-    if (!socket->is_blocked && list_is_empty(&socket->flush_link))
-        list_append(&socket->shard->streams.to_flush, &socket->flush_link);
-    stream_update_events(socket);
+    if (socket->state == STREAM_OPEN)
+        stream_move(socket, STREAM_ENDING);
 }
 
 /* Writing. */

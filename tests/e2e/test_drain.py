@@ -2,6 +2,7 @@
 """The end of the process: it comes within the drain time and its grace, whatever is in flight."""
 
 import contextlib
+import random
 import signal
 import socket
 import time
@@ -107,3 +108,52 @@ def test_a_request_under_way_is_answered_before_the_end(channel: str) -> None:
         response = connection.read_response()
         assert response.status == 201 and response.header("Connection") == "close"
     end(server, 1)
+
+
+REQUESTS = (
+    *ROUNDS.values(), request_bytes("GET", path_of("a")), request_bytes("GET", path_of("b", transport="sse")),
+    request_bytes("POST", path_of("a"), "x", Content_Type="text/plain"), request_bytes("DELETE", "/api/channels/a"),
+    request_bytes("GET", path_of("a", last=5, channel="b", wait=1), Accept="application/json"),
+    b"*2\r\n$10\r\nPSUBSCRIBE\r\n$3\r\na/*\r\n", b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n",
+)
+
+
+def load(server: Server, chance: random.Random) -> list[socket.socket]:
+    """Clients that have asked for a mixture of everything and read nothing."""
+    clients = []
+    for _ in range(30):
+        data = chance.choice(REQUESTS)
+        client = socket.create_connection(("127.0.0.1", tcp_port(server) if data.startswith(b"*") else server.port))
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            client.send(data * chance.choice((1, 20, 200)))
+        clients.append(client)
+    return clients
+
+
+@pytest.mark.long
+def test_random_drains_under_load_end_in_time() -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    over = []
+    with RedisServer() as redis:
+        for i in range(200):
+            broker = chance.choice(("memory:", redis.url()))
+            drain_time = chance.choice((0, 0.05, 0.3))
+            is_stopped = broker != "memory:" and chance.random() < 0.6
+            server = Server("--shards", str(chance.choice((2, 4))), "--drain-time", str(drain_time), "--broker", broker,
+                            "--tcp", "127.0.0.1:0 framing=resp").start()
+            clients = load(server, chance)
+            with redis.stopped() if is_stopped else contextlib.nullcontext():
+                clients += load(server, chance)
+                time.sleep(chance.random() * 0.1)
+                begun = time.monotonic()
+                server.stop()
+                past = time.monotonic() - begun
+            over.append(past - drain_time - GRACE)
+            assert over[-1] < SLACK, f"seed {seed}, drain {i}: {past:.2f} s with {broker}, stopped {is_stopped}"
+            for client in clients:
+                client.close()
+            server.folder.cleanup()
+    print(f"seed {seed}: {sum(each <= 0 for each in over)} of {len(over)} within drain-time and grace, "
+          f"the longest {max(over):+.2f} s")
