@@ -188,3 +188,22 @@ size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum erro
     *pool_bytes = head_pool_bytes(&use, at);
     return at;
 }
+
+const char *head_find_field(const char *head, size_t len, const char *name, size_t *value_len)
+{
+    struct head_line line;
+    size_t at = 0;
+    while (head_next_line(head, len, &at, &line)) {
+        if (!head_line_has_name(&line, name))
+            continue;
+        const char *value = line.bytes + strlen(name) + 1;
+        size_t rest = line.len - strlen(name) - 1;
+        for (; rest > 0 && (*value == ' ' || *value == '\t'); value++)
+            rest--;
+        while (rest > 0 && (value[rest - 1] == ' ' || value[rest - 1] == '\t'))
+            rest--;
+        *value_len = rest;
+        return value;
+    }
+    return NULL;
+}

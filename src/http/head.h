@@ -15,4 +15,8 @@
  * the request line belong to the head. */
 size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum error_code *error);
 
+/* The value of the first field of that name in a head, whole or not, without the blanks around it; NULL when
+ * absent. */
+const char *head_find_field(const char *head, size_t len, const char *name, size_t *value_len);
+
 #endif

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "base/random.h"
+#include "http/refusal.h"
 
 /* Messages in one write: enough that a burst is one system call, few enough for the stack. */
 #define STREAM_BATCH 256u
@@ -358,31 +359,11 @@ static void stream_finish(struct stream *stream)
     /* With the head still to be sent, `writable` follows. */
     if (exchange->state != EXCHANGE_STREAMING || !stream_pay(stream))
         return;
-    if (!stream->has_closed)
-        stream->format->closing(&text, random_jitter(exchange->shard->options->retry_ms));
+    if (!stream->has_closed && stream->format->transport->come_back)
+        stream->format->transport->come_back(&text, random_jitter(exchange->shard->options->retry_ms));
     stream->has_closed = true;
     if (text.len == 0 || stream_write_text(stream, &text))
         exchange_end(exchange, true);
-}
-
-/* Refuses before the stream is open. An EventSource gives up for good at any status but 200: what passes by
- * itself is told as a stream that has ended already. */
-static void stream_refuse(struct exchange *exchange, const struct stream_format *format,
-                          enum error_code error)
-{
-    struct buf text = {0};
-    struct MHD_Response *response = NULL;
-    if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
-        format->closing(&text, random_jitter(exchange->shard->options->retry_ms));
-    if (text.len == 0 || text.has_failed) {
-        buf_deinit(&text);
-        exchange_fail(exchange, error, "%s", error_text(error));
-        return;
-    }
-    response = exchange_response(text.bytes, text.len, format->content_type, true);
-    if (response)
-        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
-    exchange_answer(exchange, MHD_HTTP_OK, response);
 }
 
 /* The subscriber's side. */
@@ -393,7 +374,7 @@ static void stream_open(struct stream *stream)
     if (stream->is_opened || !exchange_settle(stream->exchange))
         return;
     stream->is_opened = true;
-    exchange_open(stream->exchange, stream->format->content_type);
+    exchange_open(stream->exchange, stream->format->transport->content_type);
 }
 
 static void stream_wake(struct subscriber *subscriber, bool is_first)
@@ -414,7 +395,7 @@ static void stream_fail(struct subscriber *subscriber, enum error_code error)
     if (stream->is_opened)
         stream_finish(stream);
     else
-        stream_refuse(stream->exchange, stream->format, error);
+        refusal_answer(stream->exchange, error, stream->format->transport);
 }
 
 static const struct subscriber_ops stream_subscriber_ops = {.wake = stream_wake, .fail = stream_fail};
@@ -454,7 +435,7 @@ static void stream_drain(struct exchange *exchange)
     if (stream->is_opened)
         stream_finish(stream);
     else
-        stream_refuse(exchange, stream->format, ERROR_STOPPING);
+        refusal_answer(exchange, ERROR_STOPPING, stream->format->transport);
 }
 
 static const struct hold_ops stream_hold_ops = {
@@ -470,8 +451,8 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
 {
     struct stream *stream = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*stream));
     if (!stream) {
-        stream_refuse(exchange, format,
-                      exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY);
+        refusal_answer(exchange, exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY,
+                       format->transport);
         return;
     }
     stream->exchange = exchange;
@@ -482,7 +463,7 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
     exchange_hold(exchange, &stream_hold_ops, stream);
     if (subscriber_join(&stream->subscriber, &exchange->shard->hub, &stream_subscriber_ops, format->kind,
                         wish->channels, wish->count, &wish->start)) {
-        stream_refuse(exchange, format, ERROR_OUT_OF_MEMORY);
+        refusal_answer(exchange, ERROR_OUT_OF_MEMORY, format->transport);
     } else if (exchange->state == EXCHANGE_HANDLING) {
         exchange_suspend(exchange);
         exchange_set_deadline(exchange, exchange->shard->options->heartbeat_ms);

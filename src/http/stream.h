@@ -23,9 +23,9 @@ struct stream_opening {
 };
 
 struct stream_format {
+    const struct transport *transport;
     enum transport_kind kind;
     enum message_form form;
-    const char *content_type;
     struct rendering *(*render)(const struct message *message, const char *channel, size_t channel_len,
                                 const struct epoch *epoch);
     /* What stands before a message's shared part when the cursor is a joined one. */
@@ -34,8 +34,6 @@ struct stream_format {
     void (*reset)(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
                   uint64_t missed, const char *cursor, size_t cursor_len);
     void (*heartbeat)(struct buf *to);
-    /* What has the client come back after `retry_ms`; nothing where the format has no such thing. */
-    void (*closing)(struct buf *to, uint64_t retry_ms);
 };
 
 /* The begin of a transport whose stream has this format. */

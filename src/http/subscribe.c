@@ -1,84 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/number.h"
+#include "http/negotiation.h"
 #include "http/router.h"
 #include "http/routes.h"
 #include "http/transport.h"
 
 #define PADDING_MAX 65536u
 
-static const struct transport *const *subscribe_transports;
-
-void subscribe_set_transports(const struct transport *const *transports)
-{
-    subscribe_transports = transports;
-}
-
-/* Where Accept names the media type, not with q=0; NULL when it does not. */
-static const char *subscribe_find_type(const char *accept, const char *type)
-{
-    size_t len = strlen(type);
-    for (const char *at = accept; (at = strcasestr(at, type)); at += len) {
-        const char *after = at + len;
-        if ((at != accept && at[-1] != ',' && at[-1] != ' ') || (*after && !strchr(",; \t", *after)))
-            continue;
-        size_t parameters = strcspn(after, ",");
-        const char *quality = memmem(after, parameters, "q=0", 3);
-        if (!quality || (quality[3] == '.' && strspn(quality + 4, "0") != strcspn(quality + 4, ", ;")))
-            return at;
-    }
-    return NULL;
-}
-
-/* The transport whose media type stands first in Accept; NULL when it names none of ours. */
-static const struct transport *subscribe_find_accepted(const char *accept)
-{
-    const struct transport *found = NULL;
-    const char *first = NULL;
-    for (size_t i = 0; subscribe_transports[i]; i++) {
-        const struct transport *transport = subscribe_transports[i];
-        for (size_t j = 0; j < ARRAY_LENGTH(transport->types) && transport->types[j]; j++) {
-            const char *at = subscribe_find_type(accept, transport->types[j]);
-            if (at && (!first || at < first)) {
-                first = at;
-                found = transport;
-            }
-        }
-    }
-    return found;
-}
-
-static const struct transport *subscribe_find_named(const char *word)
-{
-    for (size_t i = 0; subscribe_transports[i]; i++) {
-        const struct transport *transport = subscribe_transports[i];
-        for (size_t j = 0; j < ARRAY_LENGTH(transport->words) && transport->words[j]; j++)
-            if (strcmp(transport->words[j], word) == 0)
-                return transport;
-    }
-    return NULL;
-}
-
 /* The query parameter before Accept, for clients that cannot set headers. NULL and an answer when it names
  * nothing we have. */
 static const struct transport *subscribe_choose(struct exchange *exchange)
 {
-    const char *word = exchange_query(exchange, "transport", NULL);
+    size_t len;
+    const char *word = exchange_query(exchange, "transport", &len);
     const char *accept = exchange_field(exchange, FIELD_ACCEPT);
-    const struct transport *transport = NULL;
-    if (word) {
-        transport = subscribe_find_named(word);
-        if (!transport)
-            exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
-                          "transport must be poll, json, sse or stream, not '%.64s'", word);
-        return transport;
-    }
-    if (accept)
-        transport = subscribe_find_accepted(accept);
-    return transport ? transport : subscribe_transports[0];
+    if (!word)
+        return negotiation_find_accepted(accept ? accept : "", accept ? strlen(accept) : 0);
+    const struct transport *transport = negotiation_find_named(word, len);
+    if (!transport)
+        exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
+                      "transport must be poll, json, sse or stream, not '%.64s'", word);
+    return transport;
 }
 
 struct subscribe_reading {

@@ -23,6 +23,9 @@ struct transport {
     const char *words[4];     /* values of ?transport= that name it */
     const char *types[4];     /* media types in Accept that ask for it */
     const char *content_type; /* of its answers to HEAD; NULL for that of a message */
+    /* Writes what has a client come back after `retry_ms`, to one that would give up at a status that says
+     * so; NULL for a transport whose clients read the status. */
+    void (*come_back)(struct buf *to, uint64_t retry_ms);
     /* Takes the exchange, in the state HANDLING: answers it, or holds it, or opens its stream. */
     void (*begin)(struct exchange *exchange, const struct subscription_wish *wish);
 };

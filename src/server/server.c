@@ -19,7 +19,7 @@
 #include "broker/memory/memory.h"
 #include "broker/redis/redis.h"
 #include "config.h"
-#include "http/errors.h"
+#include "http/refusal.h"
 #include "http/head.h"
 #include "server/feeds.h"
 #include "server/precheck.h"
@@ -42,7 +42,7 @@ static const struct {
 
 static const struct door_handlers server_door_handlers = {
     .inspect = head_inspect,
-    .render_error = errors_render_response,
+    .render_error = refusal_render,
 };
 
 /* How long the process may take to end once everything is cut, before it is ended by force. */

@@ -31,14 +31,21 @@
 /* Reads of such bytes before the loop looks at everything else again. */
 #define DOOR_DISCARDS 4u
 
-void door_write_error(struct shard *shard, int fd, enum error_code error)
+static void door_write_refusal(struct shard *shard, int fd, enum error_code error, const char *head,
+                               size_t head_len)
 {
     char text[DOOR_ERROR_BYTES];
-    size_t len = shard->group->door_handlers->render_error(error, text, sizeof(text));
+    size_t len =
+        shard->group->door_handlers->render_error(shard->options, error, head, head_len, text, sizeof(text));
     ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)sent; /* a client that does not take it sees the close */
     shutdown(fd, SHUT_WR);
     shard_count(shard, METRIC_ERRORS, 1);
+}
+
+void door_write_error(struct shard *shard, int fd, enum error_code error)
+{
+    door_write_refusal(shard, fd, error, "", 0);
 }
 
 static void door_arm(struct door *door)
@@ -82,7 +89,8 @@ static void door_refuse(struct client *client, enum error_code error)
     struct shard *shard = client->shard;
     struct door *door = &shard->door;
     struct list *oldest = door->refused_count >= DOOR_REFUSED_MOST ? list_first(&door->refused) : NULL;
-    door_write_error(shard, client->watch.fd, error);
+    ssize_t got = recv(client->watch.fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
+    door_write_refusal(shard, client->watch.fd, error, door->head, got > 0 ? (size_t)got : 0);
     shard_count(shard, METRIC_REFUSED, 1);
     if (oldest)
         client_close(container_of(oldest, struct client, link));

@@ -29,8 +29,10 @@ struct door_handlers {
      * not there yet, or sets *error when these bytes can never become one that is accepted. *pool_bytes: the
      * memory that its connection is to have. */
     size_t (*inspect)(const char *bytes, size_t len, size_t *pool_bytes, enum error_code *error);
-    /* Writes a whole response for an error to `to`. Returns its length. */
-    size_t (*render_error)(enum error_code error, char *to, size_t size);
+    /* Writes a whole response for an error to `to`, for a client whose head so far is `head`. Returns its
+     * length; 0 when closing the connection says it better. */
+    size_t (*render_error)(const struct options *options, enum error_code error, const char *head,
+                           size_t head_len, char *to, size_t size);
 };
 
 struct listener {

@@ -41,17 +41,11 @@ static void ndjson_heartbeat_line(struct buf *to)
     buf_append_text(to, "}\n");
 }
 
-static void ndjson_closing(struct buf *to, uint64_t retry_ms)
-{
-    (void)to; /* the end of the body says it */
-    (void)retry_ms;
-}
-
 #define NDJSON_FORMAT(beat)                                                                                  \
     {                                                                                                        \
-        .kind = TRANSPORT_STREAM, .form = FORM_JSON, .content_type = "application/x-ndjson",                 \
-        .render = render_json, .begin_message = ndjson_begin_message, .opening = ndjson_opening,             \
-        .reset = ndjson_reset, .heartbeat = (beat), .closing = ndjson_closing,                               \
+        .transport = &ndjson_transport, .kind = TRANSPORT_STREAM, .form = FORM_JSON, .render = render_json,  \
+        .begin_message = ndjson_begin_message, .opening = ndjson_opening, .reset = ndjson_reset,             \
+        .heartbeat = (beat),                                                                                 \
     }
 
 static const struct stream_format ndjson_format = NDJSON_FORMAT(ndjson_heartbeat);

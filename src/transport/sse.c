@@ -61,15 +61,14 @@ static void sse_heartbeat(struct buf *to)
 }
 
 static const struct stream_format sse_format = {
+    .transport = &sse_transport,
     .kind = TRANSPORT_SSE,
     .form = FORM_SSE,
-    .content_type = "text/event-stream",
     .render = render_sse,
     .begin_message = sse_append_id,
     .opening = sse_opening,
     .reset = sse_reset,
     .heartbeat = sse_heartbeat,
-    .closing = sse_append_retry,
 };
 
 static void sse_begin(struct exchange *exchange, const struct subscription_wish *wish)
@@ -81,5 +80,6 @@ const struct transport sse_transport = {
     .words = {"sse"},
     .types = {"text/event-stream"},
     .content_type = "text/event-stream",
+    .come_back = sse_append_retry,
     .begin = sse_begin,
 };

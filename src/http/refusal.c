@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/refusal.h"
+
+#include <stdio.h>
+
+#include "base/random.h"
+#include "http/errors.h"
+#include "http/head.h"
+#include "http/negotiation.h"
+
+static bool refusal_passes(enum error_code error)
+{
+    return error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE;
+}
+
+void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport)
+{
+    struct buf body = {0};
+    if (transport->come_back && refusal_passes(error))
+        transport->come_back(&body, random_jitter(exchange->shard->options->retry_ms));
+    if (body.len == 0 || body.has_failed) {
+        buf_deinit(&body);
+        exchange_fail(exchange, error, "%s", error_text(error));
+        return;
+    }
+    struct MHD_Response *response = exchange_response(body.bytes, body.len, transport->content_type, true);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
+    exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
+size_t refusal_render(const struct options *options, enum error_code error, const char *head, size_t head_len,
+                      char *to, size_t size)
+{
+    struct buf body = {0};
+    size_t origin_len;
+    const struct transport *transport =
+        refusal_passes(error) ? negotiation_find_in_head(head, head_len) : NULL;
+    if (!transport || !transport->come_back)
+        return errors_render_response(error, to, size);
+    /* A browser that finds itself not allowed to read the answer gives up; that the connection ends it takes
+     * for the network. */
+    if (head_find_field(head, head_len, "Origin", &origin_len))
+        return 0;
+    transport->come_back(&body, random_jitter(options->retry_ms));
+    int len = snprintf(to, size,
+                       "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                       "Cache-Control: " EXCHANGE_STREAM_CACHING "\r\nConnection: close\r\n\r\n%.*s",
+                       transport->content_type, body.len, (int)body.len, body.bytes ? body.bytes : "");
+    buf_deinit(&body);
+    return (size_t)len < size ? (size_t)len : size - 1;
+}

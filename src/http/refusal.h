@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_HTTP_REFUSAL_H
+#define SLUICE_HTTP_REFUSAL_H
+
+/* Refusing what passes by itself: a limit, a broker that is away, a server that stops. An EventSource gives
+ * up for good at any status but 200, so it is answered with a stream that has ended already and says when to
+ * come back; everybody else gets 503 and Retry-After.
+ */
+
+#include "config/options.h"
+#include "http/transport.h"
+
+/* Answers an exchange that asked for that transport. On the shard's thread. */
+void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport);
+
+/* The whole response for an error to a connection at the door, where `head` is what it has sent so far.
+ * Returns its length, at most `size`; 0 when closing says it better. Pure; any thread. */
+size_t refusal_render(const struct options *options, enum error_code error, const char *head, size_t head_len,
+                      char *to, size_t size);
+
+#endif
