@@ -132,6 +132,8 @@ void shard_move(struct shard *shard, enum shard_state to)
         drain_begin(shard);
         break;
     case SHARD_CLOSING:
+        /* The same turn of the loop may still fire it. */
+        timer_stop(&shard->wheel, &shard->drain.timer);
         door_shut(&shard->door);
         stream_table_shut(&shard->streams);
         break;
