@@ -68,7 +68,57 @@ static void test_mailbox_delivers_all_in_each_senders_order(void **state)
     mailbox_deinit(&mailbox);
 }
 
+static bool has_rung(void)
+{
+    struct pollfd wait = {.fd = mailbox.wake_fd, .events = POLLIN};
+    return poll(&wait, 1, 0) == 1;
+}
+
+struct echo {
+    struct letter letter;
+    unsigned count;
+};
+
+static void echo_deliver(struct letter *letter)
+{
+    container_of(letter, struct echo, letter)->count++;
+    mailbox_post(&mailbox, letter);
+}
+
+static void test_what_a_delivery_posts_waits_for_the_next_call(void **state)
+{
+    struct echo echo = {.letter.deliver = echo_deliver};
+    (void)state;
+    assert_int_equal(mailbox_init(&mailbox), 0);
+    assert_false(has_rung());
+    mailbox_post(&mailbox, &echo.letter);
+    mailbox_acknowledge(&mailbox);
+    assert_false(has_rung());
+    assert_true(mailbox_drain(&mailbox));
+    assert_int_equal(echo.count, 1);
+    assert_true(has_rung());
+    (void)mpsc_take_all(&mailbox.queue);
+    mailbox_deinit(&mailbox);
+}
+
+static void count_deliver(struct letter *letter)
+{
+    container_of(letter, struct echo, letter)->count++;
+}
+
+static void test_what_is_left_at_the_end_is_delivered(void **state)
+{
+    struct echo echo = {.letter.deliver = count_deliver};
+    (void)state;
+    assert_int_equal(mailbox_init(&mailbox), 0);
+    mailbox_post(&mailbox, &echo.letter);
+    mailbox_deinit(&mailbox);
+    assert_int_equal(echo.count, 1);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_what_a_delivery_posts_waits_for_the_next_call),
+    cmocka_unit_test(test_what_is_left_at_the_end_is_delivered),
     cmocka_unit_test(test_mailbox_delivers_all_in_each_senders_order),
 };
 UNIT_MAIN(tests)

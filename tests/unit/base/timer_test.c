@@ -93,9 +93,82 @@ static void test_a_timer_that_arms_itself_for_now_does_not_keep_the_loop(void **
     assert_int_equal(probe.fired, 2);
 }
 
+static void test_a_time_beyond_the_span_comes_at_its_end(void **state)
+{
+    const uint64_t span_ms = ((1ull << 30) - 1) * TIMER_TICK_MS;
+    struct timer_wheel wheel;
+    struct probe probe = {0};
+    (void)state;
+    timer_wheel_init(&wheel, 0);
+    timer_init(&probe.timer, probe_fired);
+    timer_arm(&wheel, &probe.timer, UINT64_MAX);
+    assert_true(timer_is_armed(&probe.timer));
+    assert_int_equal(probe.timer.due_tick * TIMER_TICK_MS, span_ms);
+}
+
+static void test_a_time_that_is_past_comes_with_the_next_run(void **state)
+{
+    struct timer_wheel wheel;
+    struct probe probe = {0};
+    (void)state;
+    now_ms = 1000;
+    timer_wheel_init(&wheel, now_ms);
+    timer_init(&probe.timer, probe_fired);
+    timer_arm(&wheel, &probe.timer, 3);
+    assert_int_equal(timer_wheel_wait_ms(&wheel, now_ms, 500), 0);
+    timer_wheel_run(&wheel, now_ms);
+    assert_int_equal(probe.fired, 1);
+    assert_false(timer_is_armed(&probe.timer));
+}
+
+static void test_the_wait_is_bounded_and_ends_in_time(void **state)
+{
+    struct timer_wheel wheel;
+    struct probe probe = {0};
+    (void)state;
+    timer_wheel_init(&wheel, 1000);
+    assert_int_equal(timer_wheel_wait_ms(&wheel, 1000, 777), 777);
+    timer_init(&probe.timer, probe_fired);
+    timer_arm(&wheel, &probe.timer, 1101);
+    assert_int_equal(timer_wheel_wait_ms(&wheel, 1000, 10), 10);
+    for (now_ms = 1000; probe.fired == 0; now_ms += timer_wheel_wait_ms(&wheel, now_ms, 1000))
+        timer_wheel_run(&wheel, now_ms);
+    assert_in_range(now_ms, 1101, 1101 + TIMER_TICK_MS);
+}
+
+static struct probe neighbours[3];
+
+static void stopper_fired(struct timer *timer)
+{
+    probe_fired(timer);
+    for (unsigned i = 0; i < 3; i++)
+        timer_stop(again_wheel, &neighbours[i].timer);
+}
+
+static void test_a_timer_may_stop_those_that_are_due_with_it(void **state)
+{
+    struct timer_wheel wheel;
+    (void)state;
+    again_wheel = &wheel;
+    now_ms = 1000;
+    timer_wheel_init(&wheel, now_ms);
+    for (unsigned i = 0; i < 3; i++) {
+        neighbours[i] = (struct probe){0};
+        timer_init(&neighbours[i].timer, stopper_fired);
+        timer_arm(&wheel, &neighbours[i].timer, now_ms);
+    }
+    timer_wheel_run(&wheel, now_ms);
+    assert_int_equal(neighbours[0].fired + neighbours[1].fired + neighbours[2].fired, 1);
+    assert_int_equal(wheel.count, 0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_timers_fire_once_in_time_and_never_early),
     cmocka_unit_test(test_stopped_timers_do_not_fire),
     cmocka_unit_test(test_a_timer_that_arms_itself_for_now_does_not_keep_the_loop),
+    cmocka_unit_test(test_a_time_beyond_the_span_comes_at_its_end),
+    cmocka_unit_test(test_a_time_that_is_past_comes_with_the_next_run),
+    cmocka_unit_test(test_the_wait_is_bounded_and_ends_in_time),
+    cmocka_unit_test(test_a_timer_may_stop_those_that_are_due_with_it),
 };
 UNIT_MAIN(tests)
