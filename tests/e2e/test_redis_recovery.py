@@ -55,6 +55,21 @@ def test_a_link_that_was_quiet_for_long_has_a_deadline_again(channel: str) -> No
             assert {line["reason"] for line in log_lines(server, "broker-lost")} == {"no answer within 300 ms"}
 
 
+def test_what_was_never_heard_and_is_gone_is_told_without_another_message(channel: str) -> None:
+    with RedisServer() as redis, Relay(redis.port, lambda reply: b"message" in reply[:20] and b"unheard" in reply) as relay:
+        with nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL, "--redis-check-time", "300ms")) as (server,):
+            with LineStream(server, path_of(channel)) as lines:
+                lines.next_line()
+                publish(server, channel, "heard")
+                assert lines.next_line()["data"] == "heard"
+                with redis.client.pipeline() as at_once:
+                    for _ in range(3):
+                        at_once.execute_command("FCALL", "sluice_publish", 1, channel, "unheard")
+                    at_once.xtrim(stream_key(channel), maxlen=0, approximate=False)
+                    at_once.execute()
+                assert lines.next_line()["reset"]["reason"] == "trimmed"
+
+
 @pytest.mark.parametrize("is_done", [True, False])
 def test_a_publish_whose_answer_never_comes_is_looked_up(channel: str, is_done: bool) -> None:
     """Either the answer was lost, and it is in the log, or the question, and it is sent again: once it is in the log in any case."""

@@ -192,9 +192,10 @@ def key_of(data: str) -> str:
 
 
 class Ledger:
-    """What publishers were told; each message's data is its own, and its idempotency key."""
+    """What publishers were told; each message's data is its own, and its idempotency key. Only `errors` may refuse one."""
 
-    def __init__(self) -> None:
+    def __init__(self, errors: Sequence[str] = ("broker-down",)) -> None:
+        self.errors = errors
         self.lock = threading.Lock()
         self.accepted: dict[str, dict[str, str]] = {}  # channel: data: id
         self.refusals: list[Response] = []
@@ -240,7 +241,7 @@ class Ledger:
             time.sleep(0.02)
 
     def refuse(self, response: Response) -> None:
-        assert (response.status, response.error) == (503, "broker-down"), response
+        assert response.status == 503 and response.error in self.errors, response
         assert int(response.header("Retry-After") or 0) >= 1, response
         with self.lock:
             self.refusals.append(response)
@@ -259,7 +260,7 @@ class Ledger:
                     assert response.status == 200, response
                     results = response.json
                 for text, result in zip(left, results, strict=True):
-                    assert "id" in result or result["error"] == "broker-down", result
+                    assert "id" in result or result["error"] in self.errors, result
                     if "id" in result:
                         self.note(channel, text, result["id"])
                 left = [text for text, result in zip(left, results) if "id" not in result]
