@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis/answer.h"
 #include "broker/redis/envelope.h"
 #include "broker/redis/reading.h"
 #include "broker/redis/url.h"
@@ -25,19 +26,82 @@ static void fuzz_check(struct envelope *envelope)
     message_unref(message);
 }
 
+/* The channel whose answers these are; its epochs begin with the same five characters. */
+#define FUZZ_CHANNEL "fuzz"
+
+static void fuzz_expect(bool is_true)
+{
+    if (!is_true)
+        abort();
+}
+
+static void fuzz_reading(const struct redisReply *reply)
+{
+    struct reading reading;
+    if (answer_parse_reading(&reading, reply, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)))
+        return;
+    fuzz_expect(reading.oldest >= 1 && reading.oldest <= reading.top + 1 && reading.last <= reading.top);
+    fuzz_expect(reading.ancestry.count <= ANCESTRY_MAX && reading.reason < RESET_COUNT);
+    for (size_t i = 0; i < reading.count; i++) {
+        struct message *message = reading_make_message(&reading, i, 1000);
+        fuzz_expect(!message || (message->offset >= 1 && message->offset <= reading.last));
+        message_unref(message);
+    }
+}
+
+static void fuzz_found(const struct redisReply *reply)
+{
+    struct published published;
+    bool is_complete;
+    for (size_t count = 0; count < 4; count++) {
+        if (answer_parse_found(&is_complete, reply, count))
+            continue;
+        for (size_t i = 0; i < count; i++)
+            if (answer_parse_found_at(&published, reply, i, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)) == 0)
+                fuzz_expect(published.offset > 0 && published.time_ms >= 0);
+    }
+}
+
+static void fuzz_scan(const struct redisReply *reply)
+{
+    const struct redisReply *keys;
+    char cursor[ANSWER_CURSOR_MAX];
+    size_t len;
+    if (answer_parse_scan(&keys, cursor, reply))
+        return;
+    fuzz_expect(strlen(cursor) < ANSWER_CURSOR_MAX);
+    for (size_t i = 0; i < keys->elements; i++) {
+        const char *name = answer_find_channel(keys->element[i], &len);
+        fuzz_expect(!name || channel_name_is_valid(name, len));
+    }
+}
+
+static void fuzz_answer(const struct redisReply *reply)
+{
+    struct inspect_request inspection;
+    struct published published;
+    struct envelope envelope;
+    uint64_t dropped;
+    if (envelope_parse_entry(&envelope, reply, 1000) == 0)
+        fuzz_check(&envelope);
+    fuzz_reading(reply);
+    fuzz_found(reply);
+    fuzz_scan(reply);
+    if (answer_parse_inspection(&inspection, reply, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)) == 0)
+        fuzz_expect(inspection.messages == inspection.top + 1 - inspection.oldest &&
+                    inspection.messages <= inspection.top);
+    if (answer_parse_published(&published, reply, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)) == 0)
+        fuzz_expect(published.offset > 0 && published.time_ms >= 0);
+    (void)answer_parse_purge(&dropped, reply);
+}
+
 static void fuzz_reply(const char *bytes, size_t size)
 {
     redisReader *reader = redisReaderCreate();
-    struct envelope envelope;
-    struct reading reading;
     void *reply = NULL;
     redisReaderFeed(reader, bytes, size);
     while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {
-        if (envelope_parse_entry(&envelope, reply, 1000) == 0)
-            fuzz_check(&envelope);
-        if (reading_parse(&reading, reply) == 0)
-            for (size_t i = 0; i < reading.count; i++)
-                message_unref(reading_make_message(&reading, i, 1000));
+        fuzz_answer(reply);
         freeReplyObject(reply);
         reply = NULL;
     }

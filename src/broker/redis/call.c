@@ -297,25 +297,6 @@ int call_prepare_scan(struct call *call, struct server *server, const char *curs
     return call_prepare_command(call, server, 6, argv, NULL, done);
 }
 
-const struct redisReply *call_read_scan(const struct redisReply *reply, char cursor[CALL_CURSOR_MAX])
-{
-    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements != 2 ||
-        reply->element[0]->type != REDIS_REPLY_STRING || reply->element[0]->len >= CALL_CURSOR_MAX ||
-        reply->element[1]->type != REDIS_REPLY_ARRAY)
-        return NULL;
-    memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
-    return reply->element[1];
-}
-
-const char *call_channel_of_key(const struct redisReply *key, size_t *len)
-{
-    const char *brace = key->type == REDIS_REPLY_STRING ? strchr(key->str, '}') : NULL;
-    if (!brace || strncmp(brace, "}:m:", 4) != 0)
-        return NULL;
-    *len = key->len - (size_t)(brace + 4 - key->str);
-    return brace + 4;
-}
-
 /* Errors. */
 
 static const struct {
@@ -340,20 +321,52 @@ static const struct {
     {"ERR The user executing", ERROR_BROKER_REFUSED,
      "give the user of the broker URL these rights: see docs/REDIS.md"},
     {"WRONGTYPE", ERROR_BROKER_REFUSED, "delete or rename that key, something else wrote it"},
+    {"BADLOG", ERROR_BROKER_REFUSED,
+     "something else wrote it; delete the key, or publish: the log is then begun anew"},
     {"", ERROR_BROKER_REFUSED, "see docs/REDIS.md"},
 };
 
-/* A refusal that goes on is told once a minute, not with every call. */
+/* A refusal that goes on is told once a minute, not with every call. Of more at a time than are remembered,
+ * the one told first gives way. */
+static bool call_was_told(struct redis_broker *broker, const char *reason)
+{
+    struct refusal *eldest = &broker->refusals[0];
+    for (size_t i = 0; i < REDIS_REFUSALS; i++) {
+        struct refusal *refusal = &broker->refusals[i];
+        if (refusal->told_ms > 0 && strncmp(refusal->reason, reason, sizeof(refusal->reason) - 1) == 0 &&
+            broker->now_ms < refusal->told_ms + CALL_TELL_AGAIN_MS)
+            return true;
+        if (refusal->told_ms < eldest->told_ms)
+            eldest = refusal;
+    }
+    snprintf(eldest->reason, sizeof(eldest->reason), "%s", reason);
+    eldest->told_ms = broker->now_ms;
+    return false;
+}
+
 static void call_tell_refusal(const struct call *call, const char *reason, const char *action)
 {
-    struct redis_broker *broker = call->broker;
-    if (strncmp(broker->refusal, reason, sizeof(broker->refusal) - 1) == 0 &&
-        broker->now_ms < broker->refusal_ms + CALL_TELL_AGAIN_MS)
+    if (call_was_told(call->broker, reason))
         return;
-    snprintf(broker->refusal, sizeof(broker->refusal), "%s", reason);
-    broker->refusal_ms = broker->now_ms;
     log_event(LOG_ERROR, "broker-refused", LOG_TEXT("address", call->server ? call->server->address : ""),
               LOG_TEXT("reason", reason), LOG_TEXT("action", action));
+}
+
+/* FCALL sluice_open 1 CHANNEL, EVALSHA SHA 1 CHANNEL open, SCAN. */
+static void call_tell_odd_answer(const struct call *call)
+{
+    const char *argv[CALL_ARGUMENTS_MAX + 8];
+    size_t lengths[CALL_ARGUMENTS_MAX + 8];
+    char reason[LINK_FAULT_MAX];
+    int argc = call_split(&call->command, argv, lengths);
+    bool has_key = argc > 3 && call->key_count > 0;
+    snprintf(reason, sizeof(reason), "an answer to %.*s%s%.*s has not the form that it should have",
+             (int)lengths[has_key ? 1 : 0], argv[has_key ? 1 : 0], has_key ? " for " : "",
+             (int)(has_key ? lengths[3] : 0), has_key ? argv[3] : "");
+    call_tell_refusal(
+        call, reason,
+        "something else has written to Sluice's keys of that channel, or changed its functions: delete the "
+        "keys, or FUNCTION DELETE sluice");
 }
 
 enum error_code call_error(const struct call *call, const struct redisReply *reply)
@@ -361,6 +374,10 @@ enum error_code call_error(const struct call *call, const struct redisReply *rep
     size_t i = 0;
     if (!reply)
         return ERROR_BROKER_DOWN;
+    if (reply->type != REDIS_REPLY_ERROR) {
+        call_tell_odd_answer(call);
+        return ERROR_BROKER_REFUSED;
+    }
     while (!call_begins(reply, call_faults[i].word))
         i++;
     if (call_faults[i].action)

@@ -41,21 +41,12 @@ void call_deinit(struct call *call);
 /* The server that has the slot and can be asked now; NULL when there is none. */
 struct server *call_find_server(const struct redis_broker *broker, uint16_t slot);
 
-#define CALL_CURSOR_MAX 24u
-
 /* A step of SCAN over the channels' hashes at one server. As call_prepare_command. */
 int call_prepare_scan(struct call *call, struct server *server, const char *cursor,
                       void (*done)(struct call *call, const struct redisReply *reply));
 
-/* The keys that a step has found, and where the next one goes on ("0": there is none). NULL when it is no
- * such answer. */
-const struct redisReply *call_read_scan(const struct redisReply *reply, char cursor[CALL_CURSOR_MAX]);
-
-/* The channel whose hash is at that key; NULL when it is none. */
-const char *call_channel_of_key(const struct redisReply *key, size_t *len);
-
-/* What an error reply, or none at all (NULL), means to whoever asked. Tells the operator of what he has to
- * mend. */
+/* What a reply that is not the answer means to whoever asked: an error, one of no known form, or none at all
+ * (NULL). Tells the operator of what he has to mend. */
 enum error_code call_error(const struct call *call, const struct redisReply *reply);
 
 /* A decimal number as an argument; `to` has room for 21 bytes. */

@@ -43,9 +43,9 @@ void feed_unsubscribe_topic(struct server *server, const struct topic *topic)
 /* The topic of a Pub/Sub channel of ours; NULL when nobody here has it attached. */
 static struct topic *feed_find_topic(struct redis_broker *broker, const struct redisReply *channel)
 {
-    const char *brace = memchr(channel->str, '}', channel->len);
-    size_t skip = brace ? (size_t)(brace - channel->str) + 4 : channel->len + 1;
-    if (channel->type != REDIS_REPLY_STRING || skip > channel->len || memcmp(brace, "}:p:", 4) != 0)
+    const char *brace = channel->type == REDIS_REPLY_STRING ? memchr(channel->str, '}', channel->len) : NULL;
+    size_t skip = brace ? (size_t)(brace - channel->str) + 4 : 0;
+    if (!brace || skip > channel->len || memcmp(brace, "}:p:", 4) != 0)
         return NULL;
     return topic_find(broker, channel->str + skip, channel->len - skip);
 }

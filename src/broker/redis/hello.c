@@ -131,8 +131,10 @@ static void hello_take_loaded(struct server *server, const struct redisReply *re
 {
     if (reply->type == REDIS_REPLY_ERROR)
         hello_refused(server, "Redis does not take Sluice's functions", reply);
-    else if (server->has_functions || reply->len > REDIS_REPLID_LEN)
+    else if (server->has_functions)
         server_greeted(server);
+    else if (reply->type != REDIS_REPLY_STRING || reply->len != REDIS_REPLID_LEN)
+        hello_refused(server, "Redis does not take Sluice's script", reply);
     else {
         snprintf(server->script, sizeof(server->script), "%s", reply->str);
         server_greeted(server);

@@ -55,9 +55,8 @@ static enum error_code history_from_reading(struct history_request *request, con
         error = history_add(request, message);
     }
     /* An answer that had become too large ends early; who wants the rest asks for it. */
-    last = reading_last_offset(reading);
-    if (last > 0 && request->to > last && reading->top > last)
-        request->to = last;
+    if (reading->last > 0 && request->to > reading->last && reading->top > reading->last)
+        request->to = reading->last;
     return error;
 }
 
@@ -66,17 +65,14 @@ static void history_answered(struct call *call, const struct redisReply *reply)
     struct history_call *history = container_of(call, struct history_call, call);
     struct history_request *request = history->request;
     struct reading reading;
-    enum error_code error = ERROR_NONE;
-    if (!reply || reply->type == REDIS_REPLY_ERROR)
-        error = call_error(call, reply);
-    else if (reading_parse(&reading, reply))
-        error = ERROR_NO_CHANNEL;
-    else
-        error = history_from_reading(request, &reading, call->broker->now_ms);
-    /* A log that this node does not know yet: its subscribers are to be told. */
+    int err = reply ? answer_parse_reading(&reading, reply, request->name, request->name_len) : -EBADMSG;
+    enum error_code error = err == 0         ? history_from_reading(request, &reading, call->broker->now_ms)
+                            : err == -ENOENT ? ERROR_NO_CHANNEL
+                                             : call_error(call, reply);
+    /* A log that this node does not know yet, or one that is to be mended: its subscribers are to be told. */
     struct topic *topic = topic_find(call->broker, request->name, request->name_len);
     if (topic && topic->state == TOPIC_LIVE &&
-        (error == ERROR_NO_CHANNEL || (error == ERROR_NONE && !epoch_equals(&topic->epoch, &request->epoch))))
+        (err || (error == ERROR_NONE && !epoch_equals(&topic->epoch, &request->epoch))))
         topic_open(topic);
     broker_answer(&request->super, error);
     call_deinit(call);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "broker/redis/answer.h"
 #include "broker/redis/call.h"
 #include "broker/redis/inspection.h"
 #include "broker/redis/manage.h"
@@ -24,7 +25,7 @@ struct listing {
     struct redis_broker *broker;
     struct list_request *request;
     uint64_t server_index; /* of those that are up, which one is scanned */
-    char cursor[CALL_CURSOR_MAX];
+    char cursor[ANSWER_CURSOR_MAX];
     size_t count;
     size_t pending; /* calls for single channels */
     enum error_code error;
@@ -58,8 +59,6 @@ static void listing_add(struct listing *listing, const char *name, size_t len)
 {
     const struct list_request *request = listing->request;
     char text[CHANNEL_NAME_MAX + 1];
-    if (!channel_name_is_valid(name, len))
-        return;
     memcpy(text, name, len);
     text[len] = '\0';
     if (strncmp(text, request->prefix, strlen(request->prefix)) != 0 || strcmp(text, request->after) <= 0)
@@ -96,11 +95,15 @@ static void listing_inspected(struct call *call, const struct redisReply *reply)
 {
     struct listing_entry *entry = container_of(call, struct listing_entry, call);
     struct listing *listing = entry->listing;
+    struct list_entry *found = entry->entry;
     struct inspect_request known;
-    if (!reply || reply->type == REDIS_REPLY_ERROR)
-        listing->error = call_error(call, reply);
-    else if (inspection_parse(&known, reply) == 0)
-        listing_fill(entry->entry, &known);
+    int err = reply ? answer_parse_inspection(&known, reply, found->name, found->name_len) : -EBADMSG;
+    enum error_code error = err == 0 || err == -ENOENT ? ERROR_NONE : call_error(call, reply);
+    if (err == 0)
+        listing_fill(found, &known);
+    /* One channel whose keys hold something else, which the log has named, does not hide the others. */
+    if (error != ERROR_BROKER_REFUSED)
+        listing->error = error != ERROR_NONE ? error : listing->error;
     call_deinit(call);
     if (--listing->pending == 0)
         listing_end(listing, listing->error);
@@ -154,7 +157,7 @@ static void listing_take_keys(struct listing *listing, const struct redisReply *
 {
     for (size_t i = 0; i < keys->elements; i++) {
         size_t len;
-        const char *name = call_channel_of_key(keys->element[i], &len);
+        const char *name = answer_find_channel(keys->element[i], &len);
         if (name)
             listing_add(listing, name, len);
     }
@@ -163,11 +166,11 @@ static void listing_take_keys(struct listing *listing, const struct redisReply *
 static void listing_scanned(struct call *call, const struct redisReply *reply)
 {
     struct listing *listing = container_of(call, struct listing, call);
-    const struct redisReply *keys = call_read_scan(reply, listing->cursor);
-    enum error_code error =
-        keys ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
+    const struct redisReply *keys = NULL;
+    int err = reply ? answer_parse_scan(&keys, listing->cursor, reply) : -EBADMSG;
+    enum error_code error = err ? call_error(call, reply) : ERROR_NONE;
     call_deinit(call);
-    if (!keys) {
+    if (err) {
         listing_end(listing, error);
         return;
     }

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/number.h"
 #include "broker/redis/publication.h"
 #include "broker/redis/publish.h"
 #include "config/options.h"
@@ -21,41 +20,49 @@
 
 struct finding {
     struct call call;
-    struct server *server;
+    uint64_t server_id; /* of the one that lost the answers; it may be gone */
     size_t count;
     struct publication *publications[LOST_MOST];
 };
 
 static void lost_find_next(struct server *server);
 
-static void lost_take_answer(struct publication *publication, const struct redisReply *answer,
+/* Takes the answer for publication `index`. */
+static void lost_take_answer(struct finding *finding, size_t index, const struct redisReply *reply,
                              bool is_complete)
 {
-    const char *space = answer->type == REDIS_REPLY_STRING ? strchr(answer->str, ' ') : NULL;
-    uint64_t time_ms;
-    if (space && number_parse_u64(&time_ms, space + 1, strlen(space + 1)) == 0)
-        publication_accept(publication, answer->str, (size_t)(space - answer->str), (int64_t)time_ms, false);
+    struct publication *publication = finding->publications[index];
+    const struct publish_item *item = publication->item;
+    struct published published;
+    int err = answer_parse_found_at(&published, reply, index, item->channel, item->channel_len);
+    if (err == 0)
+        publication_accept(publication, &published);
+    else if (err != -ENOENT)
+        publication_finish(publication, call_error(&finding->call, reply));
     else if (is_complete)
         call_submit(&publication->call);
     else
         publication_finish(publication, ERROR_BROKER_DOWN);
 }
 
-/* The answer may come from another server, to which the slot has moved. */
-static bool lost_is_server(const struct redis_broker *broker, const struct server *server)
+/* The answer may come from another server, to which the slot has moved, when the one that had lost it is no
+ * more. */
+static struct server *lost_find_server(const struct redis_broker *broker, uint64_t id)
 {
-    list_for_each (link, &broker->servers)
-        if (container_of(link, const struct server, link) == server)
-            return true;
-    return false;
+    list_for_each (link, &broker->servers) {
+        struct server *server = container_of(link, struct server, link);
+        if (server->id == id)
+            return server;
+    }
+    return NULL;
 }
 
 static void lost_found(struct call *call, const struct redisReply *reply)
 {
     struct finding *finding = container_of(call, struct finding, call);
-    struct server *server = lost_is_server(call->broker, finding->server) ? finding->server : NULL;
-    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == finding->count + 1 &&
-                     reply->element[0]->type == REDIS_REPLY_INTEGER;
+    struct server *server = lost_find_server(call->broker, finding->server_id);
+    bool is_complete = false;
+    bool is_answer = reply && answer_parse_found(&is_complete, reply, finding->count) == 0;
     if (server)
         server->is_finding = false;
     if (!reply && server)
@@ -64,8 +71,7 @@ static void lost_found(struct call *call, const struct redisReply *reply)
             list_prepend(&server->lost, &finding->publications[i - 1]->link);
     for (size_t i = 0; (reply || !server) && i < finding->count; i++) {
         if (is_answer)
-            lost_take_answer(finding->publications[i], reply->element[i + 1],
-                             reply->element[0]->integer == 1);
+            lost_take_answer(finding, i, reply, is_complete);
         else
             publication_finish(finding->publications[i], call_error(call, reply));
     }
@@ -97,10 +103,9 @@ static void lost_gather(struct finding *finding, struct server *server)
     }
 }
 
-static int lost_ask(struct finding *finding)
+static int lost_ask(struct finding *finding, struct redis_broker *broker)
 {
     struct argument arguments[LOST_MOST + 1];
-    struct redis_broker *broker = finding->server->broker;
     const struct publication *first = finding->publications[0];
     int64_t since_ms = clock_wall_ms() - (int64_t)(broker->now_ms - first->submitted_ms) - LOST_SLACK_MS;
     char since[21];
@@ -127,9 +132,9 @@ static void lost_find_next(struct server *server)
             publication_finish(first, ERROR_OUT_OF_MEMORY);
             continue;
         }
-        finding->server = server;
+        finding->server_id = server->id;
         lost_gather(finding, server);
-        int err = lost_ask(finding);
+        int err = lost_ask(finding, server->broker);
         if (err) {
             for (size_t i = 0; i < finding->count; i++)
                 publication_finish(finding->publications[i],

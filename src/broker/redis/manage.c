@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis/answer.h"
 #include "broker/redis/call.h"
 #include "broker/redis/inspection.h"
 #include "broker/redis/topic_log.h"
@@ -13,23 +14,6 @@ struct manage_call {
     struct call call;
     struct inspect_request *request;
 };
-
-int inspection_parse(struct inspect_request *request, const struct redisReply *reply)
-{
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 5 ||
-        reply->element[0]->type != REDIS_REPLY_STRING || reply->element[0]->len != EPOCH_LEN ||
-        epoch_parse(&request->epoch, reply->element[0]->str))
-        return -EINVAL;
-    for (unsigned i = 1; i < 5; i++)
-        if (reply->element[i]->type != REDIS_REPLY_INTEGER || reply->element[i]->integer < 0)
-            return -EINVAL;
-    request->top = (uint64_t)reply->element[1]->integer;
-    request->oldest = (uint64_t)reply->element[2]->integer;
-    request->messages = request->top + 1 - request->oldest;
-    request->bytes = (uint64_t)reply->element[3]->integer;
-    request->last_published_ms = reply->element[4]->integer;
-    return 0;
-}
 
 void inspection_of_topic(struct inspect_request *request, struct topic *topic)
 {
@@ -42,14 +26,12 @@ void inspection_of_topic(struct inspect_request *request, struct topic *topic)
     request->last_published_ms = topic->last_published_ms;
 }
 
-/* Also of an answer that is no error: nil says that there is no such channel. */
-static enum error_code manage_error(const struct call *call, const struct redisReply *reply)
+/* With what the parsing of the answer has returned. */
+static void manage_end(struct manage_call *manage, int err, const struct redisReply *reply)
 {
-    return !reply || reply->type == REDIS_REPLY_ERROR ? call_error(call, reply) : ERROR_NO_CHANNEL;
-}
-
-static void manage_end(struct manage_call *manage, enum error_code error)
-{
+    enum error_code error = err == 0         ? ERROR_NONE
+                            : err == -ENOENT ? ERROR_NO_CHANNEL
+                                             : call_error(&manage->call, reply);
     broker_answer(&manage->request->super, error);
     call_deinit(&manage->call);
     free(manage);
@@ -58,22 +40,16 @@ static void manage_end(struct manage_call *manage, enum error_code error)
 static void manage_inspected(struct call *call, const struct redisReply *reply)
 {
     struct manage_call *manage = container_of(call, struct manage_call, call);
-    if (reply && inspection_parse(manage->request, reply) == 0)
-        manage_end(manage, ERROR_NONE);
-    else
-        manage_end(manage, manage_error(call, reply));
+    struct inspect_request *request = manage->request;
+    int err = reply ? answer_parse_inspection(request, reply, request->name, request->name_len) : -EBADMSG;
+    manage_end(manage, err, reply);
 }
 
 static void manage_purged(struct call *call, const struct redisReply *reply)
 {
     struct manage_call *manage = container_of(call, struct manage_call, call);
-    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 &&
-        reply->element[0]->type == REDIS_REPLY_INTEGER) {
-        manage->request->messages = (uint64_t)reply->element[0]->integer;
-        manage_end(manage, ERROR_NONE);
-    } else {
-        manage_end(manage, manage_error(call, reply));
-    }
+    int err = reply ? answer_parse_purge(&manage->request->messages, reply) : -EBADMSG;
+    manage_end(manage, err, reply);
 }
 
 static void manage_ask(struct redis_broker *broker, struct inspect_request *request, const char *function,

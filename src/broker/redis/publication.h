@@ -4,6 +4,7 @@
 
 /* One message on its way to Redis. For publish.c and lost.c. */
 
+#include "broker/redis/answer.h"
 #include "broker/redis/call.h"
 
 #define PUBLICATION_MARK_MAX (REDIS_NODE_LEN + 24u)
@@ -34,8 +35,7 @@ struct job {
 /* The end of a publication; may be the end of its job, which is then freed. */
 void publication_finish(struct publication *publication, enum error_code error);
 
-/* It is in the log: `id` is EPOCH-OFFSET. Finishes. */
-void publication_accept(struct publication *publication, const char *id, size_t id_len, int64_t time_ms,
-                        bool is_duplicate);
+/* It is in the log. Finishes. */
+void publication_accept(struct publication *publication, const struct published *published);
 
 #endif

@@ -56,17 +56,13 @@ static void publication_read_own(struct publication *publication)
     topic_take_own(topic, &item->epoch, message);
 }
 
-void publication_accept(struct publication *publication, const char *id, size_t id_len, int64_t time_ms,
-                        bool is_duplicate)
+void publication_accept(struct publication *publication, const struct published *published)
 {
     struct publish_item *item = publication->item;
-    if (id_len <= EPOCH_LEN + 1 || epoch_parse(&item->epoch, id) || id[EPOCH_LEN] != '-' ||
-        number_parse_u64(&item->offset, id + EPOCH_LEN + 1, id_len - EPOCH_LEN - 1)) {
-        publication_finish(publication, ERROR_BROKER_REFUSED);
-        return;
-    }
-    item->time_ms = time_ms;
-    item->is_duplicate = is_duplicate;
+    item->epoch = published->epoch;
+    item->offset = published->offset;
+    item->time_ms = published->time_ms;
+    item->is_duplicate = published->is_duplicate;
     publication_read_own(publication);
     publication_finish(publication, ERROR_NONE);
 }
@@ -84,15 +80,12 @@ static bool publication_is_lost(struct publication *publication)
 static void publication_answered(struct call *call, const struct redisReply *reply)
 {
     struct publication *publication = container_of(call, struct publication, call);
+    const struct publish_item *item = publication->item;
+    struct published published;
     if (!reply && publication_is_lost(publication))
         return;
-    if (reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 3 &&
-        reply->element[0]->type == REDIS_REPLY_STRING && reply->element[1]->type == REDIS_REPLY_INTEGER &&
-        reply->element[2]->type == REDIS_REPLY_INTEGER)
-        publication_accept(publication, reply->element[0]->str, reply->element[0]->len,
-                           reply->element[1]->integer, reply->element[2]->integer != 0);
-    else if (reply && reply->type != REDIS_REPLY_ERROR)
-        publication_finish(publication, ERROR_BROKER_REFUSED);
+    if (reply && answer_parse_published(&published, reply, item->channel, item->channel_len) == 0)
+        publication_accept(publication, &published);
     else
         publication_finish(publication, call_error(call, reply));
 }
@@ -104,6 +97,7 @@ static enum error_code publication_send(struct publication *publication)
     const struct message *message = item->message;
     char ttl[21];
     const char *type = message_type_word((enum message_type)message->type);
+    const struct epoch name_part = epoch_of_name(item->channel, item->channel_len);
     const struct argument arguments[] = {
         {message_data(message), message->size},
         {message_event(message), message->event_len},
@@ -119,6 +113,8 @@ static enum error_code publication_send(struct publication *publication)
         {message_producer(message), message->producer_len},
         {"mime", 4},
         {message_producer(message) + message->producer_len, message->mime_len},
+        {"part", 4},
+        {name_part.text, EPOCH_NAME_LEN},
         {"key", 3},
         {item->key, item->key_len},
     };

@@ -334,6 +334,7 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
     if (!server)
         return NULL;
     server->broker = broker;
+    server->id = ++broker->server_count;
     server->is_unix = is_unix;
     server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
     link_init(&server->commands, &broker->links, &server_commands_ops);

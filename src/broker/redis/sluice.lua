@@ -3,18 +3,30 @@
 -- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
 --
 -- Keys of channel NAME, whose first segment is FIRST (docs/REDIS.md):
---   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why, and log, the epoch that it began with
+--   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why, log, the epoch that it began with, and
+--                               before, those that it had before failovers, the newest first
 --   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
 --   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
 
-local VERSION = 1
+local VERSION = 2
 local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
 local SIZE_MAX = 67108864
+local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
 local TRIM_EVERY = 32
+local FOREBEARS = 8
 
 local handlers = {}
+
+-- Anybody can write to our keys. A number is believed when it is one that Lua writes in full again, so at most 14 digits.
+local function whole(text)
+    return text and #text <= 14 and string.find(text, '^%d+$') and tonumber(text)
+end
+
+local function is_epoch(text)
+    return text and #text == 12 and not string.find(text, '[^0-9a-hjkmnp-tv-z]')
+end
 
 -- SipHash-2-4 of the name under the key of src/core/epoch.c; of the result only the low 32 bits are wanted.
 
@@ -132,24 +144,54 @@ local function wrong_type(key, kind)
     return redis.error_reply('WRONGTYPE key ' .. key .. ' is not a ' .. kind)
 end
 
--- Returns an error reply when something else is at that key.
-local function load_log(log, limits)
-    local meta = redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log')
-    if meta.err then
-        return string.find(meta.err, 'WRONGTYPE', 1, true) and wrong_type(log.meta, 'hash') or meta
+-- The error that a call was answered with, naming the key where something else is at it.
+local function refusal(answer, key, kind)
+    if type(answer) ~= 'table' or not answer.err then
+        return nil
     end
-    log.offset = tonumber(meta[2] or '')
-    log.epoch = log.offset and meta[1]
-    log.time = tonumber(meta[3] or '') or 0
-    log.till = tonumber(meta[4] or '') or 0
+    return string.find(answer.err, 'WRONGTYPE', 1, true) and wrong_type(key, kind) or answer
+end
+
+-- Four numbers, which must not overflow when they are added to the time.
+local function read_limits(text)
+    local keep, keep_ms, meta_ms, key_ms = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+)$')
+    if keep and #keep <= 12 and #keep_ms <= 12 and #meta_ms <= 12 and #key_ms <= 12 then
+        return { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms) }
+    end
+end
+
+local BAD_LIMITS = 'limits must be four whole numbers below 10^12: messages, and ms for messages, channels and keys'
+
+-- `limits` have been checked. Of what others may have written to the hash, what is not as we write it counts as missing; without
+-- epoch and offset the log is lost. Returns an error reply when something else is at that key.
+local function load_log(log, limits)
+    local meta = redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log', 'before')
+    local refused = refusal(meta, log.meta, 'hash')
+    if refused then
+        return refused
+    end
+    log.offset = whole(meta[2])
+    log.epoch = log.offset and is_epoch(meta[1]) and meta[1]
+    log.is_bad = not log.epoch and (meta[1] or meta[2]) and true
+    log.time = whole(meta[3]) or 0
+    log.till = whole(meta[4]) or 0
     log.old_limits = meta[5]
-    log.limits = limits or meta[5] or LIMITS
+    log.limits = limits or read_limits(meta[5]) and meta[5] or LIMITS
     log.run = meta[6] or ''
-    log.why = meta[7] or ''
+    log.why = (meta[7] == 'failover' or meta[7] == 'purged') and meta[7] or 'epoch'
     log.log = meta[8] or ''
-    local keep, keep_ms, meta_ms, key_ms = string.match(log.limits, '^(%d+) (%d+) (%d+) (%d+)$')
-    log.keep, log.keep_ms = tonumber(keep) or 100, tonumber(keep_ms) or 300000
-    log.meta_ms, log.key_ms = tonumber(meta_ms) or 3600000, tonumber(key_ms) or 120000
+    log.before = {}
+    for epoch in string.gmatch(string.sub(meta[9] or '', 1, 13 * FOREBEARS), '%S+') do
+        if is_epoch(epoch) then
+            log.before[#log.before + 1] = epoch
+        end
+    end
+    log.keep, log.keep_ms, log.meta_ms, log.key_ms = unpack(read_limits(log.limits))
+end
+
+local function has_stream(log)
+    local kind = redis.call('TYPE', log.stream).ok
+    return kind == 'none' or kind == 'stream'
 end
 
 -- The log of a key, or what is wrong with it.
@@ -158,7 +200,23 @@ local function get_log(key, limits)
     if not log then
         return nil, fail(BAD_NAME)
     end
-    return log, load_log(log, limits)
+    if limits and not read_limits(limits) then
+        return nil, fail(BAD_LIMITS)
+    end
+    local refused = load_log(log, limits)
+    if not refused and not has_stream(log) then
+        refused = wrong_type(log.stream, 'stream')
+    end
+    return log, refused
+end
+
+-- For those who only look: a log that is there, or what to answer without one.
+local function find_log(key)
+    local log, refused = get_log(key)
+    if not refused and log.is_bad then
+        refused = redis.error_reply('BADLOG key ' .. log.meta .. ' does not hold what Sluice writes there')
+    end
+    return not refused and log.epoch and log or nil, refused or false
 end
 
 local function publish_on(channel, bytes)
@@ -173,11 +231,6 @@ local function publish_bytes(log, bytes)
     publish_on(log.feed, bytes)
 end
 
-local function has_stream(log)
-    local kind = redis.call('TYPE', log.stream).ok
-    return kind == 'none' or kind == 'stream'
-end
-
 -- Begins a new log: what was kept under the old one goes. Returns an error reply when the stream's key is not ours.
 local function begin(log, why, run)
     if not has_stream(log) then
@@ -185,11 +238,11 @@ local function begin(log, why, run)
     end
     local epoch = new_epoch(log)
     redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'limits', log.limits,
-        'run', run or '', 'why', why, 'log', epoch)
+        'run', run or '', 'why', why, 'log', epoch, 'before', '')
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, run or '', why
-    log.old_limits = log.limits
+    log.old_limits, log.before = log.limits, {}
     publish_on(log.news, log.name)
 end
 
@@ -210,15 +263,29 @@ local function field(entry, name)
     end
 end
 
+local function time_of(entry)
+    return whole(field(entry, 'time')) or 0
+end
+
 local function has_expired(log, entry)
-    return tonumber(field(entry, 'time') or '0') + log.keep_ms <= log.now
+    return time_of(entry) + log.keep_ms <= log.now
+end
+
+-- What an entry takes in an answer; nothing that we have written is larger than `data` may be, and a little.
+local function weigh(entry)
+    local fields, size = entry[2], 64
+    for i = 1, #fields do
+        size = size + #fields[i]
+    end
+    return #fields <= FIELDS_MAX and size <= SIZE_MAX + 65536 and size
 end
 
 -- The first offset that is kept; offset + 1 when there is none. Ages grow with offsets, so it can be searched for by halves.
 local function find_oldest(log)
     local low, high = math.max(1, log.offset - log.keep + 1), log.offset + 1
-    local first = redis.call('XRANGE', log.stream, low .. '-0', '+', 'COUNT', 1)[1]
-    if not first or log.keep == 0 then
+    local last = log.offset .. '-0'
+    local first = low < high and redis.call('XRANGE', log.stream, low .. '-0', last, 'COUNT', 1)[1]
+    if not first then
         return high
     end
     low = offset_of(first)
@@ -227,7 +294,7 @@ local function find_oldest(log)
     end
     while low + 1 < high do
         local middle = math.floor((low + high) / 2)
-        local entry = redis.call('XRANGE', log.stream, middle .. '-0', '+', 'COUNT', 1)[1]
+        local entry = redis.call('XRANGE', log.stream, middle .. '-0', last, 'COUNT', 1)[1]
         if entry and has_expired(log, entry) then
             low = offset_of(entry)
         else
@@ -289,7 +356,7 @@ end
 local TYPES = { text = true, json = true, binary = true }
 
 local function read_options(args)
-    local options = { type = 'text', ttl = '0', producer = '', mime = '', key = '', mark = '' }
+    local options = { type = 'text', ttl = '0', producer = '', mime = '', key = '', mark = '', part = '' }
     for i = 3, #args, 2 do
         local name, value = args[i], args[i + 1]
         if not options[name] and name ~= 'limits' or not value then
@@ -303,7 +370,10 @@ local function read_options(args)
     if not string.match(options.ttl, '^%d%d?%d?%d?%d?%d?%d?%d?$') then
         return nil, 'ttl must be a whole number of seconds'
     end
-    for _, name in ipairs({ 'producer', 'mime', 'key' }) do
+    if options.limits and not read_limits(options.limits) then
+        return nil, BAD_LIMITS
+    end
+    for _, name in ipairs({ 'producer', 'mime', 'key', 'mark' }) do
         if #options[name] > 255 or string.find(options[name], '%c') then
             return nil, name .. ' must be up to 255 bytes without control characters'
         end
@@ -339,22 +409,40 @@ local function trim(log)
 end
 
 local function keep(log, event, data, options)
-    local added = append(log, event, data, options)
-    if type(added) == 'table' and added.err and string.find(added.err, 'equal or smaller', 1, true) then
-        local refused = begin(log, 'epoch', log.run)
-        if refused then
-            return refused
-        end
-        added = append(log, event, data, options)
+    local refused = refusal(append(log, event, data, options), log.stream, 'stream')
+    -- The stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
+    if refused and (string.find(refused.err, ' smaller ', 1, true) or string.find(refused.err, 'exhausted', 1, true)) then
+        refused = begin(log, 'epoch', log.run) or refusal(append(log, event, data, options), log.stream, 'stream')
     end
-    if type(added) == 'table' and added.err then
-        if string.find(added.err, 'WRONGTYPE', 1, true) then
-            return wrong_type(log.stream, 'stream')
-        end
-        return added
+    if refused then
+        return refused
     end
     log.till = log.now + log.keep_ms
     redis.call('PEXPIRE', log.stream, math.max(log.keep_ms, 1))
+end
+
+-- What the publish with that key was answered before, as long as it is of this log; then what is wrong with the key.
+local function recall(log, options)
+    local before = redis.pcall('GET', log.key .. options.key)
+    local refused = refusal(before, log.key .. options.key, 'string')
+    if refused or not before then
+        return nil, refused
+    end
+    local begun, offset, time, mark = string.match(before, '^(%w+)%-(%d+) (%d+) (.*)$')
+    offset, time = whole(offset), whole(time)
+    if log.epoch and begun == log.log and offset and offset > 0 and offset <= log.offset and time then
+        return { log.epoch .. '-' .. offset, time, mark ~= '' and mark == options.mark and 0 or 1 }
+    end
+end
+
+-- The part of an epoch that comes from the name takes long to work out here: a node says it. A hash that was copied or renamed from
+-- another channel has an epoch by which no cursor of this one is found.
+local function set_name_part(log, text)
+    log.name_part = text and #text == 5 and text or nil
+end
+
+local function is_of_other_name(log)
+    return log.name_part and string.sub(log.epoch, 1, 5) ~= log.name_part
 end
 
 function handlers.publish(keys, args)
@@ -375,14 +463,15 @@ function handlers.publish(keys, args)
     if refused then
         return refused
     end
+    set_name_part(log, options.part)
     if options.key ~= '' then
-        local before = redis.call('GET', log.key .. options.key)
-        local begun, offset, time, mark = string.match(before or '', '^(%w+)%-(%d+) (%d+) (.*)$')
-        if begun and begun == log.log then
-            return { log.epoch .. '-' .. offset, tonumber(time), mark ~= '' and mark == options.mark and 0 or 1 }
+        local before
+        before, refused = recall(log, options)
+        if before or refused then
+            return before or refused
         end
     end
-    if not log.epoch or is_evicted(log) then
+    if not log.epoch or is_evicted(log) or is_of_other_name(log) then
         refused = begin(log, 'epoch', log.run)
     end
     if log.keep == 0 then
@@ -415,6 +504,18 @@ end
 
 -- Reading.
 
+-- Adds what an answer can carry, until `bytes` are reached. Returns what it takes now.
+local function add_entries(entries, found, size, bytes)
+    for _, entry in ipairs(found) do
+        local more = weigh(entry)
+        if more and size < bytes then
+            entries[#entries + 1] = entry
+        end
+        size = size + (more or 0)
+    end
+    return size
+end
+
 -- Entries from..to, oldest first, until `most` or about `bytes` are reached.
 local function read_forward(log, from, to, most, bytes)
     local entries, size, step = {}, 0, 4
@@ -423,12 +524,9 @@ local function read_forward(log, from, to, most, bytes)
         if #found == 0 then
             break
         end
-        for _, entry in ipairs(found) do
-            entries[#entries + 1] = entry
-            size = size + #(field(entry, 'data') or '') + 64
-        end
+        size = add_entries(entries, found, size, bytes)
         from = offset_of(found[#found]) + 1
-        step = size / #entries < 4096 and 64 or 4
+        step = size < #entries * 4096 and 64 or 4
     end
     return entries
 end
@@ -441,10 +539,7 @@ local function read_tail(log, from, most, bytes)
         if #found == 0 then
             break
         end
-        for _, entry in ipairs(found) do
-            entries[#entries + 1] = entry
-            size = size + #(field(entry, 'data') or '') + 64
-        end
+        size = add_entries(entries, found, size, bytes)
         to = offset_of(found[#found]) - 1
     end
     local turned = {}
@@ -470,30 +565,37 @@ end
 -- Another master than the one that kept the log so far, and that one is not there any more: writes that it had accepted may be lost.
 -- The messages stay, under a new epoch, so that every cursor of before is told.
 local function renew(log, run)
+    table.insert(log.before, 1, log.epoch)
+    log.before[FOREBEARS + 1] = nil
     log.epoch, log.why, log.run = new_epoch(log), 'failover', run
-    redis.call('HSET', log.meta, 'epoch', log.epoch, 'why', 'failover', 'run', run)
+    redis.call('HSET', log.meta, 'epoch', log.epoch, 'why', 'failover', 'run', run, 'before', table.concat(log.before, ' '))
     publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
 end
 
+local function answer(log, oldest, entries)
+    return { log.epoch, log.offset, oldest, log.now, log.why, table.concat(log.before, ' '), log.time, log.keep_ms, entries }
+end
+
 -- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes, and the part of an
--- epoch that comes from the name, which takes long to work out here.
--- Returns epoch, offset, oldest, now, why, last published, how long messages are kept, entries that follow what is known (or the newest).
+-- epoch that comes from the name.
+-- Returns epoch, offset, oldest, now, why, epochs before failovers, last published, how long messages are kept, and the entries that
+-- follow what is known (or the newest).
 function handlers.open(keys, args)
     local log, refused = get_log(keys[1], args[4])
     if refused then
         return refused
     end
-    local runs, most, bytes = args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
+    local known, runs, most, bytes = tonumber(args[2]) or 0, args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
     local run = string.match(runs, '^%S+') or ''
-    log.name_part = args[7]
-    if not log.epoch or not is_sound(log) then
+    set_name_part(log, args[7])
+    if not log.epoch or not is_sound(log) or is_of_other_name(log) then
         refused = begin(log, 'epoch', run)
         if refused then
             return refused
         end
     elseif log.run == '' or log.run ~= run and has_word(runs, log.run) then
         redis.call('HSET', log.meta, 'run', run)
-    elseif log.run ~= run and run ~= '' or args[1] == log.epoch and tonumber(args[2]) > log.offset then
+    elseif log.run ~= run and run ~= '' or args[1] == log.epoch and known > log.offset then
         renew(log, run)
     end
     if log.old_limits ~= log.limits then
@@ -502,36 +604,30 @@ function handlers.open(keys, args)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     local oldest, entries = find_oldest(log), {}
     if args[1] == log.epoch then
-        entries = read_forward(log, math.max(oldest, tonumber(args[2]) + 1), log.offset, most, bytes)
+        entries = read_forward(log, math.max(oldest, known + 1), log.offset, most, bytes)
     else
         entries = read_tail(log, oldest, most, bytes)
     end
-    return { log.epoch, log.offset, oldest, log.now, log.why, log.time, log.keep_ms, entries }
+    return answer(log, oldest, entries)
 end
 
 -- args: from, to, most, bytes. Returns as open does; false when there is no such channel.
 function handlers.read(keys, args)
-    local log, refused = get_log(keys[1])
-    if refused then
+    local log, refused = find_log(keys[1])
+    if not log then
         return refused
     end
-    if not log.epoch then
-        return false
-    end
     local oldest = find_oldest(log)
-    local entries = read_forward(log, math.max(oldest, tonumber(args[1])), math.min(tonumber(args[2]), log.offset),
-        tonumber(args[3]), tonumber(args[4]))
-    return { log.epoch, log.offset, oldest, log.now, log.why, log.time, log.keep_ms, entries }
+    local entries = read_forward(log, math.max(oldest, tonumber(args[1]) or 0), math.min(tonumber(args[2]) or 0, log.offset),
+        tonumber(args[3]) or 0, tonumber(args[4]) or 0)
+    return answer(log, oldest, entries)
 end
 
 -- Returns epoch, offset, oldest, bytes of memory, last published; false when there is no such channel.
 function handlers.inspect(keys)
-    local log, refused = get_log(keys[1])
-    if refused then
+    local log, refused = find_log(keys[1])
+    if not log then
         return refused
-    end
-    if not log.epoch then
-        return false
     end
     local bytes = redis.pcall('MEMORY', 'USAGE', log.stream)
     return { log.epoch, log.offset, find_oldest(log), type(bytes) == 'number' and bytes or 0, log.time }
@@ -543,10 +639,10 @@ function handlers.purge(keys)
     if refused then
         return refused
     end
-    if not log.epoch then
+    if not log.epoch and not log.is_bad then
         return false
     end
-    local count = log.offset + 1 - find_oldest(log)
+    local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
     refused = begin(log, 'purged', log.run)
     if refused then
         return refused
@@ -562,33 +658,33 @@ function handlers.find(keys, args)
     if refused then
         return refused
     end
-    local since, missing, answer, at = tonumber(args[1]), 0, {}, {}
+    local since, missing, found_at, at = tonumber(args[1]) or 0, 0, {}, {}
     for i = 2, #args do
         at[args[i]] = i
-        answer[i] = ''
+        found_at[i] = ''
         missing = missing + 1
     end
-    answer[1] = 1
+    found_at[1] = 1
     local to = log.epoch and log.offset or 0
     while missing > 0 and to > 0 do
         local found = redis.call('XREVRANGE', log.stream, to .. '-0', '-', 'COUNT', 64)
         if #found == 0 then
-            answer[1] = 0
+            found_at[1] = 0
             break
         end
         for _, entry in ipairs(found) do
             local i = at[field(entry, 'mark') or '']
             if i then
-                answer[i] = log.epoch .. '-' .. offset_of(entry) .. ' ' .. field(entry, 'time')
+                found_at[i] = log.epoch .. '-' .. offset_of(entry) .. ' ' .. time_of(entry)
                 missing = missing - 1
             end
-            if tonumber(field(entry, 'time')) < since then
-                return answer
+            if (whole(field(entry, 'time')) or since) < since then
+                return found_at
             end
         end
         to = offset_of(found[#found]) - 1
     end
-    return answer
+    return found_at
 end
 
 function handlers.version()

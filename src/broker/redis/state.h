@@ -25,6 +25,7 @@ struct options;
 struct redis_broker;
 
 #define REDIS_LIMITS_MAX 96u
+#define REDIS_REFUSALS 16u
 
 #define REDIS_SLOTS 16384u
 #define REDIS_NODE_LEN 8u
@@ -43,6 +44,7 @@ enum server_state { SERVER_DOWN, SERVER_ASKING, SERVER_CONNECTING, SERVER_UP, SE
 struct server {
     struct list link; /* in broker.servers */
     struct redis_broker *broker;
+    uint64_t id; /* never given again */
     enum server_state state;
     char *address;
     bool is_unix;
@@ -98,6 +100,7 @@ struct topic {
     bool is_gap;   /* a hole is being filled */
     uint8_t futile_opens;
     struct epoch epoch;
+    struct ancestry ancestry;
     uint64_t top;
     uint64_t oldest;
     int64_t last_published_ms;
@@ -134,6 +137,12 @@ struct call {
     bool is_anywhere;   /* not bound to the slot's server: answers about one server */
     /* Once: `reply` is NULL when the link broke or there was nobody to send it to. Frees the call. */
     void (*done)(struct call *call, const struct redisReply *reply);
+};
+
+/* What Redis refuses, as the operator was told. */
+struct refusal {
+    char reason[LINK_FAULT_MAX];
+    uint64_t told_ms; /* 0 when never */
 };
 
 /* Numbers that other threads read. */
@@ -173,6 +182,7 @@ struct redis_broker {
     char node[REDIS_NODE_LEN + 1]; /* this process, in marks and in probes */
     uint64_t marks;                /* given to publications so far */
     struct list servers;
+    uint64_t server_count;             /* made so far */
     struct server *slots[REDIS_SLOTS]; /* without a Cluster all the same; NULL where unknown */
     bool is_cluster;
     bool is_asking_slots;
@@ -180,9 +190,8 @@ struct redis_broker {
     struct timer slots_timer;
     struct topic *topics;
     struct list watches;
-    uint64_t message_count;       /* in the rings of all topics */
-    char refusal[LINK_FAULT_MAX]; /* the last that was told, and when */
-    uint64_t refusal_ms;
+    uint64_t message_count;                  /* in the rings of all topics */
+    struct refusal refusals[REDIS_REFUSALS]; /* that were told lately */
     struct list bridged_publications;
     char **bridges; /* names and patterns of redis-subscribe */
     size_t bridge_count;

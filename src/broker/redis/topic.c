@@ -94,6 +94,7 @@ static enum error_code topic_answer_attach(struct topic *topic, struct attach_re
         return ERROR_OUT_OF_MEMORY;
     attachments[topic->attachment_count++] = (struct attachment){request->super.reply_to, request->channel};
     request->epoch = topic->epoch;
+    request->ancestry = topic->ancestry;
     request->top = topic->top;
     request->oldest = topic->oldest;
     request->ahead_ms = topic->ahead_ms;

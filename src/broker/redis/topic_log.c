@@ -188,6 +188,7 @@ static void topic_begin_log(struct topic *topic, const struct reading *reading)
     bool had_log = topic->has_log;
     topic_drop_ring(topic);
     topic->epoch = reading->epoch;
+    topic->ancestry = reading->ancestry;
     topic->oldest = reading->oldest;
     topic->has_log = true;
     for (size_t i = 0; i < reading->count; i++) {
@@ -264,7 +265,7 @@ static void topic_open_answered(struct call *call, const struct redisReply *repl
     struct reading reading;
     if (topic) {
         topic->open = NULL;
-        if (reply && reading_parse(&reading, reply) == 0) {
+        if (reply && answer_parse_reading(&reading, reply, topic->name, topic->name_len) == 0) {
             topic_note_clock(topic, call, &reading);
             topic_take_reading(topic, &reading);
         } else {

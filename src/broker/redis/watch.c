@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/watch.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis/answer.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
 
@@ -31,7 +33,7 @@ struct watch {
 struct watch_scan {
     struct call call;
     struct watch *watch; /* NULL when it is not wanted any more */
-    char cursor[CALL_CURSOR_MAX];
+    char cursor[ANSWER_CURSOR_MAX];
 };
 
 static bool watch_is_below(const struct watch *watch, const char *name, size_t len)
@@ -95,17 +97,17 @@ static void watch_scanned(struct call *call, const struct redisReply *reply)
 {
     struct watch_scan *scan = container_of(call, struct watch_scan, call);
     struct server *server = call->server;
-    const struct redisReply *keys = call_read_scan(reply, scan->cursor);
-    for (size_t i = 0; scan->watch && keys && i < keys->elements; i++) {
+    const struct redisReply *keys = NULL;
+    int err = reply ? answer_parse_scan(&keys, scan->cursor, reply) : -EBADMSG;
+    for (size_t i = 0; scan->watch && !err && i < keys->elements; i++) {
         size_t len;
-        const char *name = call_channel_of_key(keys->element[i], &len);
+        const char *name = answer_find_channel(keys->element[i], &len);
         if (name)
             watch_tell(scan->watch, name, len, !scan->watch->request);
     }
-    enum error_code error =
-        keys ? ERROR_NONE : call_error(call, reply && reply->type == REDIS_REPLY_ERROR ? reply : NULL);
+    enum error_code error = err ? call_error(call, reply) : ERROR_NONE;
     call_deinit(call);
-    if (keys && scan->watch && strcmp(scan->cursor, "0") != 0)
+    if (!err && scan->watch && strcmp(scan->cursor, "0") != 0)
         watch_scan_step(scan, server);
     else
         watch_scan_end(scan, error);

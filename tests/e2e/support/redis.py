@@ -222,6 +222,9 @@ class SentinelSet:
             self.master = stack.enter_context(RedisServer(*self.options, aof=self.aof))
             self.replica = stack.enter_context(RedisServer(*self.options, aof=self.aof, replica_of=self.master))
             wait_until(lambda: self.replica.replication("master_link_status") == "up")
+            # Only with the replica's first acknowledgement, a second later, does the master send it what is written.
+            self.master.client.set("written", "", px=1)
+            assert self.master.client.wait(1, int(1000 * PATIENCE)) == 1
             self.sentinel = stack.enter_context(RedisServer(is_sentinel=True))
             self.say("MONITOR", self.NAME, "127.0.0.1", self.master.port, 1)
             for option, value in (("down-after-milliseconds", 500), ("failover-timeout", 2000), ("parallel-syncs", 1)):

@@ -118,25 +118,6 @@ static void test_an_entry_of_the_stream(void **state)
     redisReaderFree(reader);
 }
 
-static void test_a_reading(void **state)
-{
-    redisReader *reader = redisReaderCreate();
-    struct reading reading;
-    (void)state;
-    void *reply = read_reply(
-        reader, "*8\r\n$12\r\nfxrnz7bkz9yw\r\n:9\r\n:4\r\n:1000\r\n$6\r\npurged\r\n:900\r\n:500\r\n*0\r\n");
-    assert_int_equal(reading_parse(&reading, reply), 0);
-    assert_int_equal(reading.top, 9);
-    assert_int_equal(reading.oldest, 4);
-    assert_int_equal(reading.reason, RESET_PURGED);
-    freeReplyObject(reply);
-    reply = read_reply(reader,
-                       "*8\r\n$12\r\nfxrnz7bkz9yw\r\n:9\r\n:11\r\n:1000\r\n$0\r\n\r\n:900\r\n:500\r\n*0\r\n");
-    assert_int_equal(reading_parse(&reading, reply), -EINVAL);
-    freeReplyObject(reply);
-    redisReaderFree(reader);
-}
-
 /* The values of the Cluster specification, and that a tree is in one slot. */
 static void test_slots(void **state)
 {
@@ -152,7 +133,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_what_is_no_envelope_is_refused),
     cmocka_unit_test(test_data_that_lies_about_its_type_is_mended),
     cmocka_unit_test(test_an_entry_of_the_stream),
-    cmocka_unit_test(test_a_reading),
     cmocka_unit_test(test_slots),
 };
 UNIT_MAIN(tests)

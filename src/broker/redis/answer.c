@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+#include "broker/redis/answer.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/number.h"
+#include "core/names.h"
+
+/* Parts. */
+
+static bool answer_is(const struct redisReply *reply, int type)
+{
+    return reply->type == type;
+}
+
+static bool answer_is_array(const struct redisReply *reply, size_t elements)
+{
+    return answer_is(reply, REDIS_REPLY_ARRAY) && reply->elements == elements;
+}
+
+static int answer_fault(const struct redisReply *reply)
+{
+    return answer_is(reply, REDIS_REPLY_NIL) ? -ENOENT : -EBADMSG;
+}
+
+/* All numbers that we are told count something. */
+static int answer_take_number(uint64_t *number, const struct redisReply *reply)
+{
+    if (!answer_is(reply, REDIS_REPLY_INTEGER) || reply->integer < 0)
+        return -EBADMSG;
+    *number = (uint64_t)reply->integer;
+    return 0;
+}
+
+static int answer_take_time(int64_t *time_ms, const struct redisReply *reply)
+{
+    if (!answer_is(reply, REDIS_REPLY_INTEGER) || reply->integer < 0)
+        return -EBADMSG;
+    *time_ms = reply->integer;
+    return 0;
+}
+
+/* Cursors are found by the part of the epoch that comes from the channel's name: with another it is of no
+ * use. */
+static int answer_take_epoch(struct epoch *epoch, const char *text, size_t len, const char *channel,
+                             size_t channel_len)
+{
+    const struct epoch name = epoch_of_name(channel, channel_len);
+    struct epoch parsed;
+    if (len != EPOCH_LEN || epoch_parse(&parsed, text) || !epoch_has_same_name(&parsed, &name))
+        return -EBADMSG;
+    *epoch = parsed;
+    return 0;
+}
+
+static int answer_take_epoch_reply(struct epoch *epoch, const struct redisReply *reply, const char *channel,
+                                   size_t channel_len)
+{
+    if (!answer_is(reply, REDIS_REPLY_STRING))
+        return -EBADMSG;
+    return answer_take_epoch(epoch, reply->str, reply->len, channel, channel_len);
+}
+
+/* EPOCH-OFFSET. */
+static int answer_take_id(struct published *published, const char *text, size_t len, const char *channel,
+                          size_t channel_len)
+{
+    if (len <= EPOCH_LEN + 1 || text[EPOCH_LEN] != '-' ||
+        answer_take_epoch(&published->epoch, text, EPOCH_LEN, channel, channel_len) ||
+        number_parse_u64(&published->offset, text + EPOCH_LEN + 1, len - EPOCH_LEN - 1) ||
+        published->offset == 0)
+        return -EBADMSG;
+    return 0;
+}
+
+/* Readings. */
+
+static int answer_take_reason(enum reset_reason *to, const struct redisReply *reply)
+{
+    *to = RESET_NONE;
+    if (!answer_is(reply, REDIS_REPLY_STRING))
+        return -EBADMSG;
+    for (enum reset_reason reason = RESET_NONE + 1; reason < RESET_COUNT; reason++)
+        if (strcmp(reply->str, reset_reason_word(reason)) == 0)
+            *to = reason;
+    return 0;
+}
+
+/* Epochs with a space between, the newest first. */
+static int answer_take_ancestry(struct ancestry *ancestry, const struct redisReply *reply)
+{
+    ancestry->count = 0;
+    if (!answer_is(reply, REDIS_REPLY_STRING))
+        return -EBADMSG;
+    if (reply->len == 0)
+        return 0;
+    size_t count = (reply->len + 1) / (EPOCH_LEN + 1);
+    if (count > ANCESTRY_MAX || count * (EPOCH_LEN + 1) != reply->len + 1)
+        return -EBADMSG;
+    for (size_t i = count; i > 0; i--) {
+        const char *text = reply->str + (i - 1) * (EPOCH_LEN + 1);
+        struct epoch epoch;
+        if (epoch_parse(&epoch, text) || (i < count && text[EPOCH_LEN] != ' '))
+            return -EBADMSG;
+        ancestry_add(ancestry, &epoch);
+    }
+    return 0;
+}
+
+/* "OFFSET-0", and whatever stands in place of the 0. */
+static int answer_take_offset(uint64_t *offset, const struct redisReply *entry)
+{
+    if (!answer_is_array(entry, 2) || !answer_is(entry->element[0], REDIS_REPLY_STRING) ||
+        !answer_is(entry->element[1], REDIS_REPLY_ARRAY))
+        return -EBADMSG;
+    const struct redisReply *id = entry->element[0];
+    const char *dash = memchr(id->str, '-', id->len);
+    return dash && number_parse_u64(offset, id->str, (size_t)(dash - id->str)) == 0 ? 0 : -EBADMSG;
+}
+
+static int answer_take_entries(struct reading *reading, const struct redisReply *reply)
+{
+    if (!answer_is(reply, REDIS_REPLY_ARRAY))
+        return -EBADMSG;
+    reading->last = 0;
+    for (size_t i = 0; i < reply->elements; i++) {
+        uint64_t offset;
+        if (answer_take_offset(&offset, reply->element[i]) || offset == 0 || offset < reading->last ||
+            offset > reading->top)
+            return -EBADMSG;
+        reading->last = offset;
+    }
+    reading->count = reply->elements;
+    reading->entries = reply->element;
+    return 0;
+}
+
+int answer_parse_reading(struct reading *reading, const struct redisReply *reply, const char *channel,
+                         size_t channel_len)
+{
+    if (!answer_is_array(reply, 9))
+        return answer_fault(reply);
+    struct redisReply **part = reply->element;
+    if (answer_take_epoch_reply(&reading->epoch, part[0], channel, channel_len) ||
+        answer_take_number(&reading->top, part[1]) || answer_take_number(&reading->oldest, part[2]) ||
+        answer_take_time(&reading->now_ms, part[3]) || answer_take_reason(&reading->reason, part[4]) ||
+        answer_take_ancestry(&reading->ancestry, part[5]) ||
+        answer_take_time(&reading->last_published_ms, part[6]) ||
+        answer_take_number(&reading->keep_ms, part[7]) || reading->oldest == 0 ||
+        reading->oldest > reading->top + 1)
+        return -EBADMSG;
+    return answer_take_entries(reading, part[8]);
+}
+
+/* The others. */
+
+int answer_parse_inspection(struct inspect_request *request, const struct redisReply *reply,
+                            const char *channel, size_t channel_len)
+{
+    struct epoch epoch;
+    uint64_t top;
+    uint64_t oldest;
+    uint64_t bytes;
+    int64_t last_published_ms;
+    if (!answer_is_array(reply, 5))
+        return answer_fault(reply);
+    if (answer_take_epoch_reply(&epoch, reply->element[0], channel, channel_len) ||
+        answer_take_number(&top, reply->element[1]) || answer_take_number(&oldest, reply->element[2]) ||
+        answer_take_number(&bytes, reply->element[3]) ||
+        answer_take_time(&last_published_ms, reply->element[4]) || oldest == 0 || oldest > top + 1)
+        return -EBADMSG;
+    request->epoch = epoch;
+    request->top = top;
+    request->oldest = oldest;
+    request->messages = top + 1 - oldest;
+    request->bytes = bytes;
+    request->last_published_ms = last_published_ms;
+    return 0;
+}
+
+int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply)
+{
+    return answer_is_array(reply, 1) ? answer_take_number(dropped, reply->element[0]) : answer_fault(reply);
+}
+
+int answer_parse_published(struct published *published, const struct redisReply *reply, const char *channel,
+                           size_t channel_len)
+{
+    uint64_t is_duplicate;
+    if (!answer_is_array(reply, 3) || !answer_is(reply->element[0], REDIS_REPLY_STRING) ||
+        answer_take_id(published, reply->element[0]->str, reply->element[0]->len, channel, channel_len) ||
+        answer_take_time(&published->time_ms, reply->element[1]) ||
+        answer_take_number(&is_duplicate, reply->element[2]))
+        return -EBADMSG;
+    published->is_duplicate = is_duplicate != 0;
+    return 0;
+}
+
+int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t count)
+{
+    uint64_t number;
+    if (!answer_is_array(reply, count + 1) || answer_take_number(&number, reply->element[0]))
+        return -EBADMSG;
+    *is_complete = number == 1;
+    return 0;
+}
+
+/* "EPOCH-OFFSET TIME", or nothing. */
+int answer_parse_found_at(struct published *published, const struct redisReply *reply, size_t index,
+                          const char *channel, size_t channel_len)
+{
+    const struct redisReply *at = reply->element[index + 1];
+    uint64_t time_ms;
+    if (!answer_is(at, REDIS_REPLY_STRING))
+        return -EBADMSG;
+    if (at->len == 0)
+        return -ENOENT;
+    const char *space = memchr(at->str, ' ', at->len);
+    size_t len = space ? (size_t)(space - at->str) : 0;
+    if (!space || answer_take_id(published, at->str, len, channel, channel_len) ||
+        number_parse_u64(&time_ms, space + 1, at->len - len - 1) || time_ms > INT64_MAX)
+        return -EBADMSG;
+    published->time_ms = (int64_t)time_ms;
+    published->is_duplicate = false;
+    return 0;
+}
+
+int answer_parse_scan(const struct redisReply **keys, char cursor[ANSWER_CURSOR_MAX],
+                      const struct redisReply *reply)
+{
+    uint64_t number;
+    if (!answer_is_array(reply, 2) || !answer_is(reply->element[0], REDIS_REPLY_STRING) ||
+        !answer_is(reply->element[1], REDIS_REPLY_ARRAY) || reply->element[0]->len >= ANSWER_CURSOR_MAX ||
+        number_parse_u64(&number, reply->element[0]->str, reply->element[0]->len))
+        return -EBADMSG;
+    memcpy(cursor, reply->element[0]->str, reply->element[0]->len + 1);
+    *keys = reply->element[1];
+    return 0;
+}
+
+/* "sluice:{FIRST}:m:NAME". */
+const char *answer_find_channel(const struct redisReply *key, size_t *len)
+{
+    const char *brace = answer_is(key, REDIS_REPLY_STRING) ? memchr(key->str, '}', key->len) : NULL;
+    if (!brace || strncmp(brace, "}:m:", 4) != 0)
+        return NULL;
+    *len = key->len - (size_t)(brace + 4 - key->str);
+    return channel_name_is_valid(brace + 4, *len) ? brace + 4 : NULL;
+}

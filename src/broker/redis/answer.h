@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_BROKER_REDIS_ANSWER_H
+#define SLUICE_BROKER_REDIS_ANSWER_H
+
+/* What the functions of sluice.lua and SCAN answer, as values.
+ *
+ * Anybody who reaches Redis can write to its keys and replace its functions: a reply is hostile, and nothing
+ * of it is used before one of these has found all of it to be of its form. Each returns 0; -ENOENT where the
+ * answer says that there is no such thing; -EBADMSG for everything else, an error reply too. What they give
+ * is borrowed from the reply. Any thread.
+ */
+
+#include <hiredis/hiredis.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/ancestry.h"
+#include "core/broker.h"
+#include "core/epoch.h"
+#include "tbl/resets.h"
+
+/* sluice_open, sluice_read: where a log stands and some of its messages. */
+struct reading {
+    struct epoch epoch;
+    enum reset_reason reason; /* why this epoch was begun; RESET_NONE when it does not say */
+    struct ancestry ancestry;
+    uint64_t top;
+    uint64_t oldest; /* from 1 to top + 1 */
+    int64_t now_ms;  /* by Redis' clock */
+    int64_t last_published_ms;
+    uint64_t keep_ms;
+    uint64_t last; /* offset of the last entry; 0 when there is none */
+    size_t count;
+    struct redisReply **entries; /* [id, fields], with offsets from 1 to top that do not fall; of fields
+                                    nothing is known yet */
+};
+
+int answer_parse_reading(struct reading *reading, const struct redisReply *reply, const char *channel,
+                         size_t channel_len);
+
+/* sluice_inspect, into the answer's part of the request, which is left alone by what is not one. */
+int answer_parse_inspection(struct inspect_request *request, const struct redisReply *reply,
+                            const char *channel, size_t channel_len);
+
+/* sluice_purge: how many messages were dropped. */
+int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply);
+
+/* Where a message is in its log. */
+struct published {
+    struct epoch epoch;
+    uint64_t offset; /* from 1 on */
+    int64_t time_ms;
+    bool is_duplicate;
+};
+
+/* sluice_publish. */
+int answer_parse_published(struct published *published, const struct redisReply *reply, const char *channel,
+                           size_t channel_len);
+
+/* sluice_find: whether all of the time asked for was seen, of `count` marks; then of each where it is. */
+int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t count);
+int answer_parse_found_at(struct published *published, const struct redisReply *reply, size_t index,
+                          const char *channel, size_t channel_len);
+
+#define ANSWER_CURSOR_MAX 24u
+
+/* A step of SCAN: the keys found, and where the next one goes on ("0": there is none). */
+int answer_parse_scan(const struct redisReply **keys, char cursor[ANSWER_CURSOR_MAX],
+                      const struct redisReply *reply);
+
+/* The channel whose hash is at that key: `len` bytes, a valid name. NULL when it is none. */
+const char *answer_find_channel(const struct redisReply *key, size_t *len);
+
+#endif
