@@ -99,7 +99,6 @@ static void drain_cut_socket(struct stream_socket *socket)
 
 void drain_cut(struct shard *shard)
 {
-    timer_stop(&shard->wheel, &shard->drain.timer);
     door_cut(&shard->door);
     cell_table_visit(&shard->cells, drain_cut_client);
     stream_table_visit(&shard->streams, drain_cut_socket);

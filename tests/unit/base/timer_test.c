@@ -131,8 +131,11 @@ static void test_the_wait_is_bounded_and_ends_in_time(void **state)
     timer_init(&probe.timer, probe_fired);
     timer_arm(&wheel, &probe.timer, 1101);
     assert_int_equal(timer_wheel_wait_ms(&wheel, 1000, 10), 10);
-    for (now_ms = 1000; probe.fired == 0; now_ms += timer_wheel_wait_ms(&wheel, now_ms, 1000))
+    now_ms = 1000;
+    while (probe.fired == 0) {
+        now_ms += timer_wheel_wait_ms(&wheel, now_ms, 1000);
         timer_wheel_run(&wheel, now_ms);
+    }
     assert_in_range(now_ms, 1101, 1101 + TIMER_TICK_MS);
 }
 
