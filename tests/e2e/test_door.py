@@ -2,6 +2,7 @@
 """Those at the door: who dribbles, who has been refused, and a process that has nothing to accept with."""
 
 import contextlib
+import os
 import signal
 import socket
 import threading
@@ -9,7 +10,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, request, request_bytes
+from support.client import Connection, get, request, request_bytes
+from support.redis import metric
 from support.server import Server, wait_until
 from support.tcp import Raw
 
@@ -127,6 +129,47 @@ def test_a_finished_tcp_client_that_goes_on_sending_is_cut() -> None:
     with Server(*ONE_SHARD, "--tcp", "127.0.0.1:0 framing=crlf") as server, Raw(server) as client:
         client.put(b"QUIT")
         assert flood(client.socket) < FLOOD_MOST
+
+
+def test_a_finished_tcp_client_that_stays_is_cut() -> None:
+    with Server(*ONE_SHARD, "--tcp", "127.0.0.1:0 framing=crlf") as server, Raw(server) as client:
+        begun = time.monotonic()
+        client.put(b"QUIT")
+        client.read_to_end()
+
+        def is_reset() -> bool:
+            try:
+                client.send(b"x")
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_reset)
+        assert 1 < time.monotonic() - begun < 6
+
+
+def test_who_leaves_is_not_counted_any_more() -> None:
+    with Server(*ONE_SHARD, "--max-connections", "2", "--tcp", "127.0.0.1:0 framing=crlf") as server:
+        for _ in range(3):
+            with Raw(server) as client, Connection(server) as other:
+                assert client.ask(b"PING") == b"PONG"
+                assert other.request("GET", "/healthz").status == 200
+                with Connection(server) as third:
+                    assert third.read_response().error == "too-many-connections"
+            wait_until(lambda: metric(server, "connections") <= 1)
+
+
+def test_the_memory_of_a_crowd_is_given_back() -> None:
+    with Server(*ONE_SHARD) as server:
+        assert get(server, "/healthz").status == 200
+        folder = f"/proc/{server.process.pid}/fd"
+        before = len(os.listdir(folder))
+        with contextlib.ExitStack() as stack:
+            for _ in range(600):
+                crowd = stack.enter_context(Connection(server))
+                assert crowd.request("GET", "/healthz").status == 200
+            assert len(os.listdir(folder)) > before + 600
+        wait_until(lambda: len(os.listdir(folder)) <= before)
 
 
 def test_who_is_refused_without_descriptors_is_cut() -> None:

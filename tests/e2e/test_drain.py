@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, EventStream, path_of, publish, request_bytes, subscribers
+from support.client import Connection, EventStream, get, path_of, publish, request_bytes, subscribers
 from support.redis import RedisServer, await_ready, metric
 from support.server import Server, wait_until
 from support.tcp import Raw, tcp_port
@@ -108,6 +108,19 @@ def test_a_request_under_way_is_answered_before_the_end(channel: str) -> None:
         response = connection.read_response()
         assert response.status == 201 and response.header("Connection") == "close"
     end(server, 1)
+
+
+def test_half_a_head_is_told_that_the_server_stops() -> None:
+    server = Server("--shards", "1", "--drain-time", "0").start()
+    with Connection(server) as connection, Connection(server) as silent:
+        connection.send(b"GET / HTTP/1.1\r\n")
+        assert get(server, "/healthz").status == 200  # by then it has been looked at
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "event=stopping" in server.log())
+        connection.send(b"X: y\r\n")  # who still sends reads the answer
+        assert connection.read_response().error == "stopping"
+        assert silent.is_closed()
+    end(server, GRACE)
 
 
 REQUESTS = (

@@ -74,14 +74,22 @@ def test_the_linger_time_is_in_force_for_who_leaves_next(channel: str) -> None:
 
 
 def test_limits_and_times_of_the_door_are_in_force() -> None:
-    with Reloading("head-timeout = 1h") as server:
+    with Reloading("head-timeout = 1h") as server, Connection(server) as old:
         assert get(server, "/healthz").status == 200
-        server.reload("head-timeout = 100ms\nmax-connections = 1")
+        server.reload("head-timeout = 100ms\nmax-connections = 2")
         with Connection(server) as slow:
-            with Connection(server) as second:
-                assert second.read_response().error == "too-many-connections"
+            with Connection(server) as third:
+                assert third.read_response().error == "too-many-connections"
             slow.send(b"GET")
             assert slow.read_response().error == "head-timeout"
+        assert old.request("GET", "/healthz").status == 200
+
+
+def test_the_log_level_is_in_force() -> None:
+    with Reloading("log-level = info") as server:
+        server.reload("log-level = debug")
+        get(server, "/healthz")
+        wait_until(lambda: log_lines(server, "request"))
 
 
 def test_the_history_of_redis_is_in_force_on_what_is_published_next(channel: str) -> None:
