@@ -252,6 +252,11 @@ static bool longpoll_tell_json(struct longpoll *poll)
     return has_any;
 }
 
+static bool longpoll_tell(struct longpoll *poll)
+{
+    return poll->is_json ? longpoll_tell_json(poll) : longpoll_tell_raw(poll);
+}
+
 /* The subscriber. */
 
 static void longpoll_wake(struct subscriber *subscriber, bool is_first)
@@ -259,7 +264,7 @@ static void longpoll_wake(struct subscriber *subscriber, bool is_first)
     struct longpoll *poll = container_of(subscriber, struct longpoll, subscriber);
     if (is_first)
         poll->is_attached = true;
-    if (poll->is_json ? longpoll_tell_json(poll) : longpoll_tell_raw(poll))
+    if (longpoll_tell(poll))
         return;
     bool is_over = poll->is_looking || exchange_is_draining(poll->exchange);
     if (subscriber_is_fetching(subscriber))
@@ -278,11 +283,14 @@ static void longpoll_fail(struct subscriber *subscriber, enum error_code error)
 
 static const struct subscriber_ops longpoll_subscriber_ops = {.wake = longpoll_wake, .fail = longpoll_fail};
 
-/* Without its channels there is nothing to say, not even where to go on from. */
+/* What has come in this turn of the loop is told at the last moment. Without its channels there is nothing to
+ * say, not even where to go on from. */
 static void longpoll_expire(struct exchange *exchange)
 {
     struct longpoll *poll = exchange->holder;
     enum error_code error = exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_BROKER_DOWN;
+    if (poll->is_attached && longpoll_tell(poll))
+        return;
     if (poll->is_attached)
         longpoll_answer_nothing(poll);
     else

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Cursors of every kind, several channels in one subscription, and resets: a gap is never silent."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -269,3 +270,20 @@ def test_history_size_zero_delivers_but_does_not_replay(channel: str) -> None:
         first = publish(server, channel, "live")
         assert stream.next_event().data == "live"
         assert get(server, path_of(channel, since=first.replace("-1", "-0"), wait=0)).reset == "trimmed; missed=1"
+
+
+def test_a_poll_whose_time_is_over_as_the_log_is_begun_anew_is_told(channel: str) -> None:
+    """Many who wait for odd times, so that some time is over between the reset and the poll's turn to be told."""
+    with Server("--shards", "1") as server, contextlib.ExitStack() as stack:
+        polls = [stack.enter_context(Connection(server)) for _ in range(300)]
+        asked = publish(server, channel)
+        for _ in range(8):
+            for i, poll in enumerate(polls):
+                poll.send(request_bytes("GET", path_of(channel, since=asked, wait=f"0.{500 + i % 50:03}"), Accept="application/json"))
+            assert polls[0].read_response().cursor == asked, "its time is over first"
+            request(server, "DELETE", f"/api/channels/{channel}")
+            for poll in polls[1:]:
+                answer = poll.read_response()
+                is_told = answer.status == 200 and answer.json["reset"][0]["reason"] == "purged"
+                assert is_told or (answer.status == 204 and answer.cursor == asked), answer
+            asked = publish(server, channel)
