@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import threading
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import Connection, get, request, request_bytes
-from support.redis import metric
 from support.server import Server, wait_until
 from support.tcp import Raw
 
@@ -148,15 +148,19 @@ def test_a_finished_tcp_client_that_stays_is_cut() -> None:
         assert 1 < time.monotonic() - begun < 6
 
 
+def is_alone(server: Server) -> bool:
+    """Whether nobody else is connected; who asks may be one too many himself."""
+    response = get(server, "/metrics")
+    return response.status == 200 and re.search(rb"^sluice_connections [01]$", response.body, re.MULTILINE) is not None
+
+
 def test_who_leaves_is_not_counted_any_more() -> None:
-    with Server(*ONE_SHARD, "--max-connections", "2", "--tcp", "127.0.0.1:0 framing=crlf") as server:
-        for _ in range(3):
+    with Server(*ONE_SHARD, "--max-connections", "4", "--tcp", "127.0.0.1:0 framing=crlf") as server:
+        for _ in range(10):
             with Raw(server) as client, Connection(server) as other:
                 assert client.ask(b"PING") == b"PONG"
                 assert other.request("GET", "/healthz").status == 200
-                with Connection(server) as third:
-                    assert third.read_response().error == "too-many-connections"
-            wait_until(lambda: metric(server, "connections") <= 1)
+            wait_until(lambda: is_alone(server))
 
 
 def test_the_memory_of_a_crowd_is_given_back() -> None:
