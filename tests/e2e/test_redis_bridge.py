@@ -2,6 +2,7 @@
 """Bridged channels: what anybody says with plain PUBLISH reaches every subscriber; kept by each node for itself."""
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator
 
@@ -146,23 +147,50 @@ def test_names_and_sizes_that_no_channel_has_are_survived(redis: RedisServer) ->
         assert metric(server, "broker_ready") == 1
 
 
+def lose_link(redis: RedisServer, server: Server) -> None:
+    before = metric(server, "broker_reconnects_total")
+    redis.kill_clients("pubsub")
+    wait_until(lambda: metric(server, "broker_reconnects_total") > before)
+    await_ready(server)
+
+
 def test_a_lost_link_is_told_because_something_may_be_missing(redis: RedisServer, pair: list[Server]) -> None:
     with LineStream(pair[0], path_of("scores.lost")) as lines, EventStream(pair[0], path_of("scores.lost")) as events:
         lines.next_line(), events.next_block()
         say(redis, "scores.lost", "before")
         assert (lines.next_line()["data"], events.next_event().data) == ("before", "before")
-        before = metric(pair[0], "broker_reconnects_total")
-        redis.kill_clients("pubsub")
-        wait_until(lambda: metric(pair[0], "broker_reconnects_total") > before)
-        for server in pair:
-            await_ready(server)
+        lose_link(redis, pair[0])
+        await_ready(pair[1])
         reset = lines.next_line()["reset"]
         assert (reset["channel"], reset["reason"]) == ("scores.lost", "failover")
         event = events.next_event()
         assert event.event == "reset" and '"reason":"failover"' in (event.data or "")
         wait_until(lambda: say(redis, "scores.lost", "after") == 2)
-        while (line := lines.next_line()).get("data") != "after":
-            assert line["data"] == "before", line
+        assert lines.next_line()["data"] == "after"
+
+
+def test_a_lost_link_is_one_reset_and_no_message_comes_again_or_under_another_id(redis: RedisServer) -> None:
+    channel, ids, cursors = "scores.twice", [], []
+    with nodes(1, redis, options=BRIDGES) as (server,), contextlib.ExitStack() as stack:
+        lines, events = (stack.enter_context(kind(server, path_of(channel))) for kind in (LineStream, EventStream))
+        lines.next_line(), events.next_block()
+        for round in range(3):
+            if round > 0:
+                lose_link(redis, server)
+                assert lines.next_line()["reset"]["reason"] == "failover"
+                assert '"reason":"failover"' in (events.next_event().data or "")
+            for i in range(3):
+                wait_until(lambda: say(redis, channel, f"{round} {i}") > 0)
+                line, event = lines.next_line(), events.next_event()
+                assert line["data"] == event.data == f"{round} {i}" and line["id"] == event.id
+                ids.append(line["id"])
+            cursors.append(ids[-2])
+        assert len({name.split("-")[0] for name in ids}) == 3 and len(set(ids)) == len(ids)
+        for cursor in cursors[:2]:
+            answer = get(server, path_of(channel, since=cursor), Accept="application/json").json
+            assert [reset["reason"] for reset in answer["reset"]] == ["failover"]
+            assert [message["id"] for message in answer["messages"]] == ids[-3:]
+        assert get(server, path_of(channel, since=cursors[2])).cursor == ids[-1]
 
 
 def test_a_purge_of_what_a_node_keeps(redis: RedisServer, pair: list[Server]) -> None:

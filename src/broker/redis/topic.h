@@ -26,7 +26,7 @@ void topic_take_own(struct topic *topic, const struct epoch *epoch, struct messa
 /* A message of a bridged channel; its offset is given here. Returns it, or 0 without memory. */
 uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope);
 
-/* A bridged channel's feed may have lost something: a new epoch. */
+/* A bridged channel's feed may have lost something: a new epoch, which begins empty. */
 void topic_renew_bridged(struct topic *topic);
 
 /* Drops what a bridged channel keeps, with a new epoch. */

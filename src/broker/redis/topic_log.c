@@ -112,18 +112,25 @@ uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope)
     return topic->top;
 }
 
-void topic_renew_bridged(struct topic *topic)
-{
-    topic->epoch = epoch_new(topic->name, topic->name_len);
-    topic_feed_reset(topic, RESET_FAILOVER);
-}
-
-void topic_purge_bridged(struct topic *topic)
+/* Without the messages of before: their ids are of the epoch that they came in. */
+static void topic_begin_bridged(struct topic *topic, enum reset_reason reason)
 {
     topic->epoch = epoch_new(topic->name, topic->name_len);
     topic->top = 0;
     topic_drop_ring(topic);
-    topic_feed_reset(topic, RESET_PURGED);
+    topic_feed_reset(topic, reason);
+}
+
+void topic_renew_bridged(struct topic *topic)
+{
+    ancestry_add(&topic->ancestry, &topic->epoch);
+    topic_begin_bridged(topic, RESET_FAILOVER);
+}
+
+void topic_purge_bridged(struct topic *topic)
+{
+    topic->ancestry.count = 0;
+    topic_begin_bridged(topic, RESET_PURGED);
 }
 
 /* What comes too early. */
