@@ -136,6 +136,7 @@ static void channel_expire(struct timer *timer)
         timer_arm(channel->hub->wheel, timer, channel->hub->now_ms + 1);
         return;
     }
+    channel_memo_clear(&channel->memo);
     ring_expire(&channel->window, channel->hub->now_ms);
     channel_arm_expiry(channel);
 }

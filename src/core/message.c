@@ -34,12 +34,12 @@ enum message_type message_type_guess(const char *data, size_t len)
     return text_is_utf8(data, len, NULL) ? MESSAGE_TEXT : MESSAGE_BINARY;
 }
 
-static void message_memory_add(uint64_t bytes)
+void message_memory_add(uint64_t bytes)
 {
     atomic_fetch_add_explicit(&message_memory, bytes, memory_order_relaxed);
 }
 
-static void message_memory_remove(uint64_t bytes)
+void message_memory_remove(uint64_t bytes)
 {
     atomic_fetch_sub_explicit(&message_memory, bytes, memory_order_relaxed);
 }

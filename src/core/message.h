@@ -98,7 +98,12 @@ const struct rendering *message_form(struct message *message, enum message_form 
                                                                  const char *channel, size_t channel_len,
                                                                  const struct epoch *epoch));
 
-/* Bytes held by all messages of this process with their forms. Any thread. */
+/* Bytes held by all messages of this process with their forms, and for answers that are made of them. Any
+ * thread. */
 uint64_t message_memory_bytes(void);
+
+/* Counts what is held for an answer until it has been sent. Any thread. */
+void message_memory_add(uint64_t bytes);
+void message_memory_remove(uint64_t bytes);
 
 #endif

@@ -124,7 +124,9 @@ size_t subscriber_cursor(const struct subscriber *subscriber, char *to);
  * want too. The channel keeps the last one and releases it when another comes, when messages are dropped, or
  * at its own end. */
 struct channel_memo {
-    uint64_t offset; /* of the message that it was made for */
+    uint64_t from;   /* offset behind which it begins, where it is of several messages */
+    uint64_t offset; /* of the message that it was made for, or of the last one */
+    uint64_t count;  /* of messages */
     void *value;
     void (*release)(void *value); /* also tells whose it is */
 };

@@ -2,6 +2,8 @@
 #include "http/exchange.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -239,6 +241,9 @@ void exchange_open(struct exchange *exchange, const char *content_type)
         return;
     }
     bool was_held = exchange->state == EXCHANGE_HELD;
+    const unsigned none = 0;
+    /* A stream is cut by its own rule, which looks at what it still has to write. */
+    setsockopt(exchange->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &none, sizeof(none));
     exchange_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
     exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
     exchange_response_header(response, "X-Accel-Buffering", "no");

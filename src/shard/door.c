@@ -229,6 +229,7 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
 {
     struct shard *shard = door->shard;
     const int on = 1;
+    const unsigned unread_ms = (unsigned)shard->options->slow_client_timeout_ms;
     struct client *client = calloc(1, sizeof(*client));
     if (!client) {
         door_write_error(shard, fd, ERROR_OUT_OF_MEMORY);
@@ -244,6 +245,9 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
     connection_limits_add(shard->group->limits, client->key, client->key_len);
     shard_count(shard, METRIC_ACCEPTED, 1);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    /* Whether an answer still waits here or in the kernel, which takes megabytes: a client that takes none of
+     * it is cut. */
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
     if (watch_add(&client->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, door_client_event)) {
         client_close(client);
         door_write_error(shard, fd, ERROR_OUT_OF_MEMORY);

@@ -78,7 +78,7 @@
     DURATION("linger-time", linger_time_ms, "30s", 0, 3600000, RELOAD, "TIME",                               \
              "How long a shard keeps a channel attached after its last subscriber left.")                    \
     DURATION("slow-client-timeout", slow_client_timeout_ms, "60s", 100, 3600000, RELOAD, "TIME",             \
-             "A stream whose client has taken nothing for this long is cut.")                                \
+             "A stream or an answer of which the client has taken nothing for this long is cut.")            \
     DURATION("drain-time", drain_time_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \
              "Over how long held clients are let go when the server stops; what is left a second later, or " \
              "at a second signal, is cut.")                                                                  \

@@ -6,12 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/body.h"
 #include "http/exchange.h"
 #include "http/transport.h"
 #include "render/render.h"
 #include "transport/transports.h"
 
-/* A batch is closed once it has this much; the client comes back for the rest at once. */
+/* A batch has at most this much, or one message; the client comes back for the rest at once. */
 #define BATCH_BYTES (1u << 20)
 #define BATCH_STEP 64u
 /* The header that names resets ends before this, so that it fits into a connection's memory; the cursor tells
@@ -111,9 +112,8 @@ static void longpoll_add_meta(struct MHD_Response *response, const struct delive
 static struct MHD_Response *longpoll_message(const struct delivery *delivery)
 {
     char mime[MESSAGE_ATTRIBUTE_MAX + 1];
-    const struct message *message = delivery->message;
-    message_mime(message, mime);
-    struct MHD_Response *response = exchange_response(message_data(message), message->size, mime, false);
+    message_mime(delivery->message, mime);
+    struct MHD_Response *response = body_response_of_message(delivery->message, mime);
     if (!response)
         return NULL;
     exchange_response_header(response, "Content-Security-Policy", "sandbox; default-src 'none'");
@@ -141,7 +141,8 @@ static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery 
         if (!answer)
             return false;
         channel_memo_clear(memo);
-        *memo = (struct channel_memo){delivery->message->offset, answer, longpoll_release_shared};
+        *memo = (struct channel_memo){
+            .offset = delivery->message->offset, .value = answer, .release = longpoll_release_shared};
     }
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, 1);
     exchange_answer_shared(poll->exchange, memo->value);
@@ -187,67 +188,128 @@ static void longpoll_append_reset(struct longpoll *poll, struct buf *resets, con
                  subscriber_cursor(&poll->subscriber, cursor));
 }
 
-static void longpoll_append_message(struct buf *messages, const struct delivery *delivery)
+/* Returns false when the page is full. */
+static bool longpoll_append_message(struct body *page, const struct delivery *delivery, bool is_first)
 {
     size_t len;
     const char *channel = subscription_channel(delivery->subscription, &len);
     const struct rendering *rendering = message_form(delivery->message, FORM_JSON, channel, len,
                                                      subscription_epoch(delivery->subscription), render_json);
     if (!rendering) {
-        messages->has_failed = true;
-        return;
+        page->has_failed = true;
+        return false;
     }
-    buf_append_text(messages, messages->len > 0 ? ",{" : "{");
     /* Without the line's end. */
-    buf_append(messages, rendering->bytes + rendering->shared,
-               rendering->payload_end - rendering->shared - 1);
+    size_t size = rendering->payload_end - rendering->shared - 1;
+    if (!is_first && page->size + size > BATCH_BYTES)
+        return false;
+    body_add_text(page, is_first ? "{" : ",{", is_first ? 1 : 2);
+    body_add_slice(page, delivery->message, rendering->bytes + rendering->shared, size);
+    return true;
 }
 
-static struct MHD_Response *longpoll_batch(struct longpoll *poll, struct buf *messages, struct buf *resets)
+struct page_count {
+    size_t messages;
+    size_t resets;
+};
+
+static struct page_count longpoll_fill_page(struct longpoll *poll, struct body *page, struct buf *resets)
+{
+    struct delivery deliveries[BATCH_STEP];
+    struct page_count told = {0};
+    size_t count;
+    while ((count = subscriber_collect(&poll->subscriber, deliveries, BATCH_STEP)) > 0) {
+        for (size_t i = 0; i < count; i++) {
+            bool is_message = deliveries[i].message;
+            if (is_message && !longpoll_append_message(page, &deliveries[i], told.messages == 0))
+                return told;
+            subscriber_advance(&deliveries[i]);
+            if (is_message)
+                told.messages++;
+            else
+                longpoll_append_reset(poll, resets, &deliveries[i]);
+            told.resets += !is_message;
+        }
+    }
+    return told;
+}
+
+static void longpoll_close_page(const struct longpoll *poll, struct body *page, const struct buf *resets)
 {
     char cursor[CURSOR_TEXT_MAX];
-    struct buf json = {0};
-    buf_append_text(&json, "{\"messages\":[");
-    buf_append(&json, messages->bytes, messages->len);
-    buf_append_text(&json, "],\"cursor\":\"");
-    buf_append(&json, cursor, subscriber_cursor(&poll->subscriber, cursor));
-    buf_append_char(&json, '"');
+    struct buf end = {0};
+    buf_append_text(&end, "],\"cursor\":\"");
+    buf_append(&end, cursor, subscriber_cursor(&poll->subscriber, cursor));
+    buf_append_char(&end, '"');
     if (resets->len > 0) {
-        buf_append_text(&json, ",\"reset\":[");
-        buf_append(&json, resets->bytes, resets->len);
-        buf_append_char(&json, ']');
+        buf_append_text(&end, ",\"reset\":[");
+        buf_append(&end, resets->bytes, resets->len);
+        buf_append_char(&end, ']');
     }
-    buf_append_text(&json, "}\n");
-    bool is_whole = !json.has_failed && !messages->has_failed && !resets->has_failed;
-    struct MHD_Response *response =
-        is_whole ? exchange_response(json.bytes, json.len, "application/json", true) : NULL;
-    if (!is_whole)
-        buf_deinit(&json);
-    return response;
+    buf_append_text(&end, "}\n");
+    page->has_failed = page->has_failed || end.has_failed || resets->has_failed;
+    body_add_text(page, end.bytes, end.len);
+    buf_deinit(&end);
+}
+
+static void longpoll_release_page(void *value)
+{
+    shared_answer_unref(value);
+}
+
+/* Most polls of a channel have read the same: a small page is put together once for all of them. */
+static bool longpoll_answer_page_again(struct longpoll *poll)
+{
+    const struct subscription *subscription = &poll->subscriber.subscriptions[0];
+    const struct channel_memo *memo = subscription_memo(subscription);
+    if (poll->subscriber.count > 1 || !exchange_can_share(poll->exchange) ||
+        memo->release != longpoll_release_page || memo->from != subscription->offset ||
+        subscription->state != SUBSCRIPTION_LIVE || subscription->reset != RESET_NONE)
+        return false;
+    shard_count(poll->exchange->shard, METRIC_DELIVERIES, memo->count);
+    exchange_answer_shared(poll->exchange, memo->value);
+    return true;
+}
+
+static void longpoll_answer_page(struct longpoll *poll, struct body *page, uint64_t from,
+                                 struct page_count told)
+{
+    const struct subscription *subscription = &poll->subscriber.subscriptions[0];
+    bool is_shared = poll->subscriber.count == 1 && told.resets == 0 && page->size <= BODY_SMALL_BYTES &&
+                     exchange_can_share(poll->exchange);
+    struct MHD_Response *response = body_response(page, "application/json");
+    shard_count(poll->exchange->shard, METRIC_DELIVERIES, told.messages + told.resets);
+    if (!is_shared || !response) {
+        longpoll_answer(poll, MHD_HTTP_OK, response);
+        return;
+    }
+    longpoll_add_cursor(poll, response);
+    struct shared_answer *answer = exchange_share(MHD_HTTP_OK, response);
+    if (!answer) {
+        exchange_answer(poll->exchange, MHD_HTTP_OK, NULL);
+        return;
+    }
+    struct channel_memo *memo = subscription_memo(subscription);
+    channel_memo_clear(memo);
+    *memo = (struct channel_memo){from, subscription->offset, told.messages, answer, longpoll_release_page};
+    exchange_answer_shared(poll->exchange, answer);
 }
 
 static bool longpoll_tell_json(struct longpoll *poll)
 {
-    struct delivery deliveries[BATCH_STEP];
-    struct buf messages = {0};
+    struct body page = {0};
     struct buf resets = {0};
-    size_t count;
-    bool has_any = false;
-    while (messages.len < BATCH_BYTES &&
-           (count = subscriber_collect(&poll->subscriber, deliveries, BATCH_STEP)) > 0) {
-        has_any = true;
-        for (size_t i = 0; i < count; i++) {
-            subscriber_advance(&deliveries[i]);
-            if (deliveries[i].message)
-                longpoll_append_message(&messages, &deliveries[i]);
-            else
-                longpoll_append_reset(poll, &resets, &deliveries[i]);
-        }
-        shard_count(poll->exchange->shard, METRIC_DELIVERIES, count);
+    uint64_t from = poll->subscriber.subscriptions[0].offset;
+    if (longpoll_answer_page_again(poll))
+        return true;
+    body_add_text(&page, "{\"messages\":[", strlen("{\"messages\":["));
+    struct page_count told = longpoll_fill_page(poll, &page, &resets);
+    bool has_any = told.messages + told.resets > 0 || page.has_failed;
+    if (has_any) {
+        longpoll_close_page(poll, &page, &resets);
+        longpoll_answer_page(poll, &page, from, told);
     }
-    if (has_any)
-        longpoll_answer(poll, MHD_HTTP_OK, longpoll_batch(poll, &messages, &resets));
-    buf_deinit(&messages);
+    body_deinit(&page);
     buf_deinit(&resets);
     return has_any;
 }
