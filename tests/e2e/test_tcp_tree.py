@@ -7,7 +7,8 @@ import pytest
 import redis as redis_py
 from support.client import Connection, publish, request
 from support.cluster import Cluster
-from support.redis import RedisServer, await_ready, nodes
+from support.redis import RedisServer, await_away, await_ready, complaints, nodes
+from support.relay import Relay
 from support.server import Server, wait_until
 from support.tcp import Resp, tcp_port
 
@@ -109,6 +110,27 @@ def test_over_redis_from_every_node_and_after_a_lost_link(channel: str) -> None:
         request(here, "DELETE", f"/api/channels/{channel}/old")
         publish(there, f"{channel}/old", "again")
         wait_until(lambda: ("again" in (message := pubsub.get_message(timeout=20) or {"data": b""})["data"].decode()))
+
+
+def test_a_search_that_fails_after_a_lost_link_is_repeated(channel: str) -> None:
+    """A channel is begun while the node is away, and when it is back it may not look for channels at first."""
+    with RedisServer() as redis, Relay(redis.port) as relay:
+        redis.client.execute_command("ACL", "SETUSER", "sluice", "on", ">secret", "~*", "&*", "+@all")
+        with nodes(1, f"redis://sluice:secret@127.0.0.1:{relay.port}/0", options=listener()) as (server,):
+            redis.fcall(f"{channel}/old", "before")
+            pubsub = pattern_client(server, f"{channel}/*")
+            redis.client.execute_command("ACL", "SETUSER", "sluice", "-scan")
+            relay.is_refusing = True
+            relay.cut()
+            await_away(server)
+            redis.fcall(f"{channel}/new", "while away")
+            relay.is_refusing = False
+            await_ready(server)
+            wait_until(lambda: "scan" in str(complaints(server)), what="the refusal in the log")
+            redis.client.execute_command("ACL", "SETUSER", "sluice", "+scan")
+            assert hear(pubsub, 1) == [(f"{channel}/new", "while away")]
+            publish(server, f"{channel}/new", "again")
+            assert hear(pubsub, 1) == [(f"{channel}/new", "again")]
 
 
 def test_over_a_cluster_while_slots_move(channel: str) -> None:

@@ -13,6 +13,8 @@
 /* "sluice:{FIRST}:n" */
 #define WATCH_CHANNEL_MAX (CHANNEL_NAME_MAX + 16u)
 
+#define WATCH_RETRY_MS 500u
+
 enum watch_state { WATCH_IDLE, WATCH_SUBSCRIBING, WATCH_SCANNING, WATCH_LIVE };
 
 struct watch {
@@ -24,6 +26,7 @@ struct watch {
     struct watcher *watcher;
     struct watch_request *request; /* not answered yet */
     struct watch_scan *scan;       /* under way */
+    struct timer retry;            /* while scanning: after a scan that failed */
     uint16_t slot;
     size_t prefix_len;
     char channel[WATCH_CHANNEL_MAX];
@@ -61,11 +64,19 @@ static void watch_stop_scan(struct watch *watch)
     if (watch->scan)
         watch->scan->watch = NULL;
     watch->scan = NULL;
+    timer_stop(&watch->broker->wheel, &watch->retry);
+}
+
+static void watch_leave_server(struct watch *watch)
+{
+    watch_stop_scan(watch);
+    watch->server = NULL;
+    watch->state = WATCH_IDLE;
 }
 
 static void watch_free(struct watch *watch)
 {
-    watch_stop_scan(watch);
+    watch_leave_server(watch);
     list_remove(&watch->link);
     free(watch);
 }
@@ -74,15 +85,20 @@ static void watch_free(struct watch *watch)
 
 static void watch_scan_step(struct watch_scan *scan, struct server *server);
 
-/* Who was refused is not told of anything later. */
+/* Who was refused is not told of anything later. For the others it is scanned until it succeeds: channels
+ * that were begun while nothing was subscribed are found by nothing else. */
 static void watch_finish(struct watch *watch, enum error_code error)
 {
-    bool is_refused = error != ERROR_NONE && watch->request;
     watch->scan = NULL;
-    watch->state = WATCH_LIVE;
-    watch_answer(watch, error);
-    if (is_refused)
+    if (error == ERROR_NONE) {
+        watch->state = WATCH_LIVE;
+        watch_answer(watch, error);
+    } else if (watch->request) {
+        watch_answer(watch, error);
         watch_free(watch);
+    } else {
+        timer_arm(&watch->broker->wheel, &watch->retry, watch->broker->now_ms + WATCH_RETRY_MS);
+    }
 }
 
 static void watch_scan_end(struct watch_scan *scan, enum error_code error)
@@ -135,6 +151,11 @@ static void watch_scan_begin(struct watch *watch)
     watch_scan_step(scan, watch->server);
 }
 
+static void watch_scan_again(struct timer *timer)
+{
+    watch_scan_begin(container_of(timer, struct watch, retry));
+}
+
 /* Subscribing. */
 
 bool watch_is_news(const char *channel, size_t len)
@@ -185,9 +206,7 @@ void watch_server_lost(struct server *server)
         struct watch *watch = container_of(link, struct watch, link);
         if (watch->server != server)
             continue;
-        watch_stop_scan(watch);
-        watch->server = NULL;
-        watch->state = WATCH_IDLE;
+        watch_leave_server(watch);
         if (!watch->request)
             continue;
         watch_answer(watch, ERROR_BROKER_DOWN);
@@ -201,9 +220,7 @@ void watch_slots_changed(struct redis_broker *broker)
         struct watch *watch = container_of(link, struct watch, link);
         if (broker->slots[watch->slot] == watch->server)
             continue;
-        watch_stop_scan(watch);
-        watch->server = NULL;
-        watch->state = WATCH_IDLE;
+        watch_leave_server(watch);
         watch_subscribe(watch);
     }
 }
@@ -236,6 +253,7 @@ void watch_begin(struct redis_broker *broker, struct watch_request *request)
     memcpy(watch->prefix, request->prefix, request->prefix_len);
     snprintf(watch->channel, sizeof(watch->channel), "sluice:{%.*s}:n", (int)strcspn(watch->prefix, "/"),
              watch->prefix);
+    timer_init(&watch->retry, watch_scan_again);
     list_init(&watch->link);
     list_append(&broker->watches, &watch->link);
     watch_tell_bridged(watch);
