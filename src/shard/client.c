@@ -20,9 +20,10 @@ static void client_uncount(struct client *client)
 void client_move(struct client *client, enum client_state to)
 {
     static const unsigned legal[] = {
-        [CLIENT_WAITING] =
-            1u << CLIENT_SLOW | 1u << CLIENT_ADMITTED | 1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
+        [CLIENT_WAITING] = 1u << CLIENT_SLOW | 1u << CLIENT_UNWANTED | 1u << CLIENT_ADMITTED |
+                           1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
         [CLIENT_SLOW] = 1u << CLIENT_ADMITTED | 1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
+        [CLIENT_UNWANTED] = 1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
         [CLIENT_ADMITTED] = 1u << CLIENT_GONE,
         [CLIENT_REFUSED] = 1u << CLIENT_GONE,
         [CLIENT_GONE] = 0,
@@ -30,6 +31,12 @@ void client_move(struct client *client, enum client_state to)
     struct shard *shard = client->shard;
     enum client_state from = client->state;
     assert(legal[from] & 1u << to);
+    if (from == CLIENT_REFUSED)
+        shard->door.refused_count--;
+    else if (from == CLIENT_UNWANTED)
+        shard->door.unwanted_count--;
+    else if (to == CLIENT_UNWANTED || to == CLIENT_REFUSED || to == CLIENT_GONE)
+        client_uncount(client);
     client->state = to;
     list_remove(&client->link);
     switch (to) {
@@ -41,16 +48,15 @@ void client_move(struct client *client, enum client_state to)
     case CLIENT_ADMITTED:
         list_append(&client->cell->clients, &client->link);
         break;
+    case CLIENT_UNWANTED:
+        list_append(&shard->door.unwanted, &client->link);
+        shard->door.unwanted_count++;
+        break;
     case CLIENT_REFUSED:
-        client_uncount(client);
         list_append(&shard->door.refused, &client->link);
         shard->door.refused_count++;
         break;
     case CLIENT_GONE:
-        if (from == CLIENT_REFUSED)
-            shard->door.refused_count--;
-        else
-            client_uncount(client);
         watch_remove(&client->watch, shard->epoll_fd);
         shard_reap(shard, &client->garbage, client_free);
         break;

@@ -10,17 +10,20 @@
 #include "base/list.h"
 #include "shard/garbage.h"
 #include "shard/watch.h"
+#include "tbl/errors.h"
 
 struct cell;
 struct shard;
 
 /*   waiting ──► slow ──► admitted ──► gone
  *      │ `────────┼──────────^           ^
- *      `──────────┴──► refused ──────────'   (and from waiting and slow at once)
+ *      ├──────────┴──► refused ──────────┤   (and from all at once)
+ *      `──► unwanted ─────^
  */
 enum client_state {
     CLIENT_WAITING,  /* at the door, looked at with each piece of its head */
     CLIENT_SLOW,     /* the same, but its pieces are so small that it is looked at by the clock */
+    CLIENT_UNWANTED, /* is going to be refused; its head says how it has to be told. Not counted any more */
     CLIENT_ADMITTED, /* its cell's; counted there */
     CLIENT_REFUSED,  /* has been answered at the door; what it still sends is dropped for a while. Not counted
                         any more */
@@ -35,9 +38,10 @@ struct client {
     struct cell *cell; /* NULL at the door */
     /* What the connection is for now, in the words of the HTTP side; NULL between requests. */
     struct client_owner *owner;
-    uint64_t deadline_ms; /* waiting, slow: for the head; refused: for the peer's end */
+    uint64_t deadline_ms; /* waiting, slow, unwanted: for the head; refused: for the peer's end */
     enum client_state state;
-    bool has_hung_up; /* the peer has closed its side; told once by the kernel */
+    enum error_code refusal; /* of an unwanted client */
+    bool has_hung_up;        /* the peer has closed its side; told once by the kernel */
     uint32_t peeks;
     uint32_t bytes; /* of the head that were there at the last look; refused: dropped so far */
     uint8_t key_len;

@@ -28,6 +28,9 @@
 #define DOOR_REFUSED_MS 2000u
 #define DOOR_REFUSED_BYTES (1u << 20)
 #define DOOR_REFUSED_MOST 256u
+/* Whoever is over a limit is waited for this long until his head is there, so many at a time. */
+#define DOOR_UNWANTED_MS 500u
+#define DOOR_UNWANTED_MOST 64u
 /* Reads of such bytes before the loop looks at everything else again. */
 #define DOOR_DISCARDS 4u
 
@@ -52,7 +55,8 @@ static void door_arm(struct door *door)
 {
     struct timer_wheel *wheel = &door->shard->wheel;
     struct list *first = list_first(&door->waiting);
-    bool has_round = !list_is_empty(&door->slow) || !list_is_empty(&door->refused);
+    bool has_round =
+        !list_is_empty(&door->slow) || !list_is_empty(&door->unwanted) || !list_is_empty(&door->refused);
     if (first)
         timer_arm(wheel, &door->deadline, container_of(first, struct client, link)->deadline_ms);
     if (has_round && !timer_is_armed(&door->round))
@@ -92,6 +96,11 @@ static void door_refuse(struct client *client, enum error_code error)
     ssize_t got = recv(client->watch.fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
     door_write_refusal(shard, client->watch.fd, error, door->head, got > 0 ? (size_t)got : 0);
     shard_count(shard, METRIC_REFUSED, 1);
+    if (error == ERROR_NO_DESCRIPTORS) {
+        (void)door_discard(door, client->watch.fd); /* there is no descriptor to wait for more with */
+        client_close(client);
+        return;
+    }
     if (oldest)
         client_close(container_of(oldest, struct client, link));
     client_move(client, CLIENT_REFUSED);
@@ -100,6 +109,15 @@ static void door_refuse(struct client *client, enum error_code error)
     if (watch_change(&client->watch, shard->epoll_fd, EPOLLIN | EPOLLRDHUP, door_refused_event))
         client_close(client);
     door_arm(door);
+}
+
+static bool door_refuse_longest_unwanted(struct door *door)
+{
+    struct list *link = list_first(&door->unwanted);
+    struct client *client = link ? container_of(link, struct client, link) : NULL;
+    if (client)
+        door_refuse(client, client->refusal);
+    return client != NULL;
 }
 
 static void client_event(struct watch *watch, uint32_t events)
@@ -143,10 +161,27 @@ static void door_look(struct client *client)
         client->shard->group->door_handlers->inspect(door->head, (size_t)got, &pool_bytes, &error);
     if (error == ERROR_NONE && head_len == 0 && (size_t)got == door->head_size)
         error = ERROR_HEAD_TOO_LARGE;
-    if (error != ERROR_NONE)
+    bool is_enough = error != ERROR_NONE || head_len > 0;
+    if (client->state == CLIENT_UNWANTED && is_enough)
+        door_refuse(client, client->refusal);
+    else if (error != ERROR_NONE)
         door_refuse(client, error);
     else if (head_len > 0)
         door_admit(client, pool_bytes);
+}
+
+/* An EventSource has to be told in another way than everybody else, and only the head tells who it is: mostly
+ * it is there already. Who is silent is not let to fill the place of others. */
+static void door_turn_away(struct client *client, enum error_code error)
+{
+    struct door *door = &client->shard->door;
+    if (door->unwanted_count >= DOOR_UNWANTED_MOST)
+        door_refuse_longest_unwanted(door);
+    client_move(client, CLIENT_UNWANTED);
+    client->refusal = error;
+    client->deadline_ms = client->shard->now_ms + DOOR_UNWANTED_MS;
+    door_look(client);
+    door_arm(door);
 }
 
 static bool door_has(const struct client *client)
@@ -198,6 +233,11 @@ static void door_round(struct timer *timer)
         else
             door_look(client);
     }
+    list_for_each_safe (link, &door->unwanted) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->deadline_ms <= now_ms)
+            door_refuse(client, client->refusal);
+    }
     list_for_each_safe (link, &door->refused) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms <= now_ms)
@@ -225,7 +265,9 @@ static void door_line_up(struct door *door, struct client *client)
     list_append(after, &client->link);
 }
 
-static void door_take(struct door *door, int fd, const struct sockaddr_storage *storage, socklen_t len)
+/* `error` is ERROR_NONE, or why nobody more can be taken. */
+static void door_take(struct door *door, int fd, const struct sockaddr_storage *storage, socklen_t len,
+                      enum error_code error)
 {
     struct shard *shard = door->shard;
     const int on = 1;
@@ -254,30 +296,42 @@ static void door_take(struct door *door, int fd, const struct sockaddr_storage *
         close(fd);
         return;
     }
-    enum error_code error =
-        connection_limits_check(shard->group->limits, client->key, client->key_len, shard->options);
+    if (error == ERROR_NONE)
+        error = connection_limits_check(shard->group->limits, client->key, client->key_len, shard->options);
     if (error != ERROR_NONE)
-        door_refuse(client, error);
+        door_turn_away(client, error);
     door_arm(door);
 }
 
-/* With no descriptor left, the spare one is given up for as long as it takes to say so to one more client.
+static void door_refill(struct door *door)
+{
+    while (door->spare_count < DOOR_SPARES) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return;
+        door->spares[door->spare_count++] = fd;
+    }
+}
+
+/* With no descriptor left, a spare one is given up for as long as it takes to say so to one more client.
  * Returns 0, or -errno: -EAGAIN when nobody is there, which the kernel says only to who has a descriptor. */
 static int door_refuse_with_spare(struct door *door, int listen_fd)
 {
-    if (door->spare_fd >= 0)
-        close(door->spare_fd);
-    int fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    int err = fd < 0 ? -errno : 0;
-    if (fd >= 0) {
-        door_write_error(door->shard, fd, ERROR_NO_DESCRIPTORS);
-        (void)door_discard(door, fd); /* there is no descriptor to wait for more with */
-        close(fd);
-        shard_count(door->shard, METRIC_REFUSED, 1);
-    }
-    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (door->spare_fd < 0)
+    struct sockaddr_storage storage;
+    socklen_t len = sizeof(storage);
+    int err = 0;
+    if (door->spare_count == 0 && door_refuse_longest_unwanted(door))
+        door_refill(door);
+    if (door->spare_count == 0)
+        err = -EMFILE;
+    else
+        close(door->spares[--door->spare_count]);
+    int fd = err ? -1 : accept4(listen_fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (!err && fd < 0)
         err = -errno;
+    if (fd >= 0)
+        door_take(door, fd, &storage, len, ERROR_NO_DESCRIPTORS);
+    door_refill(door);
     if (err != -EAGAIN)
         log_event(
             LOG_WARN, "no-descriptors",
@@ -303,6 +357,7 @@ static void door_accept(struct watch *watch, uint32_t events)
 {
     struct door *door = container_of(watch, struct listener, watch)->door;
     (void)events;
+    door_refill(door);
     for (unsigned i = 0; i < DOOR_ACCEPTS; i++) {
         struct sockaddr_storage storage;
         socklen_t len = sizeof(storage);
@@ -311,7 +366,7 @@ static void door_accept(struct watch *watch, uint32_t events)
         if (err == -EMFILE || err == -ENFILE)
             err = door_refuse_with_spare(door, watch->fd);
         else if (fd >= 0)
-            door_take(door, fd, &storage, len);
+            door_take(door, fd, &storage, len, ERROR_NONE);
         if (err == -EAGAIN)
             return;
         if (err && err != -EINTR && err != -ECONNABORTED) {
@@ -353,14 +408,15 @@ int door_init(struct door *door, struct shard *shard)
     *door = (struct door){.shard = shard, .head_size = shard->options->head_size_bytes};
     list_init(&door->waiting);
     list_init(&door->slow);
+    list_init(&door->unwanted);
     list_init(&door->refused);
     timer_init(&door->deadline, door_deadline);
     timer_init(&door->round, door_round);
     timer_init(&door->pause, door_pause_over);
     door->head = malloc(door->head_size);
     door->listeners = calloc(shard->options->http.count, sizeof(*door->listeners));
-    door->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return door->head && door->listeners && door->spare_fd >= 0 ? 0 : -ENOMEM;
+    door_refill(door);
+    return door->head && door->listeners && door->spare_count > 0 ? 0 : -ENOMEM;
 }
 
 int door_listen(struct door *door, int fd)
@@ -407,6 +463,7 @@ void door_shut(struct door *door)
     }
     door_send_away(&door->waiting);
     door_send_away(&door->slow);
+    door_send_away(&door->unwanted);
 }
 
 void door_cut(struct door *door)
@@ -420,8 +477,8 @@ void door_deinit(struct door *door)
     for (size_t i = 0; i < door->listener_count; i++)
         if (door->listeners[i].watch.fd >= 0)
             close(door->listeners[i].watch.fd);
-    if (door->spare_fd >= 0)
-        close(door->spare_fd);
+    while (door->spare_count > 0)
+        close(door->spares[--door->spare_count]);
     free(door->listeners);
     free(door->head);
 }

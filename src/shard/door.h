@@ -4,7 +4,7 @@
 
 /* The door: accepts connections, and lets each wait without any of libmicrohttpd's memory until its whole
  * request head is there. Then it goes to a cell whose connections have room for such a head. Keeps the
- * deadline for the head, the largest head and the caps on connections, and one spare descriptor to refuse
+ * deadline for the head, the largest head and the caps on connections, and a few spare descriptors to refuse
  * with when there are none left.
  */
 
@@ -20,6 +20,9 @@
 #include "shard/limits.h"
 #include "shard/watch.h"
 #include "tbl/errors.h"
+
+/* So many may be told at a time that there is no descriptor left. */
+#define DOOR_SPARES 8u
 
 struct shard;
 
@@ -44,14 +47,17 @@ struct door {
     struct shard *shard;
     struct listener *listeners;
     size_t listener_count;
-    struct list waiting; /* clients without a whole head, by deadline */
-    struct list slow;    /* those of them that are looked at by the clock */
+    struct list waiting;  /* clients without a whole head, by deadline */
+    struct list slow;     /* those of them that are looked at by the clock */
+    struct list unwanted; /* clients that are going to be refused, by deadline */
+    uint64_t unwanted_count;
     struct list refused; /* clients that have been answered here, by deadline */
     uint64_t refused_count;
-    struct timer deadline; /* of the first that waits */
-    struct timer round;    /* of looking at the slow and the refused while there are any */
-    struct timer pause;    /* after which a full process tries to accept again */
-    int spare_fd;
+    struct timer deadline;   /* of the first that waits */
+    struct timer round;      /* of looking at the slow and the refused while there are any */
+    struct timer pause;      /* after which a full process tries to accept again */
+    int spares[DOOR_SPARES]; /* descriptors to be given up for those who come when there are none left */
+    size_t spare_count;
     char *head; /* head_size bytes to look at heads in, and to drop bytes into */
     size_t head_size;
 };

@@ -172,7 +172,7 @@ def test_running_out_of_descriptors() -> None:
         refused = 0
         for _ in range(100):
             connection = Connection(server)
-            connection.send(request_bytes("GET", "/channels/a", Accept="text/event-stream"))
+            connection.send(request_bytes("GET", "/channels/a", Accept="application/x-ndjson"))
             held.append(connection)
             if connection.read_head().status == 503:
                 refused += 1

@@ -181,7 +181,7 @@ def test_who_is_refused_without_descriptors_is_cut() -> None:
         held = []
         while True:
             connection = stack.enter_context(Connection(server))
-            connection.send(request_bytes("GET", "/channels/a", Accept="text/event-stream"))
+            connection.send(request_bytes("GET", "/channels/a", Accept="application/x-ndjson"))
             if connection.read_head().status == 503:
                 break
             held.append(connection)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What an EventSource needs: it gives up for good at any status but 200, and libraries differ in what they take for an event."""
 
+import contextlib
 import json
 import re
 import signal
@@ -125,6 +126,56 @@ def test_the_memory_limit_has_an_event_source_come_back(channel: str, way: str) 
             check_refused(events.read_response(), lines.read_response(), "memory-limit")
         for stream in held:
             stream.close()
+
+
+def expect_refused_at_the_door(server: Server, channel: str, way: str, error: str) -> None:
+    with Connection(server) as events, Connection(server) as lines:
+        ask(events, channel, way)
+        lines.send(request_bytes("GET", path_of(channel, transport="stream")))
+        check_refused(events.read_response(), lines.read_response(), error)
+        assert events.is_closed()
+    with Connection(server) as silent:
+        assert silent.read_response().error == error
+    with Connection(server) as foreign:
+        foreign.send(request_bytes("GET", path_of(channel, transport="sse"), Origin="https://a.example"))
+        assert foreign.is_closed(), "a page that may not read the answer would give up"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("option", "error"), [("--max-connections", "too-many-connections"), ("--max-connections-per-ip", "too-many-from-address")])
+def test_a_limit_of_connections_has_an_event_source_come_back(channel: str, option: str, error: str, way: str) -> None:
+    with Server(option, "2") as server, EventStream(server, path_of(channel)), EventStream(server, path_of(channel)):
+        expect_refused_at_the_door(server, channel, way, error)
+
+
+@pytest.mark.parametrize("crowd", [1, 100])
+def test_a_head_that_comes_late_is_waited_for_and_the_silent_do_not_fill_the_place(channel: str, crowd: int) -> None:
+    with Server("--max-connections", "1", "--shards", "1") as server, EventStream(server, path_of(channel)):
+        def come_late() -> bool:
+            """In two pieces, behind a crowd. On a machine that is busy the second may come too late."""
+            with contextlib.ExitStack() as stack:
+                silent = [stack.enter_context(Connection(server)) for _ in range(crowd)]
+                late = stack.enter_context(Connection(server))
+                request = request_bytes("GET", path_of(channel), Accept="text/event-stream")
+                late.send(request[:-4])
+                if crowd > 64:
+                    assert silent[0].read_response().error == "too-many-connections"
+                late.send(request[-4:])
+                return late.read_response().status == 200
+
+        wait_until(come_late)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_process_without_descriptors_has_an_event_source_come_back(channel: str, way: str) -> None:
+    with Server("--shards", "1", descriptors=64) as server:
+        held: list[EventStream] = []
+        while not held or held[-1].response.header("Content-Length") is None:
+            held.append(EventStream(server, path_of(channel)))
+        expect_refused_at_the_door(server, channel, way, "no-descriptors")
+        for stream in held:
+            stream.close()
+        wait_until(lambda: request(server, "GET", "/healthz").status == 200)
 
 
 def test_a_stream_opens_while_the_broker_is_away_and_goes_on_once_it_is_back(channel: str) -> None:
