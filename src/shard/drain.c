@@ -59,7 +59,7 @@ static void drain_step(struct timer *timer)
     drain->busy = shard->door.refused_count;
     cell_table_visit(&shard->cells, drain_count_client);
     stream_table_visit(&shard->streams, drain_count_socket);
-    if (drain->busy == 0 && !shard_is_waiting(shard)) {
+    if (drain->busy == 0) {
         shard_move(shard, SHARD_CLOSING);
         return;
     }

@@ -21,8 +21,7 @@ struct drain {
 
 void drain_init(struct drain *drain);
 
-/* Shuts the doors and lets one after another go; the shard is moved on to closing when all have gone and
- * nothing is asked any more. */
+/* Shuts the doors and lets one after another go; the shard is moved on to closing when all have gone. */
 void drain_begin(struct shard *shard);
 
 /* Cuts every client that can be cut. Those who wait for an answer from the broker are left. */

@@ -86,18 +86,13 @@ static struct hub_settings shard_hub_settings(const struct options *options)
 
 /* Stopping. */
 
-bool shard_is_waiting(const struct shard *shard)
-{
-    return shard->hub.requests_pending > 0 || shard->surveys_pending > 0;
-}
-
 /* Whoever comes while the shard is closing, on a connection that was open or with an attach that was under
  * way, is cut in the same turn. */
 static void shard_go_on_closing(struct shard *shard)
 {
     drain_cut(shard);
     hub_close(&shard->hub);
-    if (hub_is_idle(&shard->hub) && !shard_is_waiting(shard) && list_is_empty(&shard->cells.to_run))
+    if (hub_is_idle(&shard->hub) && shard->surveys_pending == 0 && list_is_empty(&shard->cells.to_run))
         shard_move(shard, SHARD_IDLE);
 }
 

@@ -96,9 +96,6 @@ int shard_configure(struct shard *shard, struct options *options);
 /* Moves the shard on to its next state, with all that this means. */
 void shard_move(struct shard *shard, enum shard_state to);
 
-/* Whether somebody here waits for the broker or for other shards. */
-bool shard_is_waiting(const struct shard *shard);
-
 /* The shard whose thread this is. */
 struct shard *shard_current(void);
 

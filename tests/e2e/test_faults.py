@@ -168,3 +168,26 @@ def test_a_thread_that_is_stuck_does_not_keep_the_process(channel: str) -> None:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(1 + 5 + 5) == 1
         assert "ended by force" in server.log()
+
+
+def test_a_survey_on_its_round_outlasts_the_second_signal(channel: str) -> None:
+    with FaultyServer("--shards", "2", "--drain-time", "60") as server, contextlib.ExitStack() as stack:
+        server.fail("epoll_wait_slow", 1, 1500)
+        begun = time.monotonic()
+        # Whichever shard takes this one then sleeps; who is answered meanwhile is the other's.
+        stack.enter_context(Connection(server)).send(request_bytes("GET", "/healthz"))
+        wait_until(lambda: server.has_failed("epoll_wait_slow"))
+        while True:
+            connection = stack.enter_context(Connection(server))
+            connection.socket.settimeout(0.1)
+            with contextlib.suppress(TimeoutError):
+                assert connection.request("GET", "/healthz").status == 200
+                break
+        connection.send(request_bytes("GET", "/api/channels"))
+        for event in ("event=stopping ", "event=stopping-at-once"):
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda event=event: event in server.log())  # type: ignore[misc]
+        assert time.monotonic() - begun < 1.4, "the machine is too slow for this test"
+        connection.socket.settimeout(10)
+        assert connection.read_response().status == 200
+        assert server.process.wait(10) == 0

@@ -114,12 +114,14 @@ int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *ev
     return __real_epoll_ctl(epoll_fd, operation, fd, event);
 }
 
-/* Its thread is stuck for good. */
+/* Its thread is stuck for good, or for as many milliseconds as the error says. */
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wait_ms)
 {
     while (fault_is_due("epoll_wait_stuck"))
         for (;;)
             pause();
+    if (fault_is_due("epoll_wait_slow"))
+        usleep((useconds_t)errno * 1000);
     return __real_epoll_wait(epoll_fd, events, most, wait_ms);
 }
 

@@ -16,7 +16,7 @@ PROGRAM = os.environ.get("SLUICE_FAULTY", str(pathlib.Path(SLUICE).with_name("te
 RECORD = struct.Struct("=32sqqq")
 KINDS = {
     "malloc": errno.ENOMEM, "calloc": errno.ENOMEM, "realloc": errno.ENOMEM, "accept4": errno.EMFILE,
-    "epoll_ctl_add": errno.ENOSPC, "epoll_ctl_mod": errno.ENOMEM, "epoll_wait_stuck": 0,
+    "epoll_ctl_add": errno.ENOSPC, "epoll_ctl_mod": errno.ENOMEM, "epoll_wait_stuck": 0, "epoll_wait_slow": 1000,
     "add_connection_early": errno.ENOMEM, "add_connection_late": 0,
 }
 
@@ -31,7 +31,8 @@ class FaultyServer(Server):
         self.file.flush()
         self.memory = mmap.mmap(self.file.fileno(), 0)
         path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
-        super().__init__("--shards", "1", *options, environment={"SLUICE_FAULTS": path}, program=PROGRAM, **more)  # type: ignore[arg-type]
+        shards = () if "--shards" in options else ("--shards", "1")
+        super().__init__(*shards, *options, environment={"SLUICE_FAULTS": path}, program=PROGRAM, **more)  # type: ignore[arg-type]
 
     def _put(self, kind: str, countdown: int, number: int) -> None:
         at = list(KINDS).index(kind) * RECORD.size + 32
