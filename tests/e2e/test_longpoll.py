@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from support.client import Connection, get, path_of, publish, request_bytes, subscribers
+from support.client import Connection, get, path_of, publish, request, request_bytes, subscribers
 from support.server import Server, wait_until
 
 
@@ -162,3 +162,26 @@ def test_http10_poll_ends_its_connection(server: Server, channel: str) -> None:
         response = connection.request("GET", path_of(channel, last=1), version="HTTP/1.0")
         assert response.body == b"x" and response.header("Transfer-Encoding") is None
         assert connection.is_closed()
+
+
+def test_an_answer_that_polls_share_is_over_with_its_messages(channel: str) -> None:
+    with Server("--shards", "1") as server:
+        everything = path_of(channel, since="earliest", wait=0)
+        for end in ("purged", "expired"):
+            publish(server, channel, "old", Sluice_TTL="1")
+            assert [m["data"] for m in get(server, everything, Accept="application/json").json["messages"]] == ["old"]
+            if end == "purged":
+                assert request(server, "DELETE", f"/api/channels/{channel}").status == 200
+            wait_until(lambda: get(server, everything, Accept="application/json").status == 204, what=end)
+
+
+def test_polls_from_different_places_get_different_pages(channel: str) -> None:
+    with Server("--shards", "1") as server:
+        names = [publish(server, channel, str(i)) for i in range(4)]
+        for since, expected in ((names[0], "123"), (names[2], "3"), (names[0], "123"), ("earliest", "0123")):
+            answer = get(server, path_of(channel, since=since), Accept="application/json")
+            assert "".join(message["data"] for message in answer.json["messages"]) == expected
+            assert get(server, path_of(channel, since=since)).body == expected[:1].encode()
+        other = get(server, path_of(channel, since=names[0][:5] + "0000001-1"), Accept="application/json").json
+        assert other["reset"] and len(other["messages"]) == 4
+        assert "reset" not in get(server, path_of(channel, since="earliest"), Accept="application/json").json

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes
 from support.redis import RedisServer, await_away, nodes
+from support.relay import Relay
 from support.server import Server, wait_until
 from support.tcp import Raw
 
@@ -135,20 +136,23 @@ LIMITS = ("", "limits", "2000 300000 3600000 120000")
 @pytest.mark.parametrize("limits", [LIMITS, ()], ids=["kept", "trimmed"])
 def test_more_than_the_node_reads_at_first_came_while_it_was_away(channel: str, limits: tuple[str, ...]) -> None:
     """From another publisher, before the node is back; without limits of its own Redis keeps 100 of them."""
-    with RedisServer(aof=True) as redis, nodes(1, redis, options=("--history-size", "2000")) as (node,):
+    with RedisServer() as redis, Relay(redis.port) as relay, \
+            nodes(1, redis.url(port=relay.port), options=("--history-size", "2000")) as (node,):
         for _ in range(300):
             redis.publish(channel, BEFORE, *limits)
         with Connection(node) as poll:
-            with redis.stopped():
-                await_away(node)
-                poll.send(request_bytes("GET", path_of(channel, wait=15), Accept="application/json"))
-                wait_until(lambda: held(node) == 1)
-                begun = time.monotonic()
-                wait_until(lambda: time.monotonic() > begun + 0.05, what="more than the clocks may be apart")
+            relay.is_refusing = True
+            relay.cut()
+            await_away(node)
+            poll.send(request_bytes("GET", path_of(channel, wait=15), Accept="application/json"))
+            wait_until(lambda: held(node) == 1)
+            begun = time.monotonic()
+            wait_until(lambda: time.monotonic() > begun + 0.05, what="more than the clocks may be apart")
             for i in range(700):
                 redis.publish(channel, str(i), *limits)
+            relay.is_refusing = False
             answer = poll.read_response().json
             if limits:
                 assert "reset" not in answer and answer["messages"][0]["data"] == "0"
             else:
-                assert answer["reset"][0]["reason"] == "trimmed" and int(answer["messages"][0]["data"]) > 0
+                assert answer["reset"][0]["reason"] == "trimmed" and answer["messages"][0]["data"] == "600"
