@@ -125,8 +125,8 @@ def test_a_flushed_script_library_is_loaded_again(redis: RedisServer, pair: list
         publish(pair[0], channel, "before")
         redis.client.execute_command("FUNCTION", "FLUSH")
         redis.client.execute_command("SCRIPT", "FLUSH")
-        answer = wait_until(lambda: (said := request(pair[0], "POST", path_of(channel), "after", Content_Type="text/plain")) and
-                            said.status == 201 and said)
+        answer = request(pair[0], "POST", path_of(channel), "after", Content_Type="text/plain")
+        assert answer.status == 201, answer
         assert [stream.next_event().data for _ in range(2)] == ["before", "after"]
         assert answer.json["id"].endswith("-2")
         wait_until(lambda: b"sluice" in str(redis.client.execute_command("FUNCTION", "LIST")).encode())

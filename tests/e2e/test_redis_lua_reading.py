@@ -13,11 +13,11 @@ NOON = 1_700_000_000_000  # a time that a test sets
 def test_open_begins_a_log(lua: Library, redis: RedisServer, channel: str) -> None:
     lua.now_ms = NOON
     opened = lua.open(channel, "", "run", limits(5, 7000))
-    assert opened[1:] == (0, 1, NOON, "epoch", 0, 7000, [])
+    assert opened[1:] == (0, 1, NOON, "epoch", [], 0, 7000, [])
     assert redis.client.hmget(meta_key(channel), "epoch", "offset", "run") == [opened.epoch.encode(), b"0", b"run"]
     assert lua.publish(channel).id == known(opened.epoch, 1)
     again = lua.open(channel, "", "run", limits(5, 7000))
-    assert again[:7] == (opened.epoch, 1, 1, NOON, "epoch", NOON, 7000) and again.offsets == [1]
+    assert again[:8] == (opened.epoch, 1, 1, NOON, "epoch", [], NOON, 7000) and again.offsets == [1]
 
 
 def test_the_part_of_an_epoch_that_is_the_names_may_be_given(lua: Library, channel: str) -> None:
@@ -84,6 +84,29 @@ def test_another_master_renews_the_epoch_and_keeps_messages(lua: Library, redis:
     assert lua.publish(channel).id == known(epoch, 4)
 
 
+def test_the_eight_epochs_before_the_last_failovers_are_remembered(lua: Library, channel: str) -> None:
+    epochs = [lua.open(channel, "", "run 0").epoch]
+    lua.publish(channel)
+    for number in range(1, 11):
+        opened = lua.open(channel, "", f"run{number}")
+        assert opened.before == epochs[:8]
+        epochs.insert(0, opened.epoch)
+    page = lua.read(channel, 1, 9)
+    assert page and page.before == epochs[1:9] and len(set(epochs)) == 11
+    lua.purge(channel)
+    assert lua.open(channel, "", "run10").before == []
+
+
+def test_a_hash_that_was_copied_from_another_channel_is_not_believed(lua: Library, redis: RedisServer, channel: str) -> None:
+    """No cursor of this channel would be found by the other's part of the epoch."""
+    mine, other = lua.open(channel).epoch, lua.publish(channel + "x").id[:12]
+    for key in (meta_key, stream_key):
+        redis.client.copy(key(channel + "x"), key(channel), replace=True)
+    assert lua.open(channel, "", "", limits(), 1, 1, other[:5]).epoch == other
+    assert lua.publish(channel, part=mine[:5]).id[:5] == mine[:5]
+    assert lua.open(channel, "", "", limits(), 1, 1, other[:5]).epoch[:5] == other[:5]
+
+
 def test_a_run_whose_name_is_part_of_another_is_another(lua: Library, channel: str) -> None:
     epoch = lua.open(channel, "", "one").epoch
     assert lua.open(channel, "", "two onetwo three").epoch != epoch
@@ -147,7 +170,7 @@ def test_read_gives_from_to(lua: Library, channel: str) -> None:
     lua.now_ms = NOON
     epoch = lua.fill(channel, 10, limits=limits(8, 5000))[0].id[:12]
     page = lua.read(channel, 4, 6)
-    assert page and page[:7] == (epoch, 10, 3, NOON, "epoch", NOON, 5000) and [entry.data for entry in page.entries] == ["4", "5", "6"]
+    assert page and page[:8] == (epoch, 10, 3, NOON, "epoch", [], NOON, 5000) and [entry.data for entry in page.entries] == ["4", "5", "6"]
     for begin, end, most, offsets in ((1, 4, 99, [3, 4]), (9, 99, 99, [9, 10]), (4, 9, 2, [4, 5]), (4, 9, 5, [4, 5, 6, 7, 8]), (4, 4, 99, [4]),
                                       (5, 4, 99, []), (11, 20, 99, []), (1, 2, 99, []), (1, 9, 0, [])):
         page = lua.read(channel, begin, end, most)

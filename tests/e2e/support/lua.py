@@ -35,6 +35,7 @@ class Reading(NamedTuple):
     oldest: int
     now: int
     why: str
+    before: list[str]  # epochs that it had before failovers, the newest first
     published: int
     keep_ms: int
     entries: list[Entry]
@@ -146,13 +147,13 @@ class Library:
 
     @staticmethod
     def read_reply(reply: list[Any]) -> Reading:
-        epoch, offset, oldest, now, why, *_, published, keep_ms, found = reply
+        epoch, offset, oldest, now, why, before, published, keep_ms, found = reply
         entries = []
         for name, words in found:
             number, _, rest = name.decode().partition("-")
             assert rest == "0", name
             entries.append(Entry(int(number), {words[i].decode(): words[i + 1] for i in range(0, len(words), 2)}))
-        return Reading(epoch.decode(), offset, oldest, now, why.decode(), published, keep_ms, entries)
+        return Reading(epoch.decode(), offset, oldest, now, why.decode(), before.decode().split(), published, keep_ms, entries)
 
 
 class Listener:
