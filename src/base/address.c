@@ -67,7 +67,7 @@ int address_check(const char *text, const char **why)
     return address_split(text, host, sizeof(host), &port, why);
 }
 
-int address_parse(struct address *address, const char *text, const char **why)
+static int address_parse_host(struct address *address, const char *text, const char **why, bool may_look_up)
 {
     char host[HOST_MAX];
     char service[8];
@@ -79,17 +79,27 @@ int address_parse(struct address *address, const char *text, const char **why)
     const struct addrinfo hints = {.ai_family = host[0] && !strchr(host, ':') ? AF_UNSPEC : AF_INET6,
                                    .ai_socktype = SOCK_STREAM,
                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV |
-                                               (strchr(host, ':') ? AI_NUMERICHOST : 0)};
+                                               (strchr(host, ':') || !may_look_up ? AI_NUMERICHOST : 0)};
     snprintf(service, sizeof(service), "%u", (unsigned)port);
     int err = getaddrinfo(host[0] ? host : NULL, service, &hints, &found);
     if (err) {
         *why = address_lookup_fault(host, err);
-        return -EINVAL;
+        return may_look_up || strchr(host, ':') ? -EINVAL : -ENOENT;
     }
     memcpy(&address->storage, found->ai_addr, found->ai_addrlen);
     address->len = found->ai_addrlen;
     freeaddrinfo(found);
     return 0;
+}
+
+int address_parse(struct address *address, const char *text, const char **why)
+{
+    return address_parse_host(address, text, why, true);
+}
+
+int address_parse_number(struct address *address, const char *text, const char **why)
+{
+    return address_parse_host(address, text, why, false);
 }
 
 static const struct sockaddr_in6 *address_v6(const struct address *address)

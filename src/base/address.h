@@ -23,6 +23,9 @@ int address_check(const char *text, const char **why);
  * 0, or -EINVAL with *why set to what is wrong. */
 int address_parse(struct address *address, const char *text, const char **why);
 
+/* The same without looking anything up, which may take long: -ENOENT for a name. */
+int address_parse_number(struct address *address, const char *text, const char **why);
+
 /* "127.0.0.1:8080" or "[::1]:8080"; IPv4 mapped into IPv6 is shown as IPv4. */
 void address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]);
 

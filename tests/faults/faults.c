@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
+#include <netdb.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* One for each kind of fault, in the file. */
@@ -83,6 +85,10 @@ enum MHD_Result __real_MHD_add_connection(struct MHD_Daemon *daemon, MHD_socket 
                                           const struct sockaddr *address, socklen_t len);
 enum MHD_Result __wrap_MHD_add_connection(struct MHD_Daemon *daemon, MHD_socket fd,
                                           const struct sockaddr *address, socklen_t len);
+int __real_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **found);
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **found);
 /* clang-format on */
 
 void *__wrap_malloc(size_t size)
@@ -123,6 +129,19 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wa
     if (fault_is_due("epoll_wait_slow"))
         usleep((useconds_t)errno * 1000);
     return __real_epoll_wait(epoll_fd, events, most, wait_ms);
+}
+
+/* As long as it is armed, no name server answers; IPv4 addresses need none. */
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **found)
+{
+    const struct timespec pause_for = {.tv_nsec = 5000000};
+    bool is_name = host && strspn(host, "0123456789.:") < strlen(host) && !(hints->ai_flags & AI_NUMERICHOST);
+    if (is_name)
+        (void)fault_is_due("getaddrinfo");
+    while (is_name && fault_is_due("getaddrinfo_held"))
+        nanosleep(&pause_for, NULL);
+    return __real_getaddrinfo(host, service, hints, found);
 }
 
 /* Late: libmicrohttpd has begun the connection when its own epoll refuses the descriptor, which is a plain

@@ -15,6 +15,7 @@
 
 #include "base/address.h"
 #include "base/clock.h"
+#include "broker/redis/lookup.h"
 
 #define LINK_READ_BYTES 65536u
 /* Reads in one turn: then the other links and the mailbox are looked at. */
@@ -255,7 +256,9 @@ static void link_deadline_over(struct timer *timer)
         timer_arm(set->wheel, timer, due_ms);
         return;
     }
-    snprintf(fault, sizeof(fault), "no answer within %llu ms", (unsigned long long)set->timeout_ms);
+    snprintf(fault, sizeof(fault),
+             link->lookup ? "the name is not looked up within %llu ms" : "no answer within %llu ms",
+             (unsigned long long)set->timeout_ms);
     link_break(link, fault);
 }
 
@@ -281,6 +284,21 @@ bool link_is_open(const struct link *link)
     return link->fd >= 0;
 }
 
+static int link_watch(struct link *link, uint32_t events)
+{
+    struct epoll_event event = {.events = events | EPOLLET, .data.ptr = link};
+    return epoll_ctl(link->set->epoll_fd, EPOLL_CTL_ADD, link->fd, &event) ? -errno : 0;
+}
+
+static void link_close_fd(struct link *link)
+{
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    lookup_unref(link->lookup);
+    link->lookup = NULL;
+}
+
 static int link_connect_to(struct link *link, const struct sockaddr *address, socklen_t len)
 {
     link->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -290,11 +308,42 @@ static int link_connect_to(struct link *link, const struct sockaddr *address, so
     /* On a Unix socket there is nothing to delay, and the call fails. */
     (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     (void)setsockopt(link->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-    struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = link};
-    if (epoll_ctl(link->set->epoll_fd, EPOLL_CTL_ADD, link->fd, &event))
-        return -errno;
+    int err = link_watch(link, EPOLLIN | EPOLLOUT | EPOLLRDHUP);
+    if (err)
+        return err;
     /* The socket of a path is connected at once or not at all: EAGAIN is a full backlog. */
     return connect(link->fd, address, len) && errno != EINPROGRESS ? -errno : 0;
+}
+
+static int link_begin_lookup(struct link *link, const char *address)
+{
+    link->lookup = lookup_begin(&link->set->lookups, address);
+    if (!link->lookup)
+        return -ENOMEM;
+    int fd = lookup_watch(link->lookup);
+    if (fd < 0)
+        return fd;
+    link->fd = fd;
+    return link_watch(link, EPOLLIN);
+}
+
+/* Returns 0, or -errno with *why set where errno does not say enough. */
+static int link_connect(struct link *link, const char *text, const char **why)
+{
+    struct address address;
+    int err = address_parse_number(&address, text, why);
+    if (err == -EINVAL)
+        return err;
+    *why = NULL;
+    return err ? link_begin_lookup(link, text)
+               : link_connect_to(link, (const struct sockaddr *)&address.storage, address.len);
+}
+
+static int link_connect_path(struct link *link, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    return link_connect_to(link, (const struct sockaddr *)&address, sizeof(address));
 }
 
 static void link_break_now(struct link *link, const char *fault)
@@ -306,8 +355,6 @@ static void link_break_now(struct link *link, const char *fault)
 
 void link_open(struct link *link, const char *address, bool is_unix)
 {
-    struct address found = {0};
-    struct sockaddr_un path = {.sun_family = AF_UNIX};
     const char *why = NULL;
     link->is_connected = false;
     link->received_ms = link->set->now_ms;
@@ -316,16 +363,9 @@ void link_open(struct link *link, const char *address, bool is_unix)
         link_break_now(link, "no memory");
         return;
     }
-    if (is_unix)
-        snprintf(path.sun_path, sizeof(path.sun_path), "%s", address);
-    else if (address_parse(&found, address, &why)) {
-        link_break_now(link, why);
-        return;
-    }
-    int err = is_unix ? link_connect_to(link, (const struct sockaddr *)&path, sizeof(path))
-                      : link_connect_to(link, (const struct sockaddr *)&found.storage, found.len);
+    int err = is_unix ? link_connect_path(link, address) : link_connect(link, address, &why);
     if (err)
-        link_break_now(link, strerror(-err));
+        link_break_now(link, why ? why : strerror(-err));
     else
         link_arm_deadline(link);
 }
@@ -345,9 +385,7 @@ static void link_fail_all(struct link *link, struct list *commands)
 
 void link_close(struct link *link)
 {
-    if (link->fd >= 0)
-        close(link->fd);
-    link->fd = -1;
+    link_close_fd(link);
     link->is_connected = false;
     if (link->reader)
         redisReaderFree(link->reader);
@@ -366,10 +404,22 @@ void link_close(struct link *link)
 /* The descriptor goes at once, so that nothing more happens on it; the reader may be in use further up. */
 void link_break(struct link *link, const char *fault)
 {
-    if (link->fd >= 0)
-        close(link->fd);
-    link->fd = -1;
+    link_close_fd(link);
     link_break_now(link, fault);
+}
+
+static void link_finish_lookup(struct link *link)
+{
+    struct address address;
+    const char *why = NULL;
+    int err = lookup_take(link->lookup, &address, &why);
+    if (err == -EAGAIN)
+        return;
+    link_close_fd(link);
+    if (!err)
+        err = link_connect_to(link, (const struct sockaddr *)&address.storage, address.len);
+    if (err)
+        link_break(link, why ? why : strerror(-err));
 }
 
 static void link_finish_connect(struct link *link)
@@ -389,6 +439,10 @@ static void link_finish_connect(struct link *link)
 
 void link_handle_events(struct link *link, uint32_t events)
 {
+    if (link->lookup) {
+        link_finish_lookup(link);
+        return;
+    }
     if (link_is_open(link) && !link->is_connected && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
         link_finish_connect(link);
     if (link_is_open(link) && link->is_connected && (events & EPOLLOUT))
@@ -403,6 +457,12 @@ void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel
     list_init(&set->to_flush);
     list_init(&set->to_read);
     list_init(&set->to_report);
+    list_init(&set->lookups);
+}
+
+void link_set_deinit(struct link_set *set)
+{
+    lookup_forget_all(&set->lookups);
 }
 
 bool link_set_run(struct link_set *set)

@@ -30,6 +30,7 @@ struct link_set {
     struct list to_flush;  /* links with something to send */
     struct list to_read;   /* links that were read until their turn was over */
     struct list to_report; /* links that broke and whose owner has not been told */
+    struct list lookups;   /* names that are looked up */
 };
 
 /* A command on its way. Whoever sends it owns it and gets it back in `done`. */
@@ -56,7 +57,8 @@ struct link_ops {
 struct link {
     const struct link_ops *ops;
     struct link_set *set;
-    int fd; /* -1 when closed */
+    int fd;                /* -1 when closed */
+    struct lookup *lookup; /* the address is looked up, and `fd` tells when that has ended; NULL otherwise */
     bool is_connected;
     struct redisReader *reader;
     struct list unsent;   /* commands, the first may be sent in part */
@@ -75,7 +77,7 @@ struct link {
 void link_init(struct link *link, struct link_set *set, const struct link_ops *ops);
 
 /* Begins to connect to host:port or to the path of a socket. A failure, also one found here, is told by
- * `broken` later. The link is closed. Looks names up and may block for that; numbers do not. */
+ * `broken` later. The link is closed. */
 void link_open(struct link *link, const char *address, bool is_unix);
 
 /* Closes; `done` of what is on its way is called with NULL, `broken` is not. */
@@ -102,6 +104,7 @@ int link_send_words(struct link *link, int argc, const char *const *argv, const 
 /* The set: what epoll says of a link, and the end of a turn. */
 void link_handle_events(struct link *link, uint32_t events);
 void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel);
+void link_set_deinit(struct link_set *set);
 
 /* Reads on where a turn ended, sends what is to be sent, tells owners of broken links. Returns whether there
  * is more to do at once. */

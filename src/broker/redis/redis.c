@@ -132,6 +132,7 @@ static void redis_close(struct redis_broker *broker)
         server_free(container_of(link, struct server, link));
     watch_free_all(broker);
     topic_free_all(broker);
+    link_set_deinit(&broker->links);
 }
 
 static void *redis_run(void *argument)

@@ -307,7 +307,9 @@ static void server_timer_fired(struct timer *timer)
         server_connect(server);
         break;
     case SERVER_CONNECTING:
-        link_break(&server->commands, "Redis accepts the connection and does not answer");
+        /* A link that has broken by itself in this turn says why. */
+        if (link_is_open(&server->commands))
+            link_break(&server->commands, "Redis accepts the connection and does not answer");
         break;
     case SERVER_UP:
     case SERVER_SOUND:

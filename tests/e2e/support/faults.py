@@ -17,17 +17,17 @@ RECORD = struct.Struct("=32sqqq")
 KINDS = {
     "malloc": errno.ENOMEM, "calloc": errno.ENOMEM, "realloc": errno.ENOMEM, "accept4": errno.EMFILE,
     "epoll_ctl_add": errno.ENOSPC, "epoll_ctl_mod": errno.ENOMEM, "epoll_wait_stuck": 0, "epoll_wait_slow": 1000,
-    "add_connection_early": errno.ENOMEM, "add_connection_late": 0,
+    "add_connection_early": errno.ENOMEM, "add_connection_late": 0, "getaddrinfo": 0, "getaddrinfo_held": 0,
 }
 
 
 class FaultyServer(Server):
     """`with FaultyServer(…) as server: server.fail("calloc", 3)` lets the third call from now fail."""
 
-    def __init__(self, *options: str, **more: object) -> None:
+    def __init__(self, *options: str, from_start: tuple[str, ...] = (), **more: object) -> None:
         self.file = tempfile.TemporaryFile(prefix="sluice-faults-")
         for name, number in KINDS.items():
-            self.file.write(RECORD.pack(name.encode(), 0, number, 0))
+            self.file.write(RECORD.pack(name.encode(), -(1 << 62) if name in from_start else 0, number, 0))
         self.file.flush()
         self.memory = mmap.mmap(self.file.fileno(), 0)
         path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "base/address.h"
@@ -51,6 +52,18 @@ static void test_names_are_looked_up(void **state)
     (void)state;
     assert_int_equal(address_parse(&address, "localhost:80", &why), 0);
     assert_true(address_is_loopback(&address));
+}
+
+static void test_names_are_told_from_numbers_without_a_lookup(void **state)
+{
+    struct address address;
+    const char *why;
+    (void)state;
+    assert_int_equal(address_parse_number(&address, "localhost:80", &why), -ENOENT);
+    assert_int_equal(address_parse_number(&address, "127.0.0.1:80", &why), 0);
+    assert_int_equal(address_parse_number(&address, "[::1]:80", &why), 0);
+    assert_int_equal(address_parse_number(&address, "[12::g]:80", &why), -EINVAL);
+    assert_int_equal(address_parse_number(&address, "localhost:http", &why), -EINVAL);
 }
 
 static void test_wrong_addresses_are_explained(void **state)
@@ -121,6 +134,7 @@ static void test_a_client_is_an_ipv4_address_or_an_ipv6_network(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_addresses_are_shown_as_they_are_written),
     cmocka_unit_test(test_names_are_looked_up),
+    cmocka_unit_test(test_names_are_told_from_numbers_without_a_lookup),
     cmocka_unit_test(test_wrong_addresses_are_explained),
     cmocka_unit_test(test_only_loopback_is_loopback),
     cmocka_unit_test(test_a_client_is_an_ipv4_address_or_an_ipv6_network),
