@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, get, request, request_bytes
+from support.client import Connection, get, publish, request, request_bytes, subscribers
+from support.redis import metric
 from support.server import Server, wait_until
 from support.tcp import Raw
 
@@ -230,3 +231,13 @@ def test_a_crowd_waits_for_a_server_that_is_busy(is_tcp: bool) -> None:
             each.send(b"PING\r\n" if is_tcp else request_bytes("GET", "/healthz"))
         for each in crowd:
             assert each.receive()
+
+
+def test_who_takes_nothing_is_cut_in_time_and_counted(channel: str) -> None:
+    with Server(*ONE_SHARD, "--slow-client-timeout", "0.5", "--tcp", "127.0.0.1:0 framing=crlf") as server, Raw(server) as client:
+        client.put(f"SUBSCRIBE {channel}".encode())
+        wait_until(lambda: subscribers(server, channel)["tcp"] == 1)
+        for _ in range(20):
+            publish(server, channel, "x" * 1_000_000)
+        wait_until(lambda: metric(server, "slow_clients_cut_total") == 1, timeout=5)
+        assert subscribers(server, channel)["tcp"] == 0
