@@ -91,7 +91,8 @@ const char *message_producer(const struct message *message);
 void message_mime(const struct message *message, char to[MESSAGE_ATTRIBUTE_MAX + 1]);
 
 /* The wire form, made by `render` if nobody has made it before; NULL when memory is out. Lives as long as the
- * message. `render` returns a malloc'd rendering. Any thread. */
+ * message. `epoch` is that of the log that the message was accepted into: its id never changes. `render`
+ * returns a malloc'd rendering. Any thread. */
 const struct rendering *message_form(struct message *message, enum message_form form, const char *channel,
                                      size_t channel_len, const struct epoch *epoch,
                                      struct rendering *(*render)(const struct message *message,
