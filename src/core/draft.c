@@ -30,9 +30,7 @@ static enum error_code draft_check_data(const struct message_parts *parts, char 
     return ERROR_BAD_JSON;
 }
 
-/* `reset` is how we tell of a gap; for `error` and `open` browsers call an EventSource's own handlers, as if
- * the connection had failed or begun. */
-static bool draft_event_is_reserved(const char *event, size_t len)
+bool draft_event_is_reserved(const char *event, size_t len)
 {
     static const char *const reserved[] = {"reset", "error", "open"};
     for (size_t i = 0; i < ARRAY_LENGTH(reserved); i++)

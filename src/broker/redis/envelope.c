@@ -8,6 +8,7 @@
 #include "base/container.h"
 #include "base/json_scan.h"
 #include "base/number.h"
+#include "core/draft.h"
 #include "core/text.h"
 
 #define ENVELOPE_WORDS 11u
@@ -193,6 +194,10 @@ bool envelope_mend(struct envelope *envelope)
     if (parts->type == MESSAGE_TEXT && !text_is_utf8(parts->data, parts->size, NULL))
         parts->type = MESSAGE_BINARY;
     bool is_changed = parts->type != type;
+    if (draft_event_is_reserved(parts->event, parts->event_len)) {
+        parts->event_len = 0;
+        is_changed = true;
+    }
     is_changed |= envelope_mend_attribute(parts->event, &parts->event_len);
     is_changed |= envelope_mend_attribute(parts->producer, &parts->producer_len);
     is_changed |= envelope_mend_attribute(parts->mime, &parts->mime_len);

@@ -88,6 +88,21 @@ static void test_data_that_lies_about_its_type_is_mended(void **state)
     assert_false(envelope_mend(&envelope));
 }
 
+static void test_an_event_that_nobody_may_publish_is_left_out(void **state)
+{
+    struct envelope envelope;
+    (void)state;
+    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 5 0 0 9\nresetx"), 0);
+    assert_true(envelope_mend(&envelope));
+    assert_int_equal(envelope.parts.event_len, 0);
+    assert_int_equal(envelope.parts.size, 1);
+    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 4 0 0 9\nopenx"), 0);
+    assert_true(envelope_mend(&envelope));
+    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 6 0 0 9\nopenedx"), 0);
+    assert_false(envelope_mend(&envelope));
+    assert_int_equal(envelope.parts.event_len, 6);
+}
+
 static void *read_reply(redisReader *reader, const char *text)
 {
     void *reply = NULL;
@@ -132,6 +147,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_reset),
     cmocka_unit_test(test_what_is_no_envelope_is_refused),
     cmocka_unit_test(test_data_that_lies_about_its_type_is_mended),
+    cmocka_unit_test(test_an_event_that_nobody_may_publish_is_left_out),
     cmocka_unit_test(test_an_entry_of_the_stream),
     cmocka_unit_test(test_slots),
 };
