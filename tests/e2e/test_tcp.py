@@ -116,6 +116,17 @@ def test_a_frame_too_large_is_told_after_what_came_before_it(server: Server, ind
         assert client.take().startswith(b"ERROR too-large ")
 
 
+@pytest.mark.parametrize("index", [CRLF, NUL])
+def test_a_frame_too_large_is_told_before_its_end_has_come(server: Server, index: int) -> None:
+    end = ENDS[index] or b""
+    with raw(server, index) as client:
+        client.send(5 * (b"PUBLISH limit/a x" + end) + 5000 * b"x")
+        assert [client.take() for _ in range(5)] == 5 * [b"CONFIRMED"]
+        assert client.take().startswith(b"ERROR too-large ")
+        client.send(5000 * b"x" + end)
+        assert client.has_nothing()
+
+
 @pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
 def test_a_byte_at_a_time(server: Server, channel: str, index: int) -> None:
     name = channel.encode()
