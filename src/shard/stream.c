@@ -13,8 +13,6 @@
 #include "shard/shard.h"
 
 #define STREAM_READ_BYTES 65536u
-/* Owing more than this, a peer has to take some of it before more is done for it. */
-#define STREAM_OWED_MOST 65536u
 /* How long a peer may take to read the end of what it was sent, and how much it may send meanwhile. */
 #define STREAM_LINGER_MS 2000u
 #define STREAM_LINGER_BYTES (4u << 20)
@@ -313,8 +311,6 @@ static void stream_read(struct stream_socket *socket)
  * answers. */
 static void stream_go_on(struct stream_socket *socket)
 {
-    if (stream_owed(socket) > STREAM_OWED_MOST)
-        stream_socket_flush(socket);
     if (socket->state == STREAM_OPEN && !socket->is_paused && !socket->is_blocked && socket->in.len > 0)
         stream_give_kept(socket);
 }

@@ -146,7 +146,7 @@ def test_what_is_wrong_is_told_after_what_came_before_it_and_closes(server: Serv
 def test_the_largest_bulk_string_is_taken(server: Server) -> None:
     data = 100_000 * "x"
     with Raw(server) as client:
-        client.send(command("PUBLISH", "a", data) + command("ECHO", data) + command("PING", *(1278 * ["y"])))
+        client.send(command("PUBLISH", "a", data) + command("ECHO", data) + command("PING", *(1279 * ["y"])))
         assert client.take() == b":0"
         assert client.take() == b"$100000" and client.take() == data.encode()
         assert client.take() == b"-ERR wrong number of arguments for 'ping' command"

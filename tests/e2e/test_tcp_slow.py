@@ -4,6 +4,7 @@
 import json
 import os
 import random
+import select
 import signal
 import socket
 import struct
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 
 import pytest
 from support.client import LineStream, get, path_of, publish, subscribers
+from support.redis import RedisServer, nodes
 from support.server import PATIENCE, Server, wait_until
 from support.tcp import Raw, Resp, command, tcp_addresses
 
@@ -99,18 +101,32 @@ def raw_frame(framing: int, channel: str, text: str) -> bytes:
     return b"*3\r\n" + bulk(b"message") + bulk(channel.encode()) + bulk(data)
 
 
+def subscribe(client: Resp, framing: int, channel: str) -> None:
+    if framing == RESP:
+        client.run("SUBSCRIBE", channel)
+    else:
+        assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
+
+
 @pytest.mark.parametrize("index", range(8))
 def test_every_byte_arrives_whoever_reads_late_and_in_pieces(server: Server, channel: str, index: int) -> None:
     framing, messages = index % 4, make_messages(index)
     with narrow(server, index, ENDS[framing]) as client:
-        if framing == RESP:
-            client.run("SUBSCRIBE", channel)
-        else:
-            assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
+        subscribe(client, framing, channel)
         publish_all(server, channel, messages)
         expected = b"".join(raw_frame(framing, channel, text) for text in messages)
         assert read_in_pieces(client, len(expected)) == expected
         assert client.ask(b"PING").endswith(b"PONG") if framing != RESP else client.run("PING") == [b"pong", b""]
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_every_byte_of_large_messages_arrives(server: Server, channel: str, index: int) -> None:
+    framing, messages = index % 4, [f"{number}" + os.urandom(400_000 + number).hex() for number in range(5)]
+    with narrow(server, index, ENDS[framing]) as client:
+        subscribe(client, framing, channel)
+        publish_all(server, channel, messages)
+        expected = b"".join(raw_frame(framing, channel, text) for text in messages)
+        assert read_in_pieces(client, len(expected)) == expected
 
 
 @pytest.mark.parametrize("index", [CRLF, NUL, LEN32, CRLF + 4, NUL + 4, LEN32 + 4])
@@ -294,20 +310,34 @@ def test_a_range_has_a_bounded_number_of_bytes(server: Server, channel: str) -> 
 
 
 def test_who_reads_slowly_but_steadily_is_not_cut(channel: str) -> None:
-    messages = make_messages(9)
-    with tempfile.TemporaryDirectory() as folder, Server(
-            "--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0 framing=len32", "--tcp",
-            f"unix:{folder}/s framing=nul", "--slow-client-timeout", "0.4", *KEEP) as server:
-        with narrow(server, 3, b"\0") as client:
+    data = os.urandom(4 << 20).hex().encode()
+    with tempfile.TemporaryDirectory() as folder, Server("--tcp", f"unix:{folder}/s framing=nul", "--message-size", "16MiB",
+                                                         "--slow-client-timeout", "0.4") as server:
+        with narrow(server, 0, b"\0") as client:
             assert client.ask(f"SUBSCRIBE {channel}".encode()) == b"CONFIRMED"
-            publish_all(server, channel, messages)
-            expected = b"".join(raw_frame(NUL, channel, text) for text in messages)
+            publish(server, channel, data)
             received = b""
-            while len(received) < len(expected):
-                received += client.socket.recv(len(expected) // 40)
+            while len(received) <= len(data):
+                received += client.socket.recv(len(data) // 40)
                 time.sleep(0.025)
-            assert received == expected
+            assert received == data + b"\0"
             assert get(server, "/api/stats").json["slow_clients_cut_total"] == 0
+
+
+def test_publishes_that_the_broker_owes_an_answer_are_bounded(channel: str) -> None:
+    options = ("--tcp", "127.0.0.1:0 framing=crlf", "--redis-timeout", "60s", "--drain-time", "0.1")
+    with RedisServer() as redis, nodes(1, redis, options=options) as (node,):
+        publish(node, channel, "first")
+        held = node.resident_bytes()
+        assert redis.process
+        redis.process.send_signal(signal.SIGSTOP)
+        with narrow(node, 0) as client:
+            sent, lines = 0, 1000 * f"PUBLISH {channel} x\r\n".encode()
+            while sent < 64 << 20 and select.select([], [client.socket], [], 0.5)[1]:
+                sent += client.socket.send(lines, socket.MSG_DONTWAIT)
+            assert node.resident_bytes() - held < 16 << 20
+            redis.process.send_signal(signal.SIGCONT)
+            assert [client.take() for _ in range(2000)] == 2000 * [b"CONFIRMED"]
 
 
 def test_a_reader_who_falls_out_of_the_log_is_told(channel: str) -> None:
