@@ -158,6 +158,14 @@ def test_every_byte_of_pushes_arrives(server: Server, channel: str, index: int, 
         assert read_in_pieces(client, len(expected)) == expected
 
 
+def test_a_fast_reader_gets_much_at_once(server: Server, channel: str) -> None:
+    messages = [f"{number} " + 3000 * "x" for number in range(MESSAGES)]
+    with LineStream(server, path_of(channel)), Raw(server) as client:
+        publish_all(server, channel, messages)
+        assert client.ask(f"SUBSCRIBE {channel} last={MESSAGES}".encode()) == b"CONFIRMED"
+        assert [client.take().decode() for _ in messages] == messages
+
+
 @contextmanager
 def in_one_turn(server: Server) -> Iterator[None]:
     """What is sent meanwhile is found by the server all at once."""

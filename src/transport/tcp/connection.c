@@ -102,7 +102,7 @@ void connection_wait_end(struct connection *connection)
 static bool connection_is_in_the_middle(const struct connection *connection)
 {
     const struct stream_socket *socket = &connection->socket;
-    return socket->is_paused || (socket->is_reading && socket->has_ended && !connection->is_deaf);
+    return socket->is_reading && socket->has_ended && !connection->is_deaf;
 }
 
 static bool connection_has_said_everything(struct connection *connection)

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* Delivery to a socket that takes only so many bytes: for each number of them the rest is owed, to the byte.
+ * What delivery.c calls is played here. */
+#include "unit.h"
+
+#include <string.h>
+
+#include "render/render.h"
+#include "transport/tcp/connection.h"
+
+#define MOST 10u
+
+static struct message *messages[MOST];
+static size_t message_count;
+static size_t told;
+static size_t room;
+static struct buf wire;
+static struct buf owed; /* tails, before the text */
+static struct channel_memo memo;
+static const struct epoch epoch = {"k3q9xm2ab7zt"};
+
+size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
+{
+    size_t count = 0;
+    for (size_t i = told; i < message_count && count < most; i++)
+        deliveries[count++] = (struct delivery){
+            .subscription = &subscriber->one, .message = messages[i], .offset = messages[i]->offset};
+    return count;
+}
+
+void subscriber_advance(struct delivery *delivery)
+{
+    (void)delivery;
+    told++;
+}
+
+void subscriber_retreat(struct delivery *delivery)
+{
+    (void)delivery;
+    told--;
+}
+
+const char *subscription_channel(const struct subscription *subscription, size_t *len)
+{
+    (void)subscription;
+    *len = strlen("a/b");
+    return "a/b";
+}
+
+const struct epoch *subscription_epoch(const struct subscription *subscription)
+{
+    (void)subscription;
+    return &epoch;
+}
+
+struct channel_memo *subscription_memo(const struct subscription *subscription)
+{
+    (void)subscription;
+    return &memo;
+}
+
+void channel_memo_clear(struct channel_memo *which)
+{
+    if (which->release)
+        which->release(which->value);
+    *which = (struct channel_memo){0};
+}
+
+struct buf *stream_socket_text(struct stream_socket *socket)
+{
+    return &socket->out;
+}
+
+bool stream_socket_flush(struct stream_socket *socket)
+{
+    (void)socket;
+    return true;
+}
+
+void stream_socket_owe(struct stream_socket *socket, struct message *message, const char *tail, size_t len)
+{
+    (void)socket;
+    (void)message;
+    buf_append(&owed, tail, len);
+}
+
+void stream_socket_close(struct stream_socket *socket)
+{
+    (void)socket;
+    fail_msg("closed");
+}
+
+ssize_t stream_socket_send(struct stream_socket *socket, const struct iovec *parts, int count)
+{
+    size_t before = wire.len;
+    (void)socket;
+    for (int i = 0; i < count; i++) {
+        size_t len = parts[i].iov_len < room ? parts[i].iov_len : room;
+        buf_append(&wire, parts[i].iov_base, len);
+        room -= len;
+    }
+    return (ssize_t)(wire.len - before);
+}
+
+void shard_count(struct shard *shard, enum metric metric, uint64_t by)
+{
+    (void)shard;
+    (void)metric;
+    (void)by;
+}
+
+static void make_messages(size_t count)
+{
+    message_count = count;
+    for (size_t i = 0; i < count; i++) {
+        messages[i] =
+            message_new(&(struct message_parts){.type = MESSAGE_TEXT, .data = "abcdefghij", .size = i});
+        messages[i]->offset = i + 1;
+    }
+}
+
+static void forget_messages(void)
+{
+    channel_memo_clear(&memo);
+    for (size_t i = 0; i < message_count; i++)
+        message_unref(messages[i]);
+}
+
+/* Delivers with so much room; what was sent and what is owed is left in `wire`. */
+static enum delivery_progress deliver(const struct connection *as, const struct tcp_pattern *pattern,
+                                      size_t bytes)
+{
+    struct connection connection = *as;
+    struct tcp_subscription subscription = {
+        .connection = &connection, .pattern = pattern, .until = UINT64_MAX};
+    list_init(&connection.socket.flush_link);
+    buf_deinit(&wire);
+    told = 0;
+    room = bytes;
+    enum delivery_progress progress = tcp_deliver(&subscription);
+    buf_append(&wire, owed.bytes, owed.len);
+    buf_append(&wire, connection.socket.out.bytes, connection.socket.out.len);
+    buf_deinit(&owed);
+    buf_deinit(&connection.socket.out);
+    return progress;
+}
+
+static void check_every_cut(const struct connection *as, const struct tcp_pattern *pattern, size_t count)
+{
+    struct buf whole = {0};
+    size_t ends[MOST + 1] = {0};
+    make_messages(count);
+    for (size_t i = 1; i <= count; i++) {
+        message_count = i;
+        assert_int_equal(deliver(as, pattern, SIZE_MAX), DELIVERY_DONE);
+        ends[i] = wire.len;
+    }
+    buf_append(&whole, wire.bytes, wire.len);
+    for (size_t cut = 0; cut < whole.len; cut++) {
+        assert_int_equal(deliver(as, pattern, cut), DELIVERY_BLOCKED);
+        /* Nothing is owed of a frame of which nothing was taken. */
+        assert_int_equal(wire.len, ends[told]);
+        assert_true(cut <= ends[told] && (told == 0 || cut > ends[told - 1]));
+        assert_memory_equal(wire.bytes, whole.bytes, wire.len);
+    }
+    buf_deinit(&whole);
+    buf_deinit(&wire);
+    forget_messages();
+}
+
+static void test_whatever_a_socket_takes_the_rest_is_owed(void **state)
+{
+    static const struct connection kinds[] = {
+        {.framing = FRAMING_CRLF},
+        {.framing = FRAMING_NUL},
+        {.framing = FRAMING_LEN32},
+        {.framing = FRAMING_RESP, .protocol = 2},
+        {.framing = FRAMING_RESP, .protocol = 3},
+        {.framing = FRAMING_CRLF, .format = UPDATE_JSON},
+        {.framing = FRAMING_NUL, .format = UPDATE_JSON},
+        {.framing = FRAMING_LEN32, .format = UPDATE_JSON},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+        check_every_cut(&kinds[i], NULL, 3);
+        /* As one run of bytes, where the framing has one. */
+        check_every_cut(&kinds[i], NULL, MOST);
+    }
+}
+
+static void test_the_same_for_what_a_pattern_found(void **state)
+{
+    static union {
+        struct tcp_pattern pattern;
+        char room[sizeof(struct tcp_pattern) + 8];
+    } tree = {.pattern = {.len = 3}};
+    (void)state;
+    memcpy(tree.pattern.text, "a/*", 3);
+    check_every_cut(&(struct connection){.framing = FRAMING_RESP, .protocol = 2}, &tree.pattern, 3);
+    check_every_cut(&(struct connection){.framing = FRAMING_RESP, .protocol = 3}, &tree.pattern, MOST);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_whatever_a_socket_takes_the_rest_is_owed),
+    cmocka_unit_test(test_the_same_for_what_a_pattern_found),
+};
+
+UNIT_MAIN(tests)
