@@ -294,16 +294,19 @@ static void channel_make_all_ready(struct channel *channel)
 
 void channel_take_message(struct channel *channel, struct message *message)
 {
+    const uint64_t offset = message->offset;
     channel_memo_clear(&channel->memo);
     /* A hole, or an offset already passed, means that letters were lost on the way: what the log has is read
-     * again in pages. */
-    if (message->offset != channel->top + 1)
+     * again in pages. So is what there is no memory for. */
+    if (offset != channel->top + 1)
         ring_deinit(&channel->window);
-    if (message->offset <= channel->top || ring_append(&channel->window, message))
+    if (offset <= channel->top || ring_append(&channel->window, message)) {
+        ring_deinit(&channel->window);
         message_unref(message);
-    else if (channel->window.count == 1 || message->ttl_ms > 0)
+    } else if (channel->window.count == 1 || message->ttl_ms > 0) {
         channel_arm_expiry(channel);
-    channel->top = number_greater(channel->top, message->offset);
+    }
+    channel->top = number_greater(channel->top, offset);
     channel_make_all_ready(channel);
     channel_trim(channel);
 }

@@ -172,6 +172,7 @@ def test_an_answer_that_polls_share_is_over_with_its_messages(channel: str) -> N
             assert [m["data"] for m in get(server, everything, Accept="application/json").json["messages"]] == ["old"]
             if end == "purged":
                 assert request(server, "DELETE", f"/api/channels/{channel}").status == 200
+                assert get(server, everything, Accept="application/json").status == 204
             wait_until(lambda: get(server, everything, Accept="application/json").status == 204, what=end)
 
 

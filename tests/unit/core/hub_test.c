@@ -664,6 +664,118 @@ static void test_a_hole_in_a_page_is_told(void **state)
     timer_wheel_run(&wheel, 10000);
 }
 
+static void test_a_reset_goes_on_from_the_oldest_message_kept(void **state)
+{
+    struct listener listener;
+    char text[POSITION_TEXT_MAX + 1];
+    const struct epoch other = epoch_new("a", 1);
+    (void)state;
+    text[position_format(text, &other, 2)] = '\0';
+    join(&listener, text);
+    attach(2, 4, 2);
+    serve();
+    const uint64_t told[] = {0, 2, 3, 4};
+    assert_int_equal(listener.count, 4);
+    assert_int_equal(listener.resets[0], RESET_EPOCH);
+    for (unsigned i = 0; i < 4; i++)
+        assert_int_equal(listener.offsets[i], told[i]);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_blocked_subscriber_is_told_of_a_reset_later(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    subscriber_block(&listener.subscriber);
+    feed_reset(RESET_PURGED);
+    serve();
+    assert_int_equal(listener.count, 0);
+    subscriber_unblock(&listener.subscriber);
+    serve();
+    assert_int_equal(listener.count, 1);
+    assert_int_equal(listener.resets[0], RESET_PURGED);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_message_that_comes_twice_makes_no_hole(void **state)
+{
+    struct listener now;
+    struct listener earlier;
+    (void)state;
+    join(&now, "now");
+    attach(1, 3, 1);
+    feed(2);
+    feed(4);
+    serve();
+    assert_int_equal(now.count, 1);
+    join(&earlier, cursor_at(1));
+    answer_page(1, 1, 3, 0);
+    serve();
+    assert_int_equal(earlier.count, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(earlier.offsets[i], i + 2);
+    subscriber_leave(&now.subscriber);
+    subscriber_leave(&earlier.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_a_message_without_memory_for_it_is_read_from_the_log(void **state)
+{
+    struct listener listener;
+    struct message *message = message_at(5);
+    (void)state;
+    join(&listener, "now");
+    attach(1, 4, 1);
+    struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
+    assert_int_equal(broker_feed_message(&mailbox, channel, message), 0);
+    message_unref(message);
+    /* The window grows with its fifth. */
+    memory_is_out = true;
+    mailbox_drain(&mailbox);
+    memory_is_out = false;
+    feed(6);
+    serve();
+    answer_page(1, 1, 5, 0);
+    serve();
+    assert_int_equal(listener.count, 2);
+    assert_int_equal(listener.offsets[0], 5);
+    assert_int_equal(listener.offsets[1], 6);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_more_than_there_is_of_the_last_is_all(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, "last=9");
+    attach(2, 4, 2);
+    serve();
+    assert_int_equal(listener.count, 3);
+    assert_int_equal(listener.offsets[0], 2);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_cursor_one_ahead_of_the_log_is_told_so(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(4));
+    attach(1, 3, 1);
+    assert_false(listener.is_attached);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    request->epoch = epoch;
+    request->oldest = 1;
+    request->top = 3;
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.resets[0], RESET_FUTURE);
+    assert_int_equal(listener.count, 4);
+    subscriber_leave(&listener.subscriber);
+}
+
 static void test_a_blocked_subscriber_is_left_alone_until_unblocked(void **state)
 {
     struct listener listener;
@@ -747,6 +859,12 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_page_of_another_log_is_asked_for_again),
     TEST(test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed),
     TEST(test_a_hole_in_a_page_is_told),
+    TEST(test_a_reset_goes_on_from_the_oldest_message_kept),
+    TEST(test_a_blocked_subscriber_is_told_of_a_reset_later),
+    TEST(test_a_message_that_comes_twice_makes_no_hole),
+    TEST(test_a_message_without_memory_for_it_is_read_from_the_log),
+    TEST(test_more_than_there_is_of_the_last_is_all),
+    TEST(test_a_cursor_one_ahead_of_the_log_is_told_so),
     TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),
     TEST(test_retreating_tells_the_same_again),
     TEST(test_a_channel_lingers_and_is_then_detached),
