@@ -42,7 +42,6 @@ def test_echo_and_updates_from_redis_with_tornado(redis: RedisServer) -> None:
         await stream.write(b"hello\r\n")
         assert await stream.read_until(b"\r\n") == b"hello\r\n"
 
-        await_reader(server, "updates")
         wait_until(lambda: redis.client.publish("updates", "follow the white rabbit"))
         await stream.write(b"after\r\n")
         lines = sorted([await stream.read_until(b"\r\n"), await stream.read_until(b"\r\n")])

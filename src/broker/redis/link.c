@@ -120,6 +120,11 @@ static void link_read(struct link *link, bool must_see_end)
             link_break(link, len == 0 ? "Redis has closed the connection" : strerror(errno));
             return;
         }
+        /* What was asked of the broker before this came is served before it: a reader who came first gets it.
+         */
+        mailbox_drain(link->set->mailbox);
+        if (!link_is_open(link))
+            return;
         link_take_bytes(link, bytes, (size_t)len);
         if ((size_t)len < sizeof(bytes) && !must_see_end)
             return;
@@ -451,9 +456,9 @@ void link_handle_events(struct link *link, uint32_t events)
         link_read(link, (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0);
 }
 
-void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel)
+void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel, struct mailbox *mailbox)
 {
-    *set = (struct link_set){.epoll_fd = epoll_fd, .wheel = wheel};
+    *set = (struct link_set){.epoll_fd = epoll_fd, .wheel = wheel, .mailbox = mailbox};
     list_init(&set->to_flush);
     list_init(&set->to_read);
     list_init(&set->to_report);

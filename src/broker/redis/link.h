@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/mailbox.h"
 #include "base/timer.h"
 
 #define LINK_FAULT_MAX 256u
@@ -25,6 +26,7 @@ struct link;
 struct link_set {
     int epoll_fd;
     struct timer_wheel *wheel;
+    struct mailbox *mailbox; /* of the links' thread */
     uint64_t now_ms;
     uint64_t timeout_ms;   /* a link that is owed an answer and says nothing for so long is broken */
     struct list to_flush;  /* links with something to send */
@@ -103,7 +105,7 @@ int link_send_words(struct link *link, int argc, const char *const *argv, const 
 
 /* The set: what epoll says of a link, and the end of a turn. */
 void link_handle_events(struct link *link, uint32_t events);
-void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel);
+void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel, struct mailbox *mailbox);
 void link_set_deinit(struct link_set *set);
 
 /* Reads on where a turn ended, sends what is to be sent, tells owners of broken links. Returns whether there

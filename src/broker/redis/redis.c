@@ -116,7 +116,7 @@ static void redis_open(struct redis_broker *broker)
     const struct url *url = &broker->url;
     size_t count = url->kind == URL_SENTINEL ? 1 : url->count;
     timer_wheel_init(&broker->wheel, broker->now_ms);
-    link_set_init(&broker->links, broker->epoll_fd, &broker->wheel);
+    link_set_init(&broker->links, broker->epoll_fd, &broker->wheel, &broker->mailbox);
     broker->links.now_ms = broker->now_ms;
     redis_apply_options(broker);
     cluster_init(broker);
