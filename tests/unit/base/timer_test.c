@@ -106,6 +106,25 @@ static void test_a_time_beyond_the_span_comes_at_its_end(void **state)
     assert_int_equal(probe.timer.due_tick * TIMER_TICK_MS, span_ms);
 }
 
+static void test_timers_at_the_edges_of_levels_fire_in_their_tick(void **state)
+{
+    const uint64_t edges[] = {64, 64 * 64, 64 * 64 * 64};
+    (void)state;
+    for (unsigned i = 0; i < 9; i++) {
+        struct timer_wheel wheel;
+        struct probe probe = {0};
+        uint64_t begin_tick = 1000 + i * 7;
+        uint64_t due_tick = begin_tick + edges[i / 3] - 1 + i % 3;
+        timer_wheel_init(&wheel, begin_tick * TIMER_TICK_MS);
+        timer_init(&probe.timer, probe_fired);
+        timer_arm(&wheel, &probe.timer, due_tick * TIMER_TICK_MS);
+        timer_wheel_run(&wheel, due_tick * TIMER_TICK_MS - 1);
+        assert_int_equal(probe.fired, 0);
+        timer_wheel_run(&wheel, due_tick * TIMER_TICK_MS);
+        assert_int_equal(probe.fired, 1);
+    }
+}
+
 static void test_a_time_that_is_past_comes_with_the_next_run(void **state)
 {
     struct timer_wheel wheel;
@@ -169,6 +188,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_timers_fire_once_in_time_and_never_early),
     cmocka_unit_test(test_stopped_timers_do_not_fire),
     cmocka_unit_test(test_a_timer_that_arms_itself_for_now_does_not_keep_the_loop),
+    cmocka_unit_test(test_timers_at_the_edges_of_levels_fire_in_their_tick),
     cmocka_unit_test(test_a_time_beyond_the_span_comes_at_its_end),
     cmocka_unit_test(test_a_time_that_is_past_comes_with_the_next_run),
     cmocka_unit_test(test_the_wait_is_bounded_and_ends_in_time),
