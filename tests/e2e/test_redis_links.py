@@ -84,7 +84,8 @@ def test_links_that_bring_bytes_in_small_late_pieces(channel: str) -> None:
     ledger = Ledger()
     with RedisServer() as redis, Relay(redis.port) as relay:
         relay.split = 7
-        with nodes(2, redis.url(), relayed(relay), options=KEEP_ALL) as servers:
+        # A large message takes seconds to its far end on a busy machine, and nothing is answered meanwhile.
+        with nodes(2, redis.url(), relayed(relay), options=(*KEEP_ALL, "--redis-timeout", "10s")) as servers:
             followers = follow(servers, channel)
             relay.delay = 0.0005
             join_all(publish_during(ledger, servers, redis, channel, 15))

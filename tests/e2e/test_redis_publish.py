@@ -65,7 +65,7 @@ def test_types_survive_redis_byte_for_byte(pair: list[Server], channel: str, con
 
 
 def test_large_messages_cross_redis_whole(redis: RedisServer, channel: str) -> None:
-    with nodes(2, redis, options=("--message-size", "8MiB", "--history-bytes", "64MiB")) as (here, there):
+    with nodes(2, redis, options=("--message-size", "8MiB", "--history-bytes", "64MiB", "--redis-timeout", "10s")) as (here, there):
         body = bytes(range(256)) * (6 << 12)
         with Connection(there) as poll:
             poll.send(request_bytes("GET", path_of(channel)))
