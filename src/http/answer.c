@@ -34,8 +34,10 @@ void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response 
 {
     exchange_response_header(response, "X-Content-Type-Options", "nosniff");
     origin_add_headers(exchange, response);
-    if (exchange_is_draining(exchange))
+    if (exchange_is_draining(exchange)) {
         exchange_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+        exchange->must_close = true;
+    }
 }
 
 void exchange_drop_response(struct exchange *exchange)
@@ -52,15 +54,13 @@ void exchange_drop_response(struct exchange *exchange)
 static void exchange_become_answered(struct exchange *exchange, unsigned status,
                                      struct MHD_Response *response)
 {
-    bool was_held = exchange->state == EXCHANGE_HELD;
     if (status >= 400)
         shard_count(exchange->shard, METRIC_ERRORS, 1);
     exchange->response = response;
     exchange->status = status;
     exchange_move(exchange, EXCHANGE_ANSWERED);
     exchange_release_holder(exchange);
-    if (was_held)
-        exchange_wake(exchange);
+    exchange_wake(exchange);
 }
 
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)

@@ -18,6 +18,8 @@
 #include "base/buf.h"
 #include "base/timer.h"
 #include "core/names.h"
+#include "http/chunks.h"
+#include "http/fields.h"
 #include "shard/shard.h"
 #include "tbl/errors.h"
 
@@ -32,29 +34,15 @@ enum http_method {
 
 enum exchange_state {
     EXCHANGE_HEAD,      /* the head is here */
-    EXCHANGE_BODY,      /* the body is being read */
+    EXCHANGE_BODY,      /* the body is being read; suspended while some of it is missing */
     EXCHANGE_DISCARD,   /* refused on the socket; what still comes is read and dropped, then the connection is
-                           closed */
+                           closed. Suspended */
     EXCHANGE_HANDLING,  /* its route handles it */
     EXCHANGE_HELD,      /* suspended without an answer */
     EXCHANGE_ANSWERED,  /* has its answer, which libmicrohttpd is to send */
     EXCHANGE_STREAMING, /* its stream is open and suspended */
     EXCHANGE_ENDING,    /* the stream is to be ended */
     EXCHANGE_GONE,      /* the client went away or is cut: the connection is to be closed */
-};
-
-/* The header fields that most requests are asked for; found once, when the request is checked. */
-enum exchange_field {
-    FIELD_ACCEPT,
-    FIELD_CONTENT_LENGTH,
-    FIELD_CONTENT_TYPE,
-    FIELD_HOST,
-    FIELD_IF_NONE_MATCH,
-    FIELD_LAST_EVENT_ID,
-    FIELD_ORIGIN,
-    FIELD_PREFER,
-    FIELD_TRANSFER_ENCODING,
-    FIELD_COUNT
 };
 
 struct exchange;
@@ -72,6 +60,8 @@ struct hold_ops {
     void (*heartbeat)(struct exchange *exchange);
     /* The server stops: answer or end now. */
     void (*drain)(struct exchange *exchange);
+    /* There will be one answer and then an end: a peer that only will not send any more gets it still. */
+    bool is_finite;
 };
 
 enum origin_verdict { ORIGIN_NONE, ORIGIN_ALLOWED, ORIGIN_FOREIGN };
@@ -86,8 +76,9 @@ struct exchange {
     enum exchange_state state;
     int fd; /* the connection's */
     bool is_http10;
-    bool is_blocked;     /* the stream did not take all of the last write */
-    bool is_in_callback; /* libmicrohttpd is calling us: an answer needs no resume */
+    bool is_blocked;   /* the stream did not take all of the last write */
+    bool is_suspended; /* libmicrohttpd leaves the connection alone until it is resumed */
+    bool has_rested;   /* libmicrohttpd would not read after a suspension, see intake.c */
     bool is_settling; /* there may be an answer without waiting: a peer that has closed its side gets it still
                        */
     enum http_method method;
@@ -103,14 +94,20 @@ struct exchange {
     unsigned status;
     enum error_code pending_error; /* to be answered once the body is read */
     struct buf body;
+    struct chunks chunks; /* of a chunked body */
+    uint64_t body_left;   /* of one with a length */
+    uint64_t body_seen;   /* of a chunked one */
     size_t body_limit;
+    bool has_body;   /* it is whole */
+    bool must_close; /* the answer says that the connection ends with it */
     uint64_t begun_ns;
     size_t path_len;
     char *path;    /* decoded, terminated; in `target`'s allocation; NULL when it cannot be decoded */
     char target[]; /* as sent */
 };
 
-/* Header and query values; NULL when absent. The length is set when `len` is not NULL. */
+/* Header and query values; NULL when absent. `name` is one of http/fields.h. The length is set when `len` is
+ * not NULL. */
 const char *exchange_field(const struct exchange *exchange, enum exchange_field field);
 const char *exchange_header(const struct exchange *exchange, const char *name);
 const char *exchange_query(const struct exchange *exchange, const char *name, size_t *len);

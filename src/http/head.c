@@ -6,66 +6,305 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/container.h"
 #include "base/number.h"
+#include "http/fields.h"
 
 /* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each
  * query argument, and then the head of the reply. While it reads, half of the memory belongs to the read
- * buffer. Experience adds half a head. */
+ * buffer, which has to take the head whole. */
 #define HEAD_RECORD_BYTES 64u
 #define HEAD_REPLY_STREAM 560u
 /* A long-poll's reply may carry a content type, a channel, an event and a producer of 255 bytes each. */
 #define HEAD_REPLY_POLL 2100u
 /* Each channel of a subscription may be an argument, and then has an entry in the cursor of the reply. */
 #define HEAD_REPLY_ARGUMENT 34u
-/* Requests with a body are read in pieces of half the pool, so a larger one makes publishing cheap; nobody is
- * held there. */
-#define HEAD_POOL_PUBLISH 65536u
-/* A connection that a proxy may use again for another client, or a browser after a login, has to fit heads
- * larger than the first one. */
-#define HEAD_POOL_REUSED 32768u
+#define HEAD_FIELDS_MAX 256u
+#define HEAD_METHOD_MAX 32u
 
-static bool head_is_token(char byte)
+struct head_span {
+    const char *bytes;
+    size_t len;
+};
+
+static bool span_is(const struct head_span *span, const char *text)
+{
+    return span->len == strlen(text) && strncasecmp(span->bytes, text, span->len) == 0;
+}
+
+static bool span_contains(const struct head_span *span, const char *text)
+{
+    return memmem(span->bytes, span->len, text, strlen(text)) != NULL;
+}
+
+static bool span_starts_with(const struct head_span *span, const char *text)
+{
+    size_t len = strlen(text);
+    return span->len >= len && strncasecmp(span->bytes, text, len) == 0;
+}
+
+/* What is known of a head while its lines are read. */
+struct head_reading {
+    struct door_head *head;
+    struct head_span method;
+    struct head_span target;
+    struct head_span authority; /* of a target in absolute form */
+    bool is_http10;
+    bool is_stream;
+    bool has_host;
+    bool has_length;
+    bool asks_to_close;
+    bool asks_to_keep;
+    size_t arguments;
+    size_t fields;
+    size_t fields_fed;
+};
+
+/* RFC 9110, section 5.6.2. */
+static bool head_is_token_byte(char byte)
 {
     return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z') ||
            (byte != '\0' && strchr("!#$%&'*+-.^_`|~", byte));
 }
 
-/* METHOD SP target SP HTTP/1.x; as much of it as is there. */
-static bool head_line_is_possible(const char *line, size_t len, bool is_whole)
+static size_t head_count_token(const struct head_span *line)
 {
-    size_t i = 0;
-    while (i < len && head_is_token(line[i]))
-        i++;
-    if (i == 0 || i > 32)
-        return len == 0;
-    if (i == len)
-        return !is_whole;
-    if (line[i] != ' ')
-        return false;
-    size_t target = ++i;
-    while (i < len && (unsigned char)line[i] > ' ' && line[i] != 0x7f)
-        i++;
-    if (i == len)
-        return !is_whole;
-    if (i == target || line[i] != ' ')
-        return false;
-    static const char version[] = "HTTP/1.";
-    size_t rest = len - ++i;
-    size_t compared = rest < sizeof(version) - 1 ? rest : sizeof(version) - 1;
-    if (memcmp(line + i, version, compared) != 0)
-        return false;
-    if (!is_whole)
-        return rest <= sizeof(version) + 1;
-    return rest == sizeof(version) && (line[len - 1] == '0' || line[len - 1] == '1');
+    size_t len = 0;
+    while (len < line->len && head_is_token_byte(line->bytes[len]))
+        len++;
+    return len;
 }
 
-struct head_line {
-    const char *bytes;
-    size_t len; /* without the line end */
+/* METHOD SP target SP HTTP/1.x; as much of it as is there. */
+static bool head_request_line_is_possible(const struct head_span *line, bool is_whole,
+                                          struct head_reading *reading)
+{
+    static const char version[] = "HTTP/1.";
+    const size_t version_len = sizeof(version) - 1;
+    size_t method_len = head_count_token(line);
+    size_t at = method_len + 1;
+    if (method_len == 0 || method_len > HEAD_METHOD_MAX)
+        return line->len == 0;
+    if (method_len == line->len)
+        return !is_whole;
+    if (line->bytes[method_len] != ' ')
+        return false;
+    while (at < line->len && (unsigned char)line->bytes[at] > ' ' && line->bytes[at] != 0x7f)
+        at++;
+    reading->method = (struct head_span){line->bytes, method_len};
+    reading->target = (struct head_span){line->bytes + method_len + 1, at - method_len - 1};
+    if (at == line->len)
+        return !is_whole;
+    if (reading->target.len == 0 || line->bytes[at] != ' ')
+        return false;
+    const char *found = line->bytes + at + 1;
+    size_t rest = line->len - at - 1;
+    if (memcmp(found, version, rest < version_len ? rest : version_len) != 0)
+        return false;
+    if (!is_whole)
+        return rest <= version_len + 2;
+    reading->is_http10 = rest > version_len && found[version_len] == '0';
+    return rest == version_len + 1 && (found[version_len] == '0' || found[version_len] == '1');
+}
+
+static void head_append(struct door_head *head, const char *bytes, size_t len)
+{
+    memcpy(head->fed + head->fed_len, bytes, len);
+    head->fed_len += len;
+}
+
+static void head_append_text(struct door_head *head, const char *text)
+{
+    head_append(head, text, strlen(text));
+}
+
+/* RFC 9110, section 7.2; without the user that RFC 9110, section 4.2.4 has us refuse. */
+static bool head_is_authority(const struct head_span *authority)
+{
+    for (size_t i = 0; i < authority->len; i++) {
+        char byte = authority->bytes[i];
+        if (!head_is_token_byte(byte) && !(byte != '\0' && strchr(":[]()=,;", byte)))
+            return false;
+        if (strchr("#^`|", byte))
+            return false;
+    }
+    return true;
+}
+
+/* http://authority/path is as good as /path (RFC 9112, section 3.2.2): to the target in origin form. */
+static bool head_split_absolute(struct head_reading *reading)
+{
+    struct head_span *target = &reading->target;
+    size_t scheme_len = span_starts_with(target, "http://")    ? strlen("http://")
+                        : span_starts_with(target, "https://") ? strlen("https://")
+                                                               : 0;
+    if (scheme_len == 0)
+        return false;
+    struct head_span rest = {target->bytes + scheme_len, target->len - scheme_len};
+    size_t len = 0;
+    while (len < rest.len && rest.bytes[len] != '/' && rest.bytes[len] != '?')
+        len++;
+    reading->authority = (struct head_span){rest.bytes, len};
+    *target = (struct head_span){rest.bytes + len, rest.len - len};
+    return len > 0 && head_is_authority(&reading->authority);
+}
+
+static enum error_code head_take_request_line(struct head_reading *reading, const struct head_span *line)
+{
+    struct door_head *head = reading->head;
+    struct head_span *target = &reading->target;
+    head->has_target = true;
+    if (!head_request_line_is_possible(line, true, reading))
+        return ERROR_BAD_REQUEST;
+    bool is_asterisk = span_is(target, "*") && span_is(&reading->method, "OPTIONS");
+    if (target->bytes[0] != '/' && !is_asterisk && !head_split_absolute(reading))
+        return ERROR_BAD_REQUEST;
+    reading->is_stream = span_contains(target, "transport=s");
+    for (size_t i = 0; i < target->len; i++)
+        reading->arguments += target->bytes[i] == '&' || target->bytes[i] == '?';
+    if (reading->arguments > HEAD_ARGUMENTS_MAX)
+        return ERROR_TOO_MANY_ARGUMENTS;
+    head_append(head, reading->method.bytes, reading->method.len);
+    head_append_text(head, target->len > 0 && target->bytes[0] != '?' ? " " : " /");
+    head_append(head, target->bytes, target->len);
+    head_append_text(head, reading->is_http10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
+    if (reading->authority.len > 0) {
+        reading->fields_fed++;
+        head_append_text(head, "Host: ");
+        head_append(head, reading->authority.bytes, reading->authority.len);
+        head_append_text(head, "\r\n");
+    }
+    return ERROR_NONE;
+}
+
+static bool head_take_length(struct head_reading *reading, const struct head_span *value)
+{
+    struct request_framing *framing = &reading->head->framing;
+    bool is_first = !reading->has_length;
+    reading->has_length = true;
+    return is_first && value->len < 20 && number_parse_u64(&framing->body_len, value->bytes, value->len) == 0;
+}
+
+static bool head_take_encoding(struct head_reading *reading, const struct head_span *value)
+{
+    struct request_framing *framing = &reading->head->framing;
+    bool is_first = !framing->is_chunked;
+    framing->is_chunked = true;
+    return is_first && !reading->is_http10 && span_is(value, "chunked");
+}
+
+static bool head_take_expectation(struct head_reading *reading, const struct head_span *value)
+{
+    reading->head->framing.expects_continue = !reading->is_http10 && span_is(value, "100-continue");
+    return true;
+}
+
+static bool head_take_connection(struct head_reading *reading, const struct head_span *value)
+{
+    for (size_t at = 0; at < value->len;) {
+        struct head_span token = {value->bytes + at, 0};
+        token.len = head_count_token(&(struct head_span){token.bytes, value->len - at});
+        reading->asks_to_close = reading->asks_to_close || span_is(&token, "close");
+        reading->asks_to_keep = reading->asks_to_keep || span_is(&token, "keep-alive");
+        at += token.len > 0 ? token.len : 1;
+    }
+    return true;
+}
+
+/* A target in absolute form has the host in it (RFC 9112, section 3.2.2). */
+static bool head_take_host(struct head_reading *reading, const struct head_span *value)
+{
+    bool is_first = !reading->has_host;
+    reading->has_host = true;
+    return is_first && head_is_authority(value);
+}
+
+/* Fields that say where the request ends and for whom it is. */
+static const struct {
+    const char *name;
+    bool (*take)(struct head_reading *reading, const struct head_span *value);
+} head_framing_fields[] = {
+    {"Content-Length", head_take_length},
+    {"Transfer-Encoding", head_take_encoding},
+    {"Expect", head_take_expectation},
+    {"Connection", head_take_connection},
+    {"Host", head_take_host},
 };
 
-/* The next line from *at on; false while it has no end. */
-static bool head_next_line(const char *bytes, size_t len, size_t *at, struct head_line *line)
+static bool head_is_value(const struct head_span *value)
+{
+    for (size_t i = 0; i < value->len; i++)
+        if (((unsigned char)value->bytes[i] < 0x20 && value->bytes[i] != '\t') || value->bytes[i] == 0x7f)
+            return false;
+    return true;
+}
+
+static struct head_span head_trim(struct head_span span)
+{
+    for (; span.len > 0 && (span.bytes[0] == ' ' || span.bytes[0] == '\t'); span.bytes++)
+        span.len--;
+    while (span.len > 0 && (span.bytes[span.len - 1] == ' ' || span.bytes[span.len - 1] == '\t'))
+        span.len--;
+    return span;
+}
+
+static void head_feed_field(struct head_reading *reading, const struct head_span *line,
+                            const struct head_span *name, const struct head_span *value)
+{
+    enum exchange_field field = field_find(name->bytes, name->len);
+    if (field == FIELD_ACCEPT)
+        reading->is_stream =
+            reading->is_stream || span_contains(value, "event-stream") || span_contains(value, "ndjson");
+    if (field == FIELD_COUNT || (field == FIELD_HOST && reading->authority.len > 0))
+        return;
+    reading->fields_fed++;
+    head_append(reading->head, line->bytes, line->len);
+    head_append_text(reading->head, "\r\n");
+}
+
+static enum error_code head_take_field(struct head_reading *reading, const struct head_span *line)
+{
+    struct head_span name = {line->bytes, head_count_token(line)};
+    if (++reading->fields > HEAD_FIELDS_MAX)
+        return ERROR_HEAD_TOO_LARGE;
+    if (name.len == 0 || name.len == line->len || line->bytes[name.len] != ':')
+        return ERROR_BAD_REQUEST;
+    const struct head_span value =
+        head_trim((struct head_span){line->bytes + name.len + 1, line->len - name.len - 1});
+    if (!head_is_value(&value))
+        return ERROR_BAD_REQUEST;
+    for (size_t i = 0; i < ARRAY_LENGTH(head_framing_fields); i++)
+        if (span_is(&name, head_framing_fields[i].name) && !head_framing_fields[i].take(reading, &value))
+            return ERROR_BAD_REQUEST;
+    head_feed_field(reading, line, &name, &value);
+    return ERROR_NONE;
+}
+
+static size_t head_pool_bytes(const struct head_reading *reading)
+{
+    size_t fed_len = reading->head->fed_len;
+    size_t records = (reading->arguments + reading->fields_fed + 2) * HEAD_RECORD_BYTES;
+    size_t reply =
+        (reading->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + reading->arguments * HEAD_REPLY_ARGUMENT;
+    size_t pool = number_greater(fed_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
+    return number_greater(pool, fed_len * 5 / 2);
+}
+
+/* All lines are there. */
+static enum error_code head_finish(struct head_reading *reading)
+{
+    struct door_head *head = reading->head;
+    if ((head->framing.is_chunked && reading->has_length) || (!reading->has_host && !reading->is_http10))
+        return ERROR_BAD_REQUEST;
+    head->framing.is_kept = !reading->asks_to_close && (!reading->is_http10 || reading->asks_to_keep);
+    head_append_text(head,
+                     head->framing.is_kept ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+    head->pool_bytes = head_pool_bytes(reading);
+    return ERROR_NONE;
+}
+
+/* The next line from *at on, without its end; false while it has none. */
+static bool head_next_line(const char *bytes, size_t len, size_t *at, struct head_span *line)
 {
     const char *end = memchr(bytes + *at, '\n', len - *at);
     if (!end)
@@ -78,132 +317,52 @@ static bool head_next_line(const char *bytes, size_t len, size_t *at, struct hea
     return true;
 }
 
-static bool head_line_has_name(const struct head_line *line, const char *name)
+/* The beginning of a request line, whose end has not come. */
+static bool head_may_begin(const char *bytes, size_t len)
 {
-    size_t len = strlen(name);
-    return line->len > len && line->bytes[len] == ':' && strncasecmp(line->bytes, name, len) == 0;
+    struct head_reading ignored = {0};
+    return len == 0 || bytes[0] == '\r' ||
+           head_request_line_is_possible(&(struct head_span){bytes, len}, false, &ignored);
 }
 
-static bool head_line_contains(const struct head_line *line, const char *text)
+void head_inspect(const char *bytes, size_t len, struct door_head *head)
 {
-    return memmem(line->bytes, line->len, text, strlen(text)) != NULL;
-}
-
-/* What the head says about how its connection will be used. */
-struct head_use {
-    bool has_body;
-    bool is_stream;
-    bool is_proxied;
-    bool is_poll;
-    size_t arguments;
-    size_t fields;
-};
-
-static void head_note_request_line(struct head_use *use, const struct head_line *line)
-{
-    use->has_body = strncmp(line->bytes, "GET ", 4) != 0 && strncmp(line->bytes, "HEAD ", 5) != 0;
-    use->is_poll = head_line_contains(line, " /channels/");
-    use->is_stream = head_line_contains(line, "transport=s");
-    for (size_t i = 0; i < line->len; i++)
-        use->arguments += line->bytes[i] == '&' || line->bytes[i] == '?';
-}
-
-/* libmicrohttpd answers a length that is no number by itself, with a page of HTML. */
-static bool head_field_is_possible(const struct head_line *line)
-{
-    const size_t name_len = strlen("Content-Length:");
-    if (!memchr(line->bytes, ':', line->len))
-        return false;
-    if (!head_line_has_name(line, "Content-Length"))
-        return true;
-    const char *value = line->bytes + name_len;
-    size_t len = line->len - name_len;
-    for (; len > 0 && (*value == ' ' || *value == '\t'); value++)
-        len--;
-    while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
-        len--;
-    for (size_t i = 0; i < len; i++)
-        if (value[i] < '0' || value[i] > '9')
-            return false;
-    return len > 0 && len < 20;
-}
-
-static void head_note_field(struct head_use *use, const struct head_line *line)
-{
-    use->fields++;
-    if (head_line_has_name(line, "Accept"))
-        use->is_stream =
-            use->is_stream || head_line_contains(line, "event-stream") || head_line_contains(line, "ndjson");
-    if (head_line_has_name(line, "Via") || head_line_has_name(line, "Forwarded") ||
-        head_line_has_name(line, "X-Forwarded-For") || head_line_has_name(line, "X-Real-IP"))
-        use->is_proxied = true;
-}
-
-static size_t head_pool_bytes(const struct head_use *use, size_t head_len)
-{
-    size_t records = (use->arguments + use->fields) * HEAD_RECORD_BYTES;
-    size_t reply =
-        (use->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + use->arguments * HEAD_REPLY_ARGUMENT;
-    size_t pool = number_greater(head_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
-    pool = number_greater(pool, head_len * 5 / 2);
-    if (use->has_body)
-        return number_greater(pool, HEAD_POOL_PUBLISH);
-    if (!use->is_stream && (use->is_proxied || !use->is_poll))
-        return number_greater(pool, HEAD_POOL_REUSED);
-    return pool;
-}
-
-size_t head_inspect(const char *bytes, size_t len, size_t *pool_bytes, enum error_code *error)
-{
-    struct head_use use = {0};
-    struct head_line line;
+    struct head_reading reading = {.head = head};
+    struct head_span line;
     size_t at = 0;
-    bool has_request_line = false;
-    for (;;) {
+    *head = (struct door_head){.fed = head->fed};
+    while (head->error == ERROR_NONE) {
         size_t begin = at;
         if (!head_next_line(bytes, len, &at, &line)) {
-            if (!has_request_line && !head_line_is_possible(bytes + begin, len - begin, false) &&
-                bytes[begin] != '\r')
-                *error = ERROR_BAD_REQUEST;
-            return 0;
+            if (!head->has_target && !head_may_begin(bytes + begin, len - begin))
+                head->error = ERROR_BAD_REQUEST;
+            return;
         }
-        if (line.len == 0 && has_request_line)
-            break;
-        if (line.len == 0)
+        if (!head->has_target && line.len == 0)
             continue;
-        if (!has_request_line) {
-            if (!head_line_is_possible(line.bytes, line.len, true)) {
-                *error = ERROR_BAD_REQUEST;
-                return 0;
-            }
-            head_note_request_line(&use, &line);
-        } else if (!head_field_is_possible(&line)) {
-            *error = ERROR_BAD_REQUEST;
-            return 0;
-        } else {
-            head_note_field(&use, &line);
+        if (line.len == 0) {
+            head->error = head_finish(&reading);
+            head->len = head->error == ERROR_NONE ? at : 0;
+            return;
         }
-        has_request_line = true;
+        head->error =
+            head->has_target ? head_take_field(&reading, &line) : head_take_request_line(&reading, &line);
     }
-    *pool_bytes = head_pool_bytes(&use, at);
-    return at;
 }
 
 const char *head_find_field(const char *head, size_t len, const char *name, size_t *value_len)
 {
-    struct head_line line;
+    struct head_span line;
     size_t at = 0;
     while (head_next_line(head, len, &at, &line)) {
-        if (!head_line_has_name(&line, name))
+        size_t name_len = head_count_token(&line);
+        if (name_len == line.len || line.bytes[name_len] != ':' ||
+            !span_is(&(struct head_span){line.bytes, name_len}, name))
             continue;
-        const char *value = line.bytes + strlen(name) + 1;
-        size_t rest = line.len - strlen(name) - 1;
-        for (; rest > 0 && (*value == ' ' || *value == '\t'); value++)
-            rest--;
-        while (rest > 0 && (value[rest - 1] == ' ' || value[rest - 1] == '\t'))
-            rest--;
-        *value_len = rest;
-        return value;
+        struct head_span value =
+            head_trim((struct head_span){line.bytes + name_len + 1, line.len - name_len - 1});
+        *value_len = value.len;
+        return value.bytes;
     }
     return NULL;
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "shard/cell.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -16,13 +18,15 @@
 #define CELL_RUNS 4u
 #define CELL_TICK_MS 1000u
 #define CELL_ROUNDS_PER_HEARTBEAT 3u
+/* A connection whose memory is larger than its next request needs keeps it up to three times as much. */
+#define CELL_CLASSES_TO_SPARE 3u
 
 /* Memory for each connection; libmicrohttpd touches half of it whatever the request, so the steps are small
  * where many are held. */
 static const size_t cell_pool_bytes[CELL_CLASSES] = {2048,  3072,  4096,  6144,  8192,   12288,
                                                      16384, 24576, 32768, 65536, 131072, 196608};
 
-void cell_table_init(struct cell_table *table, struct shard *shard)
+int cell_table_init(struct cell_table *table, struct shard *shard)
 {
     table->shard = shard;
     table->count = 0;
@@ -30,6 +34,7 @@ void cell_table_init(struct cell_table *table, struct shard *shard)
     list_init(&table->to_run);
     for (unsigned i = 0; i < CELL_CLASSES; i++)
         list_init(&table->classes[i]);
+    return swap_init(&table->swap);
 }
 
 static void cell_want_run(struct cell *cell)
@@ -72,19 +77,22 @@ static void cell_connection_notified(void *cls, struct MHD_Connection *connectio
 {
     struct cell *cell = cls;
     struct client *client = *socket_context;
-    (void)connection;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         *socket_context = cell->entering;
+        cell->entering->connection = connection;
         return;
     }
-    /* One that fails late has been begun and is ended again: cell_admit lets go of it. */
-    if (client == cell->entering)
-        return;
     cell->count--;
     cell->shard->cells.client_count--;
+    cell_place(cell);
+    if (client == cell->leaving) {
+        cell->leaving = NULL;
+        return;
+    }
+    if (client->owner)
+        client->owner->ops->lost(client->owner);
     client->cell = NULL;
     client_move(client, CLIENT_GONE);
-    cell_place(cell);
 }
 
 static void cell_round(struct cell *cell, uint64_t now_ms)
@@ -108,27 +116,34 @@ static void cell_arm_tick(struct cell *cell)
     timer_arm(&cell->shard->wheel, &cell->tick, cell->shard->now_ms + (period_ms > 0 ? period_ms : 1));
 }
 
+static bool cell_has_more(struct cell *cell)
+{
+    MHD_UNSIGNED_LONG_LONG timeout_ms;
+    return MHD_get_timeout(cell->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0;
+}
+
 /* libmicrohttpd's own timeouts (keep-alive) only come true when it runs. */
 static void cell_ticked(struct timer *timer)
 {
     struct cell *cell = container_of(timer, struct cell, tick);
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
     if (cell->count == 0) {
         cell_free(cell);
         return;
     }
     cell_round(cell, cell->shard->now_ms);
-    if (MHD_get_timeout(cell->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0)
+    if (cell_has_more(cell))
         cell_want_run(cell);
     cell_arm_tick(cell);
 }
 
+/* With MHD_USE_TURBO a connection is tried first, and in the daemon's epoll only while it has to wait: never
+ * when it is being fed. */
 static struct MHD_Daemon *cell_start_daemon(struct cell *cell)
 {
     const struct shard *shard = cell->shard;
     const struct cell_handlers *handlers = shard->group->handlers;
-    const unsigned flags =
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
+    const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME |
+                           MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, handlers->handle, cell->shard, MHD_OPTION_EXTERNAL_LOGGER, handlers->log,
         cell->shard, MHD_OPTION_CONNECTION_LIMIT, CELL_CONNECTIONS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -166,11 +181,23 @@ static struct cell *cell_new(struct shard *shard, unsigned class)
     return cell;
 }
 
-struct cell *cell_for(struct cell_table *table, size_t pool_bytes)
+static unsigned cell_class(size_t pool_bytes)
 {
     unsigned class = 0;
     while (class < CELL_CLASSES - 1 && cell_pool_bytes[class] < pool_bytes)
         class ++;
+    return class;
+}
+
+bool cell_suits(const struct cell *cell, size_t pool_bytes)
+{
+    unsigned class = cell_class(pool_bytes);
+    return cell->class >= class && cell->class <= class + CELL_CLASSES_TO_SPARE;
+}
+
+struct cell *cell_for(struct cell_table *table, size_t pool_bytes)
+{
+    unsigned class = cell_class(pool_bytes);
     struct list *link = list_first(&table->classes[class]);
     if (link && container_of(link, struct cell, link)->count < CELL_CONNECTIONS)
         return container_of(link, struct cell, link);
@@ -195,7 +222,6 @@ void cell_admit(struct cell *cell, struct client *client)
     cell->count++;
     cell->shard->cells.client_count++;
     cell_place(cell);
-    cell_want_run(cell);
 }
 
 void cell_resume(struct cell *cell, struct MHD_Connection *connection)
@@ -206,13 +232,81 @@ void cell_resume(struct cell *cell, struct MHD_Connection *connection)
 
 static void cell_run(struct cell *cell)
 {
-    MHD_UNSIGNED_LONG_LONG timeout_ms;
     unsigned runs = 0;
     do
         MHD_run(cell->daemon);
-    while (MHD_get_timeout(cell->daemon, &timeout_ms) == MHD_YES && timeout_ms == 0 && ++runs < CELL_RUNS);
+    while (cell_has_more(cell) && ++runs < CELL_RUNS);
     if (runs == CELL_RUNS)
         cell_want_run(cell);
+}
+
+void cell_readmit(struct client *client)
+{
+    client_move(client, CLIENT_ADMITTED);
+    MHD_resume_connection(client->connection);
+}
+
+void cell_feed(struct client *client, const char *head, size_t len)
+{
+    struct cell *cell = client->cell;
+    struct swap *swap = &cell->shard->cells.swap;
+    int err = swap_feed(swap, client->watch.fd, head, len);
+    for (unsigned runs = 0; swap->fed_fd >= 0 && runs < CELL_RUNS; runs++)
+        MHD_run(cell->daemon);
+    if (err || swap->fed_fd >= 0) {
+        log_event(LOG_ERROR, "connection-lost",
+                  LOG_TEXT("reason", err ? strerror(-err) : "libmicrohttpd did not take the head"));
+        swap_cancel_feed(swap);
+        shutdown(client->watch.fd, SHUT_RDWR);
+    }
+    if (err || cell_has_more(cell))
+        cell_want_run(cell);
+}
+
+void cell_end_feed(struct client *client)
+{
+    swap_end_feed(&client->shard->cells.swap);
+}
+
+void cell_park(struct client *client)
+{
+    MHD_suspend_connection(client->connection);
+}
+
+void cell_close(struct client *client)
+{
+    int fd = client->watch.fd;
+    watch_remove(&client->watch, client->shard->epoll_fd);
+    swap_part(&client->shard->cells.swap, fd, false);
+    client_move(client, CLIENT_ADMITTED);
+    cell_resume(client->cell, client->connection);
+}
+
+bool cell_leave(struct client *client)
+{
+    struct cell *cell = client->cell;
+    struct shard *shard = client->shard;
+    struct swap *swap = &shard->cells.swap;
+    int fd = client->watch.fd;
+    void (*on_event)(struct watch *, uint32_t) = client->watch.on_event;
+    watch_remove(&client->watch, shard->epoll_fd);
+    swap_part(swap, fd, true);
+    cell->leaving = client;
+    client->cell = NULL;
+    MHD_resume_connection(client->connection);
+    for (unsigned runs = 0; cell->leaving && runs < CELL_RUNS; runs++)
+        MHD_run(cell->daemon);
+    assert(!cell->leaving);
+    if (cell_has_more(cell))
+        cell_want_run(cell);
+    fd = swap_take(swap);
+    int err = fd < 0 ? fd : watch_add(&client->watch, shard->epoll_fd, fd, CLIENT_EVENTS, on_event);
+    if (!err)
+        return true;
+    log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", strerror(-err)));
+    client->watch.fd = fd < 0 ? -1 : fd;
+    client_close(client);
+    return false;
 }
 
 void cell_table_run(struct cell_table *table)
@@ -244,4 +338,5 @@ void cell_table_deinit(struct cell_table *table)
         while ((link = list_first(&table->classes[i])))
             cell_free(container_of(link, struct cell, link));
     }
+    swap_deinit(&table->swap);
 }

@@ -14,6 +14,7 @@
 
 #include "base/list.h"
 #include "base/timer.h"
+#include "shard/swap.h"
 #include "shard/watch.h"
 
 #define CELL_CONNECTIONS 256u
@@ -40,6 +41,7 @@ struct cell {
     unsigned count;
     struct list clients;
     struct client *entering; /* while it is being added */
+    struct client *leaving;  /* while its socket is taken out */
     struct timer tick;
     uint64_t next_round_ms; /* when its clients are asked again whether they want a heartbeat */
 };
@@ -48,11 +50,13 @@ struct cell_table {
     struct shard *shard;
     struct list classes[CELL_CLASSES];
     struct list to_run;
+    struct swap swap;
     uint64_t count;
     uint64_t client_count;
 };
 
-void cell_table_init(struct cell_table *table, struct shard *shard);
+/* Returns 0 or -errno. */
+int cell_table_init(struct cell_table *table, struct shard *shard);
 
 /* Stops all daemons; no connection is suspended. */
 void cell_table_deinit(struct cell_table *table);
@@ -63,6 +67,30 @@ struct cell *cell_for(struct cell_table *table, size_t pool_bytes);
 /* Gives a connection to the cell, and its descriptor to libmicrohttpd. When that cannot take it, both are
  * gone. */
 void cell_admit(struct cell *cell, struct client *client);
+
+/* Whether the connections of the cell have that much memory, and not many times as much. */
+bool cell_suits(const struct cell *cell, size_t pool_bytes);
+
+/* A connection that was parked gets its next request. */
+void cell_readmit(struct client *client);
+
+/* Gives the head of a request to libmicrohttpd, and not a byte more; the client has been admitted for it. Not
+ * within libmicrohttpd's callbacks. */
+void cell_feed(struct client *client, const char *head, size_t len);
+
+/* Ends the feeding: libmicrohttpd has the head. First of all in its `begin` callback. */
+void cell_end_feed(struct client *client);
+
+/* Has libmicrohttpd leave the socket alone until the next request; only within its `completed` callback, and
+ * when it keeps the connection. */
+void cell_park(struct client *client);
+
+/* Closes a parked connection before this turn is over. */
+void cell_close(struct client *client);
+
+/* Takes the socket of a parked connection out of its cell, under another descriptor. Returns whether it
+ * could; otherwise the client is gone. */
+bool cell_leave(struct client *client);
 
 /* A suspended connection goes on; its cell runs before this turn is over. */
 void cell_resume(struct cell *cell, struct MHD_Connection *connection);

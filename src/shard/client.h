@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 
 #include "base/list.h"
 #include "shard/garbage.h"
@@ -13,35 +14,61 @@
 #include "tbl/errors.h"
 
 struct cell;
+struct MHD_Connection;
 struct shard;
 
+/* From a client at the door the shard wants to know of bytes and of its end; from one that has been admitted
+ * also when it takes bytes again. */
+#define CLIENT_EVENTS_AT_DOOR (EPOLLIN | EPOLLRDHUP | EPOLLET)
+#define CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET)
+
 /*   waiting ──► slow ──► admitted ──► gone
- *      │ `────────┼──────────^           ^
- *      ├──────────┴──► refused ──────────┤   (and from all at once)
- *      `──► unwanted ─────^
+ *     ^│ `────────┼──────^ │ │ ^       ^
+ *     │├──────────┴────────┼─┼─┼─► refused   (and gone from all at once)
+ *     │`──► unwanted ──────┼─┼─┼────^ ^
+ *     ├──────────── kept ◄─┘ │ ├──────┤
+ *     │               ^      v │      │
+ *     `───────────────┴─ returned ────┘
  */
 enum client_state {
     CLIENT_WAITING,  /* at the door, looked at with each piece of its head */
     CLIENT_SLOW,     /* the same, but its pieces are so small that it is looked at by the clock */
     CLIENT_UNWANTED, /* is going to be refused; its head says how it has to be told. Not counted any more */
-    CLIENT_ADMITTED, /* its cell's; counted there */
+    CLIENT_ADMITTED, /* its cell's, which has a request of it */
+    CLIENT_KEPT,     /* between two requests, without a byte of the next one */
+    CLIENT_RETURNED, /* the same, but there is something to look at in this turn */
     CLIENT_REFUSED,  /* has been answered at the door; what it still sends is dropped for a while. Not counted
                         any more */
     CLIENT_GONE,     /* not watched any more, freed after this turn */
 };
 
+/* Where the request that a client has been admitted for ends, and whether another one may follow. */
+struct request_framing {
+    uint64_t body_len; /* 0 when chunked */
+    bool is_chunked;
+    bool expects_continue; /* the client sends the body once it is told to */
+    bool is_kept;
+};
+
 struct client {
     struct watch watch;
     struct garbage garbage;
-    struct list link; /* in its cell, or in the door's list for its state */
+    struct list link; /* admitted: in its cell; otherwise in the door's list for its state */
     struct shard *shard;
-    struct cell *cell; /* NULL at the door */
+    struct cell *cell;                 /* that has its memory; NULL before its first request */
+    struct MHD_Connection *connection; /* of its cell */
     /* What the connection is for now, in the words of the HTTP side; NULL between requests. */
     struct client_owner *owner;
-    uint64_t deadline_ms; /* waiting, slow, unwanted: for the head; refused: for the peer's end */
+    /* Waiting, slow, unwanted: for the head; kept: for its beginning; refused: for the peer's end. */
+    uint64_t deadline_ms;
     enum client_state state;
     enum error_code refusal; /* of an unwanted client */
-    bool has_hung_up;        /* the peer has closed its side; told once by the kernel */
+    bool has_input;          /* there may be bytes that nobody has read */
+    bool has_hung_up;        /* the peer will send nothing more; told once by the kernel */
+    bool is_broken;          /* nothing can be sent to the peer any more either */
+    struct request_framing framing;
+    char *early; /* the beginning of a later head; its length in early_len */
+    uint32_t early_len;
     uint32_t peeks;
     uint32_t bytes; /* of the head that were there at the last look; refused: dropped so far */
     uint8_t key_len;
@@ -55,20 +82,28 @@ struct client_owner {
 };
 
 struct client_owner_ops {
-    void (*hung_up)(struct client_owner *owner);  /* the peer has closed */
+    void (*readable)(struct client_owner *owner); /* there are bytes, or the end of them */
+    void (*hung_up)(struct client_owner *owner);  /* the peer has closed its side, or all of it */
     void (*writable)(struct client_owner *owner); /* it takes bytes again */
     void (*tick)(struct client_owner *owner,
                  uint64_t now_ms);               /* now and then, a few times for each heartbeat */
     void (*drain)(struct client_owner *owner);   /* the server stops: let the client go */
     void (*cut)(struct client_owner *owner);     /* the drain time is over: end at once */
     bool (*is_held)(struct client_owner *owner); /* it is one to let go */
+    void (*lost)(struct client_owner *owner); /* the connection is closed, and nothing has told so before */
 };
 
 /* Moves the client on to its next state, and with it between the lists and out of the counts. An admitted
  * one has its cell. Its descriptor is the caller's. */
 void client_move(struct client *client, enum client_state to);
 
-/* The client is gone, and its descriptor closed. */
+/* Puts a client into a list that is in the order of deadlines. */
+void client_line_up(struct client *client, struct list *list);
+
+/* Whatever there is to read is told once more, to its owner. */
+void client_rewatch(struct client *client);
+
+/* The client is gone, and its socket closed; it is one at the door. */
 void client_close(struct client *client);
 
 #endif

@@ -2,26 +2,18 @@
 #include "shard/door.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "shard/shard.h"
 
-#define DOOR_BACKLOG 4096
-/* Connections accepted before the loop looks at everything else again. */
-#define DOOR_ACCEPTS 64u
 /* A head that comes in more pieces than this is looked at by the clock only, so that a byte at a time does
  * not cost a look each. */
 #define DOOR_PEEKS 64u
 #define DOOR_ROUND_MS 100u
-#define DOOR_PAUSE_MS 100u
 #define DOOR_ERROR_BYTES 1024u
 /* Closing with unread bytes would reset the connection, and the answer with it: so a client that is refused
  * may go on sending for this long and this much, and only so many may at a time. */
@@ -61,6 +53,9 @@ static void door_arm(struct door *door)
         timer_arm(wheel, &door->deadline, container_of(first, struct client, link)->deadline_ms);
     if (has_round && !timer_is_armed(&door->round))
         timer_arm(wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
+    struct list *kept = list_first(&door->kept);
+    if (kept)
+        timer_arm(wheel, &door->idle, container_of(kept, struct client, link)->deadline_ms);
 }
 
 /* Drops what a refused peer has sent. Returns how many bytes, or -1 when there is nobody left to spare. */
@@ -92,6 +87,8 @@ static void door_refuse(struct client *client, enum error_code error)
 {
     struct shard *shard = client->shard;
     struct door *door = &shard->door;
+    if (client->cell && !cell_leave(client))
+        return;
     struct list *oldest = door->refused_count >= DOOR_REFUSED_MOST ? list_first(&door->refused) : NULL;
     ssize_t got = recv(client->watch.fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
     door_write_refusal(shard, client->watch.fd, error, door->head, got > 0 ? (size_t)got : 0);
@@ -111,7 +108,7 @@ static void door_refuse(struct client *client, enum error_code error)
     door_arm(door);
 }
 
-static bool door_refuse_longest_unwanted(struct door *door)
+bool door_refuse_longest_unwanted(struct door *door)
 {
     struct list *link = list_first(&door->unwanted);
     struct client *client = link ? container_of(link, struct client, link) : NULL;
@@ -120,59 +117,120 @@ static bool door_refuse_longest_unwanted(struct door *door)
     return client != NULL;
 }
 
-static void client_event(struct watch *watch, uint32_t events)
-{
-    struct client *client = container_of(watch, struct client, watch);
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        client->has_hung_up = true;
-    if (!client->owner)
-        return;
-    if (client->has_hung_up)
-        client->owner->ops->hung_up(client->owner);
-    else if (events & EPOLLOUT)
-        client->owner->ops->writable(client->owner);
-}
+static void client_event(struct watch *watch, uint32_t events);
 
-/* From here on the shard only wants to know of hang-ups and of room to write: reading is the cell's. */
-static void door_admit(struct client *client, size_t pool_bytes)
+/* For the first request of a connection, or one whose memory does not suit it. Returns whether it has a cell
+ * now. */
+static bool door_place(struct client *client, size_t pool_bytes)
 {
     struct shard *shard = client->shard;
-    struct cell *cell = cell_for(&shard->cells, pool_bytes);
-    if (!cell || watch_change(&client->watch, shard->epoll_fd, EPOLLRDHUP | EPOLLOUT | EPOLLET, client_event))
+    bool is_watched_whole = client->cell && client->state != CLIENT_SLOW;
+    if (!is_watched_whole && watch_change(&client->watch, shard->epoll_fd, CLIENT_EVENTS, client_event)) {
         door_refuse(client, ERROR_OUT_OF_MEMORY);
-    else
+        return false;
+    }
+    if (client->cell && cell_suits(client->cell, pool_bytes)) {
+        cell_readmit(client);
+    } else {
+        if (client->cell && !cell_leave(client))
+            return false;
+        struct cell *cell = cell_for(&shard->cells, pool_bytes);
+        if (!cell) {
+            door_refuse(client, ERROR_OUT_OF_MEMORY);
+            return false;
+        }
         cell_admit(cell, client);
+    }
+    return client->state == CLIENT_ADMITTED;
+}
+
+/* From the socket it is taken without copying, up to its last byte and not further. */
+static void door_consume(struct client *client, size_t len)
+{
+    ssize_t taken = recv(client->watch.fd, NULL, len, MSG_TRUNC | MSG_DONTWAIT);
+    (void)taken; /* it has been seen there */
+}
+
+static void door_admit(struct client *client, const struct door_head *head)
+{
+    if (!door_place(client, head->pool_bytes))
+        return;
+    client->framing = head->framing;
+    door_consume(client, head->len - client->early_len);
+    free(client->early);
+    client->early = NULL;
+    client->early_len = 0;
+    cell_feed(client, head->fed, head->fed_len);
+}
+
+/* A socket that other requests have been read from may have no room for all of the next head: the kernel
+ * counts a segment until its last byte is read. */
+static void door_set_aside(struct client *client, size_t len)
+{
+    char *early = client->cell ? realloc(client->early, len) : NULL;
+    if (!early)
+        return;
+    memcpy(early + client->early_len, client->shard->door.head + client->early_len, len - client->early_len);
+    door_consume(client, len - client->early_len);
+    client->early = early;
+    client->early_len = (uint32_t)len;
+}
+
+/* The first byte of a later request has come, or the bytes at which a client was looked again were none. */
+static void door_see_bytes(struct client *client, size_t got)
+{
+    struct shard *shard = client->shard;
+    client->bytes = client->early_len + (uint32_t)got;
+    client->has_input = false;
+    if (got > 0 && (client->state == CLIENT_KEPT || client->state == CLIENT_RETURNED)) {
+        client->peeks = 0;
+        client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
+        client_move(client, CLIENT_WAITING);
+    } else if (client->state == CLIENT_RETURNED) {
+        client_move(client, CLIENT_KEPT);
+    }
+    door_arm(&shard->door);
+}
+
+static void door_judge(struct client *client, const struct door_head *head, size_t len)
+{
+    bool is_enough = head->error != ERROR_NONE || head->len > 0;
+    if (client->state == CLIENT_UNWANTED && is_enough)
+        door_refuse(client, client->refusal);
+    else if (head->error != ERROR_NONE)
+        door_refuse(client, head->error);
+    else if (head->len > 0)
+        door_admit(client, head);
+    else
+        door_set_aside(client, len);
 }
 
 static void door_look(struct client *client)
 {
     struct door *door = &client->shard->door;
-    enum error_code error = ERROR_NONE;
-    size_t pool_bytes = 0;
-    ssize_t got = recv(client->watch.fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (got <= 0) {
+    struct door_head head = {.fed = door->fed};
+    size_t len = client->early_len;
+    ssize_t got = recv(client->watch.fd, door->head + len, door->head_size - len, MSG_PEEK | MSG_DONTWAIT);
+    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
         client_close(client);
         return;
     }
-    client->bytes = (uint32_t)got;
-    size_t head_len =
-        client->shard->group->door_handlers->inspect(door->head, (size_t)got, &pool_bytes, &error);
-    if (error == ERROR_NONE && head_len == 0 && (size_t)got == door->head_size)
-        error = ERROR_HEAD_TOO_LARGE;
-    bool is_enough = error != ERROR_NONE || head_len > 0;
-    if (client->state == CLIENT_UNWANTED && is_enough)
-        door_refuse(client, client->refusal);
-    else if (error != ERROR_NONE)
-        door_refuse(client, error);
-    else if (head_len > 0)
-        door_admit(client, pool_bytes);
+    door_see_bytes(client, got < 0 ? 0 : (size_t)got);
+    if (got < 0)
+        return;
+    if (len > 0)
+        memcpy(door->head, client->early, len);
+    len += (size_t)got;
+    client->shard->group->door_handlers->inspect(door->head, len, &head);
+    if (head.error == ERROR_NONE && head.len == 0 && len == door->head_size)
+        head.error = head.has_target ? ERROR_HEAD_TOO_LARGE : ERROR_TARGET_TOO_LONG;
+    client->has_input = len > head.len || len == door->head_size;
+    door_judge(client, &head, len);
 }
 
 /* An EventSource has to be told in another way than everybody else, and only the head tells who it is: mostly
  * it is there already. Who is silent is not let to fill the place of others. */
-static void door_turn_away(struct client *client, enum error_code error)
+void door_turn_away(struct client *client, enum error_code error)
 {
     struct door *door = &client->shard->door;
     if (door->unwanted_count >= DOOR_UNWANTED_MOST)
@@ -184,29 +242,106 @@ static void door_turn_away(struct client *client, enum error_code error)
     door_arm(door);
 }
 
-static bool door_has(const struct client *client)
+int door_enter(struct client *client, int fd)
 {
-    return client->state == CLIENT_WAITING || client->state == CLIENT_SLOW;
+    struct door *door = &client->shard->door;
+    client->state = CLIENT_WAITING;
+    client_line_up(client, &door->waiting);
+    door_arm(door);
+    return watch_add(&client->watch, client->shard->epoll_fd, fd, CLIENT_EVENTS_AT_DOOR, client_event);
 }
 
-static void door_client_event(struct watch *watch, uint32_t events)
+static bool door_has(const struct client *client)
 {
-    struct client *client = container_of(watch, struct client, watch);
+    return client->state != CLIENT_ADMITTED && client->state != CLIENT_REFUSED &&
+           client->state != CLIENT_GONE;
+}
+
+static void door_client_event(struct client *client)
+{
+    struct watch *watch = &client->watch;
     struct door *door = &client->shard->door;
-    if (events & (EPOLLHUP | EPOLLERR)) {
+    if (client->is_broken) {
         client_close(client);
         return;
     }
     door_look(client);
     /* A peer that has closed its side can never complete the head. */
-    if ((events & EPOLLRDHUP) && door_has(client)) {
+    if (client->has_hung_up && door_has(client) && client->state != CLIENT_RETURNED) {
         client_close(client);
     } else if (client->state == CLIENT_WAITING && ++client->peeks > DOOR_PEEKS) {
         client_move(client, CLIENT_SLOW);
-        if (watch_change(watch, door->shard->epoll_fd, EPOLLRDHUP | EPOLLET, door_client_event))
+        if (watch_change(watch, door->shard->epoll_fd, EPOLLRDHUP | EPOLLET, client_event))
             client_close(client);
         door_arm(door);
     }
+}
+
+static void client_tell_owner(struct client *client, uint32_t events)
+{
+    if (client->owner && !client->is_broken && events & (EPOLLIN | EPOLLRDHUP))
+        client->owner->ops->readable(client->owner);
+    if (client->owner && (client->is_broken || client->has_hung_up))
+        client->owner->ops->hung_up(client->owner);
+    if (client->owner && !client->is_broken && events & EPOLLOUT)
+        client->owner->ops->writable(client->owner);
+}
+
+static void client_event(struct watch *watch, uint32_t events)
+{
+    struct client *client = container_of(watch, struct client, watch);
+    client->has_input = client->has_input || events & EPOLLIN;
+    client->has_hung_up = client->has_hung_up || events & EPOLLRDHUP;
+    client->is_broken = client->is_broken || events & (EPOLLHUP | EPOLLERR);
+    if (client->state == CLIENT_ADMITTED)
+        client_tell_owner(client, events);
+    else
+        door_client_event(client);
+}
+
+void door_keep(struct client *client)
+{
+    struct shard *shard = client->shard;
+    bool is_over = client->is_broken || (client->has_hung_up && !client->has_input);
+    cell_park(client);
+    client->bytes = 0;
+    client->deadline_ms = shard->now_ms + shard->options->keepalive_timeout_ms;
+    client_move(client, client->has_input ? CLIENT_RETURNED : CLIENT_KEPT);
+    if (is_over || shard->state >= SHARD_CLOSING)
+        client_close(client);
+    door_arm(&shard->door);
+}
+
+bool door_has_to_run(const struct door *door)
+{
+    return !list_is_empty(&door->returned);
+}
+
+/* One request of each: who sends many at once does not keep the others waiting. */
+void door_run(struct door *door)
+{
+    struct list now;
+    struct list *link;
+    list_init(&now);
+    list_splice(&now, &door->returned);
+    while ((link = list_first(&now))) {
+        struct client *client = container_of(link, struct client, link);
+        list_remove(link);
+        door_look(client);
+    }
+}
+
+static void door_idle(struct timer *timer)
+{
+    struct door *door = container_of(timer, struct door, idle);
+    struct list *link;
+    while ((link = list_first(&door->kept))) {
+        struct client *client = container_of(link, struct client, link);
+        if (client->deadline_ms > door->shard->now_ms)
+            break;
+        client_close(client);
+    }
+    door_arm(door);
 }
 
 static void door_deadline(struct timer *timer)
@@ -246,199 +381,22 @@ static void door_round(struct timer *timer)
     door_arm(door);
 }
 
-static void client_take_address(struct client *client, const struct sockaddr_storage *storage, socklen_t len)
-{
-    struct address address = {.storage = *storage, .len = len};
-    if (len > sizeof(client->address))
-        len = sizeof(client->address);
-    memcpy(client->address, storage, len);
-    client->key_len = (uint8_t)address_client_key(&address, client->key);
-}
-
-/* By deadline: only who comes after a reload with a shorter time has to be put before others. */
-static void door_line_up(struct door *door, struct client *client)
-{
-    struct list *after = &door->waiting;
-    while (after->previous != &door->waiting &&
-           container_of(after->previous, struct client, link)->deadline_ms > client->deadline_ms)
-        after = after->previous;
-    list_append(after, &client->link);
-}
-
-/* `error` is ERROR_NONE, or why nobody more can be taken. */
-static void door_take(struct door *door, int fd, const struct sockaddr_storage *storage, socklen_t len,
-                      enum error_code error)
-{
-    struct shard *shard = door->shard;
-    const int on = 1;
-    const unsigned unread_ms = (unsigned)shard->options->slow_client_timeout_ms;
-    struct client *client = calloc(1, sizeof(*client));
-    if (!client) {
-        door_write_error(shard, fd, ERROR_OUT_OF_MEMORY);
-        close(fd);
-        return;
-    }
-    client->shard = shard;
-    client->state = CLIENT_WAITING;
-    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
-    list_init(&client->link);
-    door_line_up(door, client);
-    client_take_address(client, storage, len);
-    connection_limits_add(shard->group->limits, client->key, client->key_len);
-    shard_count(shard, METRIC_ACCEPTED, 1);
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-    /* Whether an answer still waits here or in the kernel, which takes megabytes: a client that takes none of
-     * it is cut. */
-    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
-    if (watch_add(&client->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, door_client_event)) {
-        client_close(client);
-        door_write_error(shard, fd, ERROR_OUT_OF_MEMORY);
-        close(fd);
-        return;
-    }
-    if (error == ERROR_NONE)
-        error = connection_limits_check(shard->group->limits, client->key, client->key_len, shard->options);
-    if (error != ERROR_NONE)
-        door_turn_away(client, error);
-    door_arm(door);
-}
-
-static void door_refill(struct door *door)
-{
-    while (door->spare_count < DOOR_SPARES) {
-        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-            return;
-        door->spares[door->spare_count++] = fd;
-    }
-}
-
-/* With no descriptor left, a spare one is given up for as long as it takes to say so to one more client.
- * Returns 0, or -errno: -EAGAIN when nobody is there, which the kernel says only to who has a descriptor. */
-static int door_refuse_with_spare(struct door *door, int listen_fd)
-{
-    struct sockaddr_storage storage;
-    socklen_t len = sizeof(storage);
-    int err = 0;
-    if (door->spare_count == 0 && door_refuse_longest_unwanted(door))
-        door_refill(door);
-    if (door->spare_count == 0)
-        err = -EMFILE;
-    else
-        close(door->spares[--door->spare_count]);
-    int fd = err ? -1 : accept4(listen_fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (!err && fd < 0)
-        err = -errno;
-    if (fd >= 0)
-        door_take(door, fd, &storage, len, ERROR_NO_DESCRIPTORS);
-    door_refill(door);
-    if (err != -EAGAIN)
-        log_event(
-            LOG_WARN, "no-descriptors",
-            LOG_TEXT("action", "raise the limit of open files (ulimit -n), or set max-connections below it"));
-    return err;
-}
-
-static void door_set_accepting(struct door *door, bool is_accepting);
-
-static void door_pause_over(struct timer *timer)
-{
-    door_set_accepting(container_of(timer, struct door, pause), true);
-}
-
-/* Nothing to accept with: waiting a little is better than being told again at once. */
-static void door_pause(struct door *door)
-{
-    door_set_accepting(door, false);
-    timer_arm(&door->shard->wheel, &door->pause, door->shard->now_ms + DOOR_PAUSE_MS);
-}
-
-static void door_accept(struct watch *watch, uint32_t events)
-{
-    struct door *door = container_of(watch, struct listener, watch)->door;
-    (void)events;
-    door_refill(door);
-    for (unsigned i = 0; i < DOOR_ACCEPTS; i++) {
-        struct sockaddr_storage storage;
-        socklen_t len = sizeof(storage);
-        int fd = accept4(watch->fd, (struct sockaddr *)&storage, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        int err = fd < 0 ? -errno : 0;
-        if (err == -EMFILE || err == -ENFILE)
-            err = door_refuse_with_spare(door, watch->fd);
-        else if (fd >= 0)
-            door_take(door, fd, &storage, len, ERROR_NONE);
-        if (err == -EAGAIN)
-            return;
-        if (err && err != -EINTR && err != -ECONNABORTED) {
-            door_pause(door);
-            return;
-        }
-    }
-}
-
-static void door_set_accepting(struct door *door, bool is_accepting)
-{
-    for (size_t i = 0; i < door->listener_count; i++)
-        if (watch_change(&door->listeners[i].watch, door->shard->epoll_fd, is_accepting ? EPOLLIN : 0,
-                         door_accept))
-            log_event(LOG_ERROR, "listener-lost", LOG_TEXT("reason", strerror(errno)));
-}
-
-int door_bind(const struct address *address, bool is_shared)
-{
-    const int on = 1;
-    const int off = 0;
-    int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (address->storage.ss_family == AF_INET6)
-        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
-    if (is_shared)
-        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
-    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) == 0)
-        return fd;
-    int err = errno;
-    close(fd);
-    return -err;
-}
-
 int door_init(struct door *door, struct shard *shard)
 {
     *door = (struct door){.shard = shard, .head_size = shard->options->head_size_bytes};
     list_init(&door->waiting);
     list_init(&door->slow);
+    list_init(&door->kept);
+    list_init(&door->returned);
     list_init(&door->unwanted);
     list_init(&door->refused);
     timer_init(&door->deadline, door_deadline);
+    timer_init(&door->idle, door_idle);
     timer_init(&door->round, door_round);
-    timer_init(&door->pause, door_pause_over);
     door->head = malloc(door->head_size);
-    door->listeners = calloc(shard->options->http.count, sizeof(*door->listeners));
-    door_refill(door);
-    return door->head && door->listeners && door->spare_count > 0 ? 0 : -ENOMEM;
-}
-
-int door_listen(struct door *door, int fd)
-{
-    struct listener *listener = &door->listeners[door->listener_count];
-    listener->door = door;
-    listener->watch.fd = fd;
-    door->listener_count++;
-    return 0;
-}
-
-int door_open(struct door *door)
-{
-    for (size_t i = 0; i < door->listener_count; i++) {
-        struct watch *watch = &door->listeners[i].watch;
-        int err = listen(watch->fd, DOOR_BACKLOG) == 0 ? 0 : -errno;
-        if (!err)
-            err = watch_add(watch, door->shard->epoll_fd, watch->fd, EPOLLIN, door_accept);
-        if (err)
-            return err;
-    }
-    return 0;
+    door->fed = malloc(door->head_size + DOOR_FED_MORE);
+    int err = door_init_accepting(door);
+    return !err && (!door->head || !door->fed) ? -ENOMEM : err;
 }
 
 static void door_send_away(struct list *clients)
@@ -454,31 +412,28 @@ static void door_send_away(struct list *clients)
 
 void door_shut(struct door *door)
 {
-    timer_stop(&door->shard->wheel, &door->pause);
-    for (size_t i = 0; i < door->listener_count; i++) {
-        int fd = door->listeners[i].watch.fd;
-        watch_remove(&door->listeners[i].watch, door->shard->epoll_fd);
-        if (fd >= 0)
-            close(fd);
-    }
+    door_stop_accepting(door);
     door_send_away(&door->waiting);
     door_send_away(&door->slow);
     door_send_away(&door->unwanted);
 }
 
+static void door_close_all(struct list *clients)
+{
+    list_for_each_safe (link, clients)
+        client_close(container_of(link, struct client, link));
+}
+
 void door_cut(struct door *door)
 {
-    list_for_each_safe (link, &door->refused)
-        client_close(container_of(link, struct client, link));
+    door_close_all(&door->refused);
+    door_close_all(&door->kept);
+    door_close_all(&door->returned);
 }
 
 void door_deinit(struct door *door)
 {
-    for (size_t i = 0; i < door->listener_count; i++)
-        if (door->listeners[i].watch.fd >= 0)
-            close(door->listeners[i].watch.fd);
-    while (door->spare_count > 0)
-        close(door->spares[--door->spare_count]);
-    free(door->listeners);
+    door_deinit_accepting(door);
     free(door->head);
+    free(door->fed);
 }

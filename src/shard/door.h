@@ -26,12 +26,23 @@
 
 struct shard;
 
+/* What HTTP says of the bytes that a client has sent. */
+struct door_head {
+    size_t len;            /* of the whole head; 0 while it is not there */
+    enum error_code error; /* these bytes can never become a head that is accepted */
+    bool has_target;       /* the request line is there */
+    size_t pool_bytes;     /* the memory that its connection is to have */
+    struct request_framing framing;
+    char *fed; /* what libmicrohttpd gets of it; room for DOOR_FED_MORE bytes more than there are */
+    size_t fed_len;
+};
+
+#define DOOR_FED_MORE 512u
+
 /* What the door wants to know of HTTP. */
 struct door_handlers {
-    /* Looks at `len` bytes that a new connection has sent. Returns the length of the whole head, 0 if it is
-     * not there yet, or sets *error when these bytes can never become one that is accepted. *pool_bytes: the
-     * memory that its connection is to have. */
-    size_t (*inspect)(const char *bytes, size_t len, size_t *pool_bytes, enum error_code *error);
+    /* Looks at what a client has sent since its last request. */
+    void (*inspect)(const char *bytes, size_t len, struct door_head *head);
     /* Writes a whole response for an error to `to`, for a client whose head so far is `head`. Returns its
      * length; 0 when closing the connection says it better. */
     size_t (*render_error)(const struct options *options, enum error_code error, const char *head,
@@ -51,14 +62,18 @@ struct door {
     struct list slow;     /* those of them that are looked at by the clock */
     struct list unwanted; /* clients that are going to be refused, by deadline */
     uint64_t unwanted_count;
-    struct list refused; /* clients that have been answered here, by deadline */
+    struct list kept;     /* clients between two requests, by deadline */
+    struct list returned; /* those that are to be looked at in this turn */
+    struct list refused;  /* clients that have been answered here, by deadline */
     uint64_t refused_count;
     struct timer deadline;   /* of the first that waits */
+    struct timer idle;       /* of the first that is kept */
     struct timer round;      /* of looking at the slow and the refused while there are any */
     struct timer pause;      /* after which a full process tries to accept again */
     int spares[DOOR_SPARES]; /* descriptors to be given up for those who come when there are none left */
     size_t spare_count;
     char *head; /* head_size bytes to look at heads in, and to drop bytes into */
+    char *fed;
     size_t head_size;
 };
 
@@ -71,10 +86,18 @@ int door_listen(struct door *door, int fd);
 /* Begins to accept; when the loop begins. */
 int door_open(struct door *door);
 
+/* A client has its answer, and libmicrohttpd would keep the connection: it waits at the door for its next
+ * request. Within libmicrohttpd's `completed` callback. */
+void door_keep(struct client *client);
+
+/* Looks at those who have come back with more to read. */
+void door_run(struct door *door);
+bool door_has_to_run(const struct door *door);
+
 /* Stops accepting, and refuses those that wait for their head. */
 void door_shut(struct door *door);
 
-/* Closes those that have been refused. */
+/* Closes those that have been refused, and those between two requests. */
 void door_cut(struct door *door);
 void door_deinit(struct door *door);
 
@@ -84,5 +107,20 @@ void door_write_error(struct shard *shard, int fd, enum error_code error);
 /* Opens a listening socket on an address; with `is_shared`, so that other shards can do the same. Main
  * thread. Returns a descriptor or -errno. */
 int door_bind(const struct address *address, bool is_shared);
+
+/* Between door.c and door_accept.c. */
+
+/* A new client, without a state, waits for its head. Returns 0 or -errno. */
+int door_enter(struct client *client, int fd);
+
+/* A client that waits is over a limit. */
+void door_turn_away(struct client *client, enum error_code error);
+
+/* Returns whether there was one. */
+bool door_refuse_longest_unwanted(struct door *door);
+
+int door_init_accepting(struct door *door);
+void door_stop_accepting(struct door *door);
+void door_deinit_accepting(struct door *door);
 
 #endif

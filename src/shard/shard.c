@@ -230,7 +230,7 @@ static void shard_turn(struct shard *shard, bool has_more)
 {
     struct epoll_event events[SHARD_EVENTS];
     uint64_t wait_ms = timer_wheel_wait_ms(&shard->wheel, clock_monotonic_ms(), SHARD_WAIT_MOST_MS);
-    if (has_more || !list_is_empty(&shard->cells.to_run))
+    if (has_more || !list_is_empty(&shard->cells.to_run) || door_has_to_run(&shard->door))
         wait_ms = 0;
     int count = epoll_wait(shard->epoll_fd, events, SHARD_EVENTS, (int)wait_ms);
     shard->now_ms = clock_monotonic_ms();
@@ -239,6 +239,7 @@ static void shard_turn(struct shard *shard, bool has_more)
     shard_handle_events(events, count);
     timer_wheel_run(&shard->wheel, shard->now_ms);
     cell_table_run(&shard->cells);
+    door_run(&shard->door);
     stream_table_run(&shard->streams);
 }
 
@@ -278,7 +279,9 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         return err;
     timer_wheel_init(&shard->wheel, shard->now_ms);
     drain_init(&shard->drain);
-    cell_table_init(&shard->cells, shard);
+    err = cell_table_init(&shard->cells, shard);
+    if (err)
+        return err;
     const struct hub_settings settings = shard_hub_settings(options);
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);
     err = door_init(&shard->door, shard);

@@ -8,6 +8,7 @@
 #define ERROR_TABLE(ROW)                                                                                     \
     ROW(BAD_REQUEST, 400, "bad-request", "The request is not HTTP as RFC 9112 wants it.")                    \
     ROW(BAD_PATH, 400, "bad-path", "The path has a broken percent escape or a NUL byte.")                    \
+    ROW(TOO_MANY_ARGUMENTS, 400, "too-many-arguments", "The query has more than 256 arguments.")             \
     ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \
     ROW(TOO_MANY_CHANNELS, 400, "too-many-channels", "A subscription names more than 64 channels.")          \
     ROW(BAD_CURSOR, 400, "bad-cursor", "The cursor cannot be parsed.")                                       \
@@ -25,6 +26,8 @@
     ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body did not arrive in time.")                       \
     ROW(TOO_LARGE, 413, "too-large", "The body is larger than is allowed.")                                  \
     ROW(MEDIA_TYPE, 415, "unsupported-media-type", "A body of this type cannot be published.")               \
+    ROW(TARGET_TOO_LONG, 414, "target-too-long",                                                             \
+        "The request's first line is longer than a whole head may be (head-size).")                          \
     ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than is allowed.")                \
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \

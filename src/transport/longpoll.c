@@ -363,6 +363,7 @@ static const struct hold_ops longpoll_hold_ops = {
     .gone = longpoll_gone,
     .expire = longpoll_expire,
     .drain = longpoll_expire,
+    .is_finite = true,
 };
 
 static void longpoll_begin(struct exchange *exchange, const struct subscription_wish *wish, bool is_json)

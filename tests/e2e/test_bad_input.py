@@ -87,15 +87,87 @@ SMUGGLING = {
     "space before colon": b"X-Thing : 1\r\nContent-Length: 0\r\n",
     "name no token": b"X(Thing: 1\r\nContent-Length: 0\r\n",
     "control in value": b"X-Thing: a\x01b\r\nContent-Length: 0\r\n",
+    "NUL in an encoding": b"Transfer-Encoding: chunked\0x\r\n",
+    "NUL in a value": b"X-Thing: a\0b\r\nContent-Length: 0\r\n",
+    "NUL in a name": b"X-Th\0ing: a\r\nContent-Length: 0\r\n",
+    "empty name": b": a\r\nContent-Length: 0\r\n",
+    "folded line": b"X-Thing: a\r\n b\r\nContent-Length: 0\r\n",
+    "folded first line": b" X-Thing: a\r\nContent-Length: 0\r\n",
 }
 
 
 @pytest.mark.parametrize("name", SMUGGLING)
 def test_framing_that_servers_may_read_differently_is_refused_and_closed(server: Server, channel: str, name: str) -> None:
     data = f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\n".encode() + SMUGGLING[name] + b"\r\nabc"
-    response, is_closed = send_raw(server, data)
-    assert response.status == 400 and is_closed, name
+    for before in (b"", request_bytes("GET", "/healthz")):
+        with Connection(server) as connection:
+            connection.send(before)
+            assert not before or connection.read_response().status == 200
+            connection.send(data)
+            response = connection.read_response()
+            assert (response.status, response.error, connection.is_closed()) == (400, "bad-request", True), name
     assert get(server, f"/api/channels/{channel}").status == 404
+
+
+@pytest.mark.parametrize("body", [b"x\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n", b"3\nabc\n0\n\n", b"-3\r\n", b"0x3\r\nabc\r\n",
+                                  b"fffffffffffffffff\r\n", b"3;\0\r\nabc\r\n", b"3\r\nabc\r\n0\r\nA\0: b\r\n\r\n", b"\r\n",
+                                  b"3;" + b"x" * 9000 + b"\r\nabc\r\n0\r\n\r\n"])
+def test_chunks_that_are_none_are_refused_in_json(server: Server, channel: str, body: bytes) -> None:
+    head = request_bytes("POST", path_of(channel), Transfer_Encoding="chunked", Content_Type="text/plain")
+    response, is_closed = send_raw(server, head + body)
+    assert (response.status, response.error, is_closed) == (400, "bad-request", True)
+    with Connection(server) as connection:
+        connection.send(head)
+        connection.send_bytewise(body[:200])
+        connection.send(body[200:])
+        assert (connection.read_response().error, connection.is_closed()) == ("bad-request", True)
+    assert get(server, f"/api/channels/{channel}").status == 404
+
+
+def test_chunks_with_all_that_is_allowed(server: Server, channel: str) -> None:
+    head = request_bytes("POST", path_of(channel), Transfer_Encoding="Chunked", Content_Type="text/plain")
+    with Connection(server) as connection:
+        connection.send(head + b'3;a=b;c="d"\r\nabc\r\n00A \t\r\n0123456789\r\n0\r\nTrailer: t\r\n\r\n')
+        assert connection.read_response().status == 201
+        assert connection.request("GET", path_of(channel, last=1)).body == b"abc0123456789"
+
+
+def test_leave_to_send_a_body_is_given_once(server: Server, channel: str) -> None:
+    with Connection(server) as connection:
+        connection.send(request_bytes("POST", path_of(channel), Content_Length="5", Expect="100-continue", Content_Type="text/plain"))
+        assert connection.read_head().status == 100
+        connection.send(b"hello")
+        assert connection.read_response().status == 201
+        connection.send(request_bytes("POST", path_of(channel), Content_Length="99999999", Expect="100-continue"))
+        assert connection.read_response().error == "too-large"
+
+
+def test_targets_in_absolute_form(server: Server, channel: str) -> None:
+    publish(server, channel, "x")
+    for target in (f"http://127.0.0.1:1{path_of(channel, last=1)}", f"HTTPS://example.org{path_of(channel, last=1)}"):
+        assert get(server, target).body == b"x"
+    assert get(server, "http://example.org").status == get(server, "/").status
+    for target in ("ftp://example.org/healthz", "http://user@example.org/healthz", "http:///healthz", "example.org:80", "*"):
+        response, is_closed = send_raw(server, request_bytes("GET", target))
+        assert (response.status, response.error, is_closed) == (400, "bad-request", True)
+    assert request(server, "OPTIONS", "*").status == 204
+
+
+def test_very_many_arguments_cost_nothing_that_stays(server: Server, channel: str) -> None:
+    def ask(count: int) -> None:
+        with Connection(server) as connection:
+            connection.send(request_bytes("GET", path_of(channel, wait=0)) + request_bytes("GET", f"{path_of(channel)}?" + "&" * count))
+            assert connection.read_response().status == 204
+            response = connection.read_response()
+            assert (response.status, response.error) == (400, "too-many-arguments")
+
+    resident = []
+    for _ in range(3):  # the first time the allocator takes what it keeps
+        for count in (257, 5000, 30_000) * 200:
+            ask(count)
+        resident.append(server.resident_bytes())
+    assert resident[2] - resident[1] < 3_000_000, resident
+    assert get(server, f"{path_of(channel, wait=0)}" + "&" * 250).status == 204
 
 
 def test_missing_host(server: Server) -> None:

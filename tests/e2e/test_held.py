@@ -3,6 +3,8 @@
 
 import json
 import random
+import socket
+import struct
 import threading
 import time
 
@@ -33,8 +35,15 @@ def test_a_thousand_held_connections_of_every_kind(channel: str) -> None:
         wait_until(lambda: get(server, "/api/stats").json["connections"] <= 2)
 
 
+def reset(connection: Connection) -> None:
+    """The end of a client that is gone for good, as a process that is killed or an abort makes it."""
+    connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
 @pytest.mark.parametrize("kind", ["poll", "sse", "stream"])
 def test_a_client_that_hangs_up_is_noticed_within_a_second(channel: str, kind: str) -> None:
+    """A stream's by the end of what it sends; a poll's when it is surely gone."""
     with Server() as server:
         accept = {"poll": "", "sse": "text/event-stream", "stream": "application/x-ndjson"}[kind]
         connections = [Connection(server) for _ in range(20)]
@@ -42,11 +51,33 @@ def test_a_client_that_hangs_up_is_noticed_within_a_second(channel: str, kind: s
             connection.send(request_bytes("GET", path_of(channel), Accept=accept))
         wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)[kind] == 20)
         for connection in connections:
-            connection.close()
+            reset(connection) if kind == "poll" else connection.close()
         begun = time.monotonic()
         wait_until(lambda: subscribers(server, channel)["total"] == 0)
         assert time.monotonic() - begun < 1
         assert get(server, "/api/stats").json["hangups_total"] == 20
+
+
+def test_a_poll_whose_client_has_closed_its_sending_side_is_answered(server: Server, channel: str) -> None:
+    with Connection(server) as waiting, Connection(server) as looking:
+        waiting.send(request_bytes("GET", path_of(channel)))
+        looking.send(request_bytes("GET", path_of(channel, wait=0.5)))
+        for connection in (waiting, looking):
+            connection.socket.shutdown(socket.SHUT_WR)
+        assert looking.read_response().status == 204 and looking.is_closed()
+        publish(server, channel, "late")
+        assert waiting.read_response().body == b"late" and waiting.is_closed()
+
+
+def test_a_poll_whose_client_has_closed_costs_no_more_than_its_hold(channel: str) -> None:
+    with Server() as server:
+        connections = [Connection(server) for _ in range(20)]
+        for connection in connections:
+            connection.send(request_bytes("GET", path_of(channel, wait=1)))
+        wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["poll"] == 20)
+        for connection in connections:
+            connection.close()
+        wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=5)
 
 
 class Follower(threading.Thread):
@@ -141,7 +172,7 @@ def test_a_client_that_has_gone_before_it_is_held_is_not_kept(channel: str, acce
     with Server() as server:
         for i in range(50):
             connection = Connection(server)
-            connection.send(request_bytes("GET", path_of(f"{channel}/{i}"), Accept=accept))
+            connection.send(request_bytes("GET", path_of(f"{channel}/{i}", wait=1), Accept=accept))
             connection.close()
         wait_until(lambda: get(server, "/api/stats").json["requests_total"] >= 50)
         wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=5)

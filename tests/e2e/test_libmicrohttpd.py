@@ -51,16 +51,6 @@ def test_stopping_with_suspended_connections_does_not_abort(channel: str) -> Non
         server.folder.cleanup()
 
 
-def test_a_much_larger_head_on_a_kept_connection_harms_nobody_else(server: Server, channel: str) -> None:
-    """Its memory was chosen for the first head: the library then answers 431 by itself and closes; a new connection works."""
-    with Connection(server) as connection:
-        assert connection.request("GET", path_of(channel, wait=0)).status == 204
-        connection.send(request_bytes("GET", path_of(channel, wait=0), Cookie="c" * 20_000))
-        assert connection.read_response().status == 431
-    with Connection(server) as connection:
-        assert connection.request("GET", path_of(channel, wait=0), Cookie="c" * 20_000).status == 204
-
-
 def test_a_connection_through_a_proxy_takes_large_heads_after_small_ones(server: Server, channel: str) -> None:
     """Proxies send the requests of different clients over one connection."""
     with Connection(server) as connection:

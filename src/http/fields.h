@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_HTTP_FIELDS_H
+#define SLUICE_HTTP_FIELDS_H
+
+/* The header fields that a request is asked for, one row each. libmicrohttpd gets no other one, so that what
+ * a browser sends along (cookies above all) costs nothing while a request is held. Any thread.
+ */
+
+#include <stddef.h>
+
+#define FIELD_TABLE(ROW)                                                                                     \
+    ROW(ACCEPT, "Accept")                                                                                    \
+    ROW(CONTENT_TYPE, "Content-Type")                                                                        \
+    ROW(FETCH_SITE, "Sec-Fetch-Site")                                                                        \
+    ROW(FORWARDED_PROTO, "X-Forwarded-Proto")                                                                \
+    ROW(HOST, "Host")                                                                                        \
+    ROW(IDEMPOTENCY_KEY, "Idempotency-Key")                                                                  \
+    ROW(IF_NONE_MATCH, "If-None-Match")                                                                      \
+    ROW(LAST_EVENT_ID, "Last-Event-ID")                                                                      \
+    ROW(ORIGIN, "Origin")                                                                                    \
+    ROW(PREFER, "Prefer")                                                                                    \
+    ROW(REQUEST_HEADERS, "Access-Control-Request-Headers")                                                   \
+    ROW(SLUICE_EVENT, "Sluice-Event")                                                                        \
+    ROW(SLUICE_PRODUCER, "Sluice-Producer")                                                                  \
+    ROW(SLUICE_TTL, "Sluice-TTL")
+
+enum exchange_field {
+#define FIELD_ENUM(name, text) FIELD_##name,
+    FIELD_TABLE(FIELD_ENUM)
+#undef FIELD_ENUM
+        FIELD_COUNT
+};
+
+/* The field of that name in any case; FIELD_COUNT when it is none of these. */
+enum exchange_field field_find(const char *name, size_t len);
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/* How a request comes in: libmicrohttpd's callbacks, from the head to the route and to the end. It has been
+ * given a head without a body: the body is read here, while the connection is suspended. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/percent.h"
+#include "http/upload.h"
+#include "http/exchange_state.h"
+#include "http/router.h"
+
+/* For how long a peer that has been refused may go on sending, so that it reads why before the close. */
+#define INTAKE_DISCARD_MS 2000u
+
+static void *intake_begin(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    struct shard *shard = cls;
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    struct client *client = info->socket_context;
+    cell_end_feed(client);
+    size_t len = strlen(target);
+    size_t path_len = strcspn(target, "?");
+    struct exchange *exchange = calloc(1, sizeof(*exchange) + len + 1 + path_len + 1);
+    if (!exchange)
+        return NULL;
+    exchange->owner.ops = &exchange_owner_ops;
+    exchange->shard = shard;
+    exchange->client = client;
+    exchange->connection = connection;
+    exchange->fd = client->watch.fd;
+    exchange->begun_ns = clock_monotonic_ns();
+    exchange->body_left = client->framing.body_len;
+    timer_init(&exchange->timer, exchange_expire);
+    memcpy(exchange->target, target, len);
+    exchange->path = exchange->target + len + 1;
+    if (percent_decode(exchange->path, &exchange->path_len, target, path_len))
+        exchange->path = NULL;
+    client->owner = &exchange->owner;
+    return exchange;
+}
+
+/* Refuses before the body has come: the answer goes straight to the socket, and what still comes is read and
+ * dropped, because closing with unread bytes would take the answer away from the client. */
+static void intake_refuse(struct exchange *exchange, enum error_code error)
+{
+    exchange_move(exchange, EXCHANGE_DISCARD);
+    exchange->status = error_status(error);
+    door_write_error(exchange->shard, exchange->fd, error);
+    exchange_set_deadline(exchange, INTAKE_DISCARD_MS);
+}
+
+void intake_expire(struct exchange *exchange)
+{
+    if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
+        intake_refuse(exchange, ERROR_BODY_TIMEOUT);
+    else if (exchange->state == EXCHANGE_DISCARD)
+        exchange_abandon(exchange);
+}
+
+static enum http_method intake_method(const char *method)
+{
+    for (unsigned bit = METHOD_GET; bit <= METHOD_OPTIONS; bit <<= 1)
+        if (strcmp(router_method_name(bit), method) == 0)
+            return bit;
+    return 0;
+}
+
+static enum MHD_Result intake_visit_field(void *cls, enum MHD_ValueKind kind, const char *name,
+                                          size_t name_len, const char *value, size_t value_len)
+{
+    struct exchange *exchange = cls;
+    enum exchange_field field = field_find(name, name_len);
+    (void)kind;
+    (void)value_len;
+    if (field < FIELD_COUNT && !exchange->fields[field])
+        exchange->fields[field] = value ? value : "";
+    return MHD_YES;
+}
+
+static enum MHD_Result intake_take_head(struct exchange *exchange, const char *method, const char *version)
+{
+    MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, intake_visit_field, exchange);
+    shard_count(exchange->shard, METRIC_REQUESTS, 1);
+    exchange->is_http10 = strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
+    exchange->method = intake_method(method);
+    exchange_move(exchange, EXCHANGE_BODY);
+    if (!exchange->path) {
+        intake_refuse(exchange, ERROR_BAD_PATH);
+        return MHD_YES;
+    }
+    router_choose(exchange);
+    if (exchange->pending_error == ERROR_NONE && exchange->body_left > exchange->body_limit)
+        intake_refuse(exchange, ERROR_TOO_LARGE);
+    return MHD_YES;
+}
+
+/* Waits for bytes or an answer. Only on the second call of this kind: in the first one libmicrohttpd still
+ * means to read (it decides after the call), and so it would from the socket once it is resumed, into the
+ * next request or to the end of a peer that has closed its side. */
+static enum MHD_Result intake_rest(struct exchange *exchange)
+{
+    if (exchange->has_rested)
+        exchange_rest(exchange);
+    exchange->has_rested = true;
+    return MHD_YES;
+}
+
+static enum MHD_Result intake_send(struct exchange *exchange)
+{
+    enum MHD_Result result = MHD_queue_response(exchange->connection, exchange->status, exchange->response);
+    exchange_drop_response(exchange);
+    return result;
+}
+
+static enum MHD_Result intake_route(struct exchange *exchange)
+{
+    timer_stop(&exchange->shard->wheel, &exchange->timer);
+    exchange_move(exchange, EXCHANGE_HANDLING);
+    if (exchange->pending_error != ERROR_NONE)
+        exchange_fail(exchange, exchange->pending_error, "%s", error_text(exchange->pending_error));
+    else
+        exchange->route->handle(exchange);
+    if (exchange->state == EXCHANGE_ANSWERED)
+        return intake_send(exchange);
+    return exchange->state == EXCHANGE_HELD ? intake_rest(exchange) : MHD_NO;
+}
+
+/* Moves the exchange to where the state of its body leads; `body` is what has just been read of it. */
+static void intake_progress(struct exchange *exchange, enum upload_progress progress)
+{
+    switch (progress) {
+    case UPLOAD_WHOLE:
+        exchange->has_body = true;
+        exchange_wake(exchange);
+        break;
+    case UPLOAD_MORE:
+        break;
+    case UPLOAD_ENDED:
+        exchange_abandon(exchange);
+        break;
+    case UPLOAD_MALFORMED:
+        intake_refuse(exchange, ERROR_BAD_REQUEST);
+        break;
+    case UPLOAD_TOO_LARGE:
+        intake_refuse(exchange, ERROR_TOO_LARGE);
+        break;
+    }
+}
+
+/* A client that waits for leave to send its body gets it (RFC 9110, section 10.1.1). */
+static void intake_await_body(struct exchange *exchange)
+{
+    static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    if (exchange->client->framing.expects_continue) {
+        ssize_t sent = send(exchange->fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)sent; /* nothing has been sent before it in answer to this request, so there is room */
+    }
+    exchange_set_deadline(exchange, exchange->shard->options->body_timeout_ms);
+}
+
+static enum MHD_Result intake_take_body(struct exchange *exchange)
+{
+    if (!exchange->has_body)
+        intake_progress(exchange, upload_read(exchange));
+    if (exchange->has_body)
+        return intake_route(exchange);
+    if (exchange->state == EXCHANGE_GONE)
+        return MHD_NO;
+    if (exchange->state == EXCHANGE_BODY && !exchange->has_rested)
+        intake_await_body(exchange);
+    return intake_rest(exchange);
+}
+
+void intake_readable(struct exchange *exchange)
+{
+    if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
+        intake_progress(exchange, upload_read(exchange));
+    if (exchange->state == EXCHANGE_DISCARD && !upload_discard(exchange))
+        exchange_abandon(exchange);
+}
+
+static enum MHD_Result intake_discard(struct exchange *exchange)
+{
+    return upload_discard(exchange) ? intake_rest(exchange) : MHD_NO;
+}
+
+static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connection, const char *url,
+                                     const char *method, const char *version, const char *upload,
+                                     size_t *upload_len, void **context)
+{
+    struct exchange *exchange = *context;
+    enum MHD_Result result = MHD_NO;
+    (void)cls;
+    (void)connection;
+    (void)url;
+    (void)upload;
+    (void)upload_len;
+    if (!exchange)
+        return MHD_NO;
+    switch (exchange->state) {
+    case EXCHANGE_HEAD:
+        result = intake_take_head(exchange, method, version);
+        break;
+    case EXCHANGE_BODY:
+        result = intake_take_body(exchange);
+        break;
+    case EXCHANGE_DISCARD:
+        result = intake_discard(exchange);
+        break;
+    case EXCHANGE_ANSWERED:
+        result = intake_send(exchange);
+        break;
+    case EXCHANGE_HELD:
+        result = intake_rest(exchange);
+        break;
+    case EXCHANGE_HANDLING:
+    case EXCHANGE_STREAMING:
+    case EXCHANGE_ENDING:
+    case EXCHANGE_GONE:
+        break;
+    }
+    return result;
+}
+
+static void intake_log(const struct exchange *exchange)
+{
+    char path[512];
+    char peer[ADDRESS_TEXT_MAX];
+    struct address address = {0};
+    memcpy(&address.storage, exchange->client->address, sizeof(exchange->client->address));
+    address_format(&address, peer);
+    snprintf(path, sizeof(path), "%.*s", (int)strcspn(exchange->target, "?"), exchange->target);
+    log_event(LOG_DEBUG, "request", LOG_TEXT("method", router_method_name(exchange->method)),
+              LOG_TEXT("path", path), LOG_NUMBER("status", exchange->status), LOG_TEXT("peer", peer),
+              LOG_NUMBER("microseconds", (clock_monotonic_ns() - exchange->begun_ns) / 1000));
+}
+
+static void intake_free(struct garbage *garbage)
+{
+    struct exchange *exchange = container_of(garbage, struct exchange, garbage);
+    buf_deinit(&exchange->body);
+    free(exchange);
+}
+
+void exchange_reap(struct exchange *exchange)
+{
+    exchange_release_holder(exchange);
+    exchange_drop_response(exchange);
+    exchange->client->owner = NULL;
+    shard_reap(exchange->shard, &exchange->garbage, intake_free);
+}
+
+static void intake_completed(void *cls, struct MHD_Connection *connection, void **context,
+                             enum MHD_RequestTerminationCode code)
+{
+    struct exchange *exchange = *context;
+    (void)cls;
+    (void)connection;
+    if (!exchange)
+        return;
+    struct client *client = exchange->client;
+    bool is_kept =
+        code == MHD_REQUEST_TERMINATED_COMPLETED_OK && client->framing.is_kept && !exchange->must_close;
+    *context = NULL;
+    if (log_is_on(LOG_DEBUG))
+        intake_log(exchange);
+    exchange_reap(exchange);
+    if (is_kept)
+        door_keep(client);
+}
+
+static void intake_log_library(void *cls, const char *format, va_list arguments)
+{
+    char text[512];
+    (void)cls;
+    if (!log_is_on(LOG_DEBUG))
+        return;
+    vsnprintf(text, sizeof(text), format, arguments);
+    text[strcspn(text, "\n")] = '\0';
+    log_event(LOG_DEBUG, "libmicrohttpd", LOG_TEXT("text", text));
+}
+
+const struct cell_handlers exchange_cell_handlers = {
+    .handle = intake_handle,
+    .completed = intake_completed,
+    .begin = intake_begin,
+    .log = intake_log_library,
+};

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#include "http/upload.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#define UPLOAD_PIECE_BYTES 65536u
+#define UPLOAD_LOOK_BYTES 16384u
+/* Bytes read before others have their turn. */
+#define UPLOAD_TURN_BYTES (1u << 20)
+
+/* Takes bytes that have been looked at out of the socket. */
+static void upload_consume(const struct exchange *exchange, size_t len)
+{
+    ssize_t taken = len > 0 ? recv(exchange->fd, NULL, len, MSG_TRUNC | MSG_DONTWAIT) : 0;
+    (void)taken; /* they are there */
+}
+
+static void upload_keep(struct exchange *exchange, const char *bytes, size_t len)
+{
+    if (exchange->pending_error != ERROR_NONE)
+        return;
+    buf_append(&exchange->body, bytes, len);
+    if (exchange->body.has_failed)
+        exchange->pending_error = ERROR_OUT_OF_MEMORY;
+}
+
+static enum upload_progress upload_progress_of(ssize_t got)
+{
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? UPLOAD_MORE : UPLOAD_ENDED;
+}
+
+/* Of a body with a length. */
+static enum upload_progress upload_read_piece(struct exchange *exchange, size_t *read)
+{
+    size_t want = exchange->body_left < UPLOAD_PIECE_BYTES ? (size_t)exchange->body_left : UPLOAD_PIECE_BYTES;
+    bool is_kept = exchange->pending_error == ERROR_NONE && buf_reserve(&exchange->body, want) == 0;
+    ssize_t got = recv(exchange->fd, is_kept ? exchange->body.bytes + exchange->body.len : NULL, want,
+                       MSG_DONTWAIT | (is_kept ? 0 : MSG_TRUNC));
+    if (exchange->body.has_failed)
+        exchange->pending_error = ERROR_OUT_OF_MEMORY;
+    if (got <= 0)
+        return upload_progress_of(got);
+    *read += (size_t)got;
+    exchange->body_left -= (uint64_t)got;
+    exchange->body.len += is_kept ? (size_t)got : 0;
+    return exchange->body_left == 0 ? UPLOAD_WHOLE : UPLOAD_MORE;
+}
+
+static enum upload_progress upload_take_chunks(struct exchange *exchange, const char *bytes, size_t len)
+{
+    const char *data;
+    size_t data_len;
+    size_t at = 0;
+    while (at < len && !chunks_are_done(&exchange->chunks)) {
+        ssize_t taken = chunks_take(&exchange->chunks, bytes + at, len - at, &data, &data_len);
+        if (taken < 0)
+            return UPLOAD_MALFORMED;
+        at += (size_t)taken;
+        exchange->body_seen += data_len;
+        if (exchange->body_seen > exchange->body_limit)
+            return UPLOAD_TOO_LARGE;
+        upload_keep(exchange, data, data_len);
+    }
+    upload_consume(exchange, at);
+    return chunks_are_done(&exchange->chunks) ? UPLOAD_WHOLE : UPLOAD_MORE;
+}
+
+static enum upload_progress upload_read_chunks(struct exchange *exchange, size_t *read)
+{
+    char bytes[UPLOAD_LOOK_BYTES];
+    ssize_t got = recv(exchange->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+    if (got <= 0)
+        return upload_progress_of(got);
+    *read += (size_t)got;
+    return upload_take_chunks(exchange, bytes, (size_t)got);
+}
+
+enum upload_progress upload_read(struct exchange *exchange)
+{
+    bool is_chunked = exchange->client->framing.is_chunked;
+    size_t read = 0;
+    if (!is_chunked && exchange->body_left == 0)
+        return UPLOAD_WHOLE;
+    while (read < UPLOAD_TURN_BYTES) {
+        size_t before = read;
+        enum upload_progress progress =
+            is_chunked ? upload_read_chunks(exchange, &read) : upload_read_piece(exchange, &read);
+        if (progress != UPLOAD_MORE || read == before)
+            return progress;
+    }
+    /* The edge has been told of: only a change of what is watched tells of it again. */
+    client_rewatch(exchange->client);
+    return UPLOAD_MORE;
+}
+
+bool upload_discard(struct exchange *exchange)
+{
+    for (size_t dropped = 0; dropped < UPLOAD_TURN_BYTES;) {
+        ssize_t got = recv(exchange->fd, NULL, UPLOAD_PIECE_BYTES, MSG_TRUNC | MSG_DONTWAIT);
+        if (got <= 0)
+            return got < 0 && (errno == EAGAIN || errno == EINTR);
+        dropped += (size_t)got;
+    }
+    client_rewatch(exchange->client);
+    return true;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_HTTP_UPLOAD_H
+#define SLUICE_HTTP_UPLOAD_H
+
+/* The body of a request, read from the socket as it is wanted and not a byte beyond its end, where the next
+ * request begins. On the shard's thread.
+ */
+
+#include "http/exchange.h"
+
+enum upload_progress {
+    UPLOAD_WHOLE,
+    UPLOAD_MORE,      /* the rest has not come yet */
+    UPLOAD_ENDED,     /* the peer has ended before it was whole */
+    UPLOAD_MALFORMED, /* its chunks are */
+    UPLOAD_TOO_LARGE, /* over the exchange's limit */
+};
+
+/* Reads what is there. A body that an error is to be the answer to is dropped. */
+enum upload_progress upload_read(struct exchange *exchange);
+
+/* Reads what is there and drops it, whatever it is. Returns false when the peer has ended. */
+bool upload_discard(struct exchange *exchange);
+
+#endif
