@@ -348,6 +348,20 @@ def test_publishes_that_the_broker_owes_an_answer_are_bounded(channel: str) -> N
             assert [client.take() for _ in range(2000)] == 2000 * [b"CONFIRMED"]
 
 
+def test_who_half_closes_is_told_of_publishes_that_the_broker_owes(channel: str) -> None:
+    with RedisServer() as redis, nodes(1, redis, options=("--tcp", "127.0.0.1:0", "--shards", "1")) as (node,):
+        publish(node, channel, "first")
+        assert redis.process
+        redis.process.send_signal(signal.SIGSTOP)
+        with Raw(node) as client:
+            client.put(*(3 * [f"PUBLISH {channel} x".encode()]))
+            client.socket.shutdown(socket.SHUT_WR)
+            for _ in range(20):  # turns of the shard's loop, in which it learns of the end
+                assert get(node, "/healthz").status == 200
+            redis.process.send_signal(signal.SIGCONT)
+            assert client.read_to_end() == 3 * b"CONFIRMED\r\n"
+
+
 def test_a_reader_who_falls_out_of_the_log_is_told(channel: str) -> None:
     messages = make_messages(11)
     with Server("--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0 framing=len32", "--shards", "1",

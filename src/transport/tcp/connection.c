@@ -98,17 +98,10 @@ void connection_wait_end(struct connection *connection)
 
 /* The end. */
 
-/* What came before the peer's end is taken to its end first. */
-static bool connection_is_in_the_middle(const struct connection *connection)
-{
-    const struct stream_socket *socket = &connection->socket;
-    return socket->is_reading && socket->has_ended && !connection->is_deaf;
-}
-
 static bool connection_has_said_everything(struct connection *connection)
 {
-    return !connection->wait && connection->publication_count == 0 &&
-           !connection_is_in_the_middle(connection) && tcp_subscriptions_are_done(connection);
+    /* What the client said before its end has been taken: its end is not read while the socket is paused. */
+    return !connection->wait && connection->publication_count == 0 && tcp_subscriptions_are_done(connection);
 }
 
 void connection_try_leave(struct connection *connection)
