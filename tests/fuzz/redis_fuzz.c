@@ -9,6 +9,7 @@
 
 #include "broker/redis/answer.h"
 #include "broker/redis/envelope.h"
+#include "broker/redis/link.h"
 #include "broker/redis/reading.h"
 #include "broker/redis/url.h"
 
@@ -97,7 +98,7 @@ static void fuzz_answer(const struct redisReply *reply)
 
 static void fuzz_reply(const char *bytes, size_t size)
 {
-    redisReader *reader = redisReaderCreate();
+    redisReader *reader = link_new_reader();
     void *reply = NULL;
     redisReaderFeed(reader, bytes, size);
     while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {

@@ -38,7 +38,7 @@ static void *link_create_checked_array(const redisReadTask *task, int elements)
     return elements > LINK_ELEMENTS_MAX ? NULL : link_create_array(task, elements);
 }
 
-static redisReader *link_new_reader(void)
+redisReader *link_new_reader(void)
 {
     redisReader *reader = redisReaderCreate();
     if (!reader)
