@@ -72,9 +72,9 @@ static const struct ring *start_find_ring(struct channel *channel, uint64_t offs
 static int64_t start_limit_ms(const struct subscription *subscription)
 {
     int64_t limit_ms;
-    int64_t ahead_ms = subscription->channel->request.ahead_ms;
-    if (ahead_ms == ATTACH_AT_ONCE ||
-        __builtin_add_overflow((int64_t)subscription->subscriber->start->asked_ms, ahead_ms, &limit_ms))
+    /* ATTACH_AT_ONCE is later than any time. */
+    if (__builtin_add_overflow((int64_t)subscription->subscriber->start->asked_ms,
+                               subscription->channel->request.ahead_ms, &limit_ms))
         return INT64_MAX;
     return limit_ms;
 }

@@ -183,6 +183,8 @@ def test_polls_from_different_places_get_different_pages(channel: str) -> None:
             answer = get(server, path_of(channel, since=since), Accept="application/json")
             assert "".join(message["data"] for message in answer.json["messages"]) == expected
             assert get(server, path_of(channel, since=since)).body == expected[:1].encode()
+        for since, expected in ((names[0], b"1"), (names[2], b"3"), (names[2], b"3"), (names[1], b"2")):
+            assert get(server, path_of(channel, since=since)).body == expected
         other = get(server, path_of(channel, since=names[0][:5] + "0000001-1"), Accept="application/json").json
         assert other["reset"] and len(other["messages"]) == 4
         assert "reset" not in get(server, path_of(channel, since="earliest"), Accept="application/json").json

@@ -43,6 +43,8 @@ static void test_a_clock_that_was_set_is_learnt_anew(void **state)
     clock_offset_note(&offset, 100 * MS, 101 * MS, 5000);
     clock_offset_note(&offset, 200 * MS, 201 * MS, 3000);
     assert_int_equal(clock_offset_most_ms(&offset), 2801);
+    clock_offset_note(&offset, 300 * MS, 301 * MS, 9000);
+    assert_int_equal(clock_offset_most_ms(&offset), 8701);
 }
 
 static void test_bounds_widen_as_clocks_drift(void **state)

@@ -746,6 +746,49 @@ static void test_a_message_without_memory_for_it_is_read_from_the_log(void **sta
     timer_wheel_run(&wheel, 10000);
 }
 
+static void test_what_is_trimmed_while_a_page_is_read_is_not_asked_for(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join(&listener, cursor_at(9));
+    attach(1, 600, 598);
+    struct history_request *request = container_of(asked[1], struct history_request, super);
+    assert_int_equal(request->to, 255);
+    request->epoch = epoch;
+    request->top = 600;
+    request->oldest = 400;
+    answer(1, ERROR_NONE);
+    serve();
+    assert_int_equal(listener.resets[0], RESET_TRIMMED);
+    answer_page(2, 400, 511, 0);
+    serve();
+    assert_int_equal(listener.offsets[listener.count - 1], 511);
+    subscriber_leave(&listener.subscriber);
+    answer_page(3, 512, 597, 0);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_retreating_tells_the_same_reset_again(void **state)
+{
+    struct listener listener;
+    struct delivery deliveries[8];
+    (void)state;
+    join(&listener, "now");
+    attach(1, 3, 1);
+    subscriber_block(&listener.subscriber);
+    feed_reset(RESET_PURGED);
+    for (unsigned round = 0; round < 2; round++) {
+        assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 1);
+        assert_int_equal(deliveries[0].reset, RESET_PURGED);
+        assert_true(deliveries[0].missed == MISSED_UNKNOWN);
+        subscriber_advance(&deliveries[0]);
+        assert_int_equal(hub.resets_told, 1);
+        subscriber_retreat(&deliveries[0]);
+        assert_int_equal(hub.resets_told, 0);
+    }
+    subscriber_leave(&listener.subscriber);
+}
+
 static void test_more_than_there_is_of_the_last_is_all(void **state)
 {
     struct listener listener;
@@ -863,6 +906,8 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_blocked_subscriber_is_told_of_a_reset_later),
     TEST(test_a_message_that_comes_twice_makes_no_hole),
     TEST(test_a_message_without_memory_for_it_is_read_from_the_log),
+    TEST(test_what_is_trimmed_while_a_page_is_read_is_not_asked_for),
+    TEST(test_retreating_tells_the_same_reset_again),
     TEST(test_more_than_there_is_of_the_last_is_all),
     TEST(test_a_cursor_one_ahead_of_the_log_is_told_so),
     TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),

@@ -115,6 +115,21 @@ static void test_a_large_ring_closes_its_holes_less_often(void **state)
     ring_deinit(&ring);
 }
 
+static void test_the_shortest_life_is_over_first(void **state)
+{
+    struct ring ring;
+    (void)state;
+    ring_init(&ring);
+    ring_append(&ring, message_at(1, 9000, 0));
+    ring_append(&ring, message_at(2, 5000, 1));
+    ring_append(&ring, message_at(3, 2000, 1));
+    ring_append(&ring, message_at(4, 3000, 1));
+    assert_int_equal(ring_next_expiry_ms(&ring), 2000);
+    assert_int_equal(ring_expire(&ring, 2000), 1);
+    assert_int_equal(ring_next_expiry_ms(&ring), 3000);
+    ring_deinit(&ring);
+}
+
 static void test_the_oldest_goes_at_once_whatever_its_life(void **state)
 {
     struct ring ring;
@@ -176,6 +191,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_ring_expires_from_the_front),
     cmocka_unit_test(test_ring_expires_between_others),
     cmocka_unit_test(test_a_large_ring_closes_its_holes_less_often),
+    cmocka_unit_test(test_the_shortest_life_is_over_first),
     cmocka_unit_test(test_the_oldest_goes_at_once_whatever_its_life),
     cmocka_unit_test(test_a_life_that_is_over_with_its_message_wakes_nobody_twice),
     cmocka_unit_test(test_ring_finds_also_in_holes),

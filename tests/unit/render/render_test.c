@@ -82,8 +82,8 @@ static void expect_json(enum message_type type, const char *data, size_t size, c
 static void test_json_escapes_text(void **state)
 {
     (void)state;
-    expect_json(MESSAGE_TEXT, "a\"b\\c\n\r\t\x01\x7f", 10,
-                "\"type\":\"text\",\"data\":\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u007f\"}\n");
+    expect_json(MESSAGE_TEXT, "a\"b\\c\n\r\t\x01\x1f\x7f", 11,
+                "\"type\":\"text\",\"data\":\"a\\\"b\\\\c\\n\\r\\t\\u0001\\u001f\\u007f\"}\n");
     expect_json(MESSAGE_TEXT, "\0", 1, "\"type\":\"text\",\"data\":\"\\u0000\"}\n");
     expect_json(MESSAGE_TEXT, "\xf0\x9f\x90\x87\xc3\xa9", 6,
                 "\"type\":\"text\",\"data\":\"\xf0\x9f\x90\x87\xc3\xa9\"}\n");

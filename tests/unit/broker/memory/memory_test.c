@@ -155,12 +155,30 @@ static void test_history_leaves_out_what_is_not_asked_for(void **state)
     assert_int_equal(history.messages.count, 0);
 }
 
+static void test_an_attach_brings_the_newest(void **state)
+{
+    struct attach_request attach = {.name = "a", .name_len = 1, .tail_count = 2, .ahead_ms = ATTACH_AT_ONCE};
+    (void)state;
+    for (unsigned i = 1; i <= 6; i++)
+        publish("a", 10);
+    ring_init(&attach.tail);
+    ask(&attach.super, BROKER_ATTACH);
+    assert_int_equal(attach.top, 6);
+    assert_int_equal(attach.oldest, 1);
+    assert_int_equal(attach.tail.count, 2);
+    assert_int_equal(ring_at(&attach.tail, 0)->offset, 5);
+    assert_true(attach.ahead_ms == ATTACH_AT_ONCE);
+    ring_deinit(&attach.tail);
+    ask(&attach.super, BROKER_DETACH);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 static const struct CMUnitTest tests[] = {
     TEST(test_an_append_without_memory_is_refused),
     TEST(test_a_full_memory_does_not_take_the_log_that_is_published_to),
     TEST(test_a_key_is_not_known_after_a_purge),
+    TEST(test_an_attach_brings_the_newest),
     TEST(test_history_leaves_out_what_is_not_asked_for),
 };
 UNIT_MAIN(tests)
