@@ -24,7 +24,7 @@ FLOOD_MOST = 64 << 20
 def begin_slowly(connection: Connection) -> None:
     """Sends half a head in as many pieces as make the door look by the clock."""
     connection.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ")
-    for _ in range(100):
+    for _ in range(300):
         connection.send(b"x")
         time.sleep(0.001)  # a piece of its own
 
