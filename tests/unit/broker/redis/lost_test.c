@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* Publishes whose answer was lost, while servers come and go. */
+
+#include "broker/redis/publish.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker/redis/publication.h"
+#include "config/options.h"
+#include "core/hub.h"
+#include "unit.h"
+
+static struct redis_broker broker;
+static struct options options;
+static struct mailbox mailbox;
+static struct hub hub;
+static struct server loser;
+static struct server heir;
+static struct publish_request request;
+static struct publish_item item;
+static struct job *job;
+static unsigned answers;
+
+static void note_answer(struct broker_request *super)
+{
+    (void)super;
+    answers++;
+}
+
+static const struct link_ops no_ops = {0};
+
+static void begin_server(struct server *server, uint64_t id)
+{
+    *server = (struct server){.broker = &broker, .id = id, .state = SERVER_UP, .has_functions = true};
+    link_init(&server->commands, &broker.links, &no_ops);
+    list_init(&server->link);
+    list_init(&server->lost);
+    list_append(&broker.servers, &server->link);
+}
+
+/* A publish of which `loser` took the command and owes the answer. */
+static void lose_publish(void)
+{
+    const struct message_parts parts = {.data = "x", .size = 1};
+    item = (struct publish_item){
+        .channel = (char *)(uintptr_t) "a", .channel_len = 1, .message = message_new(&parts)};
+    request = (struct publish_request){
+        .super = {.reply_to = &mailbox, .hub = &hub, .done = note_answer}, .count = 1, .items = &item};
+    job = calloc(1, sizeof(*job) + sizeof(struct publication));
+    job->broker = &broker;
+    job->request = &request;
+    job->remaining = 1;
+    struct publication *publication = &job->publications[0];
+    publication->job = job;
+    publication->item = &item;
+    publication->call.broker = &broker;
+    list_init(&publication->link);
+    timer_init(&publication->echo, NULL);
+    timer_init(&publication->call.timer, NULL);
+    strcpy(publication->mark, "mark");
+    list_append(&loser.lost, &publication->link);
+}
+
+static int begin(void **state)
+{
+    (void)state;
+    memset(&broker, 0, sizeof(broker));
+    answers = 0;
+    hub.requests_pending = 1;
+    broker.options = &options;
+    timer_wheel_init(&broker.wheel, 0);
+    link_set_init(&broker.links, -1, &broker.wheel, &broker.mailbox);
+    list_init(&broker.servers);
+    begin_server(&loser, 1);
+    begin_server(&heir, 2);
+    /* The slot has moved to the heir, whose link takes the question. */
+    for (unsigned i = 0; i < REDIS_SLOTS; i++)
+        broker.slots[i] = &heir;
+    heir.commands.fd = dup(STDIN_FILENO);
+    return mailbox_init(&mailbox);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    mailbox_deinit(&mailbox);
+    return 0;
+}
+
+static void test_a_server_at_the_place_of_one_that_is_gone_is_another(void **state)
+{
+    (void)state;
+    lose_publish();
+    publish_server_up(&loser);
+    assert_true(loser.is_finding);
+    assert_false(list_is_empty(&heir.commands.unsent));
+    /* The Cluster knows the loser no more; a new server is made in the same memory, and looks for its own. */
+    list_remove(&loser.link);
+    begin_server(&loser, 3);
+    loser.is_finding = true;
+    link_close(&heir.commands);
+    mailbox_drain(&mailbox);
+    assert_true(loser.is_finding);
+    assert_true(list_is_empty(&loser.lost));
+    assert_int_equal(answers, 1);
+    assert_int_equal(item.error, ERROR_BROKER_DOWN);
+}
+
+static void test_what_is_lost_again_stays_with_its_server(void **state)
+{
+    (void)state;
+    lose_publish();
+    publish_server_up(&loser);
+    link_close(&heir.commands);
+    assert_false(loser.is_finding);
+    assert_ptr_equal(list_first(&loser.lost), &job->publications[0].link);
+    publish_server_gone(&loser);
+    mailbox_drain(&mailbox);
+    assert_int_equal(answers, 1);
+    assert_int_equal(item.error, ERROR_BROKER_DOWN);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+static const struct CMUnitTest tests[] = {
+    TEST(test_a_server_at_the_place_of_one_that_is_gone_is_another),
+    TEST(test_what_is_lost_again_stays_with_its_server),
+};
+UNIT_MAIN(tests)
