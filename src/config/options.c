@@ -239,12 +239,25 @@ static int option_check_origin(const char *text, char *fault)
     return -EINVAL;
 }
 
+/* No channel's name has a space: whoever writes one means several names. */
+static int option_check_bridged(const char *text, char *fault)
+{
+    if (!strpbrk(text, " \t"))
+        return 0;
+    snprintf(fault, OPTION_FAULT_MAX, "must be one name or pattern; repeat the option for more");
+    return -EINVAL;
+}
+
 static int option_check(const struct option_row *row, const char *text, char *fault)
 {
     static const struct {
         const char *name;
         int (*check)(const char *text, char *fault);
-    } checks[] = {{"http", option_check_address}, {"allowed-origins", option_check_origin}};
+    } checks[] = {
+        {"http", option_check_address},
+        {"allowed-origins", option_check_origin},
+        {"redis-subscribe", option_check_bridged},
+    };
     for (size_t i = 0; i < ARRAY_LENGTH(checks); i++)
         if (strcmp(checks[i].name, row->name) == 0)
             return checks[i].check(text, fault);

@@ -342,7 +342,9 @@ static struct batch *batch_read_lines(struct exchange *exchange, const char *bod
     number = 0;
     for (size_t at = 0; batch && batch_next_line(body, len, &at, &number, &line);) {
         if (json_scan(&object, line.at, line.len, fault)) {
-            exchange_fail(exchange, ERROR_BAD_JSON, "line %u of the body is not JSON: %s", number, fault);
+            /* To the scanner each line is line 1. */
+            exchange_fail(exchange, ERROR_BAD_JSON, "the body is not JSON: line %u%s", number,
+                          fault + strcspn(fault, ","));
             batch_free(batch);
             return NULL;
         }

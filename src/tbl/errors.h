@@ -10,7 +10,8 @@
     ROW(BAD_PATH, 400, "bad-path", "The path has a broken percent escape or a NUL byte.")                    \
     ROW(TOO_MANY_ARGUMENTS, 400, "too-many-arguments", "The query has more than 256 arguments.")             \
     ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \
-    ROW(TOO_MANY_CHANNELS, 400, "too-many-channels", "A subscription names more than 64 channels.")          \
+    ROW(TOO_MANY_CHANNELS, 400, "too-many-channels",                                                         \
+        "A subscription names more than 64 channels, or a TCP connection has more than 1024.")               \
     ROW(BAD_CURSOR, 400, "bad-cursor", "The cursor cannot be parsed.")                                       \
     ROW(BAD_OPTION, 400, "bad-option", "A query parameter or header has a value that is not allowed.")       \
     ROW(BAD_JSON, 400, "bad-json", "The body is not JSON; the message names line and column.")               \
@@ -24,11 +25,12 @@
     ROW(NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such way to receive.")                           \
     ROW(HEAD_TIMEOUT, 408, "head-timeout", "The request head did not arrive in time.")                       \
     ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body did not arrive in time.")                       \
-    ROW(TOO_LARGE, 413, "too-large", "The body is larger than is allowed.")                                  \
+    ROW(TOO_LARGE, 413, "too-large",                                                                         \
+        "The body is larger than message-size, or that of a batch than batch-size.")                         \
     ROW(MEDIA_TYPE, 415, "unsupported-media-type", "A body of this type cannot be published.")               \
     ROW(TARGET_TOO_LONG, 414, "target-too-long",                                                             \
         "The request's first line is longer than a whole head may be (head-size).")                          \
-    ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than is allowed.")                \
+    ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than head-size.")                 \
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
     ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \

@@ -32,7 +32,8 @@
             "Event loops, one thread each; 0 is one for each CPU.")                                          \
     STRING("static-dir", static_dir, OPTION_STATIC_DIR, 0, 4096, RESTART, "DIR",                             \
            "Files served at /; empty serves none.")                                                          \
-    STRING("config", config, "", 0, 4096, RESTART, "FILE", "Read options from this INI file.")               \
+    STRING("config", config, "", 0, 4096, RESTART, "FILE",                                                   \
+           "Read options from this INI file; not in the file itself.")                                       \
     BOOLEAN("anonymous", anonymous, "no", 0, 1, RESTART, "yes|no",                                           \
             "Let anybody who reaches an address other than loopback read and publish.")                      \
     STRINGS(                                                                                                 \
@@ -64,7 +65,8 @@
              "How long a client may take to send a request body.")                                           \
     DURATION("keepalive-timeout", keepalive_timeout_ms, "75s", 1000, 3600000, RESTART, "TIME",               \
              "How long an idle connection is kept for the next request.")                                    \
-    DURATION("poll-wait", poll_wait_ms, "25s", 0, 3600000, RELOAD, "TIME", "How long a long-poll is held.")  \
+    DURATION("poll-wait", poll_wait_ms, "25s", 0, 3600000, RELOAD, "TIME",                                   \
+             "How long a long-poll is held, at most poll-wait-max.")                                         \
     DURATION(                                                                                                \
         "poll-wait-max", poll_wait_max_ms, "55s", 0, 3600000, RELOAD, "TIME",                                \
         "The longest hold that a client may ask for. Most proxies (nginx, Varnish, Apache, AWS) wait 60 s "  \

@@ -178,11 +178,10 @@ int url_parse(struct url *url, const char *text, char fault[URL_FAULT_MAX])
 {
     int err = -EINVAL;
     *url = (struct url){0};
-    snprintf(
-        fault, URL_FAULT_MAX,
-        strncmp(text, "rediss:", 7) == 0
-            ? "TLS to Redis goes through a local stunnel: see docs/REDIS.md"
-            : "it must be redis://host:port/db, unix:///path or redis-sentinel://host:port/master-name/db");
+    snprintf(fault, URL_FAULT_MAX,
+             strncmp(text, "rediss:", 7) == 0 ? "TLS to Redis goes through a local stunnel: see docs/REDIS.md"
+                                              : "it must be memory:, redis://host:port/db, unix:///path or "
+                                                "redis-sentinel://host:port/master-name/db");
     for (size_t i = 0; i < ARRAY_LENGTH(url_schemes); i++)
         if (strncmp(text, url_schemes[i].prefix, strlen(url_schemes[i].prefix)) == 0)
             err = url_schemes[i].parse(url, text + strlen(url_schemes[i].prefix), fault);

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""What docs/OPTIONS.md says of each option: its values are taken in all three places, others are refused with the bounds."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+from support.server import SLUICE, SOURCE
+
+ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?)(?:, repeatable)? \| (.+?) \| (.+) \|$", re.MULTILINE)
+RANGE = re.compile(r"^(N|TIME|BYTES), (\S+) to (\S+)$")
+BEYOND = {"N": ["{over}", "1.5", "-1"], "TIME": ["{over}", "5min", "1.5h"], "BYTES": ["{over}", "4MB", "1.5KiB"]}
+# Values that the text of a row names; where a row has a range, its ends and its default come on top.
+EXAMPLES = {
+    "http": ["127.0.0.1:8080", "[::1]:8080", ":8080", "localhost:0"],
+    "tcp": ["127.0.0.1:5567", "[::1]:5567", "unix:/tmp/socket mode=0600", "127.0.0.1:5567 framing=crlf input=echo feed=updates",
+            "127.0.0.1:5567 framing=len32 input=publish:blobs feed=a,b", "127.0.0.1:5567 framing=nul ping=30 default-channel=news"],
+    "broker": ["memory:", "redis://user:password@host:6379/0", "redis://host:6379,host:6380", "unix:///path", "unix:///path?db=3",
+               "redis-sentinel://host:26379,other:26379/master-name/0", "redis://[::1]:6379/0", "redis://127.0.0.1"],
+    "redis-subscribe": ["updates", "scores.*"],
+    "static-dir": ["/tmp", ""],
+    "anonymous": ["yes", "no"],
+    "allowed-origins": ["https://host", "https://host:8443", "http://localhost:3000", "*"],
+    "log-level": ["debug", "info", "warn", "error"],
+    "log-format": ["logfmt", "json"],
+    "ready-file": ["/tmp/ready"],
+    "history-ttl": ["100ms", "5", "5s", "5m", "5h", "5d"],
+    "history-bytes": ["4096", "4KiB", "4MiB", "4GiB"],
+}
+WRONG = {
+    "http": {"127.0.0.1": "host:port, [v6]:port or :port", "127.0.0.1:65536": "0 to 65535", "127.0.0.1:x": "0 to 65535"},
+    "tcp": {"127.0.0.1:0 framing=x": "auto, crlf, nul, len32 or resp", "127.0.0.1:0 frame=nul": "framing=, feed=, input=",
+            "127.0.0.1:0 input=x": "command, echo, publish:CHANNEL or ignore", "127.0.0.1:0 feed=a,,b": "channel name",
+            "127.0.0.1:0 ping=x": "number of seconds", "unix:/tmp/socket mode=999": "octal", "127.0.0.1:0 mode=0600": "unix:/path"},
+    "broker": {"memory": "memory:", "http://host": "redis://host:port/db", "redis://host:abc": "0 to 65535",
+               "redis://host/x": "number", "redis-sentinel://host": "master's name", "rediss://host": "stunnel",
+               "redis://a:1,b:2/3": "no database but 0", "unix://relative": "absolute"},
+    "redis-subscribe": {"updates, scores.*": "one", "a b": "one"},
+    "static-dir": {"/nonexistent": "No such file or directory", "/etc/passwd": "Not a directory"},
+    "anonymous": {"maybe": "yes or no", "": "yes or no"},
+    "allowed-origins": {"host": "https://host[:port]", "https://host/": "without a path"},
+    "log-level": {"warning": "debug|info|warn|error"},
+    "log-format": {"text": "logfmt|json"},
+}
+
+
+@dataclasses.dataclass
+class Option:
+    name: str
+    values: list[str]
+    wrong: dict[str, str]
+
+
+def option(name: str, value: str, default: str) -> Option:
+    values, wrong = list(EXAMPLES.get(name, [])), dict(WRONG.get(name, {}))
+    if found := RANGE.match(value):
+        kind, least, most = found.groups()
+        values += [least, most, default]
+        unit = re.sub(r"\d", "", most)
+        over = f"{int(re.sub('[^0-9]', '', most)) + 1}{unit}"
+        wrong |= {text.format(over=over): f"from {least} to {most}" for text in BEYOND[kind]}
+        if least not in ("0", "1"):
+            wrong["0"] = f"from {least} to {most}"
+    return Option(name, values, wrong)
+
+
+OPTIONS = [option(*row[:3]) for row in ROW.findall((SOURCE / "docs/OPTIONS.md").read_text()) if row[0] != "config"]
+ROUNDS = range(max(len(option.values) for option in OPTIONS))
+
+
+def check_config(*words: str, file: pathlib.Path | None = None, **environment: str) -> tuple[int, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
+    if file:
+        words = ("--config", str(file), *words)
+    # The folder that is built in is there after `make install` only.
+    if not any("static-dir" in word for word in words) and (not file or "static-dir" not in file.read_text()):
+        environment.setdefault("SLUICE_STATIC_DIR", "/tmp")
+    done = subprocess.run([SLUICE, "check-config", *words], capture_output=True, text=True, env={**inherited, **environment}, timeout=20)
+    return done.returncode, done.stdout + done.stderr
+
+
+def in_force(output: str, name: str) -> str:
+    line, = re.findall(rf"^{name} = (.*?) *; .*$", output, re.MULTILINE)
+    return line
+
+
+@pytest.mark.parametrize("number", ROUNDS)
+def test_documented_values_are_taken_in_all_three_places(number: int, tmp_path: pathlib.Path) -> None:
+    """One value of each option at a time; poll-wait and poll-wait-max go up together."""
+    values = {option.name: option.values[number % len(option.values)] for option in OPTIONS}
+    file = tmp_path / "file.ini"
+    file.write_text("# comment\n; comment\n" + "".join(f"{name} = {value} ; the rest\n" for name, value in values.items()))
+    variables = {"SLUICE_" + name.upper().replace("-", "_"): value for name, value in values.items()}
+    by_words = check_config(*(word for name, value in values.items() for word in (f"--{name}", value)))
+    for status, output in by_words, check_config(file=file), check_config(**variables):
+        assert status == 0, output
+        assert {name: in_force(output, name) for name in values} == {name: in_force(by_words[1], name) for name in values}
+
+
+@pytest.mark.parametrize("option", [each for each in OPTIONS if each.wrong], ids=lambda option: option.name)
+def test_other_values_are_refused_with_what_is_allowed(option: Option, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text(f"{option.name} = {next(iter(option.wrong))}\n")
+    assert check_config(file=file)[0] == 2
+    for value, allowed in option.wrong.items():
+        status, output = check_config(f"--{option.name}", value)
+        assert status == 2, f"{value!r} was taken:\n{output}"
+        assert option.name in output and allowed in output, output
+
+
+def test_the_command_line_precedes_the_environment_and_that_the_file(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text("history-size = 3\nretry = 3\nshards = 3\n")
+    status, output = check_config("--history-size", "1", file=file, SLUICE_HISTORY_SIZE="2", SLUICE_RETRY="2")
+    assert status == 0
+    assert [in_force(output, name) for name in ("history-size", "retry", "shards")] == ["1", "2s", "3"]
+
+
+def test_repeatable_options_are_repeated_or_separated(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text("redis-subscribe = a\nredis-subscribe = b.*\n")
+    for status, output in (check_config("--redis-subscribe", "a", "--redis-subscribe", "b.*"), check_config(file=file),
+                           check_config(SLUICE_REDIS_SUBSCRIBE="a, b.*"), check_config(SLUICE_REDIS_SUBSCRIBE="a b.*")):
+        assert status == 0
+        assert re.findall(r"^redis-subscribe = (\S+)", output, re.MULTILINE) == ["a", "b.*"]
+
+
+@pytest.mark.parametrize(("text", "complaint"), [
+    ("[server]\nretry = 1\n", "section"),
+    ("retry = 1\nretry = 2\n", "twice"),
+    ("retry\n", "name = value"),
+    ("histry = 1\n", "history-size"),
+    ("config = /tmp/other\n", "command line or in the environment only"),
+])
+def test_mistakes_in_a_file_are_told_with_their_line(tmp_path: pathlib.Path, text: str, complaint: str) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text(text)
+    status, output = check_config(file=file)
+    assert status == 2
+    assert f"{file}:" in output and complaint in output
