@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "http/body.h"
 #include "http/exchange.h"
 #include "http/transport.h"
@@ -19,7 +20,7 @@
  * of the others. */
 #define RESETS_TEXT_MAX 2048u
 #define RESET_TEXT_MAX (CHANNEL_NAME_MAX + 64u)
-/* Who does not want to wait gets to know after this that the broker is away. */
+/* Who does not want to wait, or hardly, gets to know after this that the broker is away. */
 #define LONGPOLL_LOOK_MS 2000u
 
 struct longpoll {
@@ -27,7 +28,7 @@ struct longpoll {
     struct garbage garbage;
     struct exchange *exchange;
     bool is_json;
-    bool is_looking; /* does not wait */
+    uint64_t until_ms; /* the end of its wait, on the shard's clock */
     bool is_attached;
 };
 
@@ -324,17 +325,16 @@ static bool longpoll_tell(struct longpoll *poll)
 static void longpoll_wake(struct subscriber *subscriber, bool is_first)
 {
     struct longpoll *poll = container_of(subscriber, struct longpoll, subscriber);
+    struct exchange *exchange = poll->exchange;
+    uint64_t now_ms = exchange->shard->now_ms;
     if (is_first)
         poll->is_attached = true;
-    if (longpoll_tell(poll))
+    if (longpoll_tell(poll) || subscriber_is_fetching(subscriber))
         return;
-    bool is_over = poll->is_looking || exchange_is_draining(poll->exchange);
-    if (subscriber_is_fetching(subscriber))
-        return;
-    if (is_over)
+    if (now_ms >= poll->until_ms || exchange_is_draining(exchange))
         longpoll_answer_nothing(poll);
-    else
-        (void)exchange_settle(poll->exchange); /* false: it has been let go, and nothing is left to do */
+    else if (exchange_settle(exchange))
+        exchange_set_deadline(exchange, poll->until_ms - now_ms);
 }
 
 static void longpoll_fail(struct subscriber *subscriber, enum error_code error)
@@ -376,8 +376,9 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     poll->exchange = exchange;
     poll->subscriber.ahead = exchange;
     poll->is_json = is_json;
-    poll->is_looking = wish->wait_ms == 0;
+    poll->until_ms = exchange->shard->now_ms + wish->wait_ms;
     exchange_hold(exchange, &longpoll_hold_ops, poll);
+    exchange_set_deadline(exchange, number_greater(wish->wait_ms, LONGPOLL_LOOK_MS));
     if (subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops, TRANSPORT_POLL,
                         wish->channels, wish->count, &wish->start)) {
         exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
@@ -386,8 +387,6 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     if (exchange->state != EXCHANGE_HANDLING)
         return;
     exchange_suspend(exchange);
-    if (!poll->is_looking || !poll->is_attached)
-        exchange_set_deadline(exchange, poll->is_looking ? LONGPOLL_LOOK_MS : wish->wait_ms);
 }
 
 static void longpoll_begin_raw(struct exchange *exchange, const struct subscription_wish *wish)

@@ -156,3 +156,11 @@ def test_more_than_the_node_reads_at_first_came_while_it_was_away(channel: str, 
                 assert "reset" not in answer and answer["messages"][0]["data"] == "0"
             else:
                 assert answer["reset"][0]["reason"] == "trimmed" and answer["messages"][0]["data"] == "600"
+
+
+def test_a_short_wait_is_no_outage(redis: RedisServer, channel: str) -> None:
+    """A Redis that takes longer to answer than the client waits is not away: the client learns where it stands."""
+    with Relay(redis.port) as relay, nodes(1, redis.url(port=relay.port)) as (node,):
+        relay.delay = 0.2
+        answer = get(node, path_of(channel, wait=0.05))
+        assert (answer.status, answer.body) == (204, b"") and answer.cursor, answer
