@@ -64,7 +64,12 @@ struct hold_ops {
     bool is_finite;
 };
 
-enum origin_verdict { ORIGIN_NONE, ORIGIN_ALLOWED, ORIGIN_FOREIGN };
+enum origin_verdict {
+    ORIGIN_NONE,    /* no page asks */
+    ORIGIN_ALLOWED, /* the server's own, or everybody is allowed */
+    ORIGIN_LISTED,  /* named: its pages may also send what the browser keeps for us (cookies) */
+    ORIGIN_FOREIGN,
+};
 
 /* What is touched for each write stands together at the beginning. */
 struct exchange {

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "http/router.h"
 #include "http/routes.h"
 
 #define FILES_INDEX "index.html"
@@ -119,7 +120,7 @@ void files_handle(struct exchange *exchange)
         return;
     }
     if (fd < 0) {
-        exchange_fail(exchange, ERROR_NOT_FOUND, "nothing is at this path; channels are at /channels/NAME");
+        router_answer_not_found(exchange);
         return;
     }
     snprintf(tag, sizeof(tag), "\"%llx-%llx-%llx\"", (unsigned long long)status.st_mtim.tv_sec,

@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #define ORIGIN_HOST_MAX 256u
+/* There is room for it in the memory of every connection. */
+#define ORIGIN_ASKED_MAX 1024u
 
 /* The host of host:port or [v6]:port, without the brackets. */
 static bool origin_host(const char *authority, char host[ORIGIN_HOST_MAX])
@@ -31,28 +33,74 @@ static bool origin_host_is_certain(const struct exchange *exchange, const char *
             inet_pton(AF_INET6, host, &address) == 1);
 }
 
+static bool origin_host_is_loopback(const char *authority)
+{
+    char host[ORIGIN_HOST_MAX];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (!origin_host(authority, host))
+        return false;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return strcasecmp(host, "localhost") == 0 ||
+           (inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6));
+}
+
+/* What follows SCHEME:// when the origin has that scheme; NULL otherwise. */
+static const char *origin_authority(const char *origin, const char *scheme)
+{
+    size_t len = strlen(scheme);
+    return strncasecmp(origin, scheme, len) == 0 && strncmp(origin + len, "://", 3) == 0 ? origin + len + 3
+                                                                                         : NULL;
+}
+
+/* We speak HTTP; only a proxy in front may say that the browser came by HTTPS. */
 static bool origin_is_own(const struct exchange *exchange, const char *origin)
 {
     const char *host = exchange_field(exchange, FIELD_HOST);
-    const char *authority = strstr(origin, "://");
-    return host && authority && strcasecmp(authority + 3, host) == 0 &&
-           origin_host_is_certain(exchange, host);
+    const char *scheme = exchange_field(exchange, FIELD_FORWARDED_PROTO);
+    bool is_https = scheme && strcasecmp(scheme, "https") == 0;
+    const char *authority = origin_authority(origin, is_https ? "https" : "http");
+    return host && authority && strcasecmp(authority, host) == 0 && origin_host_is_certain(exchange, host);
 }
 
 static bool origin_is_listed(const struct exchange *exchange, const char *origin)
 {
     const struct string_list *list = &exchange->shard->options->allowed_origins;
     for (size_t i = 0; i < list->count; i++)
-        if (strcmp(list->items[i], "*") == 0 || strcasecmp(list->items[i], origin) == 0)
+        if (strcasecmp(list->items[i], origin) == 0)
             return true;
     return false;
+}
+
+static bool origin_host_is_listed(const struct exchange *exchange, const char *host)
+{
+    const struct string_list *list = &exchange->shard->options->allowed_origins;
+    for (size_t i = 0; i < list->count; i++) {
+        const char *end = strstr(list->items[i], "://");
+        if (end && strcasecmp(end + 3, host) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A proxy that has changed Host: the browser knows better (no page can set this field), and the Host that was
+ * put there is one that no stranger's name leads to. */
+static bool origin_is_vouched_for(const struct exchange *exchange)
+{
+    const char *site = exchange_field(exchange, FIELD_FETCH_SITE);
+    const char *host = exchange_field(exchange, FIELD_HOST);
+    return site && host && strcmp(site, "same-origin") == 0 &&
+           (origin_host_is_loopback(host) || origin_host_is_listed(exchange, host));
 }
 
 enum origin_verdict origin_judge(struct exchange *exchange)
 {
     const char *origin = exchange_field(exchange, FIELD_ORIGIN);
-    exchange->origin = !origin ? ORIGIN_NONE
-                       : origin_is_own(exchange, origin) || origin_is_listed(exchange, origin)
+    exchange->origin = !origin                              ? ORIGIN_NONE
+                       : origin_is_listed(exchange, origin) ? ORIGIN_LISTED
+                       : origin_is_own(exchange, origin) || origin_is_vouched_for(exchange) ||
+                               origin_is_listed(exchange, "*")
                            ? ORIGIN_ALLOWED
                            : ORIGIN_FOREIGN;
     return exchange->origin;
@@ -61,14 +109,32 @@ enum origin_verdict origin_judge(struct exchange *exchange)
 void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response)
 {
     exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
-    if (exchange->origin != ORIGIN_ALLOWED)
+    if (exchange->origin != ORIGIN_ALLOWED && exchange->origin != ORIGIN_LISTED)
         return;
     exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN,
                              exchange_field(exchange, FIELD_ORIGIN));
+    if (exchange->origin == ORIGIN_LISTED)
+        exchange_response_header(response, "Access-Control-Allow-Credentials", "true");
     exchange_response_header(
         response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
         "ETag, Location, Retry-After, Sluice-Channel, Sluice-Id, Sluice-Time, Sluice-Event, "
         "Sluice-Producer, Sluice-Reset");
+}
+
+/* Whatever fields a page that may come asks for, it may send: nothing here hangs on them. */
+void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Response *response)
+{
+    static const char list_of_tokens[] = ", !#$%&'*+-.^_`|~0123456789"
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const char *asked = exchange_field(exchange, FIELD_REQUEST_HEADERS);
+    bool is_list =
+        asked && *asked && strlen(asked) <= ORIGIN_ASKED_MAX && !asked[strspn(asked, list_of_tokens)];
+    exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
+                             is_list ? asked
+                                     : "Authorization, Cache-Control, Content-Type, Idempotency-Key, "
+                                       "If-None-Match, Last-Event-ID, Prefer, Sluice-Event, Sluice-Producer, "
+                                       "Sluice-TTL, X-CSRF-Token, X-Requested-With");
+    exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Access-Control-Request-Headers");
 }
 
 bool origin_refuses_change(struct exchange *exchange)

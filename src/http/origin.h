@@ -14,6 +14,9 @@ enum origin_verdict origin_judge(struct exchange *exchange);
 /* Adds Vary and, for an allowed origin, the CORS headers. */
 void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response);
 
+/* Adds the fields that a page may send, for an answer to OPTIONS. */
+void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Response *response);
+
 /* Answers 403 when a foreign page asks for a change. Returns whether it did. */
 bool origin_refuses_change(struct exchange *exchange);
 

@@ -2,6 +2,7 @@
 #include "http/router.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "http/origin.h"
 #include "http/routes.h"
@@ -75,10 +76,7 @@ static void router_answer_options(struct exchange *exchange)
     struct MHD_Response *response = exchange_response("", 0, NULL, false);
     if (response) {
         router_add_allow(exchange, response);
-        exchange_response_header(
-            response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
-            "Content-Type, Last-Event-ID, If-None-Match, Prefer, Idempotency-Key, Sluice-Event, "
-            "Sluice-TTL, Sluice-Producer");
+        origin_add_allowed_headers(exchange, response);
         exchange_response_header(response, "Access-Control-Max-Age", "600");
     }
     exchange_answer(exchange, MHD_HTTP_NO_CONTENT, response);
@@ -90,7 +88,47 @@ static void router_answer_method(struct exchange *exchange)
                   "this path does not take that method; the Allow header lists those it takes");
 }
 
+/* Paths that people take for ours, with a trailing slash for all below it. */
+static const struct {
+    const char *path;
+    const char *hint;
+} router_near_misses[] = {
+    {"/channel/", "channels are at /channels/NAME"},
+    {"/channel", "channels are at /channels/NAME"},
+    {"/api/channel/", "channels are looked at under /api/channels/NAME"},
+    {"/api/channel", "channels are listed at /api/channels"},
+    {"/api/stat", "numbers are at /api/stats"},
+    {"/stats", "numbers are at /api/stats"},
+    {"/metric", "numbers for Prometheus are at /metrics"},
+    {"/health", "liveness is at /healthz"},
+    {"/ready", "readiness is at /readyz"},
+};
+
+static const char *router_hint(const char *path)
+{
+    for (size_t i = 0; path && i < ARRAY_LENGTH(router_near_misses); i++) {
+        const char *near = router_near_misses[i].path;
+        size_t len = strlen(near);
+        if (strncasecmp(near, path, len) == 0 && (near[len - 1] == '/' || path[len] == '\0'))
+            return router_near_misses[i].hint;
+    }
+    for (size_t i = 0; path && i < ARRAY_LENGTH(routes) - 1; i++) {
+        size_t len = strlen(routes[i].prefix);
+        if (strncasecmp(routes[i].prefix, path, len) == 0 && strncmp(routes[i].prefix, path, len) != 0)
+            return "paths are in lower case";
+    }
+    return NULL;
+}
+
+void router_answer_not_found(struct exchange *exchange)
+{
+    const char *hint = router_hint(exchange->path);
+    exchange_fail(exchange, ERROR_NOT_FOUND, "nothing is at this path; %s",
+                  hint ? hint : "channels are at /channels/NAME");
+}
+
 static const struct route router_options_route = {"", true, 0, false, router_answer_options};
+static const struct route router_nowhere_route = {"", true, 0, false, router_answer_not_found};
 static const struct route router_method_route = {"", true, 0, false, router_answer_method};
 
 void router_choose(struct exchange *exchange)
@@ -106,6 +144,8 @@ void router_choose(struct exchange *exchange)
         exchange->route = &router_options_route;
     else if (route->methods & exchange->method)
         exchange->route = route;
+    else if (route->handle == files_handle && router_hint(exchange->path))
+        exchange->route = &router_nowhere_route;
     else
         exchange->route = &router_method_route;
 }

@@ -18,6 +18,9 @@ struct route {
  * found. */
 void router_choose(struct exchange *exchange);
 
+/* Answers 404, and what is at a path that may have been meant. */
+void router_answer_not_found(struct exchange *exchange);
+
 /* The rest of the path behind the route's prefix. */
 const char *router_name(const struct exchange *exchange, size_t *len);
 

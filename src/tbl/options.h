@@ -36,9 +36,9 @@
            "Read options from this INI file; not in the file itself.")                                       \
     BOOLEAN("anonymous", anonymous, "no", 0, 1, RESTART, "yes|no",                                           \
             "Let anybody who reaches an address other than loopback read and publish.")                      \
-    STRINGS(                                                                                                 \
-        "allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                    \
-        "Origins whose pages may publish and read, as https://host[:port], or * for every one. Repeatable.") \
+    STRINGS("allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                \
+            "Origins whose pages may publish and read, as https://host[:port], null for those without one, " \
+            "or * for every one. Repeatable.")                                                               \
     INTEGER("history-size", history_size, "100", 0, 1000000, RELOAD, "N", "Messages kept for each channel.") \
     DURATION("history-ttl", history_ttl_ms, "5m", 0, 31536000000, RELOAD, "TIME",                            \
              "How long a message is kept.")                                                                  \

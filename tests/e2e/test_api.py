@@ -126,6 +126,18 @@ def test_files_outside_the_folder_are_not_served(site: Server, target: str) -> N
     assert response.status in (400, 404) and b"secret" not in response.body
 
 
+@pytest.mark.parametrize(("target", "said"), [
+    ("/channel/news", "/channels/NAME"), ("/channel", "/channels/NAME"), ("/Channel/news", "/channels/NAME"), ("/CHANNELS/news", "lower case"),
+    ("/api/channel/news", "/api/channels/NAME"), ("/stats", "/api/stats"), ("/health", "/healthz"), ("/nothing", "/channels/NAME"), ("/metricsx", "/channels/NAME"),
+])
+def test_near_misses_say_what_is_there(server: Server, target: str, said: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE"):
+        if method == "GET" or target not in ("/nothing", "/metricsx"):
+            response = request(server, method, target)
+            assert (response.status, response.error) == (404, "not-found") and said in response.json["message"]
+    assert request(server, "POST", "/nothing").error == "method-not-allowed"
+
+
 # Origins.
 
 FOREIGN = "https://evil.example"

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""Pages: which may change something, what they may send and read, and what a browser is told beforehand."""
+
+import pytest
+from support.client import get, path_of, publish, request
+from support.server import Server
+
+LISTED = "https://app.example"
+
+
+@pytest.mark.parametrize(("host", "origin", "proto", "is_own"), [
+    ("127.0.0.1:8080", "http://127.0.0.1:8080", "", True),
+    ("127.0.0.1:8080", "HTTP://127.0.0.1:8080", "http", True),
+    ("127.0.0.1:8080", "https://127.0.0.1:8080", "", False),
+    ("127.0.0.1:8080", "https://127.0.0.1:8080", "https", True),
+    ("127.0.0.1:8080", "http://127.0.0.1:8080", "https", False),
+    ("127.0.0.1:8080", "ftp://127.0.0.1:8080", "", False),
+    ("127.0.0.1:8080", "xhttp://127.0.0.1:8080", "", False),
+    ("127.0.0.1:8080", "http://user@127.0.0.1:8080", "", False),
+    ("127.0.0.1:8080", "http://127.0.0.1:8080/", "", False),
+    ("127.0.0.1:8080", "http://127.0.0.1:8081", "", False),
+    ("127.0.0.1:8080", "http:127.0.0.1:8080", "", False),
+    ("rebound.example", "http://rebound.example", "", False),
+])
+def test_whose_pages_are_the_servers_own(server: Server, channel: str, host: str, origin: str, proto: str, is_own: bool) -> None:
+    response = request(server, "POST", path_of(channel), "x", Host=host, Origin=origin, X_Forwarded_Proto=proto)
+    assert response.status == (201 if is_own else 403), response
+    assert response.header("Access-Control-Allow-Origin") == (origin if is_own else None)
+    assert response.header("Access-Control-Allow-Credentials") is None
+
+
+def test_the_host_of_an_absolute_target_counts(server: Server, channel: str) -> None:
+    target = f"http://127.0.0.1:8080{path_of(channel)}"
+    assert request(server, "POST", target, "x", Host="b.example", Origin="http://127.0.0.1:8080").status == 201
+    assert request(server, "POST", f"http://b.example{path_of(channel)}", "x", Host="127.0.0.1:8080",
+                   Origin="http://127.0.0.1:8080").error == "forbidden-origin"
+
+
+@pytest.mark.parametrize(("host", "site", "may"), [
+    ("127.0.0.1:8080", "same-origin", True), ("127.7.7.7", "same-origin", True), ("localhost", "same-origin", True),
+    ("[::1]:80", "same-origin", True), ("app.example", "same-origin", True), ("10.0.0.1", "same-origin", False),
+    ("rebound.example", "same-origin", False), ("127.0.0.1.example", "same-origin", False), ("127.0.0.1:8080", "same-site", False),
+    ("127.0.0.1:8080", "cross-site", False), ("127.0.0.1:8080", "none", False), ("127.0.0.1:8080", "", False),
+])
+def test_a_page_whose_host_a_proxy_has_changed(channel: str, host: str, site: str, may: bool) -> None:
+    with Server("--allowed-origins", LISTED) as server:
+        response = request(server, "POST", path_of(channel), "x", Host=host, Origin="https://page.example", Sec_Fetch_Site=site)
+        assert response.status == (201 if may else 403)
+
+
+def test_only_named_origins_are_allowed_to_send_credentials(channel: str) -> None:
+    with Server("--allowed-origins", LISTED, "--allowed-origins", "null", "--allowed-origins", "*") as server:
+        publish(server, channel)
+        for origin, credentials in ((LISTED, "true"), ("null", "true"), ("https://other.example", None)):
+            for response in (get(server, path_of(channel, last=1), Origin=origin), get(server, path_of(channel, last="x"), Origin=origin),
+                             request(server, "OPTIONS", path_of(channel), Origin=origin)):
+                assert response.header("Access-Control-Allow-Origin") == origin
+                assert response.header("Access-Control-Allow-Credentials") == credentials
+                assert "Origin" in (response.header("Vary") or "")
+
+
+def test_null_has_to_be_listed(channel: str) -> None:
+    for listed, status in (("null", 201), (LISTED, 403)):
+        with Server("--allowed-origins", listed) as server:
+            assert request(server, "POST", path_of(channel), "x", Origin="null").status == status
+
+
+def test_a_preflight_allows_the_fields_that_are_asked_for(channel: str) -> None:
+    with Server("--allowed-origins", LISTED) as server:
+        def allowed(asked: str) -> str:
+            response = request(server, "OPTIONS", path_of(channel), Origin=LISTED, Access_Control_Request_Method="PUT",
+                               Access_Control_Request_Headers=asked)
+            assert response.status == 204
+            assert set((response.header("Vary") or "").split(", ")) == {"Origin", "Access-Control-Request-Headers"}
+            return response.header("Access-Control-Allow-Headers") or ""
+
+        usual = allowed("")
+        assert {"Authorization", "Cache-Control", "X-CSRF-Token", "Idempotency-Key", "Last-Event-ID"} <= set(usual.split(", "))
+        for asked in ("authorization,x-my-own", "cache-control, x-csrf-token", "a" * 1024):
+            assert allowed(asked) == asked
+        for asked in ("a b;c", "x\tz", "<script>", "a" * 1025):
+            assert allowed(asked) == usual
+
+
+def test_options_needs_no_rights(server: Server, channel: str) -> None:
+    for target, methods in ((path_of(channel), "GET, HEAD, POST, PUT, OPTIONS"), ("/api/channels/x", "GET, HEAD, DELETE, OPTIONS"),
+                            ("/channels", "POST, OPTIONS")):
+        response = request(server, "OPTIONS", target, Origin="https://evil.example", Access_Control_Request_Method="DELETE")
+        assert (response.status, response.header("Allow"), response.header("Access-Control-Allow-Origin")) == (204, methods, None)
