@@ -53,7 +53,7 @@ struct publish_item {
     char *channel; /* malloc'd, owned */
     uint8_t channel_len;
     uint8_t key_len;
-    uint8_t type;            /* enum message_type, as sent */
+    uint8_t type;            /* enum message_type: as sent, or as kept where that differs */
     bool is_duplicate;       /* the key was known: `id` and `time_ms` are those of the first publish */
     enum error_code error;   /* ERROR_NONE when accepted */
     const char *key;         /* idempotency key, in the same allocation as the channel; NULL if none */

@@ -197,6 +197,7 @@ void publish_take_bridged(const struct topic *topic, uint64_t offset, const char
         item->epoch = topic->epoch;
         item->offset = offset;
         item->time_ms = topic->last_published_ms;
+        item->type = (uint8_t)message_type_guess(bytes, len);
         publication->is_seen = true;
         publication_end_bridged(publication);
         return;
