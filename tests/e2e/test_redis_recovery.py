@@ -9,9 +9,9 @@ import pytest
 from support.client import Connection, LineStream, get, path_of, publish, request, request_bytes
 from support.follow import Ledger, finish, follow
 from support.lua import feed_of
-from support.redis import KEEP_ALL, RedisServer, await_ready, log_lines, meta_key, metric, nodes, stream_key
+from support.redis import KEEP_ALL, RedisServer, await_ready, is_ready, log_lines, meta_key, metric, nodes, stream_key
 from support.relay import Relay
-from support.server import Server, wait_until
+from support.server import PATIENCE, Server, wait_until
 
 # Nothing is asked of Redis but what the test makes the node ask; nothing is given up but where the test says so.
 QUIET = ("--redis-probe-time", "1h", "--redis-check-time", "1h", "--redis-timeout", "30s")
@@ -98,6 +98,25 @@ def test_a_subscription_that_delivers_nothing_is_found(channel: str) -> None:
                 assert lines.next_line()["data"] == "unheard"
             reasons = {line["reason"] for line in log_lines(server, "broker-lost")}
             assert reasons == {"the subscription link is open and delivers nothing"}
+
+
+def test_many_channels_come_back_however_long_it_takes(channel: str) -> None:
+    """Longer than the time in which an answer is due: as long as Redis goes on answering, nothing is given up."""
+    with RedisServer() as redis, Relay(redis.port) as relay:
+        with nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL, "--redis-timeout", "1s")) as (server,):
+            names = [f"{channel}/{i}" for i in range(400)]
+            groups = [names[first:first + 50] for first in range(0, len(names), 50)]
+            streams = [LineStream(server, path_of(group[0], transport="stream") + "".join(f"&channel={name}" for name in group[1:]))
+                       for group in groups]
+            for stream in streams:
+                stream.next_line()
+            relay.split, relay.delay = 150, 0.004
+            relay.cut()
+            wait_until(lambda: not is_ready(server))
+            texts = [redis.publish(group[-1], group[-1]) and group[-1] for group in groups]
+            await_ready(server, timeout=3 * PATIENCE)
+            assert metric(server, "broker_reconnects_total") == 1
+            assert [stream.next_line()["data"] for stream in streams] == texts
 
 
 def test_what_a_node_publishes_itself_is_no_gap(channel: str) -> None:

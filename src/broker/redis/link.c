@@ -178,7 +178,7 @@ static void link_write(struct link *link)
 {
     struct iovec parts[LINK_WRITE_PARTS];
     list_remove(&link->flush_link);
-    while (link->is_connected && !list_is_empty(&link->unsent)) {
+    while (link_is_open(link) && link->is_connected && !list_is_empty(&link->unsent)) {
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)link_list_parts(link, parts)};
         ssize_t sent = sendmsg(link->fd, &message, MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
@@ -351,11 +351,13 @@ static int link_connect_path(struct link *link, const char *path)
     return link_connect_to(link, (const struct sockaddr *)&address, sizeof(address));
 }
 
+/* The first fault counts: what fails after it fails because of it. */
 static void link_break_now(struct link *link, const char *fault)
 {
+    if (!list_is_empty(&link->report_link))
+        return;
     snprintf(link->fault, sizeof(link->fault), "%s", fault);
-    if (list_is_empty(&link->report_link))
-        list_append(&link->set->to_report, &link->report_link);
+    list_append(&link->set->to_report, &link->report_link);
 }
 
 void link_open(struct link *link, const char *address, bool is_unix)

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/number.h"
 #include "base/random.h"
 #include "broker/redis/bridge.h"
 #include "broker/redis/call.h"
@@ -149,21 +150,37 @@ static void server_words_answered(struct call *call, const struct redisReply *re
     free(call);
 }
 
-/* Says something to which the answer does not matter. */
-static void server_say(struct server *server, int argc, const char *const *argv)
+/* Says something to which the answer does not matter. Returns 0 or -ENOMEM. */
+static int server_say(struct server *server, int argc, const char *const *argv,
+                      void (*answered)(struct call *call, const struct redisReply *reply))
 {
     struct call *call = malloc(sizeof(*call));
-    if (call && call_prepare_command(call, server, argc, argv, NULL, server_words_answered) == 0)
-        call_submit(call);
-    else
+    if (!call || call_prepare_command(call, server, argc, argv, NULL, answered)) {
         free(call);
+        return -ENOMEM;
+    }
+    call_submit(call);
+    return 0;
+}
+
+/* Now it is on the feed. Before that it waits behind the opening of all channels, and only the command link's
+ * own deadline counts. */
+static void server_probe_said(struct call *call, const struct redisReply *reply)
+{
+    struct server *server = call->server;
+    server->is_saying_probe = false;
+    if (server->probe_sent_ms > 0)
+        server->probe_sent_ms = server->broker->now_ms;
+    server_words_answered(call, reply);
 }
 
 void server_send_probe(struct server *server)
 {
     const char *const probe[] = {server->has_sharded ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
     server->probe_sent_ms = server->broker->now_ms;
-    server_say(server, 3, probe);
+    server->is_saying_probe = true;
+    if (server_say(server, 3, probe, server_probe_said))
+        server->is_saying_probe = false;
 }
 
 /* A probe's channel has to be in a slot that this server has. */
@@ -189,7 +206,7 @@ static void server_up(struct server *server)
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};
     if (server->last_client_id > 0 && strcmp(server->last_run, server->run) == 0)
-        server_say(server, 4, kill);
+        (void)server_say(server, 4, kill, server_words_answered);
     if (!broker->is_cluster)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)
             broker->slots[i] = server;
@@ -276,20 +293,30 @@ static void server_connect(struct server *server)
     server_arm(server, server->broker->options->redis_timeout_ms);
 }
 
+/* When a probe that has not come back is given up: a feed that brings other things first is not deaf. */
+static uint64_t server_probe_due_ms(const struct server *server)
+{
+    return number_greater(server->probe_sent_ms, server->feed.received_ms) +
+           server->broker->options->redis_timeout_ms;
+}
+
 /* While up: a feed that is silent for long is asked whether it is alive. */
 static void server_watch(struct server *server)
 {
     struct redis_broker *broker = server->broker;
-    uint64_t timeout_ms = broker->options->redis_timeout_ms;
     uint64_t silent_ms = broker->now_ms - server->feed.received_ms;
     uint64_t probe_ms = broker->options->redis_probe_time_ms;
-    if (server->probe_sent_ms > 0 && broker->now_ms >= server->probe_sent_ms + timeout_ms) {
-        server_fail(server, "the subscription link is open and delivers nothing");
-        return;
-    }
     if (server->probe_sent_ms == 0 && silent_ms >= probe_ms)
         server_send_probe(server);
-    server_arm(server, server->probe_sent_ms > 0 ? timeout_ms : probe_ms - silent_ms);
+    uint64_t due_ms = server_probe_due_ms(server);
+    if (server->probe_sent_ms == 0)
+        server_arm(server, probe_ms - silent_ms);
+    else if (server->is_saying_probe)
+        server_arm(server, broker->options->redis_timeout_ms);
+    else if (due_ms > broker->now_ms)
+        server_arm(server, due_ms - broker->now_ms);
+    else
+        server_fail(server, "the subscription link is open and delivers nothing");
 }
 
 static void server_timer_fired(struct timer *timer)

@@ -56,6 +56,7 @@ struct server {
     struct timer timer;      /* to connect again; while up, to see whether the feed is silent */
     uint64_t backoff_ms;
     uint64_t probe_sent_ms; /* 0 when no probe is under way */
+    bool is_saying_probe;   /* it is still on its way to Redis */
     char probe[64];         /* the probe's own Pub/Sub channel */
     char told[LINK_FAULT_MAX];
     char replid[REDIS_REPLID_LEN + 1];
