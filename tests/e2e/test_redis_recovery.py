@@ -34,6 +34,11 @@ def all_of(server: Server, channel: str) -> list[str]:
     return [message["data"] for message in answer["messages"]]
 
 
+def reasons(server: Server) -> list[str]:
+    """Why Redis was lost. On a busy machine it is also lost because it does not greet in so short a time."""
+    return [line["reason"] for line in log_lines(server, "broker-lost")]
+
+
 def is_known_here(redis: RedisServer, server: Server, channel: str, texts: list[str]) -> bool:
     """Whether the node has them whole, and asks Redis for none."""
     calls = redis.calls_of("fcall")
@@ -52,7 +57,7 @@ def test_a_link_that_was_quiet_for_long_has_a_deadline_again(channel: str) -> No
                 relay.swallow("commands")
                 ledger.publish(server, channel, "x")
                 await_ready(server)
-            assert {line["reason"] for line in log_lines(server, "broker-lost")} == {"no answer within 300 ms"}
+            assert "no answer within 300 ms" in reasons(server)
 
 
 def test_what_was_never_heard_and_is_gone_is_told_without_another_message(channel: str) -> None:
@@ -74,7 +79,7 @@ def test_what_was_never_heard_and_is_gone_is_told_without_another_message(channe
 def test_a_publish_whose_answer_never_comes_is_looked_up(channel: str, is_done: bool) -> None:
     """Either the answer was lost, and it is in the log, or the question, and it is sent again: once it is in the log in any case."""
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "500ms")) as (server,):
+        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "2s")) as (server,):
             first = publish(server, channel, "first")
             relay.swallow("commands", replies=is_done, requests=not is_done)
             answer = request(server, "POST", path_of(channel), "x", Content_Type="text/plain")
@@ -96,8 +101,7 @@ def test_a_subscription_that_delivers_nothing_is_found(channel: str) -> None:
                 relay.swallow("subscriptions")
                 redis.publish(channel, "unheard")
                 assert lines.next_line()["data"] == "unheard"
-            reasons = {line["reason"] for line in log_lines(server, "broker-lost")}
-            assert reasons == {"the subscription link is open and delivers nothing"}
+            assert "the subscription link is open and delivers nothing" in reasons(server)
 
 
 def test_many_channels_come_back_however_long_it_takes(channel: str) -> None:
@@ -224,4 +228,4 @@ def test_options_are_reloaded(channel: str) -> None:
             assert get(server, f"/api/channels/{channel}").json["messages"] == 2
             relay.swallow("commands")
             Ledger().publish(server, channel, "after a fault")
-            assert [line["reason"] for line in log_lines(server, "broker-lost")] == ["no answer within 250 ms"]
+            assert "no answer within 250 ms" in reasons(server)
