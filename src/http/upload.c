@@ -2,19 +2,11 @@
 #include "http/upload.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 #define UPLOAD_PIECE_BYTES 65536u
 #define UPLOAD_LOOK_BYTES 16384u
 /* Bytes read before others have their turn. */
 #define UPLOAD_TURN_BYTES (1u << 20)
-
-/* Takes bytes that have been looked at out of the socket. */
-static void upload_consume(const struct exchange *exchange, size_t len)
-{
-    ssize_t taken = len > 0 ? recv(exchange->fd, NULL, len, MSG_TRUNC | MSG_DONTWAIT) : 0;
-    (void)taken; /* they are there */
-}
 
 static void upload_keep(struct exchange *exchange, const char *bytes, size_t len)
 {
@@ -35,8 +27,8 @@ static enum upload_progress upload_read_piece(struct exchange *exchange, size_t 
 {
     size_t want = exchange->body_left < UPLOAD_PIECE_BYTES ? (size_t)exchange->body_left : UPLOAD_PIECE_BYTES;
     bool is_kept = exchange->pending_error == ERROR_NONE && buf_reserve(&exchange->body, want) == 0;
-    ssize_t got = recv(exchange->fd, is_kept ? exchange->body.bytes + exchange->body.len : NULL, want,
-                       MSG_DONTWAIT | (is_kept ? 0 : MSG_TRUNC));
+    ssize_t got =
+        client_read(exchange->client, is_kept ? exchange->body.bytes + exchange->body.len : NULL, want);
     if (exchange->body.has_failed)
         exchange->pending_error = ERROR_OUT_OF_MEMORY;
     if (got <= 0)
@@ -62,14 +54,20 @@ static enum upload_progress upload_take_chunks(struct exchange *exchange, const 
             return UPLOAD_TOO_LARGE;
         upload_keep(exchange, data, data_len);
     }
-    upload_consume(exchange, at);
+    for (size_t left = at; left > 0;) {
+        ssize_t taken = client_read(exchange->client, NULL, left);
+        if (taken <= 0)
+            break; /* not to be: they are there */
+        left -= (size_t)taken;
+    }
     return chunks_are_done(&exchange->chunks) ? UPLOAD_WHOLE : UPLOAD_MORE;
 }
 
 static enum upload_progress upload_read_chunks(struct exchange *exchange, size_t *read)
 {
-    char bytes[UPLOAD_LOOK_BYTES];
-    ssize_t got = recv(exchange->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+    char room[UPLOAD_LOOK_BYTES];
+    const char *bytes;
+    ssize_t got = client_peek(exchange->client, &bytes, room, sizeof(room));
     if (got <= 0)
         return upload_progress_of(got);
     *read += (size_t)got;
@@ -97,7 +95,7 @@ enum upload_progress upload_read(struct exchange *exchange)
 bool upload_discard(struct exchange *exchange)
 {
     for (size_t dropped = 0; dropped < UPLOAD_TURN_BYTES;) {
-        ssize_t got = recv(exchange->fd, NULL, UPLOAD_PIECE_BYTES, MSG_TRUNC | MSG_DONTWAIT);
+        ssize_t got = client_read(exchange->client, NULL, UPLOAD_PIECE_BYTES);
         if (got <= 0)
             return got < 0 && (errno == EAGAIN || errno == EINTR);
         dropped += (size_t)got;

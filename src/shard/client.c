@@ -2,7 +2,10 @@
 #include "shard/client.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "shard/shard.h"
@@ -84,6 +87,47 @@ void client_move(struct client *client, enum client_state to)
         shard_reap(shard, &client->garbage, client_free);
         break;
     }
+}
+
+static size_t client_read_early(struct client *client, char *to, size_t len)
+{
+    size_t taken = client->early_len < len ? client->early_len : len;
+    if (to)
+        memcpy(to, client->early + client->early_at, taken);
+    client->early_at += (uint32_t)taken;
+    client->early_len -= (uint32_t)taken;
+    if (client->early_len == 0)
+        (void)client_set_aside(client, NULL, 0); /* nothing to allocate */
+    return taken;
+}
+
+ssize_t client_read(struct client *client, char *to, size_t len)
+{
+    if (client->early_len > 0)
+        return (ssize_t)client_read_early(client, to, len);
+    return recv(client->watch.fd, to, len, MSG_DONTWAIT | (to ? 0 : MSG_TRUNC));
+}
+
+ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size)
+{
+    *bytes = client->early_len > 0 ? client->early + client->early_at : room;
+    if (client->early_len > 0)
+        return client->early_len < size ? (ssize_t)client->early_len : (ssize_t)size;
+    return recv(client->watch.fd, room, size, MSG_PEEK | MSG_DONTWAIT);
+}
+
+int client_set_aside(struct client *client, const char *bytes, size_t len)
+{
+    char *early = len > 0 ? malloc(len) : NULL;
+    if (len > 0 && !early)
+        return -ENOMEM;
+    if (early)
+        memcpy(early, bytes, len);
+    free(client->early);
+    client->early = early;
+    client->early_at = 0;
+    client->early_len = (uint32_t)len;
+    return 0;
 }
 
 void client_rewatch(struct client *client)

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/types.h>
 
 #include "base/list.h"
 #include "shard/garbage.h"
@@ -67,8 +68,11 @@ struct client {
     bool has_hung_up;        /* the peer will send nothing more; told once by the kernel */
     bool is_broken;          /* nothing can be sent to the peer any more either */
     struct request_framing framing;
-    char *early; /* the beginning of a later head; its length in early_len */
-    uint32_t early_len;
+    /* What has been taken from the socket and nobody has read yet: the beginning of the next head, or what
+     * came together with a later head. */
+    char *early;
+    uint32_t early_at;
+    uint32_t early_len; /* from there on */
     uint32_t peeks;
     uint32_t bytes; /* of the head that were there at the last look; refused: dropped so far */
     uint8_t key_len;
@@ -99,6 +103,16 @@ void client_move(struct client *client, enum client_state to);
 
 /* Puts a client into a list that is in the order of deadlines. */
 void client_line_up(struct client *client, struct list *list);
+
+/* Reads up to `len` bytes, to nowhere when `to` is NULL; returns as recv(). */
+ssize_t client_read(struct client *client, char *to, size_t len);
+
+/* Looks at up to `size` bytes, which stay; *bytes is `room` or our own. Returns as recv(). */
+ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size);
+
+/* Keeps these bytes to be read before those in the socket, in place of what was kept. Returns 0 or -ENOMEM.
+ */
+int client_set_aside(struct client *client, const char *bytes, size_t len);
 
 /* Whatever there is to read is told once more, to its owner. */
 void client_rewatch(struct client *client);

@@ -144,45 +144,38 @@ static bool door_place(struct client *client, size_t pool_bytes)
     return client->state == CLIENT_ADMITTED;
 }
 
-/* From the socket it is taken without copying, up to its last byte and not further. */
-static void door_consume(struct client *client, size_t len)
+/* What is behind the head in the `len` bytes that were looked at is of its body, or of the next request. */
+static void door_admit(struct client *client, const struct door_head *head, size_t len)
 {
-    ssize_t taken = recv(client->watch.fd, NULL, len, MSG_TRUNC | MSG_DONTWAIT);
-    (void)taken; /* it has been seen there */
-}
-
-static void door_admit(struct client *client, const struct door_head *head)
-{
+    bool is_new = !client->cell;
+    /* Nothing is kept for a new client, so only its head is taken from the socket, and without copying. */
+    size_t rest = is_new ? 0 : len - head->len;
+    if (client_set_aside(client, client->shard->door.head + len - rest, rest)) {
+        door_refuse(client, ERROR_OUT_OF_MEMORY);
+        return;
+    }
     if (!door_place(client, head->pool_bytes))
         return;
     client->framing = head->framing;
-    door_consume(client, head->len - client->early_len);
-    free(client->early);
-    client->early = NULL;
-    client->early_len = 0;
+    if (is_new)
+        (void)client_read(client, NULL, head->len); /* it has been seen there */
     cell_feed(client, head->fed, head->fed_len);
 }
 
-/* A socket that other requests have been read from may have no room for all of the next head: the kernel
- * counts a segment until its last byte is read. */
-static void door_set_aside(struct client *client, size_t len)
+/* Of a later head the beginning is taken out of the socket, which may have no room for all of it: the kernel
+ * counts a segment with other requests in it until its last byte is read. */
+static void door_wait_for_more(struct client *client, size_t len)
 {
-    char *early = client->cell ? realloc(client->early, len) : NULL;
-    if (!early)
-        return;
-    memcpy(early + client->early_len, client->shard->door.head + client->early_len, len - client->early_len);
-    door_consume(client, len - client->early_len);
-    client->early = early;
-    client->early_len = (uint32_t)len;
+    if (client->cell && client_set_aside(client, client->shard->door.head, len))
+        door_refuse(client, ERROR_OUT_OF_MEMORY);
 }
 
 /* The first byte of a later request has come, or the bytes at which a client was looked again were none. */
-static void door_see_bytes(struct client *client, size_t got)
+static void door_see_bytes(struct client *client, size_t len)
 {
     struct shard *shard = client->shard;
-    client->bytes = client->early_len + (uint32_t)got;
-    client->has_input = false;
-    if (got > 0 && (client->state == CLIENT_KEPT || client->state == CLIENT_RETURNED)) {
+    client->bytes = (uint32_t)len;
+    if (len > 0 && (client->state == CLIENT_KEPT || client->state == CLIENT_RETURNED)) {
         client->peeks = 0;
         client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
         client_move(client, CLIENT_WAITING);
@@ -190,6 +183,24 @@ static void door_see_bytes(struct client *client, size_t got)
         client_move(client, CLIENT_KEPT);
     }
     door_arm(&shard->door);
+}
+
+/* All there is to look at: what was set aside, and what is in the socket; there it stays for a new client.
+ * Returns its length, or -1 when there will be no more than nothing. */
+static ssize_t door_gather(struct client *client)
+{
+    struct door *door = &client->shard->door;
+    size_t len = client->early_len;
+    ssize_t got = recv(client->watch.fd, door->head + len, door->head_size - len,
+                       MSG_DONTWAIT | (client->cell ? 0 : MSG_PEEK));
+    bool has_ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
+    if (has_ended && len == 0)
+        return -1;
+    if (len > 0)
+        memcpy(door->head, client->early + client->early_at, len);
+    len += got > 0 ? (size_t)got : 0;
+    client->has_input = len == door->head_size;
+    return (ssize_t)len;
 }
 
 static void door_judge(struct client *client, const struct door_head *head, size_t len)
@@ -200,32 +211,36 @@ static void door_judge(struct client *client, const struct door_head *head, size
     else if (head->error != ERROR_NONE)
         door_refuse(client, head->error);
     else if (head->len > 0)
-        door_admit(client, head);
+        door_admit(client, head, len);
     else
-        door_set_aside(client, len);
+        door_wait_for_more(client, len);
+}
+
+static bool door_waits_for(const struct client *client)
+{
+    return client->state == CLIENT_WAITING || client->state == CLIENT_SLOW || client->state == CLIENT_KEPT;
 }
 
 static void door_look(struct client *client)
 {
     struct door *door = &client->shard->door;
     struct door_head head = {.fed = door->fed};
-    size_t len = client->early_len;
-    ssize_t got = recv(client->watch.fd, door->head + len, door->head_size - len, MSG_PEEK | MSG_DONTWAIT);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) {
+    ssize_t len = door_gather(client);
+    if (len < 0) {
         client_close(client);
         return;
     }
-    door_see_bytes(client, got < 0 ? 0 : (size_t)got);
-    if (got < 0)
-        return;
-    if (len > 0)
-        memcpy(door->head, client->early, len);
-    len += (size_t)got;
-    client->shard->group->door_handlers->inspect(door->head, len, &head);
-    if (head.error == ERROR_NONE && head.len == 0 && len == door->head_size)
-        head.error = head.has_target ? ERROR_HEAD_TOO_LARGE : ERROR_TARGET_TOO_LONG;
-    client->has_input = len > head.len || len == door->head_size;
-    door_judge(client, &head, len);
+    door_see_bytes(client, (size_t)len);
+    if (len > 0) {
+        client->shard->group->door_handlers->inspect(door->head, (size_t)len, &head);
+        if (head.error == ERROR_NONE && head.len == 0 && (size_t)len == door->head_size)
+            head.error = head.has_target ? ERROR_HEAD_TOO_LARGE : ERROR_TARGET_TOO_LONG;
+        client->has_input = client->has_input || (!client->cell && (size_t)len > head.len);
+        door_judge(client, &head, (size_t)len);
+    }
+    /* A peer that has closed its side can never complete the head. */
+    if (client->has_hung_up && door_waits_for(client))
+        client_close(client);
 }
 
 /* An EventSource has to be told in another way than everybody else, and only the head tells who it is: mostly
@@ -251,12 +266,6 @@ int door_enter(struct client *client, int fd)
     return watch_add(&client->watch, client->shard->epoll_fd, fd, CLIENT_EVENTS_AT_DOOR, client_event);
 }
 
-static bool door_has(const struct client *client)
-{
-    return client->state != CLIENT_ADMITTED && client->state != CLIENT_REFUSED &&
-           client->state != CLIENT_GONE;
-}
-
 static void door_client_event(struct client *client)
 {
     struct watch *watch = &client->watch;
@@ -266,10 +275,7 @@ static void door_client_event(struct client *client)
         return;
     }
     door_look(client);
-    /* A peer that has closed its side can never complete the head. */
-    if (client->has_hung_up && door_has(client) && client->state != CLIENT_RETURNED) {
-        client_close(client);
-    } else if (client->state == CLIENT_WAITING && ++client->peeks > DOOR_PEEKS) {
+    if (client->state == CLIENT_WAITING && ++client->peeks > DOOR_PEEKS) {
         client_move(client, CLIENT_SLOW);
         if (watch_change(watch, door->shard->epoll_fd, EPOLLRDHUP | EPOLLET, client_event))
             client_close(client);
@@ -302,6 +308,7 @@ static void client_event(struct watch *watch, uint32_t events)
 void door_keep(struct client *client)
 {
     struct shard *shard = client->shard;
+    client->has_input = client->has_input || client->early_len > 0;
     bool is_over = client->is_broken || (client->has_hung_up && !client->has_input);
     cell_park(client);
     client->bytes = 0;

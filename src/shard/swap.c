@@ -51,8 +51,15 @@ void swap_end_feed(struct swap *swap)
     if (swap->fed_fd < 0)
         return;
     swap_lead(swap->fed_fd, swap->saved);
-    swap_lead(swap->saved, swap->feed[1]);
     swap->fed_fd = -1;
+    swap->has_saved = true;
+}
+
+void swap_rest(struct swap *swap)
+{
+    if (swap->has_saved)
+        swap_lead(swap->saved, swap->feed[1]);
+    swap->has_saved = false;
 }
 
 void swap_cancel_feed(struct swap *swap)
@@ -74,6 +81,7 @@ int swap_take(struct swap *swap)
 {
     int fd = fcntl(swap->saved, F_DUPFD_CLOEXEC, 0);
     int err = errno;
-    swap_lead(swap->saved, swap->feed[1]);
+    swap->has_saved = true;
+    swap_rest(swap);
     return fd >= 0 ? fd : -err;
 }

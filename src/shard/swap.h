@@ -18,8 +18,9 @@
 struct swap {
     int feed[2]; /* a pair of sockets: what is written to the first is read from the second, head by head */
     int dead;    /* a socket whose peer has gone */
-    int saved;   /* where a connection's socket is kept meanwhile; at other times the same as feed[1] */
-    int fed_fd;  /* the descriptor that is being fed; -1 when none is */
+    int saved;   /* where a connection's socket is kept meanwhile; when all is at rest, the same as feed[1] */
+    bool has_saved; /* `saved` leads to the socket of a connection still */
+    int fed_fd;     /* the descriptor that is being fed; -1 when none is */
 };
 
 /* Returns 0 or -errno. */
@@ -33,7 +34,10 @@ int swap_feed(struct swap *swap, int fd, const char *bytes, size_t len);
 /* `fd` leads to its socket again. Nothing when none is fed. */
 void swap_end_feed(struct swap *swap);
 
-/* The same, and what has not been read is dropped. */
+/* Lets go of the socket that was fed last: before the turn is over, so that its end is its end. */
+void swap_rest(struct swap *swap);
+
+/* swap_end_feed, and what has not been read is dropped. */
 void swap_cancel_feed(struct swap *swap);
 
 /* Who reads from `fd` now sees its end. The socket is closed, or with `is_saved` can be had by swap_take. */
