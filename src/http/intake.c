@@ -24,7 +24,10 @@ static void *intake_begin(void *cls, const char *target, struct MHD_Connection *
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct client *client = info->socket_context;
-    cell_end_feed(client);
+    /* What libmicrohttpd has read by itself, from a connection that is lost, is no request: it has not been
+     * judged, and another client may be fed meanwhile. */
+    if (!cell_end_feed(client))
+        return NULL;
     size_t len = strlen(target);
     size_t path_len = strcspn(target, "?");
     struct exchange *exchange = calloc(1, sizeof(*exchange) + len + 1 + path_len + 1);

@@ -263,9 +263,13 @@ void cell_feed(struct client *client, const char *head, size_t len)
         cell_want_run(cell);
 }
 
-void cell_end_feed(struct client *client)
+bool cell_end_feed(struct client *client)
 {
-    swap_end_feed(&client->shard->cells.swap);
+    struct swap *swap = &client->shard->cells.swap;
+    if (swap->fed_fd < 0 || swap->fed_fd != client->watch.fd)
+        return false;
+    swap_end_feed(swap);
+    return true;
 }
 
 void cell_park(struct client *client)

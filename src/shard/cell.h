@@ -79,8 +79,9 @@ void cell_readmit(struct client *client);
  * within libmicrohttpd's callbacks. */
 void cell_feed(struct client *client, const char *head, size_t len);
 
-/* Ends the feeding: libmicrohttpd has the head. First of all in its `begin` callback. */
-void cell_end_feed(struct client *client);
+/* Ends the feeding: libmicrohttpd has the head. First of all in its `begin` callback. Returns whether it was
+ * this client that has been fed. */
+bool cell_end_feed(struct client *client);
 
 /* Has libmicrohttpd leave the socket alone until the next request; only within its `completed` callback, and
  * when it keeps the connection. */

@@ -433,6 +433,7 @@ static void door_close_all(struct list *clients)
 
 void door_cut(struct door *door)
 {
+    door_shut(door);
     door_close_all(&door->refused);
     door_close_all(&door->kept);
     door_close_all(&door->returned);

@@ -97,7 +97,8 @@ bool door_has_to_run(const struct door *door);
 /* Stops accepting, and refuses those that wait for their head. */
 void door_shut(struct door *door);
 
-/* Closes those that have been refused, and those between two requests. */
+/* The same, and closes those that have been refused, and those between two requests. Until all is closed,
+ * once in each turn. */
 void door_cut(struct door *door);
 void door_deinit(struct door *door);
 

@@ -129,7 +129,6 @@ void shard_move(struct shard *shard, enum shard_state to)
     case SHARD_CLOSING:
         /* The same turn of the loop may still fire it. */
         timer_stop(&shard->wheel, &shard->drain.timer);
-        door_shut(&shard->door);
         stream_table_shut(&shard->streams);
         break;
     case SHARD_IDLE:

@@ -28,22 +28,28 @@ void swap_deinit(struct swap *swap)
             close(fds[i]);
 }
 
-/* `fd` leads to what `other` leads to. Between descriptors that are open it does not fail but for a signal.
- */
-static void swap_lead(int fd, int other)
+/* `fd` leads to what `other` leads to. Between descriptors that are open it does not fail but for a signal,
+ * or when the limit of open files has been lowered below `fd`. */
+static int swap_lead(int fd, int other)
 {
-    while (dup3(other, fd, O_CLOEXEC) < 0 && errno == EINTR)
-        ;
+    int result;
+    do
+        result = dup3(other, fd, O_CLOEXEC);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
 }
 
 int swap_feed(struct swap *swap, int fd, const char *bytes, size_t len)
 {
     if (send(swap->feed[0], bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
         return -errno;
-    swap->fed_fd = fd;
     swap_lead(swap->saved, fd);
-    swap_lead(fd, swap->feed[1]);
-    return 0;
+    int err = swap_lead(fd, swap->feed[1]);
+    if (!err)
+        swap->fed_fd = fd;
+    else
+        swap_lead(swap->saved, swap->feed[1]);
+    return err;
 }
 
 void swap_end_feed(struct swap *swap)
@@ -74,7 +80,8 @@ void swap_part(struct swap *swap, int fd, bool is_saved)
 {
     if (is_saved)
         swap_lead(swap->saved, fd);
-    swap_lead(fd, swap->dead);
+    if (swap_lead(fd, swap->dead))
+        shutdown(fd, SHUT_RDWR);
 }
 
 int swap_take(struct swap *swap)

@@ -27,8 +27,8 @@ struct swap {
 int swap_init(struct swap *swap);
 void swap_deinit(struct swap *swap);
 
-/* Who reads from `fd` now reads these bytes, until swap_end_feed. Returns 0, or -errno and nothing is
- * changed. */
+/* Who reads from `fd` now reads these bytes, until swap_end_feed. Returns 0, or -errno, and then the feed has
+ * to be cancelled. */
 int swap_feed(struct swap *swap, int fd, const char *bytes, size_t len);
 
 /* `fd` leads to its socket again. Nothing when none is fed. */

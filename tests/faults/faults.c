@@ -81,6 +81,12 @@ int __real_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *ev
 int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int __real_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wait_ms);
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wait_ms);
+int __real_fcntl64(int fd, int command, int value);
+int __wrap_fcntl64(int fd, int command, int value);
+ssize_t __real_send(int fd, const void *bytes, size_t len, int flags);
+ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags);
+int __real_dup3(int fd, int to, int flags);
+int __wrap_dup3(int fd, int to, int flags);
 enum MHD_Result __real_MHD_add_connection(struct MHD_Daemon *daemon, MHD_socket fd,
                                           const struct sockaddr *address, socklen_t len);
 enum MHD_Result __wrap_MHD_add_connection(struct MHD_Daemon *daemon, MHD_socket fd,
@@ -118,6 +124,27 @@ int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *ev
     if (operation == EPOLL_CTL_MOD && fault_is_due("epoll_ctl_mod"))
         return -1;
     return __real_epoll_ctl(epoll_fd, operation, fd, event);
+}
+
+/* What duplicates a descriptor, and nothing else, finds none left. The name is that of glibc where file
+ * offsets have 64 bits. */
+int __wrap_fcntl64(int fd, int command, int value)
+{
+    return command == F_DUPFD_CLOEXEC && fault_is_due("fcntl_dup") ? -1 : __real_fcntl64(fd, command, value);
+}
+
+int __wrap_dup3(int fd, int to, int flags)
+{
+    return fault_is_due("dup3") ? -1 : __real_dup3(fd, to, flags);
+}
+
+/* To a socket that keeps packets: the head of a request for libmicrohttpd. */
+ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags)
+{
+    int type = 0;
+    socklen_t size = sizeof(type);
+    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
+    return type == SOCK_SEQPACKET && fault_is_due("send_packet") ? -1 : __real_send(fd, bytes, len, flags);
 }
 
 /* Its thread is stuck for good, or for as many milliseconds as the error says. */
