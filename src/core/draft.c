@@ -32,7 +32,7 @@ static enum error_code draft_check_data(const struct message_parts *parts, char 
 
 bool draft_event_is_reserved(const char *event, size_t len)
 {
-    static const char *const reserved[] = {"reset", "error", "open"};
+    static const char *const reserved[] = {"reset", "error", "open", "subscribed"};
     for (size_t i = 0; i < ARRAY_LENGTH(reserved); i++)
         if (len == strlen(reserved[i]) && memcmp(event, reserved[i], len) == 0)
             return true;

@@ -146,7 +146,7 @@ def test_large_message_comes_back_whole(channel: str) -> None:
         assert get(server, path_of(channel, last=1)).body == data
 
 
-@pytest.mark.parametrize("event", ["reset", "error", "open"])
+@pytest.mark.parametrize("event", ["reset", "error", "open", "subscribed"])
 def test_events_that_are_the_server_or_the_browsers_own_are_refused(server: Server, channel: str, event: str) -> None:
     refused = request(server, "POST", path_of(channel, event=event), "x", Content_Type="text/plain")
     assert (refused.status, refused.error) == (400, "bad-option") and f"event {event} " in refused.json["message"]

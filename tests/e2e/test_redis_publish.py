@@ -166,7 +166,7 @@ def test_a_key_sent_to_two_nodes_at_once_is_one_message(redis: RedisServer, pair
 @pytest.mark.parametrize(("rest", "word"), [
     ((), "data"), (("x", "", "colour", "red"), "colour"), (("x", "", "ttl"), "ttl"), (("x", "", "ttl", "soon"), "ttl"),
     (("x", "", "ttl", "-1"), "ttl"), (("x", "", "type", "jpeg"), "type"), (("x", "a\nb"), "event"), (("x", "reset"), "event"),
-    (("x", "error"), "event"), (("x", "open"), "event"),
+    (("x", "error"), "event"), (("x", "open"), "event"), (("x", "subscribed"), "event"),
     (("x", "", "producer", "a\nb"), "producer"), (("x", "", "key", "k" * 256), "key"),
     (("{", "", "type", "json"), "JSON"), ((b"\xff", "", "type", "text"), "UTF-8"), (("x", b"\xff"), "UTF-8"),
 ])

@@ -329,7 +329,7 @@ local function is_utf8(text)
 end
 
 -- For error and open browsers call an EventSource's own handlers.
-local RESERVED = { reset = true, error = true, open = true }
+local RESERVED = { reset = true, error = true, open = true, subscribed = true }
 
 -- What Sluice itself publishes, which bears a mark, has been checked. Returns what is wrong.
 local function find_fault(data, event, options)

@@ -98,7 +98,7 @@ static void test_attributes_are_text_of_one_line(void **state)
 
 static void test_events_of_the_server_and_the_browser_are_refused(void **state)
 {
-    static const char *const reserved[] = {"reset", "error", "open"};
+    static const char *const reserved[] = {"reset", "error", "open", "subscribed"};
     static const char *const others[] = {"resets", "rese", "Error", "opened", "message"};
     struct draft draft = draft_of("x");
     (void)state;
