@@ -3,14 +3,14 @@ import { channelUrl, publish, subscribe } from './sluice.js';
 
 const ROWS = 200;
 const NEWS_MS = 3000;
+const CHANNELS = 50;
+const CHANNELS_MS = 5000;
 const find = (id) => document.getElementById(id);
-const events = new Set();
 let feed;
-let place;
 let unread = 0;
 
 function current() {
-  const name = location.hash.slice(1) || 'updates';
+  const name = location.hash.slice(1) || 'news';
   try {
     return decodeURIComponent(name);
   } catch {
@@ -41,27 +41,21 @@ function announce() {
   }, NEWS_MS);
 }
 
-// Offsets count without gaps, so what EventSource kept from the page can at least be counted.
-function showUnshown(id) {
-  const [epoch, offset] = id.split('-');
-  const count = place?.epoch === epoch ? offset - place.offset - 1 : 0;
-  place = { epoch, offset: Number(offset) };
-  if (count <= 0) return;
-  addRow(make('li', 'unshown', `${count} ${count === 1 ? 'message' : 'messages'} not shown: no longer kept, or with `
-    + 'an event name that is not in the list above.'));
+function textOf({ type, data }) {
+  return type === 'json' ? JSON.stringify(data) : data;
 }
 
-function showMessage({ id, event, data }) {
-  showUnshown(id);
-  const now = new Date();
-  const time = make('time', '', now.toLocaleTimeString([], { hourCycle: 'h23' }));
-  time.dateTime = now.toISOString();
-  time.title = `Received ${now.toLocaleString()}`;
+function showMessage(message) {
+  const moment = new Date(message.time);
+  const time = make('time', '', moment.toLocaleTimeString([], { hourCycle: 'h23' }));
+  time.dateTime = moment.toISOString();
+  time.title = `Published ${moment.toLocaleString()}`;
   const meta = make('div', 'meta');
-  meta.append(time, make('span', 'id', id));
-  if (event) meta.append(make('span', 'event', event));
+  meta.append(time, make('span', 'id', message.id));
+  if (message.event) meta.append(make('span', 'event', message.event));
+  if (message.type === 'binary') meta.append(make('span', '', 'binary, as base64'));
   const row = make('li');
-  row.append(meta, make('pre', '', data));
+  row.append(meta, make('pre', '', textOf(message)));
   addRow(row);
   announce();
 }
@@ -72,11 +66,10 @@ const REASONS = {
   future: 'your place was ahead of the channel.',
   purged: 'the channel’s messages were deleted.',
   failover: 'the broker lost messages.',
+  'unknown-id': 'your place was not one of this server.',
 };
 
-function showReset({ reason, missed, cursor }) {
-  const [epoch, offset] = cursor.split('-');
-  place = { epoch, offset: Number(offset) };
+function showReset({ reason, missed }) {
   const count = missed === undefined ? '' : ` ${missed} missed.`;
   const row = make('li', 'reset');
   row.append(make('strong', '', `Reset (${reason}):`), ` ${REASONS[reason] ?? ''}${count}`);
@@ -88,14 +81,60 @@ function showEmpty() {
   find('empty').hidden = find('messages').children.length > 0 || find('state').dataset.state === 'refused';
 }
 
+function explain(state, reason) {
+  if (state === 'polling') {
+    return 'Nothing came from the stream within 3 seconds: a proxy on the way may be buffering. The feed goes on by long-poll.';
+  }
+  if (!reason) return '';
+  const more = state === 'refused' ? '' : ' The feed goes on by itself as soon as it can.';
+  return `The channel cannot be followed: ${reason}.${more}`;
+}
+
 function showState(state, reason) {
   find('state').dataset.state = state;
-  find('state').textContent = state;
-  const more = state === 'refused' ? '' : ' The feed goes on by itself as soon as it can.';
+  find('state').textContent = state === 'polling' ? 'live, by long-poll' : state;
   find('lines').hidden = state === 'refused';
-  find('reason').hidden = !reason;
-  find('reason').textContent = reason ? `The channel cannot be followed: ${reason}.${more}` : '';
+  find('reason').textContent = explain(state, reason);
+  find('reason').hidden = !find('reason').textContent;
   showEmpty();
+}
+
+// The channels that there are.
+
+function makeCell(className, ...content) {
+  const cell = make('td', className);
+  cell.append(...content);
+  return cell;
+}
+
+function makeChannel({ channel, messages, subscribers, last_published: published }) {
+  const link = make('a', '', channel);
+  link.href = `#${encodeURIComponent(channel)}`;
+  if (channel === current()) link.setAttribute('aria-current', 'page');
+  const moment = published ? new Date(published) : null;
+  const time = make('time', '', moment ? moment.toLocaleTimeString([], { hourCycle: 'h23' }) : 'never');
+  if (moment) time.dateTime = moment.toISOString();
+  const name = make('th');
+  name.scope = 'row';
+  name.append(link);
+  const row = make('tr');
+  row.append(name, makeCell('number', messages), makeCell('number', subscribers.total), makeCell('number', time));
+  return row;
+}
+
+async function showChannels() {
+  if (document.hidden) return;
+  try {
+    const response = await fetch(`/api/channels?limit=${CHANNELS}`);
+    if (!response.ok) throw new Error(response.status);
+    const { channels, next } = await response.json();
+    find('channels').replaceChildren(...channels.map(makeChannel));
+    find('channels-table').hidden = channels.length === 0;
+    find('channels-note').textContent = next ? `The first ${CHANNELS}, by name.`
+      : channels.length === 0 ? 'None yet: a channel exists as soon as somebody uses it.' : '';
+  } catch {
+    find('channels-note').textContent = 'The server does not say which channels there are now.';
+  }
 }
 
 function quote(text) {
@@ -130,7 +169,12 @@ function makeLine([title, line]) {
 }
 
 function showLines() {
-  const url = location.origin + channelUrl(current());
+  let url;
+  try {
+    url = location.origin + channelUrl(current());
+  } catch {
+    return; // the feed says why that can be no channel
+  }
   const batch = JSON.stringify([{ channel: current(), data: 'one' }, { channel: current(), data: { two: 2 } }]);
   const text = `curl -d 'follow the white rabbit' ${quote(url)}`;
   const receive = {
@@ -154,19 +198,14 @@ function clear() {
   showEmpty();
 }
 
-function showEvents() {
-  find('events').value = [...events].join(', ');
-  feed.listen(events);
-}
-
 function enter() {
   feed?.stop();
-  place = undefined;
   find('channel').value = current();
   document.title = `${current()} · Sluice`;
   clear();
-  feed = subscribe(current(), { onMessage: showMessage, onReset: showReset, onState: showState }, events);
-  if (!find('lines').hidden) showLines();
+  feed = subscribe(current(), { onMessage: showMessage, onReset: showReset, onState: showState });
+  showLines();
+  showChannels();
 }
 
 find('channel-form').addEventListener('submit', (submission) => {
@@ -176,25 +215,15 @@ find('channel-form').addEventListener('submit', (submission) => {
   else if (find('state').dataset.state === 'refused') enter();
 });
 
-find('events').addEventListener('change', () => {
-  events.clear();
-  for (const name of find('events').value.split(',').map((part) => part.trim())) if (name) events.add(name);
-  showEvents();
-});
-
 find('publish-form').addEventListener('submit', async (submission) => {
   submission.preventDefault();
   const name = find('event').value.trim();
   const output = find('published');
-  // An event's name has to be listened to before the event comes.
-  if (name && !events.has(name)) {
-    events.add(name);
-    showEvents();
-  }
   try {
     const answer = await publish(current(), find('data').value, find('type').value, name);
     output.className = '';
     output.replaceChildren('Accepted as ', make('code', '', answer.id));
+    showChannels();
   } catch (fault) {
     output.className = 'fault';
     output.textContent = `Not published: ${fault.message}`;
@@ -202,9 +231,14 @@ find('publish-form').addEventListener('submit', async (submission) => {
 });
 
 find('data').addEventListener('keydown', (event) => {
-  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) find('publish-form').requestSubmit();
+  if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  find('publish-form').requestSubmit();
 });
 
 find('clear').addEventListener('click', clear);
+for (const element of document.querySelectorAll('.script')) element.hidden = false;
 addEventListener('hashchange', enter);
+document.addEventListener('visibilitychange', showChannels);
+setInterval(showChannels, CHANNELS_MS);
 enter();

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-// A channel of Sluice as Server-Sent Events, on top of EventSource.
+// A channel of Sluice in a page: a stream of JSON lines, or long-polls where a proxy keeps the stream back.
 
 const DELAY_MS = 1000;
 const DELAY_MAX_MS = 15000;
+/** A stream says its cursor at once. Whoever hears nothing for this long is behind something that buffers. */
+const SILENCE_MS = 3000;
 
 /** The URL of a channel's feed or publishing. Throws where the browser would make another path of the name. */
 export function channelUrl(channel, parameters = {}) {
@@ -22,108 +24,110 @@ async function refusal(response) {
   return fault;
 }
 
-/** The cursor of a channel's newest message; throws the reason when there is no answer. */
-async function look(channel) {
-  const url = channelUrl(channel, { transport: 'json', wait: 0, since: 'now' });
-  const response = await fetch(url).catch(() => { throw new Error('the server does not answer'); });
-  if (!response.ok) throw await refusal(response);
-  return /"(.*)"/.exec(response.headers.get('ETag'))?.[1] ?? '';
-}
-
-function parseReset(data) {
-  try {
-    const reset = JSON.parse(data);
-    return typeof reset.reason === 'string' && typeof reset.cursor === 'string' ? reset : null;
-  } catch {
-    return null;
-  }
+function pause(ms, signal) {
+  return new Promise((resume) => {
+    const timer = setTimeout(resume, ms);
+    signal.addEventListener('abort', () => { clearTimeout(timer); resume(); });
+  });
 }
 
 /**
- * Follows a channel from now on. Of `handlers`, onMessage gets {id, event, data}, onReset what the server says of
- * a gap ({channel, reason, missed, cursor}), onState 'connecting', 'live', 'reconnecting' or 'refused' (which is
- * the end) and a reason or ''. EventSource gives named events only to who asks for their name: `events` lists
- * them, listen(events) of what is returned replaces the list, stop() ends the feed.
+ * Follows a channel from now on. Of `handlers`, onMessage gets a message as the server says it ({id, event, type,
+ * data, …}), onReset what it says of a gap ({channel, reason, missed, cursor}), onState 'connecting', 'live',
+ * 'polling' (live, but by long-poll), 'reconnecting' or 'refused' (which is the end) and a reason or ''. stop() of
+ * what is returned ends the feed.
  */
-export function subscribe(channel, handlers, events = []) {
-  let names = new Set();
-  let source;
-  let cursor = '';
+export function subscribe(channel, handlers) {
+  const ending = new AbortController();
+  let cursor = 'now';
+  let state = '';
   let delay = DELAY_MS;
-  let timer;
-  let isOver = false;
+  let isSilent = false;
 
-  const take = (event) => {
-    // EventSource's own `open` and `error` come to the listeners of messages of that name, too.
-    if (!(event instanceof MessageEvent)) return;
-    cursor = event.lastEventId || cursor;
-    handlers.onMessage({ id: event.lastEventId, event: event.type === 'message' ? '' : event.type, data: event.data });
+  const show = (next, reason = '') => {
+    if (state !== next || reason) handlers.onState(next, reason);
+    state = next;
   };
 
-  const takeReset = (event) => {
-    const reset = parseReset(event.data);
-    if (!reset) return take(event);
-    cursor = event.lastEventId || cursor;
-    handlers.onReset(reset);
+  const ask = async (parameters, signal) => {
+    const response = await fetch(channelUrl(channel, { since: cursor, ...parameters }), { signal, cache: 'no-store' })
+      .catch((fault) => { throw signal.aborted ? fault : new Error('the server does not answer'); });
+    if (!response.ok) throw await refusal(response);
+    return response;
   };
 
-  const listen = (wanted) => {
-    for (const name of names) source.removeEventListener(name, take);
-    names = new Set(wanted);
-    names.delete('message');
-    names.delete('reset');
-    for (const name of names) source.addEventListener(name, take);
+  const take = (line) => {
+    if (ending.signal.aborted) return;
+    cursor = line.cursor ?? cursor;
+    if (line.reset) handlers.onReset(line.reset);
+    else if (line.id) handlers.onMessage(line);
   };
 
-  const comeBack = async () => {
-    source.close();
-    const fault = await look(channel).then(() => null, (error) => error);
-    if (isOver) return;
-    handlers.onState(fault?.isFinal ? 'refused' : 'reconnecting', fault?.message ?? '');
-    if (fault?.isFinal) return;
-    timer = setTimeout(open, delay * (1 + Math.random()));
-    delay = Math.min(2 * delay, DELAY_MAX_MS);
-  };
-
-  const open = () => {
-    const since = cursor;
-    source = new EventSource(channelUrl(channel, { transport: 'sse', ...(since && { since }) }));
-    source.addEventListener('open', (event) => {
-      if (event instanceof MessageEvent) return;
-      delay = DELAY_MS;
-      handlers.onState('live', '');
-    });
-    source.addEventListener('error', (event) => {
-      if (event instanceof MessageEvent) return;
-      handlers.onState('reconnecting', '');
-      // The browser comes back by itself with its Last-Event-ID, unless the answer was no stream. Where the URL
-      // has a cursor, that one would count before the Last-Event-ID, and bring again what came since.
-      if (since || source.readyState === EventSource.CLOSED) comeBack();
-    });
-    source.addEventListener('message', take);
-    source.addEventListener('reset', takeReset);
-    listen(names);
-  };
-
-  handlers.onState('connecting', '');
-  try {
-    open();
-  } catch (fault) {
-    handlers.onState('refused', fault.message);
-    return { listen() {}, stop() {} };
-  }
-  listen(events);
-  // A page cannot see the cursor that a stream begins with, and would miss what comes between a refused reconnect
-  // and the next one if no message had come before.
-  look(channel).then((found) => { cursor ||= found; }, () => {});
-  return {
-    listen,
-    stop() {
-      isOver = true;
+  /** Reads lines until the stream ends; sets isSilent when none comes. */
+  const stream = async () => {
+    const silence = new AbortController();
+    const timer = setTimeout(() => { isSilent = true; silence.abort(); }, SILENCE_MS);
+    ending.signal.addEventListener('abort', () => silence.abort(), { signal: silence.signal });
+    try {
+      const response = await ask({ transport: 'stream' }, silence.signal);
+      const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+      const read = () => reader.read().catch(() => ({ done: true })); // cut, which is an end like any other
+      let rest = '';
+      for (let part = await read(); !part.done; part = await read()) {
+        const lines = (rest + part.value).split('\n');
+        rest = lines.pop();
+        for (const line of lines.filter(Boolean)) {
+          clearTimeout(timer);
+          delay = DELAY_MS;
+          show('live');
+          take(JSON.parse(line));
+        }
+      }
+    } catch (fault) {
+      if (!isSilent) throw fault;
+    } finally {
       clearTimeout(timer);
-      source.close();
-    },
+    }
   };
+
+  const poll = async () => {
+    const response = await ask({ transport: 'json', ...(cursor === 'now' && { wait: 0 }) }, ending.signal);
+    delay = DELAY_MS;
+    show('polling');
+    if (response.status === 204) {
+      cursor = /"(.*)"/.exec(response.headers.get('ETag'))?.[1] ?? cursor;
+      return;
+    }
+    const batch = await response.json();
+    for (const reset of batch.reset ?? []) take({ reset });
+    batch.messages.forEach(take);
+    cursor = batch.cursor;
+  };
+
+  const follow = async () => {
+    show('connecting');
+    while (!ending.signal.aborted) {
+      let fault;
+      try {
+        await (isSilent ? poll() : stream());
+        if (isSilent) continue;
+      } catch (caught) {
+        fault = caught;
+        isSilent = false;
+      }
+      if (ending.signal.aborted) return;
+      if (fault?.isFinal || fault instanceof RangeError) {
+        show('refused', fault.message);
+        return;
+      }
+      show('reconnecting', fault?.message ?? '');
+      await pause(delay * (1 + Math.random()), ending.signal);
+      delay = Math.min(2 * delay, DELAY_MAX_MS);
+    }
+  };
+
+  follow();
+  return { stop() { ending.abort(); } };
 }
 
 /** Publishes one message; resolves to the server's {channel, id, time} and throws its message when it refuses. */

@@ -105,6 +105,7 @@ static void exchange_socket_writable(struct client_owner *owner)
 static void exchange_drain(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
+    exchange->is_let_go = true;
     if (exchange->hold && exchange->hold->drain)
         exchange->hold->drain(exchange);
 }
@@ -137,7 +138,8 @@ static void exchange_tick(struct client_owner *owner, uint64_t now_ms)
 
 static bool exchange_is_held(struct client_owner *owner)
 {
-    return exchange_is_releasable(exchange_of_owner(owner));
+    const struct exchange *exchange = exchange_of_owner(owner);
+    return exchange_is_releasable(exchange) && !exchange->is_let_go;
 }
 
 /* libmicrohttpd gave the connection up without a word. */
