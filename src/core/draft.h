@@ -19,9 +19,9 @@ struct draft {
     bool is_checked; /* the data is known to be what its type says */
 };
 
-/* Whether nobody may publish under that event: a stream opens with `subscribed` and tells of a gap by `reset`;
- * for `error` and `open` browsers call an EventSource's own handlers, as if the connection had failed or
- * begun. */
+/* Whether nobody may publish under that event: a stream opens with `subscribed` and tells of a gap by
+ * `reset`; for `error` and `open` browsers call an EventSource's own handlers, as if the connection had
+ * failed or begun. */
 bool draft_event_is_reserved(const char *event, size_t len);
 
 /* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
