@@ -171,7 +171,9 @@ def publish(server: Server, channel: str, data: bytes | str = "x", **headers: st
 
 
 def subscribers(server: Server, channel: str) -> dict[str, int]:
-    return get(server, f"/api/channels/{channel}").json["subscribers"]
+    """None of any kind while there is no such channel."""
+    answer = get(server, f"/api/channels/{channel}")
+    return answer.json["subscribers"] if answer.status == 200 else dict.fromkeys(("total", "poll", "sse", "stream", "tcp"), 0)
 
 
 @dataclass
