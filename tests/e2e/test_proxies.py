@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, EventStream, get, path_of, publish, subscribers
-from support.redis import Port
+from support.client import Connection, EventStream, get, path_of, publish, request, subscribers
+from support.redis import Port, RedisServer, await_away, nodes
 from support.server import PATIENCE, SOURCE, Server, wait_until
 
 PROXIES = {
@@ -24,8 +24,9 @@ PROXIES = {
 class Proxy(Server):
     """Not a server of ours: only its port is known."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, log: pathlib.Path) -> None:
         self.port = port
+        self.log = log
 
 
 @contextlib.contextmanager
@@ -43,10 +44,10 @@ def running(name: str, program: str, server: Server) -> Iterator[Proxy]:
             words = command.format(work=work).split()
             process = subprocess.Popen([program, *words[1:]], stdout=log, stderr=log)
             try:
-                proxy = Proxy(port.number)
+                proxy = Proxy(port.number, pathlib.Path(work, "log"))
 
                 def is_ready() -> bool:
-                    assert process.poll() is None, pathlib.Path(work, "log").read_text()
+                    assert process.poll() is None, proxy.log.read_text()
                     with contextlib.suppress(ConnectionRefusedError):
                         return get(proxy, "/readyz").status == 200
                     return False
@@ -58,12 +59,14 @@ def running(name: str, program: str, server: Server) -> Iterator[Proxy]:
                 process.wait(PATIENCE)
 
 
+def find_program(name: str) -> str:
+    program = shutil.which(name, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    return program or pytest.skip(f"{name} is not installed")
+
+
 @pytest.fixture(params=list(PROXIES))
 def proxy(request: pytest.FixtureRequest, server: Server) -> Iterator[Proxy]:
-    program = shutil.which(request.param, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        pytest.skip(f"{request.param} is not installed")
-    with running(request.param, program, server) as proxy:
+    with running(request.param, find_program(request.param), server) as proxy:
         yield proxy
 
 
@@ -108,3 +111,19 @@ def test_streams_and_polls_come_through_at_once(server: Server, proxy: Proxy, ch
             while (event := stream.next_event()).event == "subscribed":
                 pass
             assert event.data == str(number)
+
+
+@pytest.mark.parametrize("name", list(PROXIES))
+def test_a_stream_opens_while_redis_is_away(channel: str, name: str) -> None:
+    """An EventSource gives up for good at the 503 of a proxy to which no node is ready."""
+    program = find_program(name)
+    with RedisServer() as redis, nodes(1, redis, options=("--heartbeat", "100ms")) as (node,), running(name, program, node) as proxy:
+        redis.kill()
+        await_away(node)
+        if name == "haproxy":
+            wait_until(lambda: "has no server available" in proxy.log.read_text(), what="haproxy noticing that no node is ready")
+        assert request(proxy, "POST", path_of(channel), "x").error == "broker-down"
+        with EventStream(proxy, path_of(channel)) as stream:
+            redis.start()
+            block = stream.next_block()
+            assert block and block.event == "subscribed"
