@@ -39,6 +39,10 @@ static bool cli_asks_for_help(int argument_count, char **arguments)
 
 static int cli_fail_unknown(const char *word)
 {
+    if (word[0] == '-') {
+        fprintf(stderr, "sluice: there is no option '%s'; options begin with --, see sluice --help\n", word);
+        return CLI_EXIT_USAGE;
+    }
     struct nearest nearest = {.wanted = word};
     for (size_t i = 0; i < ARRAY_LENGTH(commands); i++)
         nearest_offer(&nearest, commands[i].word);

@@ -81,6 +81,11 @@ def test_arguments_are_checked_before_anything_is_written(lua: Library, redis: R
     assert not redis.client.exists(meta_key(channel), stream_key(channel))
 
 
+def test_a_publish_without_a_key_is_told_how_it_is_written(lua: Library) -> None:
+    with pytest.raises(RedisError, match="^sluice: the channel is missing: sluice_publish 1 CHANNEL DATA"):
+        lua.call("publish", [], "news", "x")
+
+
 def test_the_longest_of_everything_is_taken(lua: Library, redis: RedisServer, channel: str) -> None:
     longest = "v" * 255
     answer = lua.publish(channel, "x", longest, producer=longest, mime=longest, key=longest, ttl="99999999")

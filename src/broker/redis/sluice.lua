@@ -446,7 +446,10 @@ local function is_of_other_name(log)
 end
 
 function handlers.publish(keys, args)
-    local log = open_log(keys[1] or '')
+    if not keys[1] then
+        return fail('the channel is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]')
+    end
+    local log = open_log(keys[1])
     local data, event = args[1], args[2] or ''
     if not log then
         return fail(BAD_NAME)

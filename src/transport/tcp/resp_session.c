@@ -73,14 +73,13 @@ void resp_run_hello(const struct resp_call *call)
     resp_append_hello(connection, connection_text(connection));
 }
 
-/* As Redis Cluster, which has one database too. */
 void resp_run_select(const struct resp_call *call)
 {
     uint64_t index;
     if (number_parse_u64(&index, call->arguments[1].bytes, call->arguments[1].len))
         reply_error(call->connection, "ERR value is not an integer or out of range");
     else if (index > 0)
-        reply_error(call->connection, "ERR SELECT is not allowed in cluster mode: there is only database 0");
+        reply_error(call->connection, "ERR DB index is out of range: there is only database 0");
     else
         reply_status(call->connection, "OK");
 }

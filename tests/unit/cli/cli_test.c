@@ -72,6 +72,8 @@ static void test_wrong_words_end_with_2(void **state)
     expect_in(errors.text, "there is no subcommand 'fly'; see sluice --help");
     assert_int_equal(run("serv", NULL), CLI_EXIT_USAGE);
     expect_in(errors.text, "there is no subcommand 'serv'; did you mean 'serve'?");
+    assert_int_equal(run("-p", "8081"), CLI_EXIT_USAGE);
+    expect_in(errors.text, "there is no option '-p'; options begin with --");
     assert_int_equal(run("check-config", "--histry=1"), CLI_EXIT_USAGE);
     expect_in(errors.text, "no option 'histry'; did you mean 'history-size'?");
     assert_int_equal(run("help", "--format=pdf"), CLI_EXIT_USAGE);
