@@ -10,6 +10,7 @@
 /* A body that a route has no use for may be this large: then it is read, dropped and the request is answered.
  */
 #define ROUTER_BODY_UNWANTED 65536u
+#define ROUTER_ALLOW_MAX 64
 #define METHODS_READ (METHOD_GET | METHOD_HEAD)
 
 static void channel_path_handle(struct exchange *exchange)
@@ -21,15 +22,18 @@ static void channel_path_handle(struct exchange *exchange)
 }
 
 static const struct route routes[] = {
-    {"/channels/", true, METHODS_READ | METHOD_POST | METHOD_PUT, false, channel_path_handle},
-    {"/channels", false, METHOD_POST, true, batch_handle},
-    {"/api/channels/", true, METHODS_READ | METHOD_DELETE, false, channel_handle},
-    {"/api/channels", false, METHODS_READ, false, channels_handle},
-    {"/api/stats", false, METHODS_READ, false, stats_handle},
-    {"/metrics", false, METHODS_READ, false, metrics_handle},
-    {"/healthz", false, METHODS_READ, false, health_handle},
-    {"/readyz", false, METHODS_READ, false, ready_handle},
-    {"/", true, METHODS_READ, false, files_handle},
+    {"/channels/", true, METHODS_READ | METHOD_POST | METHOD_PUT, false, channel_path_handle,
+     "DELETE /api/channels/NAME deletes what is kept"},
+    {"/channels", false, METHOD_POST, true, batch_handle,
+     "one channel is at /channels/NAME, the list of all at GET /api/channels"},
+    {"/api/channels/", true, METHODS_READ | METHOD_DELETE, false, channel_handle,
+     "publish at /channels/NAME"},
+    {"/api/channels", false, METHODS_READ, false, channels_handle, "publish a batch at /channels"},
+    {"/api/stats", false, METHODS_READ, false, stats_handle, "publish at /channels/NAME"},
+    {"/metrics", false, METHODS_READ, false, metrics_handle, "publish at /channels/NAME"},
+    {"/healthz", false, METHODS_READ, false, health_handle, "publish at /channels/NAME"},
+    {"/readyz", false, METHODS_READ, false, ready_handle, "publish at /channels/NAME"},
+    {"/", true, METHODS_READ, false, files_handle, "publish at /channels/NAME"},
 };
 
 static const struct {
@@ -56,10 +60,10 @@ static const struct route *router_find(const char *path)
     return &routes[ARRAY_LENGTH(routes) - 1];
 }
 
-void router_add_allow(const struct exchange *exchange, struct MHD_Response *response)
+static void router_format_allow(const struct route *route, char allow[static ROUTER_ALLOW_MAX])
 {
-    char allow[64] = "";
-    unsigned methods = router_find(exchange->path)->methods | METHOD_OPTIONS;
+    unsigned methods = route->methods | METHOD_OPTIONS;
+    allow[0] = '\0';
     for (size_t i = 0; i < ARRAY_LENGTH(router_methods); i++) {
         if (!(methods & router_methods[i].method))
             continue;
@@ -67,6 +71,12 @@ void router_add_allow(const struct exchange *exchange, struct MHD_Response *resp
             strcat(allow, ", ");
         strcat(allow, router_methods[i].name);
     }
+}
+
+void router_add_allow(const struct exchange *exchange, struct MHD_Response *response)
+{
+    char allow[ROUTER_ALLOW_MAX];
+    router_format_allow(router_find(exchange->path), allow);
     exchange_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
     exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_METHODS, allow);
 }
@@ -84,8 +94,10 @@ static void router_answer_options(struct exchange *exchange)
 
 static void router_answer_method(struct exchange *exchange)
 {
-    exchange_fail(exchange, ERROR_METHOD,
-                  "this path does not take that method; the Allow header lists those it takes");
+    const struct route *route = router_find(exchange->path);
+    char allow[ROUTER_ALLOW_MAX];
+    router_format_allow(route, allow);
+    exchange_fail(exchange, ERROR_METHOD, "this path takes %s; %s", allow, route->elsewhere);
 }
 
 /* Paths that people take for ours, with a trailing slash for all below it. */
@@ -127,9 +139,9 @@ void router_answer_not_found(struct exchange *exchange)
                   hint ? hint : "channels are at /channels/NAME");
 }
 
-static const struct route router_options_route = {"", true, 0, false, router_answer_options};
-static const struct route router_nowhere_route = {"", true, 0, false, router_answer_not_found};
-static const struct route router_method_route = {"", true, 0, false, router_answer_method};
+static const struct route router_options_route = {"", true, 0, false, router_answer_options, ""};
+static const struct route router_nowhere_route = {"", true, 0, false, router_answer_not_found, ""};
+static const struct route router_method_route = {"", true, 0, false, router_answer_method, ""};
 
 void router_choose(struct exchange *exchange)
 {

@@ -12,6 +12,8 @@ struct route {
     unsigned methods; /* of enum http_method; OPTIONS is always answered */
     bool is_batch;    /* the body may be as large as a batch */
     void (*handle)(struct exchange *exchange);
+    const char
+        *elsewhere; /* what a method that is not taken here may have been meant for, and where that is */
 };
 
 /* Sets the exchange's route, its largest body and its origin. There is always one: also for what is not

@@ -20,7 +20,7 @@
     ROW(BAD_BATCH, 400, "bad-batch", "A batch or one of its messages does not have the right form.")         \
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \
-    ROW(NO_CHANNEL, 404, "no-such-channel", "The channel has no log.")                                       \
+    ROW(NO_CHANNEL, 404, "no-such-channel", "Nobody uses this channel, and nothing of it is kept.")          \
     ROW(METHOD, 405, "method-not-allowed", "The method is not for this path; Allow lists what is.")          \
     ROW(NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such way to receive.")                           \
     ROW(HEAD_TIMEOUT, 408, "head-timeout", "The request head did not arrive in time.")                       \

@@ -66,13 +66,16 @@ def test_health_and_readiness(server: Server) -> None:
 
 
 def test_methods_that_a_path_does_not_take(server: Server, channel: str) -> None:
-    for method, target, allow in (
-        ("DELETE", path_of(channel), "GET, HEAD, POST, PUT, OPTIONS"), ("GET", "/channels", "POST, OPTIONS"),
-        ("POST", "/api/stats", "GET, HEAD, OPTIONS"), ("BREW", "/", "GET, HEAD, OPTIONS"),
-        ("PATCH", "/api/channels/a", "GET, HEAD, DELETE, OPTIONS"),
+    for method, target, allow, elsewhere in (
+        ("DELETE", path_of(channel), "GET, HEAD, POST, PUT, OPTIONS", "DELETE /api/channels/NAME"),
+        ("GET", "/channels", "POST, OPTIONS", "GET /api/channels"), ("POST", "/api/stats", "GET, HEAD, OPTIONS", "/channels/NAME"),
+        ("BREW", "/", "GET, HEAD, OPTIONS", "/channels/NAME"), ("POST", "/pub", "GET, HEAD, OPTIONS", "publish at /channels/NAME"),
+        ("POST", "/api/channels/a", "GET, HEAD, DELETE, OPTIONS", "publish at /channels/NAME"),
+        ("POST", "/api/channels", "GET, HEAD, OPTIONS", "a batch at /channels"),
     ):
         response = request(server, method, target)
         assert (response.status, response.error, response.header("Allow")) == (405, "method-not-allowed", allow)
+        assert f"takes {allow}; " in response.json["message"] and elsewhere in response.json["message"]
     options = request(server, "OPTIONS", path_of(channel))
     assert (options.status, options.header("Allow")) == (204, "GET, HEAD, POST, PUT, OPTIONS")
 

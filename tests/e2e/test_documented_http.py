@@ -63,7 +63,7 @@ PROVOKED: list[tuple[str, str, Callable[[Server], Response]]] = [
     ("not-found", "/channels/NAME", lambda s: get(s, "/channel/a")),
     ("no-such-channel", "", lambda s: get(s, "/api/channels/nobody")),
     ("no-such-channel", "", lambda s: request(s, "DELETE", "/api/channels/nobody")),
-    ("method-not-allowed", "Allow", lambda s: request(s, "PATCH", "/channels/a", "x")),
+    ("method-not-allowed", "takes GET, HEAD, POST, PUT, OPTIONS; DELETE /api", lambda s: request(s, "PATCH", "/channels/a", "x")),
     ("not-acceptable", "poll, json, sse or stream", lambda s: get(s, "/channels/a?transport=pigeon")),
     ("head-timeout", "", lambda s: said(s, b"GET / HTTP/1.1\r\n")),
     ("body-timeout", "", lambda s: said(s, b"POST /channels/a HTTP/1.1\r\n" + HEAD + b"Content-Length: 5\r\n\r\nab")),
