@@ -54,12 +54,7 @@ static enum upload_progress upload_take_chunks(struct exchange *exchange, const 
             return UPLOAD_TOO_LARGE;
         upload_keep(exchange, data, data_len);
     }
-    for (size_t left = at; left > 0;) {
-        ssize_t taken = client_read(exchange->client, NULL, left);
-        if (taken <= 0)
-            break; /* not to be: they are there */
-        left -= (size_t)taken;
-    }
+    client_skip(exchange->client, at);
     return chunks_are_done(&exchange->chunks) ? UPLOAD_WHOLE : UPLOAD_MORE;
 }
 

@@ -10,6 +10,8 @@
 
 #include "shard/shard.h"
 
+#define CLIENT_SKIP_BYTES 16384u
+
 static void client_free(struct garbage *garbage)
 {
     struct client *client = container_of(garbage, struct client, garbage);
@@ -103,9 +105,22 @@ static size_t client_read_early(struct client *client, char *to, size_t len)
 
 ssize_t client_read(struct client *client, char *to, size_t len)
 {
+    char ignored[CLIENT_SKIP_BYTES];
     if (client->early_len > 0)
         return (ssize_t)client_read_early(client, to, len);
-    return recv(client->watch.fd, to, len, MSG_DONTWAIT | (to ? 0 : MSG_TRUNC));
+    if (!to && len > sizeof(ignored))
+        len = sizeof(ignored);
+    return recv(client->watch.fd, to ? to : ignored, len, MSG_DONTWAIT);
+}
+
+void client_skip(struct client *client, size_t len)
+{
+    while (len > 0) {
+        ssize_t taken = client_read(client, NULL, len);
+        if (taken <= 0)
+            return;
+        len -= (size_t)taken;
+    }
 }
 
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size)

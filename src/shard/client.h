@@ -107,6 +107,9 @@ void client_line_up(struct client *client, struct list *list);
 /* Reads up to `len` bytes, to nowhere when `to` is NULL; returns as recv(). */
 ssize_t client_read(struct client *client, char *to, size_t len);
 
+/* Drops bytes that have been looked at. */
+void client_skip(struct client *client, size_t len);
+
 /* Looks at up to `size` bytes, which stay; *bytes is `room` or our own. Returns as recv(). */
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size);
 

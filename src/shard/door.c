@@ -148,7 +148,7 @@ static bool door_place(struct client *client, size_t pool_bytes)
 static void door_admit(struct client *client, const struct door_head *head, size_t len)
 {
     bool is_new = !client->cell;
-    /* Nothing is kept for a new client, so only its head is taken from the socket, and without copying. */
+    /* Nothing is kept for a new client, so only its head is taken from the socket. */
     size_t rest = is_new ? 0 : len - head->len;
     if (client_set_aside(client, client->shard->door.head + len - rest, rest)) {
         door_refuse(client, ERROR_OUT_OF_MEMORY);
@@ -158,7 +158,7 @@ static void door_admit(struct client *client, const struct door_head *head, size
         return;
     client->framing = head->framing;
     if (is_new)
-        (void)client_read(client, NULL, head->len); /* it has been seen there */
+        client_skip(client, head->len);
     cell_feed(client, head->fed, head->fed_len);
 }
 

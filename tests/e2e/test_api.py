@@ -98,7 +98,8 @@ def site() -> Server:
         (static / "sub" / "index.html").write_text("<p>sub")
         (static / "app.js").write_text("1")
         (static / "big.bin").write_bytes(bytes(3_000_000))
-        (static / ".hidden").write_text("hidden")
+        (static / ".hidden").write_text("secret")
+        (static / "sub" / ".hidden").write_text("secret")
         os.symlink("../secret.txt", static / "link.txt")
         os.symlink(str(root / "secret.txt"), static / "absolute.txt")
         os.symlink("app.js", static / "inside.js")
@@ -122,7 +123,7 @@ def test_files_have_types_and_tags(site: Server) -> None:
 
 @pytest.mark.parametrize("target", [
     "/../secret.txt", "/%2e%2e/secret.txt", "/sub/../../secret.txt", "/sub/%2e%2e/%2e%2e/secret.txt", "/..%2fsecret.txt",
-    "/link.txt", "/absolute.txt", "/.hidden", "/%2ehidden", "//etc/passwd", "/sub/..%5c..%5csecret.txt", "/sub", "/./.hidden",
+    "/link.txt", "/absolute.txt", "/.hidden", "/%2ehidden", "/sub/.hidden", "//etc/passwd", "/sub/..%5c..%5csecret.txt", "/sub", "/./.hidden",
 ])
 def test_files_outside_the_folder_are_not_served(site: Server, target: str) -> None:
     response = get(site, target)

@@ -45,6 +45,13 @@ def test_bodies_over_the_limit_are_refused_before_they_are_read(channel: str) ->
         assert get(server, f"/api/channels/{channel}").json["messages"] == 1
 
 
+def test_who_is_refused_before_the_body_is_not_kept(channel: str) -> None:
+    with Server() as server, Connection(server) as connection:
+        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n".encode())
+        assert connection.read_response().error == "too-large"
+        wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=8)
+
+
 @pytest.mark.parametrize("body", ["", "{", "nope", "{}x", "'a'", '{"a":1,}', "\xff", '"\n"', "[1,\n2,\n}"])
 def test_json_that_is_not_json_names_line_and_column(server: Server, channel: str, body: str) -> None:
     response = request(server, "POST", path_of(channel), body.encode("latin-1"), Content_Type="application/json")

@@ -96,6 +96,32 @@ def test_the_second_signal_is_announced_and_told() -> None:
     server.folder.cleanup()
 
 
+def test_a_body_that_does_not_come_does_not_keep_the_process(channel: str) -> None:
+    for refused in (False, True):
+        server = Server("--drain-time", "0.2").start()
+        with Connection(server) as connection:
+            size = 99_999_999 if refused else 10
+            connection.send(request_bytes("POST", path_of(channel), Content_Length=str(size)) + b"hello")
+            if refused:
+                assert connection.read_response().error == "too-large"
+            else:
+                wait_until(lambda: metric(server, "requests_total") >= 1)
+            end(server, 0.2 + GRACE)
+
+
+def test_a_connection_that_is_said_to_end_ends_during_the_drain(channel: str) -> None:
+    server = Server("--drain-time", "60", "--shards", "1").start()
+    with EventStream(server, path_of(channel)), Connection(server) as kept:
+        assert kept.request("GET", "/healthz").header("Connection") is None
+        wait_until(lambda: subscribers(server, channel)["sse"] == 1)
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "event=stopping" in server.log())
+        kept.socket.settimeout(5)
+        assert kept.request("GET", "/healthz").header("Connection") == "close"
+        assert kept.is_closed()
+        end(server, 1)
+
+
 def test_a_request_under_way_is_answered_before_the_end(channel: str) -> None:
     server = Server("--drain-time", "5").start()
     with Connection(server) as connection:

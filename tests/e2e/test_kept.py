@@ -137,6 +137,22 @@ def test_every_request_gets_its_own_answer(server: Server, channel: str, most: i
                     check(connection.read_response())
 
 
+def test_requests_that_come_while_polls_are_held_are_answered_after_them(channel: str) -> None:
+    """Many at once: libmicrohttpd goes on with them in one run, and is to read from none."""
+    with Server("--shards", "1") as server:
+        waiting = [Connection(server) for _ in range(20)]
+        for connection in waiting:
+            connection.send(request_bytes("GET", path_of(channel)))
+        wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["poll"] == 20)
+        for connection in waiting:
+            connection.send(request_bytes("GET", "/healthz") * 2)
+        publish(server, channel, "x")
+        for connection in waiting:
+            assert connection.read_response().body == b"x"
+            assert connection.read_response().body == connection.read_response().body == b"ok\n"
+            connection.close()
+
+
 def test_requests_sent_together_with_the_end(server: Server, channel: str) -> None:
     with Connection(server) as connection:
         connection.send(request_bytes("GET", "/healthz") * 5 + request_bytes("POST", path_of(channel), "x"))

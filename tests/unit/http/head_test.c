@@ -94,6 +94,8 @@ static void test_head_refuses_nul_anywhere(void **state)
         text[i] = '\0';
         assert_int_not_equal(inspect_bytes(text, sizeof(good) - 1).error, ERROR_NONE);
     }
+    static const char other[] = "GET /a HTTP/1.1\r\nHost: x\r\nX-Thing: a\0b\r\n\r\n";
+    assert_int_equal(inspect_bytes(other, sizeof(other) - 1).error, ERROR_BAD_REQUEST);
 }
 
 static void test_head_finds_where_the_request_ends(void **state)
