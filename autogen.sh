@@ -202,7 +202,7 @@ case $mode in
 run) run_server "$@" ;;
 check)
     [ "$with_packages" = no ] || sh tests/browser/install "$build" ||
-        echo "playwright-core could not be installed: the browser test will be skipped" >&2
+        echo "the packages of the browser tests could not be installed: they will be skipped" >&2
     run_checks "$@"
     ;;
 esac
