@@ -78,9 +78,19 @@ static bool exchange_has_lost_peer(const struct exchange *exchange)
     return client->is_broken || (client->has_hung_up && !exchange->hold->is_finite);
 }
 
+/* A request that is still coming, or what is left of one that has been refused. */
+static bool exchange_is_being_read(const struct exchange *exchange)
+{
+    return (exchange->state == EXCHANGE_BODY && !exchange->has_body) || exchange->state == EXCHANGE_DISCARD;
+}
+
 static void exchange_hung_up(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
+    if (exchange->client->is_broken && exchange_is_being_read(exchange)) {
+        exchange_abandon(exchange);
+        return;
+    }
     if (exchange->is_settling || !exchange_is_releasable(exchange) || !exchange_has_lost_peer(exchange))
         return;
     shard_count(exchange->shard, METRIC_HANGUPS, 1);
@@ -114,9 +124,8 @@ static void exchange_drain(struct client_owner *owner)
 static void exchange_cut(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
-    bool is_being_read = exchange->state == EXCHANGE_BODY || exchange->state == EXCHANGE_DISCARD;
     exchange_drain(owner);
-    if (is_being_read || exchange_is_releasable(exchange))
+    if (exchange_is_being_read(exchange) || exchange_is_releasable(exchange))
         exchange_abandon(exchange);
 }
 
