@@ -46,10 +46,14 @@ def test_bodies_over_the_limit_are_refused_before_they_are_read(channel: str) ->
 
 
 def test_who_is_refused_before_the_body_is_not_kept(channel: str) -> None:
-    with Server() as server, Connection(server) as connection:
-        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n".encode())
-        assert connection.read_response().error == "too-large"
+    with Server() as server:
+        refused = [Connection(server) for _ in range(5)]
+        for connection in refused:
+            connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n".encode())
+            assert connection.read_response().error == "too-large"
         wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=8)
+        for connection in refused:
+            connection.close()
 
 
 @pytest.mark.parametrize("body", ["", "{", "nope", "{}x", "'a'", '{"a":1,}', "\xff", '"\n"', "[1,\n2,\n}"])

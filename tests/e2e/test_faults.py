@@ -99,7 +99,8 @@ def test_each_allocation_of_a_request_may_fail(what: str, kind: str, channel: st
             assert all(status in (200, 201, 503) for status in answered), (nth, answered)
             assert answered or is_due, nth
             nth += 1
-        assert get(server, f"/api/channels/{channel}").status == 200
+        assert get(server, path_of(channel, since="earliest"), Accept="application/json").body.count(b'"data":"x"') == \
+            get(server, f"/api/channels/{channel}").json["messages"], "something else was published"
         assert nth < 100
 
 
