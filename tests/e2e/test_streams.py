@@ -5,6 +5,7 @@ import base64
 import contextlib
 import json
 import re
+import select
 import signal
 import socket
 import time
@@ -195,6 +196,8 @@ def test_who_is_let_go_while_he_lags_gets_the_message_whole_first(channel: str, 
         assert stream.next_event().data == HUGE  # of which he had a part; the next one is for when he comes back
         assert stream.next_block() is None and re.fullmatch(rb"retry: \d+\n", stream.text)
         assert stream.ended_cleanly or version == "HTTP/1.0"
+        others[-1].next_line()
+        assert not select.select([others[-1].socket], [], [], 0)[0], "he was kept until the time was over"
     server.stop()
     server.folder.cleanup()
 
