@@ -56,7 +56,7 @@ struct hold_ops {
     void (*writable)(struct exchange *exchange);
     /* The time of exchange_set_deadline has come. May answer, write and end. */
     void (*expire)(struct exchange *exchange);
-    /* The stream has been silent for about a heartbeat. May write. */
+    /* The stream, which takes bytes, has been silent for about a heartbeat. May write. */
     void (*heartbeat)(struct exchange *exchange);
     /* The server stops: answer or end now. */
     void (*drain)(struct exchange *exchange);

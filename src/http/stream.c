@@ -422,8 +422,6 @@ static void stream_heartbeat(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
     struct buf text = {0};
-    if (stream->debt || stream->subscriber.is_blocked)
-        return;
     stream->format->heartbeat(&text);
     if (!stream_write_text(stream, &text) && exchange->hold)
         subscriber_block(&stream->subscriber);

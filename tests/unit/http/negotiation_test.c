@@ -36,7 +36,7 @@ static void test_accept_chooses_the_transport_it_prefers(void **state)
         {"text/html, text/event-stream;q=0.9", "sse"},
         {"application/json;q=0.5, text/event-stream", "sse"},
         {"application/json;q=0.5, text/event-stream;q=0.51", "sse"},
-        {"application/json;q=0.501, text/event-stream;q=0.5", "json"},
+        {"text/event-stream;q=0.5, application/json;q=0.501", "json"},
         {"text/event-stream, application/json", "sse"},
         {"application/json, text/event-stream", "json"},
         {"*/*, text/event-stream", "sse"},
@@ -94,6 +94,7 @@ static void expect_refusal(enum error_code error, const char *head, const char *
     text[len] = '\0';
     assert_int_equal(strncmp(text, begin, strlen(begin)), 0);
     assert_true(len >= strlen(end));
+    assert_int_equal(len > 0, *begin != '\0');
     assert_string_equal(text + len - strlen(end), end);
 }
 
