@@ -259,7 +259,7 @@ def test_a_hash_without_expiry_gets_one(lua: Library, redis: RedisServer, channe
 
 
 def test_the_counter_outlives_the_messages_and_ends_with_the_channel(lua: Library, redis: RedisServer, channel: str) -> None:
-    short = limits(100, 30, 150)
+    short = limits(100, 30, 1000)
     first = lua.publish(channel, limits=short).id
     wait_until(lambda: not redis.client.exists(stream_key(channel)))
     opened = lua.open(channel, with_limits=short)
