@@ -40,9 +40,14 @@ class Cluster:
         self.stack.close()
 
     def await_whole(self) -> None:
-        """All masters know one another, answer, and agree on the slots."""
+        """All masters know one another, answer, and have heard of the last move.
+
+        A master that has not takes a slot back without a new epoch, and then they disagree about its owner for good.
+        """
         def is_whole() -> bool:
             facts = [self.info(master) for master in self.masters]
+            if len({fact["cluster_current_epoch"] for fact in facts}) > 1:
+                return False
             return all(fact["cluster_state"] == "ok" and fact["cluster_slots_ok"] == str(SLOTS) and
                        fact["cluster_known_nodes"] == "3" for fact in facts)
 
