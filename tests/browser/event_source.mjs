@@ -185,19 +185,24 @@ for (const [name, connect] of Object.entries(clients)) {
     child.kill('SIGKILL');
   });
 
-  test(`${name}: a drain, and a server that comes back`, async () => {
-    const first = await start();
-    const client = await connect(first.origin, '/channels/drain');
-    await opens(client);
-    await stop(first);
-    await survives(client, 1);
-    const second = await start(first.port);
-    await fetch(`${second.origin}/channels/drain`, { method: 'POST', body: '1' });
-    await sees(client, '1');
-    assert.deepEqual((await client.look()).seen.map(([event]) => event), ['subscribed', 'subscribed', 'reset', 'message']);
-    await client.close();
-    await stop(second);
-  });
+  for (const [when, awayMs] of Object.entries({ 'at once': 0, 'after a minute': 60_000 })) {
+    const skip = awayMs > 0 && !process.env.SLUICE_MARKS && 'takes a minute; make check-long';
+    test(`${name}: a drain, and a server that comes back ${when}`, { skip }, async () => {
+      const first = await start();
+      const client = await connect(first.origin, '/channels/drain');
+      await opens(client);
+      await stop(first);
+      const backMs = Date.now() + awayMs;
+      await survives(client, 1);
+      while (Date.now() < backMs) await survives(client, 1);
+      const second = await start(first.port);
+      await fetch(`${second.origin}/channels/drain`, { method: 'POST', body: '1' });
+      await sees(client, '1');
+      assert.deepEqual((await client.look()).seen.map(([event]) => event), ['subscribed', 'subscribed', 'reset', 'message']);
+      await client.close();
+      await stop(second);
+    });
+  }
 }
 
 test('chromium: a page of another origin is refused without an answer, and comes back', async () => {
