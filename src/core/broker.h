@@ -10,6 +10,7 @@
  * fed to all attached shards before it is answered.
  */
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,7 @@
 #include "core/names.h"
 #include "core/ring.h"
 #include "tbl/errors.h"
+#include "tbl/metrics.h"
 #include "tbl/resets.h"
 
 struct hub;
@@ -165,26 +167,6 @@ struct feed {
 #define BROKER_LATENCY_BOUNDS_US 100, 250, 500, 1000, 2500, 5000, 10000, 50000, 250000, 1000000
 #define BROKER_LATENCY_BUCKETS 11u
 
-/* Numbers for /api/stats and /metrics; what an engine does not have is 0. */
-struct broker_stats {
-    uint64_t channels;
-    uint64_t messages;
-    uint64_t published;
-    uint64_t duplicates;
-    uint64_t refused;
-    uint64_t evicted;
-    uint64_t received;      /* messages that came from other nodes and publishers */
-    uint64_t commands;      /* sent to a server and answered */
-    uint64_t reconnects;    /* links lost */
-    uint64_t gaps;          /* holes found in what came */
-    uint64_t gaps_filled;   /* those that were filled from the log */
-    uint64_t resets;        /* logs begun anew, as far as this node has them attached */
-    uint64_t pending;       /* publishes without an answer yet */
-    uint64_t subscriptions; /* channels subscribed to at a server */
-    uint64_t latency[BROKER_LATENCY_BUCKETS];
-    uint64_t latency_sum_us;
-};
-
 struct broker;
 
 struct broker_ops {
@@ -197,7 +179,6 @@ struct broker_ops {
     int (*configure)(struct broker *broker, struct options *options);
     /* Any thread. */
     bool (*is_ready)(struct broker *broker);
-    void (*stats)(struct broker *broker, struct broker_stats *stats);
     /* Main thread: answers what was submitted, and from now on whatever is, without waiting for anybody. NULL
      * for an engine that never waits. */
     void (*cut)(struct broker *broker);
@@ -207,7 +188,22 @@ struct broker_ops {
 
 struct broker {
     const struct broker_ops *ops;
+    /* Written by the broker, read by any thread; what an engine does not have is 0. */
+    _Atomic uint64_t counters[METRIC_COUNT];
+    _Atomic uint64_t latency[BROKER_LATENCY_BUCKETS]; /* commands by how long they took */
+    _Atomic uint64_t latency_sum_us;
 };
+
+/* For brokers: counts before anybody can learn of it by an answer or a message. */
+static inline void broker_count(struct broker *broker, enum metric metric, int64_t by)
+{
+    atomic_fetch_add_explicit(&broker->counters[metric], (uint64_t)by, memory_order_relaxed);
+}
+
+static inline void broker_show(struct broker *broker, enum metric metric, uint64_t value)
+{
+    atomic_store_explicit(&broker->counters[metric], value, memory_order_relaxed);
+}
 
 /* Fills the common part and submits to the hub's broker. From now until `done` the hub counts it as pending.
  */

@@ -11,27 +11,12 @@
 
 static void numbers_gather(const struct shard_group *group, uint64_t values[METRIC_COUNT])
 {
-    struct broker_stats broker = {0};
     for (unsigned i = 0; i < METRIC_COUNT; i++)
-        values[i] = shard_group_sum(group, (enum metric)i);
-    group->broker->ops->stats(group->broker, &broker);
-    values[METRIC_UPTIME] = (clock_monotonic_ms() - group->started_ms) / 1000;
-    values[METRIC_BROKER_READY] = group->broker->ops->is_ready(group->broker);
-    values[METRIC_CHANNELS] = broker.channels;
-    values[METRIC_MESSAGES] = broker.messages;
-    values[METRIC_MESSAGE_BYTES] = message_memory_bytes();
-    values[METRIC_PUBLISHED] = broker.published;
-    values[METRIC_DUPLICATES] = broker.duplicates;
-    values[METRIC_PUBLISH_REFUSED] = broker.refused;
-    values[METRIC_EVICTED] = broker.evicted;
-    values[METRIC_BROKER_PENDING] = broker.pending;
-    values[METRIC_BROKER_SUBSCRIPTIONS] = broker.subscriptions;
-    values[METRIC_BROKER_RECEIVED] = broker.received;
-    values[METRIC_BROKER_COMMANDS] = broker.commands;
-    values[METRIC_BROKER_RECONNECTS] = broker.reconnects;
-    values[METRIC_BROKER_GAPS] = broker.gaps;
-    values[METRIC_BROKER_GAPS_FILLED] = broker.gaps_filled;
-    values[METRIC_BROKER_RESETS] = broker.resets;
+        values[i] = shard_group_sum(group, (enum metric)i) +
+                    atomic_load_explicit(&group->broker->counters[i], memory_order_relaxed);
+#define NUMBERS_ASK(name, kind, text, help, value) values[METRIC_##name] = value;
+    METRIC_TABLE(METRIC_NONE, METRIC_NONE, NUMBERS_ASK)
+#undef NUMBERS_ASK
 }
 
 static void numbers_append_seconds(struct buf *text, uint64_t us)
@@ -46,13 +31,12 @@ static void numbers_append_seconds(struct buf *text, uint64_t us)
 static void numbers_append_latency(struct buf *text, const struct shard_group *group)
 {
     static const uint64_t bounds_us[] = {BROKER_LATENCY_BOUNDS_US};
-    struct broker_stats broker = {0};
+    const struct broker *broker = group->broker;
     uint64_t count = 0;
-    group->broker->ops->stats(group->broker, &broker);
     buf_append_text(text, "# HELP sluice_broker_latency_seconds How long Redis took to answer commands.\n"
                           "# TYPE sluice_broker_latency_seconds histogram\n");
     for (unsigned i = 0; i < BROKER_LATENCY_BUCKETS; i++) {
-        count += broker.latency[i];
+        count += atomic_load_explicit(&broker->latency[i], memory_order_relaxed);
         buf_append_text(text, "sluice_broker_latency_seconds_bucket{le=\"");
         if (i < ARRAY_LENGTH(bounds_us))
             numbers_append_seconds(text, bounds_us[i]);
@@ -63,7 +47,7 @@ static void numbers_append_latency(struct buf *text, const struct shard_group *g
         buf_append_char(text, '\n');
     }
     buf_append_text(text, "sluice_broker_latency_seconds_sum ");
-    numbers_append_seconds(text, broker.latency_sum_us);
+    numbers_append_seconds(text, atomic_load_explicit(&broker->latency_sum_us, memory_order_relaxed));
     buf_append_text(text, "\nsluice_broker_latency_seconds_count ");
     buf_append_u64(text, count);
     buf_append_char(text, '\n');

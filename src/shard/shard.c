@@ -55,25 +55,13 @@ static void shard_empty_garbage(struct shard *shard)
     }
 }
 
-/* What the hub knows is shown as counters, so that other threads can read it. */
+/* What only this thread may look at is shown as counters, so that other threads can read it. */
 static void shard_show(struct shard *shard)
 {
-    const struct hub *hub = &shard->hub;
-    const struct {
-        enum metric metric;
-        uint64_t value;
-    } shown[] = {
-        {METRIC_CONNECTIONS, shard->cells.client_count + shard->streams.count},
-        {METRIC_CHANNELS_ATTACHED, hub->channel_count},
-        {METRIC_SUBSCRIBERS_POLL, hub->subscriber_count[TRANSPORT_POLL]},
-        {METRIC_SUBSCRIBERS_SSE, hub->subscriber_count[TRANSPORT_SSE]},
-        {METRIC_SUBSCRIBERS_STREAM, hub->subscriber_count[TRANSPORT_STREAM]},
-        {METRIC_SUBSCRIBERS_TCP, hub->subscriber_count[TRANSPORT_TCP]},
-        {METRIC_RESETS, hub->resets_told},
-        {METRIC_REFILLS, hub->refills},
-    };
-    for (size_t i = 0; i < ARRAY_LENGTH(shown); i++)
-        atomic_store_explicit(&shard->counters[shown[i].metric], shown[i].value, memory_order_relaxed);
+#define SHARD_SHOW(name, kind, text, help, value)                                                            \
+    atomic_store_explicit(&shard->counters[METRIC_##name], value, memory_order_relaxed);
+    METRIC_TABLE(METRIC_NONE, SHARD_SHOW, METRIC_NONE)
+#undef SHARD_SHOW
 }
 
 static struct hub_settings shard_hub_settings(const struct options *options)

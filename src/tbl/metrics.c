@@ -6,11 +6,9 @@ static const struct metric_row {
     const char *kind;
     const char *help;
 } metric_rows[METRIC_COUNT] = {
-#define METRIC_COUNTER(name, text, help) [METRIC_##name] = {text, "counter", help},
-#define METRIC_GAUGE(name, text, help) [METRIC_##name] = {text, "gauge", help},
-    METRIC_TABLE(METRIC_COUNTER, METRIC_GAUGE)
-#undef METRIC_COUNTER
-#undef METRIC_GAUGE
+#define METRIC_ROW(name, kind, text, help, ...) [METRIC_##name] = {text, kind, help},
+    METRIC_TABLE(METRIC_ROW, METRIC_ROW, METRIC_ROW)
+#undef METRIC_ROW
 };
 
 const char *metric_name(enum metric metric)

@@ -14,16 +14,6 @@
 
 #define MEMORY_WAIT_MOST_MS 60000u
 
-enum memory_number {
-    MEMORY_CHANNELS,
-    MEMORY_MESSAGES,
-    MEMORY_PUBLISHED,
-    MEMORY_DUPLICATES,
-    MEMORY_REFUSED,
-    MEMORY_EVICTED,
-    MEMORY_NUMBERS
-};
-
 /* Who is told of the channels below a prefix. */
 struct watch {
     struct mailbox *mailbox;
@@ -43,7 +33,6 @@ struct memory_broker {
     struct store store;
     struct watch *watches;
     size_t watch_count;
-    _Atomic uint64_t numbers[MEMORY_NUMBERS]; /* written by the broker's thread, read by any */
 };
 
 struct configure_letter {
@@ -51,17 +40,6 @@ struct configure_letter {
     struct memory_broker *memory;
     struct options *options;
 };
-
-static void memory_show(struct memory_broker *memory, enum memory_number number, uint64_t value)
-{
-    atomic_store_explicit(&memory->numbers[number], value, memory_order_relaxed);
-}
-
-/* Counted before anybody can learn of it by an answer or a message. */
-static void memory_count(struct memory_broker *memory, enum memory_number number)
-{
-    memory_show(memory, number, atomic_load_explicit(&memory->numbers[number], memory_order_relaxed) + 1);
-}
 
 static void memory_apply_options(struct memory_broker *memory)
 {
@@ -102,7 +80,7 @@ static enum error_code memory_append(struct memory_broker *memory, struct log *l
      * as without a key. */
     if (item->key)
         (void)log_remember_key(log, item->key, item->key_len, message);
-    memory_count(memory, MEMORY_PUBLISHED);
+    broker_count(&memory->super, METRIC_PUBLISHED, 1);
     memory_feed_attached(log, message);
     return ERROR_NONE;
 }
@@ -119,7 +97,7 @@ static enum error_code memory_publish_one(struct memory_broker *memory, struct p
         item->epoch = log->epoch;
         item->offset = key->offset;
         item->time_ms = key->time_ms;
-        memory_count(memory, MEMORY_DUPLICATES);
+        broker_count(&memory->super, METRIC_DUPLICATES, 1);
         return ERROR_NONE;
     }
     if (!store_make_room(store, log))
@@ -135,7 +113,7 @@ static enum error_code memory_publish(struct memory_broker *memory, struct publi
             continue;
         item->error = memory_publish_one(memory, item);
         if (item->error != ERROR_NONE)
-            memory_count(memory, MEMORY_REFUSED);
+            broker_count(&memory->super, METRIC_PUBLISH_REFUSED, 1);
         message_unref(item->message);
         item->message = NULL;
     }
@@ -349,9 +327,9 @@ static _Thread_local struct memory_broker *memory_current;
 
 static void memory_show_store(struct memory_broker *memory)
 {
-    memory_show(memory, MEMORY_CHANNELS, memory->store.count);
-    memory_show(memory, MEMORY_MESSAGES, memory->store.message_count);
-    memory_show(memory, MEMORY_EVICTED, memory->store.evicted);
+    broker_show(&memory->super, METRIC_CHANNELS, memory->store.count);
+    broker_show(&memory->super, METRIC_MESSAGES, memory->store.message_count);
+    broker_show(&memory->super, METRIC_EVICTED, memory->store.evicted);
 }
 
 static void memory_deliver(struct letter *letter)
@@ -433,18 +411,6 @@ static bool memory_is_ready(struct broker *broker)
     return container_of(broker, struct memory_broker, super)->is_started;
 }
 
-static void memory_stats(struct broker *broker, struct broker_stats *stats)
-{
-    struct memory_broker *memory = container_of(broker, struct memory_broker, super);
-    uint64_t *const to[MEMORY_NUMBERS] = {
-        [MEMORY_CHANNELS] = &stats->channels,   [MEMORY_MESSAGES] = &stats->messages,
-        [MEMORY_PUBLISHED] = &stats->published, [MEMORY_DUPLICATES] = &stats->duplicates,
-        [MEMORY_REFUSED] = &stats->refused,     [MEMORY_EVICTED] = &stats->evicted,
-    };
-    for (unsigned i = 0; i < MEMORY_NUMBERS; i++)
-        *to[i] = atomic_load_explicit(&memory->numbers[i], memory_order_relaxed);
-}
-
 static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = container_of(broker, struct memory_broker, super);
@@ -466,7 +432,6 @@ static const struct broker_ops memory_ops = {
     .submit = memory_submit,
     .configure = memory_configure,
     .is_ready = memory_is_ready,
-    .stats = memory_stats,
     .stop = memory_stop,
 };
 

@@ -128,7 +128,7 @@ static bool bridge_is_repeat(const struct redis_broker *broker, const char *patt
 /* Anybody who can publish can make channels by a pattern. */
 static bool bridge_is_full(const struct redis_broker *broker)
 {
-    uint64_t channels = atomic_load_explicit(&broker->numbers[REDIS_CHANNELS], memory_order_relaxed);
+    uint64_t channels = atomic_load_explicit(&broker->super.counters[METRIC_CHANNELS], memory_order_relaxed);
     return message_memory_bytes() + channels * BRIDGE_CHANNEL_BYTES > broker->options->memory_limit_bytes;
 }
 
@@ -138,7 +138,7 @@ void bridge_take(struct redis_broker *broker, const char *pattern, const struct 
     struct envelope envelope;
     if (strlen(channel->str) != channel->len || bridge_is_repeat(broker, pattern, channel->str))
         return;
-    redis_count(broker, REDIS_RECEIVED, 1);
+    broker_count(&broker->super, METRIC_BROKER_RECEIVED, 1);
     if (!channel_name_is_valid(channel->str, channel->len) || payload->len > MESSAGE_SIZE_MAX) {
         log_event(LOG_WARN, "bridge-refused", LOG_TEXT("channel", channel->str),
                   LOG_TEXT("reason", payload->len > MESSAGE_SIZE_MAX ? "the message is over 64 MiB"

@@ -54,9 +54,9 @@ static void call_measure(struct redis_broker *broker, const struct command *comm
     unsigned bucket = 0;
     while (bucket < ARRAY_LENGTH(bounds_us) && us > bounds_us[bucket])
         bucket++;
-    atomic_fetch_add_explicit(&broker->latency[bucket], 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&broker->latency_sum_us, us, memory_order_relaxed);
-    redis_count(broker, REDIS_COMMANDS, 1);
+    atomic_fetch_add_explicit(&broker->super.latency[bucket], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&broker->super.latency_sum_us, us, memory_order_relaxed);
+    broker_count(&broker->super, METRIC_BROKER_COMMANDS, 1);
 }
 
 /* Answers. */

@@ -23,10 +23,10 @@ void publication_finish(struct publication *publication, enum error_code error)
     struct publish_item *item = publication->item;
     item->error = error;
     if (error == ERROR_NONE)
-        redis_count(job->broker, item->is_duplicate ? REDIS_DUPLICATES : REDIS_PUBLISHED, 1);
+        broker_count(&job->broker->super, item->is_duplicate ? METRIC_DUPLICATES : METRIC_PUBLISHED, 1);
     else
-        redis_count(job->broker, REDIS_REFUSED, 1);
-    redis_uncount(job->broker, REDIS_PENDING, 1);
+        broker_count(&job->broker->super, METRIC_PUBLISH_REFUSED, 1);
+    broker_count(&job->broker->super, METRIC_BROKER_PENDING, -1);
     message_unref(item->message);
     item->message = NULL;
     list_remove(&publication->link);
@@ -225,7 +225,7 @@ static void publish_item(struct job *job, struct publish_item *item, struct publ
     timer_init(&publication->call.timer, NULL);
     snprintf(publication->mark, sizeof(publication->mark), "%s.%llu", broker->node,
              (unsigned long long)++broker->marks);
-    redis_count(broker, REDIS_PENDING, 1);
+    broker_count(&broker->super, METRIC_BROKER_PENDING, 1);
     enum error_code error = bridge_matches(broker, item->channel, item->channel_len)
                                 ? publication_send_bridged(publication)
                                 : publication_send(publication);

@@ -227,31 +227,6 @@ static bool redis_is_ready(struct broker *super)
     return atomic_load_explicit(&redis_of(super)->is_ready, memory_order_acquire);
 }
 
-static void redis_stats(struct broker *super, struct broker_stats *stats)
-{
-    struct redis_broker *broker = redis_of(super);
-    uint64_t *const to[REDIS_NUMBERS] = {
-        [REDIS_CHANNELS] = &stats->channels,
-        [REDIS_MESSAGES] = &stats->messages,
-        [REDIS_PUBLISHED] = &stats->published,
-        [REDIS_DUPLICATES] = &stats->duplicates,
-        [REDIS_REFUSED] = &stats->refused,
-        [REDIS_COMMANDS] = &stats->commands,
-        [REDIS_RECONNECTS] = &stats->reconnects,
-        [REDIS_GAPS] = &stats->gaps,
-        [REDIS_GAPS_FILLED] = &stats->gaps_filled,
-        [REDIS_RESETS] = &stats->resets,
-        [REDIS_PENDING] = &stats->pending,
-        [REDIS_RECEIVED] = &stats->received,
-        [REDIS_SUBSCRIPTIONS] = &stats->subscriptions,
-    };
-    for (unsigned i = 0; i < REDIS_NUMBERS; i++)
-        *to[i] = atomic_load_explicit(&broker->numbers[i], memory_order_relaxed);
-    for (unsigned i = 0; i < BROKER_LATENCY_BUCKETS; i++)
-        stats->latency[i] = atomic_load_explicit(&broker->latency[i], memory_order_relaxed);
-    stats->latency_sum_us = atomic_load_explicit(&broker->latency_sum_us, memory_order_relaxed);
-}
-
 static void redis_stop(struct broker *super)
 {
     struct redis_broker *broker = redis_of(super);
@@ -274,7 +249,6 @@ static const struct broker_ops redis_ops = {
     .submit = redis_submit,
     .configure = redis_configure,
     .is_ready = redis_is_ready,
-    .stats = redis_stats,
     .cut = redis_cut,
     .stop = redis_stop,
 };

@@ -79,7 +79,7 @@ static void server_take_loss(struct server *server, const char *fault)
     link_close(&server->feed);
     link_close(&server->sentinel);
     if (was_up)
-        redis_count(broker, REDIS_RECONNECTS, 1);
+        broker_count(&broker->super, METRIC_BROKER_RECONNECTS, 1);
     topic_server_lost(server);
     watch_server_lost(server);
     bridge_server_lost(server);

@@ -146,24 +146,6 @@ struct refusal {
     uint64_t told_ms; /* 0 when never */
 };
 
-/* Numbers that other threads read. */
-enum redis_number {
-    REDIS_CHANNELS,
-    REDIS_MESSAGES,
-    REDIS_PUBLISHED,
-    REDIS_DUPLICATES,
-    REDIS_REFUSED,
-    REDIS_COMMANDS,
-    REDIS_RECONNECTS,
-    REDIS_GAPS,
-    REDIS_GAPS_FILLED,
-    REDIS_RESETS,
-    REDIS_PENDING,
-    REDIS_RECEIVED,
-    REDIS_SUBSCRIPTIONS,
-    REDIS_NUMBERS
-};
-
 struct redis_broker {
     struct broker super;
     struct mailbox mailbox;
@@ -198,19 +180,6 @@ struct redis_broker {
     size_t bridge_count;
     bool was_bridged; /* a bridge stood before, so that a new one may have missed something */
     _Atomic bool is_ready;
-    _Atomic uint64_t numbers[REDIS_NUMBERS];
-    _Atomic uint64_t latency[BROKER_LATENCY_BUCKETS]; /* commands by how long they took */
-    _Atomic uint64_t latency_sum_us;
 };
-
-static inline void redis_count(struct redis_broker *broker, enum redis_number number, uint64_t more)
-{
-    atomic_fetch_add_explicit(&broker->numbers[number], more, memory_order_relaxed);
-}
-
-static inline void redis_uncount(struct redis_broker *broker, enum redis_number number, uint64_t less)
-{
-    atomic_fetch_sub_explicit(&broker->numbers[number], less, memory_order_relaxed);
-}
 
 #endif

@@ -41,14 +41,14 @@ static struct topic *topic_new(struct redis_broker *broker, const char *name, si
         free(topic);
         return NULL;
     }
-    redis_count(broker, REDIS_CHANNELS, 1);
+    broker_count(&broker->super, METRIC_CHANNELS, 1);
     return topic;
 }
 
 static void topic_leave_server(struct topic *topic)
 {
     if (topic->server)
-        redis_uncount(topic->broker, REDIS_SUBSCRIPTIONS, 1);
+        broker_count(&topic->broker->super, METRIC_BROKER_SUBSCRIPTIONS, -1);
     topic->server = NULL;
     topic->state = TOPIC_IDLE;
     topic_stop_opening(topic);
@@ -61,7 +61,7 @@ static void topic_free(struct topic *topic)
     topic_drop_ring(topic);
     timer_stop(&broker->wheel, &topic->timer);
     HASH_DEL(broker->topics, topic);
-    redis_uncount(broker, REDIS_CHANNELS, 1);
+    broker_count(&broker->super, METRIC_CHANNELS, -1);
     free(topic->attachments);
     free(topic);
 }
@@ -139,7 +139,7 @@ static void topic_subscribe(struct topic *topic)
         return;
     topic->server = server;
     topic->state = TOPIC_SUBSCRIBING;
-    redis_count(topic->broker, REDIS_SUBSCRIPTIONS, 1);
+    broker_count(&topic->broker->super, METRIC_BROKER_SUBSCRIPTIONS, 1);
     feed_subscribe_topic(server, topic);
 }
 
@@ -227,7 +227,7 @@ void topic_opened(struct topic *topic)
 {
     topic->state = TOPIC_LIVE;
     if (topic->is_gap)
-        redis_count(topic->broker, REDIS_GAPS_FILLED, 1);
+        broker_count(&topic->broker->super, METRIC_BROKER_GAPS_FILLED, 1);
     topic->is_gap = false;
     topic_answer_waiting(topic, ERROR_NONE);
     topic_arm_check(topic);

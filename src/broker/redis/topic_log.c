@@ -31,7 +31,7 @@ static void topic_count_messages(struct topic *topic, size_t before)
     struct redis_broker *broker = topic->broker;
     broker->message_count += topic->ring.count;
     broker->message_count -= before;
-    atomic_store_explicit(&broker->numbers[REDIS_MESSAGES], broker->message_count, memory_order_relaxed);
+    broker_show(&broker->super, METRIC_MESSAGES, broker->message_count);
 }
 
 void topic_drop_ring(struct topic *topic)
@@ -95,7 +95,7 @@ static void topic_feed_reset(struct topic *topic, enum reset_reason reason)
             log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
                       LOG_TEXT("reason", "no memory"));
     if (topic->attachment_count > 0)
-        redis_count(topic->broker, REDIS_RESETS, 1);
+        broker_count(&topic->broker->super, METRIC_BROKER_RESETS, 1);
 }
 
 /* Bridged channels. */
@@ -333,7 +333,7 @@ static void topic_follow(struct topic *topic, const struct envelope *envelope)
         return;
     }
     if (is_of_this_log) {
-        redis_count(topic->broker, REDIS_GAPS, 1);
+        broker_count(&topic->broker->super, METRIC_BROKER_GAPS, 1);
         topic->is_gap = true;
     }
     if (envelope->reason == RESET_NONE)
@@ -344,7 +344,7 @@ static void topic_follow(struct topic *topic, const struct envelope *envelope)
 void topic_take_envelope(struct topic *topic, const char *bytes, size_t len)
 {
     struct envelope envelope;
-    redis_count(topic->broker, REDIS_RECEIVED, 1);
+    broker_count(&topic->broker->super, METRIC_BROKER_RECEIVED, 1);
     if (envelope_parse(&envelope, bytes, len)) {
         log_event(LOG_WARN, "envelope-refused", LOG_TEXT("channel", topic->name),
                   LOG_TEXT("reason", "it does not have the form of version 1"),

@@ -27,7 +27,7 @@ static void fake_submit(struct broker *broker, struct broker_request *request)
 }
 
 static const struct broker_ops fake_ops = {.scheme = "fake", .submit = fake_submit};
-static struct broker fake = {&fake_ops};
+static struct broker fake = {.ops = &fake_ops};
 
 struct listener {
     struct subscriber subscriber;
