@@ -8,9 +8,13 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/redis/broker.h"
+#include "broker/redis/envelope.h"
 #include "broker/redis/feed.h"
 #include "broker/redis/publish.h"
+#include "broker/redis/server.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/topic_log.h"
 #include "config/options.h"
 
 /* What a channel takes beside its messages. */

@@ -7,7 +7,12 @@
  * its own.
  */
 
-#include "broker/redis/state.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct redisReply;
+struct redis_broker;
+struct server;
 
 /* Takes the option apart: each of its items may list several, separated by commas or spaces. Returns 0 or
  * -ENOMEM. */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/library.h"
 #include "broker/redis/server.h"
@@ -17,7 +18,6 @@
 /* While keys of one slot move one by one, Redis asks to be tried again. */
 #define CALL_RETRY_MS 50u
 #define CALL_RETRIES_MAX 100u
-#define CALL_TELL_AGAIN_MS 60000u
 #define CALL_KEY_MAX (2u * CHANNEL_NAME_MAX + MESSAGE_ATTRIBUTE_MAX + 32u)
 
 uint16_t call_slot(const char *channel, size_t len)
@@ -299,57 +299,9 @@ int call_prepare_scan(struct call *call, struct server *server, const char *curs
 
 /* Errors. */
 
-static const struct {
-    const char *word;
-    enum error_code error;
-    const char *action;
-} call_faults[] = {
-    {"OOM", ERROR_BROKER_FULL, "raise maxmemory, or keep less with history-size and history-ttl"},
-    {"LOADING", ERROR_BROKER_DOWN, NULL},
-    {"BUSY", ERROR_BROKER_DOWN, "a script blocks Redis; SCRIPT KILL or FUNCTION KILL ends it"},
-    {"READONLY", ERROR_BROKER_DOWN, NULL},
-    {"MASTERDOWN", ERROR_BROKER_DOWN, NULL},
-    {"CLUSTERDOWN", ERROR_BROKER_DOWN, "a slot of the Cluster has no master; see CLUSTER INFO"},
-    {"MOVED", ERROR_BROKER_DOWN, NULL},
-    {"ASK", ERROR_BROKER_DOWN, NULL},
-    {"TRYAGAIN", ERROR_BROKER_DOWN, NULL},
-    {"NOSCRIPT", ERROR_BROKER_DOWN, NULL},
-    {"ERR Function not found", ERROR_BROKER_DOWN, NULL},
-    {"MISCONF", ERROR_BROKER_DOWN, "Redis cannot save to disk and refuses writes; its own log says why"},
-    {"NOREPLICAS", ERROR_BROKER_DOWN, "too few replicas follow the master; see min-replicas-to-write"},
-    {"NOPERM", ERROR_BROKER_REFUSED, "give the user of the broker URL these rights: see docs/REDIS.md"},
-    {"ERR The user executing", ERROR_BROKER_REFUSED,
-     "give the user of the broker URL these rights: see docs/REDIS.md"},
-    {"WRONGTYPE", ERROR_BROKER_REFUSED, "delete or rename that key, something else wrote it"},
-    {"BADLOG", ERROR_BROKER_REFUSED,
-     "something else wrote it; delete the key, or publish: the log is then begun anew"},
-    {"", ERROR_BROKER_REFUSED, "see docs/REDIS.md"},
-};
-
-/* A refusal that goes on is told once a minute, not with every call. Of more at a time than are remembered,
- * the one told first gives way. */
-static bool call_was_told(struct redis_broker *broker, const char *reason)
+static const char *call_address(const struct call *call)
 {
-    struct refusal *eldest = &broker->refusals[0];
-    for (size_t i = 0; i < REDIS_REFUSALS; i++) {
-        struct refusal *refusal = &broker->refusals[i];
-        if (refusal->told_ms > 0 && strncmp(refusal->reason, reason, sizeof(refusal->reason) - 1) == 0 &&
-            broker->now_ms < refusal->told_ms + CALL_TELL_AGAIN_MS)
-            return true;
-        if (refusal->told_ms < eldest->told_ms)
-            eldest = refusal;
-    }
-    snprintf(eldest->reason, sizeof(eldest->reason), "%s", reason);
-    eldest->told_ms = broker->now_ms;
-    return false;
-}
-
-static void call_tell_refusal(const struct call *call, const char *reason, const char *action)
-{
-    if (call_was_told(call->broker, reason))
-        return;
-    log_event(LOG_ERROR, "broker-refused", LOG_TEXT("address", call->server ? call->server->address : ""),
-              LOG_TEXT("reason", reason), LOG_TEXT("action", action));
+    return call->server ? call->server->address : "";
 }
 
 /* FCALL sluice_open 1 CHANNEL, EVALSHA SHA 1 CHANNEL open, SCAN. */
@@ -363,24 +315,19 @@ static void call_tell_odd_answer(const struct call *call)
     snprintf(reason, sizeof(reason), "an answer to %.*s%s%.*s has not the form that it should have",
              (int)lengths[has_key ? 1 : 0], argv[has_key ? 1 : 0], has_key ? " for " : "",
              (int)(has_key ? lengths[3] : 0), has_key ? argv[3] : "");
-    call_tell_refusal(
-        call, reason,
+    refusal_tell(
+        &call->broker->refusals, call->broker->now_ms, call_address(call), reason,
         "something else has written to Sluice's keys of that channel, or changed its functions: delete the "
         "keys, or FUNCTION DELETE sluice");
 }
 
 enum error_code call_error(const struct call *call, const struct redisReply *reply)
 {
-    size_t i = 0;
     if (!reply)
         return ERROR_BROKER_DOWN;
     if (reply->type != REDIS_REPLY_ERROR) {
         call_tell_odd_answer(call);
         return ERROR_BROKER_REFUSED;
     }
-    while (!call_begins(reply, call_faults[i].word))
-        i++;
-    if (call_faults[i].action)
-        call_tell_refusal(call, reply->str, call_faults[i].action);
-    return call_faults[i].error;
+    return refusal_note(&call->broker->refusals, call->broker->now_ms, call_address(call), reply->str);
 }

@@ -6,9 +6,30 @@
  * here, with a bound.
  */
 
-#include "broker/redis/state.h"
+#include "base/timer.h"
+#include "broker/redis/link.h"
+#include "core/broker.h"
+
+struct redis_broker;
+struct server;
 
 #define CALL_ARGUMENTS_MAX 512u
+
+/* A call of a function of sluice.lua, or a plain command, that goes to where its slot is. */
+struct call {
+    struct command command;
+    struct redis_broker *broker;
+    struct server *server; /* that it was sent to */
+    uint16_t slot;
+    uint8_t key_count; /* keys that the command declares */
+    uint8_t redirects;
+    uint8_t retries;
+    struct timer timer; /* while Redis wants to be tried again */
+    bool is_reloaded;   /* the functions were gone, and have been loaded for this call */
+    bool is_anywhere;   /* not bound to the slot's server: answers about one server */
+    /* Once: `reply` is NULL when the link broke or there was nobody to send it to. Frees the call. */
+    void (*done)(struct call *call, const struct redisReply *reply);
+};
 
 /* One argument; borrowed until the call is prepared. */
 struct argument {

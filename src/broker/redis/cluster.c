@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"

@@ -4,7 +4,10 @@
 
 /* Redis Cluster: which master has which slot (Redis Cluster specification). */
 
-#include "broker/redis/state.h"
+#include <stdbool.h>
+
+struct redis_broker;
+struct server;
 
 /* Asks the server for the slot map. */
 void cluster_ask_slots(struct server *server);

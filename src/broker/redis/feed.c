@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "broker/redis/bridge.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/topic_log.h"
 #include "broker/redis/watch.h"
 
 /* "sluice:{FIRST}:p:NAME" */

@@ -4,7 +4,10 @@
 
 /* The subscription link: what is subscribed, and what Redis pushes. */
 
-#include "broker/redis/state.h"
+struct link;
+struct redisReply;
+struct server;
+struct topic;
 
 /* Sends SUBSCRIBE, SSUBSCRIBE, PSUBSCRIBE or the like for one channel or pattern. Without memory the server
  * is given up and comes back. */

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/number.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/library.h"
 #include "broker/redis/server.h"

@@ -5,7 +5,7 @@
 /* What is said first on a new command link: who we are, what this Redis is, and the functions that we need
  * there. */
 
-#include "broker/redis/state.h"
+struct server;
 
 /* Says hello; ends with server_greeted or server_fail. */
 void hello_begin(struct server *server);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages of history: from what this node holds, else from the stream. */
+#include "broker/redis/history.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/reading.h"
+#include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
 
 #define HISTORY_BYTES (4u << 20)
@@ -112,7 +114,7 @@ static bool history_is_here(const struct history_request *request, const struct 
     return ring->count > 0 && ring_at(ring, 0)->offset <= request->from && topic->top >= request->to;
 }
 
-void topic_history(struct redis_broker *broker, struct history_request *request)
+void history_begin(struct redis_broker *broker, struct history_request *request)
 {
     struct topic *topic = topic_find(broker, request->name, request->name_len);
     enum error_code error;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The list of channels: SCAN over the keys of every master, a step at a time, then what is known of each name
- * found. */
+#include "broker/redis/listing.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,9 +7,11 @@
 
 #include "base/number.h"
 #include "broker/redis/answer.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
-#include "broker/redis/inspection.h"
 #include "broker/redis/manage.h"
+#include "broker/redis/server.h"
+#include "broker/redis/topic.h"
 
 struct listing;
 
@@ -126,7 +127,7 @@ static void listing_inspect_all(struct listing *listing)
         HASH_FIND(hh, listing->broker->topics, entry->entry->name, entry->entry->name_len, topic);
         if (topic && topic->is_bridged) {
             struct inspect_request known;
-            inspection_of_topic(&known, topic);
+            manage_inspect_bridged(&known, topic);
             listing_fill(entry->entry, &known);
         } else if (call_prepare(&entry->call, listing->broker, "inspect", entry->entry->name,
                                 entry->entry->name_len, NULL, 0, NULL, 0, listing_inspected)) {
@@ -191,7 +192,7 @@ static void listing_scan(struct listing *listing)
         call_submit(&listing->call);
 }
 
-void manage_list(struct redis_broker *broker, struct list_request *request)
+void listing_begin(struct redis_broker *broker, struct list_request *request)
 {
     struct topic *topic;
     struct topic *next;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Publishes whose answer was lost with the link: which of them are in the log? */
+#include "broker/redis/lost.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "broker/redis/publication.h"
 #include "broker/redis/publish.h"
+#include "broker/redis/server.h"
 #include "config/options.h"
 
 /* Marks in one question. */

@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "broker/redis/answer.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
-#include "broker/redis/inspection.h"
+#include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
 
 struct manage_call {
@@ -15,7 +16,7 @@ struct manage_call {
     struct inspect_request *request;
 };
 
-void inspection_of_topic(struct inspect_request *request, struct topic *topic)
+void manage_inspect_bridged(struct inspect_request *request, struct topic *topic)
 {
     topic_expire_ring(topic);
     request->epoch = topic->epoch;
@@ -75,7 +76,7 @@ void manage_inspect(struct redis_broker *broker, struct inspect_request *request
         manage_ask(broker, request, "inspect", manage_inspected);
         return;
     }
-    inspection_of_topic(request, topic);
+    manage_inspect_bridged(request, topic);
     broker_answer(&request->super, ERROR_NONE);
 }
 

@@ -9,9 +9,10 @@
 #include "base/clock.h"
 #include "base/number.h"
 #include "broker/redis/bridge.h"
-#include "broker/redis/publication.h"
 #include "broker/redis/reading.h"
+#include "broker/redis/server.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/topic_log.h"
 #include "config/options.h"
 
 /* What may wait for Redis to read it: then publishing is refused, not stored up. */

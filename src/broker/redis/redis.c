@@ -11,7 +11,10 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "broker/redis/bridge.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
+#include "broker/redis/history.h"
+#include "broker/redis/listing.h"
 #include "broker/redis/manage.h"
 #include "broker/redis/publish.h"
 #include "broker/redis/server.h"
@@ -64,7 +67,7 @@ static void redis_serve(struct letter *letter)
         topic_detach(broker, container_of(request, struct attach_request, super));
         break;
     case BROKER_HISTORY:
-        topic_history(broker, container_of(request, struct history_request, super));
+        history_begin(broker, container_of(request, struct history_request, super));
         break;
     case BROKER_PURGE:
         manage_purge(broker, container_of(request, struct inspect_request, super));
@@ -73,7 +76,7 @@ static void redis_serve(struct letter *letter)
         manage_inspect(broker, container_of(request, struct inspect_request, super));
         break;
     case BROKER_LIST:
-        manage_list(broker, container_of(request, struct list_request, super));
+        listing_begin(broker, container_of(request, struct list_request, super));
         break;
     case BROKER_WATCH:
         watch_begin(broker, container_of(request, struct watch_request, super));

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/redis/broker.h"
 #include "broker/redis/server.h"
 
 static const char *sentinel_address(const struct server *server)

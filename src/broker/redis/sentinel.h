@@ -5,7 +5,7 @@
 /* Redis Sentinel: who is master is asked before every connection, one Sentinel after the other
  * (https://redis.io/docs/reference/sentinel-clients/). */
 
-#include "broker/redis/state.h"
+struct server;
 
 void sentinel_init(struct server *server);
 

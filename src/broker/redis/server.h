@@ -4,7 +4,67 @@
 
 /* A server's life: found, connected, greeted, probed, lost, and again. */
 
-#include "broker/redis/state.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock_offset.h"
+#include "base/list.h"
+#include "base/timer.h"
+#include "broker/redis/link.h"
+#include "broker/redis/url.h"
+
+struct redis_broker;
+
+#define REDIS_REPLID_LEN 40u
+#define REDIS_RUNS_MAX (URL_ADDRESSES_MAX * (REDIS_REPLID_LEN + 1u))
+
+/* A server: one Redis that keeps logs, with a connection for commands and one for subscriptions. Both live
+ * and die together, so that "subscribe first, then read" is the one way back from any loss.
+ *
+ *   down --timer--> asking (the Sentinels who the master is) --answer--> connecting --hello--> up --probe
+ * seen--> sound
+ *     ^--------------------------- any fault of either link --------------------------------------'
+ */
+enum server_state { SERVER_DOWN, SERVER_ASKING, SERVER_CONNECTING, SERVER_UP, SERVER_SOUND };
+
+struct server {
+    struct list link; /* in broker.servers */
+    struct redis_broker *broker;
+    uint64_t id; /* never given again */
+    enum server_state state;
+    char *address;
+    bool is_unix;
+    bool is_leaving;      /* the Cluster does not know it any more */
+    struct link commands; /* two links, and one to a Sentinel while it is asked */
+    struct link feed;
+    struct link sentinel;
+    unsigned sentinel_index; /* which one is asked next */
+    struct timer timer;      /* to connect again; while up, to see whether the feed is silent */
+    uint64_t backoff_ms;
+    uint64_t probe_sent_ms; /* 0 when no probe is under way */
+    bool is_saying_probe;   /* it is still on its way to Redis */
+    char probe[64];         /* the probe's own Pub/Sub channel */
+    char told[LINK_FAULT_MAX];
+    char replid[REDIS_REPLID_LEN + 1];
+    char run[REDIS_REPLID_LEN + 1];      /* of the process */
+    char last_run[REDIS_REPLID_LEN + 1]; /* of the process that last_client_id is of */
+    char script[REDIS_REPLID_LEN + 1];   /* SHA-1 of the script, without functions */
+    unsigned version;                    /* 70015 is 7.0.15 */
+    bool has_sharded;                    /* Redis 7: sharded Pub/Sub */
+    bool has_functions;                  /* Redis 7: functions; otherwise scripts */
+    bool is_cluster;
+    bool has_cause;  /* what broke it was found out here, not by the socket */
+    bool was_warned; /* of an eviction policy */
+    bool is_greeted;
+    bool feed_is_ready;
+    bool has_bridge;          /* plain Pub/Sub is subscribed to here */
+    long long client_id;      /* of the command link */
+    long long last_client_id; /* of the one before, which may still have commands to be executed */
+    unsigned replies_due;     /* of the hello on the feed link */
+    struct list lost;         /* publications whose answer was lost, in order */
+    bool is_finding;          /* what became of them */
+    struct clock_offset clock;
+};
 
 /* A server that begins to connect at once; NULL when memory is out. */
 struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix);

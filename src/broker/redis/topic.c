@@ -7,8 +7,10 @@
 
 #include "base/random.h"
 #include "broker/redis/bridge.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
+#include "broker/redis/server.h"
 #include "broker/redis/topic_log.h"
 #include "broker/redis/watch.h"
 #include "config/options.h"

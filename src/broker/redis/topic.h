@@ -4,33 +4,77 @@
 
 /* A channel as this node has it attached: what it knows of the log, and the shards to be told. */
 
-#include "broker/redis/envelope.h"
-#include "broker/redis/state.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/mailbox.h"
+#include "base/table.h"
+#include "base/timer.h"
+#include "core/broker.h"
+#include "core/ring.h"
+
+struct open;
+struct redis_broker;
+struct server;
+
+/* A channel that some shard of this node has attached.
+ *
+ *   idle --subscribe--> subscribing --confirmed--> opening --answer--> live --last one leaves--> leaving -->
+ * freed
+ *
+ * On any loss of the server it goes back to idle with what it knows. A bridged channel is live at once: its
+ * log is here.
+ */
+enum topic_state { TOPIC_IDLE, TOPIC_SUBSCRIBING, TOPIC_OPENING, TOPIC_LIVE, TOPIC_LEAVING };
+
+struct topic {
+    UT_hash_handle hh;
+    struct redis_broker *broker;
+    struct server *server; /* where it is subscribed; NULL when idle */
+    enum topic_state state;
+    bool is_bridged;
+    bool has_log;  /* epoch, top and oldest are known */
+    bool has_hole; /* something newer than top + 1 was heard of, and not filled yet */
+    bool is_gap;   /* a hole is being filled */
+    uint8_t futile_opens;
+    struct epoch epoch;
+    struct ancestry ancestry;
+    uint64_t top;
+    uint64_t oldest;
+    int64_t last_published_ms;
+    int64_t ahead_ms;  /* of the clock that the messages' times are of, at most; see struct attach_request */
+    struct ring ring;  /* the newest messages, without holes */
+    struct ring early; /* heard of while opening or filling a hole, of the log `early_epoch` */
+    struct epoch early_epoch;
+    struct open *open; /* the call under way that asks for what is new; NULL when none */
+    struct attachment *attachments;
+    unsigned attachment_count;
+    struct mpsc_node *waiting; /* attach requests, linked by their letters' nodes */
+    struct timer timer;        /* to compare with Redis, or to try again */
+    uint16_t slot;
+    uint8_t name_len;
+    char name[]; /* terminated */
+};
+
+struct attachment {
+    struct mailbox *mailbox;
+    struct channel *channel;
+};
 
 struct topic *topic_find(const struct redis_broker *broker, const char *name, size_t len);
 
 /* Requests of shards; answered when they are. */
 void topic_attach(struct redis_broker *broker, struct attach_request *request);
 void topic_detach(struct redis_broker *broker, struct attach_request *request);
-void topic_history(struct redis_broker *broker, struct history_request *request);
 
-/* What the feed says: an envelope came, the subscription is confirmed, or is gone. */
-void topic_take_envelope(struct topic *topic, const char *bytes, size_t len);
+/* The feed says: the subscription is confirmed, or is gone. */
 void topic_subscribed(struct topic *topic);
 void topic_unsubscribed(struct topic *topic);
 
-/* A publish of this node has been answered before its envelope was seen: read your own writes. Borrows the
- * message. */
-void topic_take_own(struct topic *topic, const struct epoch *epoch, struct message *message);
-
-/* A message of a bridged channel; its offset is given here. Returns it, or 0 without memory. */
-uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope);
-
-/* A bridged channel's feed may have lost something: a new epoch, which begins empty. */
-void topic_renew_bridged(struct topic *topic);
-
-/* Drops what a bridged channel keeps, with a new epoch. */
-void topic_purge_bridged(struct topic *topic);
+/* What topic_open came to: the answer is in the topic. */
+void topic_opened(struct topic *topic);
+void topic_open_failed(struct topic *topic, enum error_code error);
 
 /* The topic of a bridged channel, made if need be; NULL without memory. */
 struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len);

@@ -8,9 +8,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
+#include "broker/redis/envelope.h"
 #include "broker/redis/reading.h"
 #include "broker/redis/server.h"
+#include "broker/redis/topic.h"
 #include "config/options.h"
 
 /* What is asked for in one step while following a log, and what is kept back while waiting for the answer. */
@@ -28,10 +31,7 @@ struct open {
 
 static void topic_count_messages(struct topic *topic, size_t before)
 {
-    struct redis_broker *broker = topic->broker;
-    broker->message_count += topic->ring.count;
-    broker->message_count -= before;
-    broker_show(&broker->super, METRIC_MESSAGES, broker->message_count);
+    broker_count(&topic->broker->super, METRIC_MESSAGES, (int64_t)topic->ring.count - (int64_t)before);
 }
 
 void topic_drop_ring(struct topic *topic)

@@ -3,17 +3,19 @@
 #define SLUICE_BROKER_REDIS_TOPIC_LOG_H
 
 /* The log of a topic: what came by the feed, what is read from the stream, and how the two become one order
- * without holes. For topic.c. */
+ * without holes. */
 
-#include "broker/redis/topic.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct envelope;
+struct epoch;
+struct message;
+struct topic;
 
 /* Asks Redis for what is new since what is known: after subscribing, on a hole, and now and then to compare.
  * Ends with topic_opened or topic_open_failed. */
 void topic_open(struct topic *topic);
-
-/* In topic.c: the answer is in the topic. */
-void topic_opened(struct topic *topic);
-void topic_open_failed(struct topic *topic, enum error_code error);
 
 /* Forgets what came too early, and the call under way. */
 void topic_stop_opening(struct topic *topic);
@@ -21,5 +23,21 @@ void topic_stop_opening(struct topic *topic);
 /* Drops the messages held here, all or those that have expired. */
 void topic_drop_ring(struct topic *topic);
 void topic_expire_ring(struct topic *topic);
+
+/* An envelope came by the feed. */
+void topic_take_envelope(struct topic *topic, const char *bytes, size_t len);
+
+/* A publish of this node has been answered before its envelope was seen: read your own writes. Borrows the
+ * message. */
+void topic_take_own(struct topic *topic, const struct epoch *epoch, struct message *message);
+
+/* A message of a bridged channel; its offset is given here. Returns it, or 0 without memory. */
+uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope);
+
+/* A bridged channel's feed may have lost something: a new epoch, which begins empty. */
+void topic_renew_bridged(struct topic *topic);
+
+/* Drops what a bridged channel keeps, with a new epoch. */
+void topic_purge_bridged(struct topic *topic);
 
 #endif

@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "broker/redis/answer.h"
+#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
+#include "broker/redis/server.h"
+#include "broker/redis/topic.h"
 
 /* "sluice:{FIRST}:n" */
 #define WATCH_CHANNEL_MAX (CHANNEL_NAME_MAX + 16u)

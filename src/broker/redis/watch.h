@@ -5,7 +5,12 @@
 /* Channels below a prefix: sluice.lua says on sluice:{FIRST}:n when it begins a log, and SCAN finds those
  * that are there. After any loss of the server it is subscribed again and scanned again. */
 
-#include "broker/redis/state.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+struct redis_broker;
+struct server;
+struct watch_request;
 
 /* Requests of shards; answered when they are. */
 void watch_begin(struct redis_broker *broker, struct watch_request *request);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Publishes whose answer was lost, while servers come and go. */
 
-#include "broker/redis/publish.h"
+#include "broker/redis/lost.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "broker/redis/publication.h"
+#include "broker/redis/publish.h"
+#include "broker/redis/server.h"
 #include "config/options.h"
 #include "core/hub.h"
 #include "unit.h"

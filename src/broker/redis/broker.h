@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_BROKER_REDIS_BROKER_H
+#define SLUICE_BROKER_REDIS_BROKER_H
+
+/* What the files of this folder share: the clock, the options, the links' set, the numbers, and the roots of
+ * what each of them owns. What hangs at a root is its owner's business, in its header. Everything belongs to
+ * the broker's thread, except what is marked as atomic.
+ */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/mailbox.h"
+#include "base/timer.h"
+#include "broker/redis/link.h"
+#include "broker/redis/refusal.h"
+#include "broker/redis/url.h"
+#include "core/broker.h"
+
+struct options;
+struct server;
+struct topic;
+
+#define REDIS_LIMITS_MAX 96u
+#define REDIS_SLOTS 16384u
+#define REDIS_NODE_LEN 8u
+
+struct redis_broker {
+    struct broker super;
+    struct mailbox mailbox;
+    pthread_t thread;
+    bool is_started;
+    bool is_cut; /* without servers, whatever is asked is refused */
+    bool is_stopping;
+    struct letter cut;
+    struct letter stop;
+    struct options *options;
+    char limits[REDIS_LIMITS_MAX]; /* what of the options sluice.lua wants with every call */
+    struct url url;
+    int epoll_fd;
+    struct timer_wheel wheel;
+    struct link_set links;
+    uint64_t now_ms;
+    char node[REDIS_NODE_LEN + 1]; /* this process, in marks and in probes */
+    struct refusals refusals;
+    /* server.c */
+    struct list servers;
+    uint64_t server_count; /* made so far */
+    /* cluster.c; without a Cluster every slot is the one server's */
+    struct server *slots[REDIS_SLOTS]; /* NULL where unknown */
+    bool is_cluster;
+    bool is_asking_slots;
+    struct timer slots_timer;
+    /* topic.c, watch.c */
+    struct topic *topics; /* by name */
+    struct list watches;
+    /* publish.c */
+    struct list bridged_publications;
+    uint64_t marks; /* given to publications so far */
+    /* bridge.c */
+    char **bridges; /* names and patterns of redis-subscribe */
+    size_t bridge_count;
+    bool was_bridged; /* a bridge stood before, so that a new one may have missed something */
+    _Atomic bool is_ready;
+};
+
+#endif
