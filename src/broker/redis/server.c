@@ -15,7 +15,7 @@
 #include "broker/redis/cluster.h"
 #include "broker/redis/feed.h"
 #include "broker/redis/hello.h"
-#include "broker/redis/lost.h"
+#include "broker/redis/in_doubt.h"
 #include "broker/redis/publish.h"
 #include "broker/redis/sentinel.h"
 #include "broker/redis/topic.h"
@@ -85,7 +85,7 @@ static void server_take_loss(struct server *server, const char *fault)
     topic_server_lost(server);
     watch_server_lost(server);
     bridge_server_lost(server);
-    publish_expire_lost(server);
+    in_doubt_expire(server);
     server_update_readiness(broker);
     if (broker->is_cluster)
         cluster_refresh_soon(broker);
@@ -219,7 +219,7 @@ static void server_up(struct server *server)
     feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
     /* Awaited from here on; it is sent once its subscription is confirmed. */
     server->probe_sent_ms = broker->now_ms;
-    publish_server_up(server);
+    in_doubt_server_up(server);
     server_arm(server, broker->options->redis_timeout_ms);
 }
 
@@ -326,7 +326,7 @@ static void server_timer_fired(struct timer *timer)
     struct server *server = container_of(timer, struct server, timer);
     switch (server->state) {
     case SERVER_DOWN:
-        publish_expire_lost(server);
+        in_doubt_expire(server);
         if (server->broker->url.kind == URL_SENTINEL)
             sentinel_ask(server);
         else
@@ -400,7 +400,7 @@ void server_free(struct server *server)
     link_close(&server->sentinel);
     topic_server_lost(server);
     watch_server_lost(server);
-    publish_server_gone(server);
+    in_doubt_server_gone(server);
     timer_stop(&server->broker->wheel, &server->timer);
     list_remove(&server->link);
     for (unsigned i = 0; i < REDIS_SLOTS; i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "broker/redis/lost.h"
+#include "broker/redis/in_doubt.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,24 +12,24 @@
 #include "config/options.h"
 
 /* Marks in one question. */
-#define LOST_MOST 400u
+#define IN_DOUBT_MOST 400u
 /* Entries of before the first of them, by Redis' clock, end the search; clocks may differ by so much. */
-#define LOST_SLACK_MS 60000
+#define IN_DOUBT_SLACK_MS 60000
 /* After so many times the timeout whoever has published gets to know that nothing is known. */
-#define LOST_PATIENCE 2u
+#define IN_DOUBT_PATIENCE 2u
 
 struct finding {
     struct call call;
     uint64_t server_id; /* of the one that lost the answers; it may be gone */
     size_t count;
-    struct publication *publications[LOST_MOST];
+    struct publication *publications[IN_DOUBT_MOST];
 };
 
-static void lost_find_next(struct server *server);
+static void in_doubt_find_next(struct server *server);
 
 /* Takes the answer for publication `index`. */
-static void lost_take_answer(struct finding *finding, size_t index, const struct redisReply *reply,
-                             bool is_complete)
+static void in_doubt_take_answer(struct finding *finding, size_t index, const struct redisReply *reply,
+                                 bool is_complete)
 {
     struct publication *publication = finding->publications[index];
     const struct publish_item *item = publication->item;
@@ -47,7 +47,7 @@ static void lost_take_answer(struct finding *finding, size_t index, const struct
 
 /* The answer may come from another server, to which the slot has moved, when the one that had lost it is no
  * more. */
-static struct server *lost_find_server(const struct redis_broker *broker, uint64_t id)
+static struct server *in_doubt_find_server(const struct redis_broker *broker, uint64_t id)
 {
     list_for_each (link, &broker->servers) {
         struct server *server = container_of(link, struct server, link);
@@ -57,10 +57,10 @@ static struct server *lost_find_server(const struct redis_broker *broker, uint64
     return NULL;
 }
 
-static void lost_found(struct call *call, const struct redisReply *reply)
+static void in_doubt_found(struct call *call, const struct redisReply *reply)
 {
     struct finding *finding = container_of(call, struct finding, call);
-    struct server *server = lost_find_server(call->broker, finding->server_id);
+    struct server *server = in_doubt_find_server(call->broker, finding->server_id);
     bool is_complete = false;
     bool is_answer = reply && answer_parse_found(&is_complete, reply, finding->count) == 0;
     if (server)
@@ -71,30 +71,30 @@ static void lost_found(struct call *call, const struct redisReply *reply)
             list_prepend(&server->lost, &finding->publications[i - 1]->link);
     for (size_t i = 0; (reply || !server) && i < finding->count; i++) {
         if (is_answer)
-            lost_take_answer(finding, i, reply, is_complete);
+            in_doubt_take_answer(finding, i, reply, is_complete);
         else
             publication_finish(finding->publications[i], call_error(call, reply));
     }
     call_deinit(call);
     free(finding);
     if (reply && server)
-        lost_find_next(server);
+        in_doubt_find_next(server);
 }
 
-static bool lost_is_same_channel(const struct publish_item *a, const struct publish_item *b)
+static bool in_doubt_is_same_channel(const struct publish_item *a, const struct publish_item *b)
 {
     return a->channel_len == b->channel_len && memcmp(a->channel, b->channel, a->channel_len) == 0;
 }
 
 /* Takes those of the first one's channel out of the list, but not past one with a key: that is sent again in
  * its turn. */
-static void lost_gather(struct finding *finding, struct server *server)
+static void in_doubt_gather(struct finding *finding, struct server *server)
 {
     list_for_each_safe (link, &server->lost) {
         struct publication *publication = container_of(link, struct publication, link);
-        bool is_same =
-            finding->count == 0 || lost_is_same_channel(publication->item, finding->publications[0]->item);
-        if (is_same && (publication->item->key_len > 0 || finding->count == LOST_MOST))
+        bool is_same = finding->count == 0 ||
+                       in_doubt_is_same_channel(publication->item, finding->publications[0]->item);
+        if (is_same && (publication->item->key_len > 0 || finding->count == IN_DOUBT_MOST))
             return;
         if (!is_same)
             continue;
@@ -103,21 +103,21 @@ static void lost_gather(struct finding *finding, struct server *server)
     }
 }
 
-static int lost_ask(struct finding *finding, struct redis_broker *broker)
+static int in_doubt_ask(struct finding *finding, struct redis_broker *broker)
 {
-    struct argument arguments[LOST_MOST + 1];
+    struct argument arguments[IN_DOUBT_MOST + 1];
     const struct publication *first = finding->publications[0];
-    int64_t since_ms = clock_wall_ms() - (int64_t)(broker->now_ms - first->submitted_ms) - LOST_SLACK_MS;
+    int64_t since_ms = clock_wall_ms() - (int64_t)(broker->now_ms - first->submitted_ms) - IN_DOUBT_SLACK_MS;
     char since[21];
     arguments[0] = call_number(since, since_ms > 0 ? (uint64_t)since_ms : 0);
     for (size_t i = 0; i < finding->count; i++)
         arguments[i + 1] =
             (struct argument){finding->publications[i]->mark, strlen(finding->publications[i]->mark)};
     return call_prepare(&finding->call, broker, "find", first->item->channel, first->item->channel_len, NULL,
-                        0, arguments, (unsigned)finding->count + 1, lost_found);
+                        0, arguments, (unsigned)finding->count + 1, in_doubt_found);
 }
 
-static void lost_find_next(struct server *server)
+static void in_doubt_find_next(struct server *server)
 {
     struct list *link;
     while (server->state >= SERVER_UP && (link = list_first(&server->lost))) {
@@ -133,8 +133,8 @@ static void lost_find_next(struct server *server)
             continue;
         }
         finding->server_id = server->id;
-        lost_gather(finding, server);
-        int err = lost_ask(finding, server->broker);
+        in_doubt_gather(finding, server);
+        int err = in_doubt_ask(finding, server->broker);
         if (err) {
             for (size_t i = 0; i < finding->count; i++)
                 publication_finish(finding->publications[i],
@@ -148,23 +148,24 @@ static void lost_find_next(struct server *server)
     }
 }
 
-void publish_server_up(struct server *server)
+void in_doubt_server_up(struct server *server)
 {
     if (!server->is_finding)
-        lost_find_next(server);
+        in_doubt_find_next(server);
 }
 
-void publish_expire_lost(struct server *server)
+void in_doubt_expire(struct server *server)
 {
     const struct redis_broker *broker = server->broker;
     list_for_each_safe (link, &server->lost) {
         struct publication *publication = container_of(link, struct publication, link);
-        if (publication->submitted_ms + LOST_PATIENCE * broker->options->redis_timeout_ms <= broker->now_ms)
+        if (publication->submitted_ms + IN_DOUBT_PATIENCE * broker->options->redis_timeout_ms <=
+            broker->now_ms)
             publication_finish(publication, ERROR_BROKER_DOWN);
     }
 }
 
-void publish_server_gone(struct server *server)
+void in_doubt_server_gone(struct server *server)
 {
     struct list *link;
     while ((link = list_first(&server->lost)))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Publishes whose answer was lost, while servers come and go. */
 
-#include "broker/redis/lost.h"
+#include "broker/redis/in_doubt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +94,7 @@ static void test_a_server_at_the_place_of_one_that_is_gone_is_another(void **sta
 {
     (void)state;
     lose_publish();
-    publish_server_up(&loser);
+    in_doubt_server_up(&loser);
     assert_true(loser.is_finding);
     assert_false(list_is_empty(&heir.commands.unsent));
     /* The Cluster knows the loser no more; a new server is made in the same memory, and looks for its own. */
@@ -113,11 +113,11 @@ static void test_what_is_lost_again_stays_with_its_server(void **state)
 {
     (void)state;
     lose_publish();
-    publish_server_up(&loser);
+    in_doubt_server_up(&loser);
     link_close(&heir.commands);
     assert_false(loser.is_finding);
     assert_ptr_equal(list_first(&loser.lost), &job->publications[0].link);
-    publish_server_gone(&loser);
+    in_doubt_server_gone(&loser);
     mailbox_drain(&mailbox);
     assert_int_equal(answers, 1);
     assert_int_equal(item.error, ERROR_BROKER_DOWN);
