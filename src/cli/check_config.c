@@ -7,7 +7,7 @@
 #include "broker/redis/url.h"
 #include "cli/cli.h"
 #include "config/configuration.h"
-#include "server/feeds.h"
+#include "server/listening.h"
 
 /* A repeatable option as a line for each item, as it stands in a file. */
 static void check_config_print(const struct configuration *configuration, size_t index)
@@ -24,12 +24,12 @@ static void check_config_print(const struct configuration *configuration, size_t
     free(value);
 }
 
-static int check_config_feeds(const struct configuration *configuration)
+static int check_config_listenings(const struct configuration *configuration)
 {
-    struct feeds feeds = {0};
-    char fault[FEEDS_FAULT_MAX] = "no memory";
-    int err = feeds_parse(&feeds, &configuration->options->tcp, fault);
-    feeds_close(&feeds);
+    struct listenings listenings = {0};
+    char fault[LISTENING_FAULT_MAX] = "no memory";
+    int err = listenings_parse(&listenings, configuration->options, fault);
+    listenings_close(&listenings);
     if (!err)
         return 0;
     fprintf(stderr, "sluice: %s\n", fault);
@@ -83,7 +83,7 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
     if (status == 0)
         status = check_config_broker(&configuration);
     if (status == 0)
-        status = check_config_feeds(&configuration);
+        status = check_config_listenings(&configuration);
     for (size_t i = 0; status == 0 && i < option_count; i++)
         check_config_print(&configuration, i);
     configuration_deinit(&configuration);

@@ -21,7 +21,7 @@
 #include "config.h"
 #include "http/refusal.h"
 #include "http/head.h"
-#include "server/feeds.h"
+#include "server/listening.h"
 #include "server/precheck.h"
 #include "shard/shard.h"
 #include "transport/transports.h"
@@ -67,8 +67,7 @@ struct server {
     uint64_t drain_until_ms;
     struct mailbox mailbox;
     struct shard_group group;
-    struct address *addresses; /* as bound, one for each http option */
-    struct feeds feeds;
+    struct listenings listenings;
     unsigned initialised; /* shards */
     unsigned running;     /* shards */
     int signal_fd;
@@ -91,68 +90,6 @@ static void server_raise_descriptors(void)
     }
 }
 
-static int server_check_exposure(const struct server *server, const struct address *address)
-{
-    char text[ADDRESS_TEXT_MAX];
-    if (address_is_loopback(address) || server->configuration->options->anonymous)
-        return 0;
-    address_format(address, text);
-    fprintf(stderr,
-            "sluice: refusing to listen on %s: anybody who reaches this address could read and publish on "
-            "every channel. "
-            "Listen on 127.0.0.1 behind a proxy that decides who may, or add --anonymous if that is what you "
-            "want.\n",
-            text);
-    return SERVER_EXIT_OPTIONS;
-}
-
-/* The first socket is bound without sharing the address, so that a second server on it is told; then all
- * shards share it. */
-static int server_probe(struct address *address)
-{
-    int fd = door_bind(address, false);
-    if (fd < 0)
-        return fd;
-    address->len = sizeof(address->storage);
-    int err = getsockname(fd, (struct sockaddr *)&address->storage, &address->len) ? -errno : 0;
-    close(fd);
-    return err;
-}
-
-static int server_listen_one(struct server *server, const char *text, struct address *address)
-{
-    const char *why = NULL;
-    int err = address_parse(address, text, &why);
-    if (err)
-        return server_fail(SERVER_EXIT_OPTIONS, text, why);
-    int status = server_check_exposure(server, address);
-    if (status)
-        return status;
-    err = server_probe(address);
-    for (unsigned i = 0; !err && i < server->group.count; i++) {
-        int fd = door_bind(address, true);
-        err = fd < 0 ? fd : door_listen(&server->group.shards[i].door, fd);
-    }
-    if (err == -EADDRINUSE)
-        return server_fail(SERVER_EXIT_FAILED, text,
-                           "another process listens there; stop it or choose another --http address");
-    return err ? server_fail(SERVER_EXIT_FAILED, text, strerror(-err)) : 0;
-}
-
-static int server_listen(struct server *server)
-{
-    const struct string_list *http = &server->configuration->options->http;
-    server->addresses = calloc(http->count, sizeof(*server->addresses));
-    if (!server->addresses)
-        return server_fail(SERVER_EXIT_FAILED, "listening", strerror(ENOMEM));
-    for (size_t i = 0; i < http->count; i++) {
-        int status = server_listen_one(server, http->items[i], &server->addresses[i]);
-        if (status)
-            return status;
-    }
-    return 0;
-}
-
 static int server_check_configuration(const struct server *server)
 {
     char error[CONFIGURATION_ERROR_MAX];
@@ -161,21 +98,21 @@ static int server_check_configuration(const struct server *server)
 }
 
 /* Before anything is started, so that a wrong declaration is told at once. */
-static int server_parse_feeds(struct server *server)
+static int server_parse_listenings(struct server *server)
 {
-    char fault[FEEDS_FAULT_MAX] = "no memory";
-    return feeds_parse(&server->feeds, &server->configuration->options->tcp, fault)
+    char fault[LISTENING_FAULT_MAX] = "no memory";
+    return listenings_parse(&server->listenings, server->configuration->options, fault)
                ? server_fail(SERVER_EXIT_OPTIONS, "options", fault)
                : 0;
 }
 
-static int server_listen_feeds(struct server *server)
+static int server_listen(struct server *server)
 {
-    char fault[FEEDS_FAULT_MAX];
-    int err = feeds_listen(&server->feeds, &server->group, server->configuration->options->anonymous, fault);
-    if (err)
-        return server_fail(err == -EACCES ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "listening", fault);
-    return 0;
+    char fault[LISTENING_FAULT_MAX];
+    int err = listenings_open(&server->listenings, &server->group, server->configuration->options->anonymous,
+                              fault);
+    return err ? server_fail(err == -EACCES ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "listening", fault)
+               : 0;
 }
 
 static int server_make_broker(struct server *server)
@@ -227,21 +164,16 @@ static int server_write_ready_file(const struct server *server)
 {
     const char *path = server->configuration->options->ready_file;
     char temporary[4200];
-    char text[ADDRESS_TEXT_MAX];
+    char text[LISTENING_TEXT_MAX];
     if (!path[0])
         return 0;
     snprintf(temporary, sizeof(temporary), "%s.new", path);
     FILE *file = fopen(temporary, "we");
     if (!file)
         return server_fail(SERVER_EXIT_FAILED, path, strerror(errno));
-    for (size_t i = 0; i < server->configuration->options->http.count; i++) {
-        address_format(&server->addresses[i], text);
-        fprintf(file, "http %s\n", text);
-    }
-    for (size_t i = 0; i < server->feeds.count; i++) {
-        char address[512];
-        feeds_format_address(&server->feeds.listeners[i], address, sizeof(address));
-        fprintf(file, "tcp %s\n", address);
+    for (size_t i = 0; i < server->listenings.count; i++) {
+        listening_format(&server->listenings.items[i], text);
+        fprintf(file, "%s %s\n", server->listenings.items[i].option, text);
     }
     if (fclose(file) || rename(temporary, path))
         return server_fail(SERVER_EXIT_FAILED, path, strerror(errno));
@@ -250,17 +182,15 @@ static int server_write_ready_file(const struct server *server)
 
 static void server_log_ready(const struct server *server)
 {
-    char text[ADDRESS_TEXT_MAX];
-    for (size_t i = 0; i < server->configuration->options->http.count; i++) {
-        address_format(&server->addresses[i], text);
-        log_event(LOG_INFO, "listening", LOG_TEXT("http", text));
-    }
-    for (size_t i = 0; i < server->feeds.count; i++) {
-        char address[512];
-        const struct feed_listener *listener = &server->feeds.listeners[i];
-        feeds_format_address(listener, address, sizeof(address));
-        log_event(LOG_INFO, "listening", LOG_TEXT("tcp", address),
-                  LOG_TEXT("framing", framing_word(listener->declaration.framing)));
+    char text[LISTENING_TEXT_MAX];
+    for (size_t i = 0; i < server->listenings.count; i++) {
+        const struct listening *listening = &server->listenings.items[i];
+        listening_format(listening, text);
+        if (listening->has_declaration)
+            log_event(LOG_INFO, "listening", LOG_TEXT("tcp", text),
+                      LOG_TEXT("framing", framing_word(listening->declaration.framing)));
+        else
+            log_event(LOG_INFO, "listening", LOG_TEXT("http", text));
     }
     log_event(LOG_INFO, "ready", LOG_TEXT("version", PACKAGE_VERSION),
               LOG_NUMBER("shards", server->group.count),
@@ -428,10 +358,9 @@ static void server_close(struct server *server)
         server->group.broker->ops->stop(server->group.broker);
     for (unsigned i = 0; i < server->initialised; i++)
         shard_deinit(&server->group.shards[i]);
-    feeds_close(&server->feeds);
+    listenings_close(&server->listenings);
     connection_limits_free(server->group.limits);
     free(server->group.shards);
-    free(server->addresses);
     mailbox_deinit(&server->mailbox);
     close(server->signal_fd);
 }
@@ -440,15 +369,13 @@ static int server_open(struct server *server)
 {
     int status = server_check_configuration(server);
     if (!status)
-        status = server_parse_feeds(server);
+        status = server_parse_listenings(server);
     if (!status)
         status = server_make_broker(server);
     if (!status)
         status = server_make_shards(server);
     if (!status)
         status = server_listen(server);
-    if (!status)
-        status = server_listen_feeds(server);
     if (!status)
         status = server_start_shards(server);
     if (!status)

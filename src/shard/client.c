@@ -21,7 +21,7 @@ static void client_free(struct garbage *garbage)
 
 static void client_uncount(struct client *client)
 {
-    connection_limits_remove(client->shard->group->limits, client->key, client->key_len);
+    connection_limits_remove(client->shard->group->limits, &client->key);
 }
 
 /* Only who comes after a reload with a shorter time has to be put before others. */

@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "shard/garbage.h"
+#include "shard/limits.h"
 #include "shard/watch.h"
 #include "tbl/errors.h"
 
@@ -75,8 +76,7 @@ struct client {
     uint32_t early_len; /* from there on */
     uint32_t peeks;
     uint32_t bytes; /* of the head that were there at the last look; refused: dropped so far */
-    uint8_t key_len;
-    unsigned char key[8];                  /* of address_client_key */
+    struct limit_key key;
     _Alignas(8) unsigned char address[28]; /* a sockaddr_in or sockaddr_in6 */
 };
 

@@ -2,11 +2,12 @@
 #include "shard/door.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "shard/shard.h"
 
@@ -16,26 +17,25 @@
 #define DOOR_ROUND_MS 100u
 #define DOOR_ERROR_BYTES 1024u
 /* Closing with unread bytes would reset the connection, and the answer with it: so a client that is refused
- * may go on sending for this long and this much, and only so many may at a time. */
+ * may go on sending for this long, and only so many may at a time. */
 #define DOOR_REFUSED_MS 2000u
-#define DOOR_REFUSED_BYTES (1u << 20)
 #define DOOR_REFUSED_MOST 256u
 /* Whoever is over a limit is waited for this long until his head is there, so many at a time. */
 #define DOOR_UNWANTED_MS 500u
 #define DOOR_UNWANTED_MOST 64u
-/* Reads of such bytes before the loop looks at everything else again. */
-#define DOOR_DISCARDS 4u
+
+static size_t door_render_refusal(struct shard *shard, enum error_code error, const char *head,
+                                  size_t head_len, char *to, size_t size)
+{
+    shard_count(shard, METRIC_ERRORS, 1);
+    return shard->group->door_handlers->render_error(shard->options, error, head, head_len, to, size);
+}
 
 static void door_write_refusal(struct shard *shard, int fd, enum error_code error, const char *head,
                                size_t head_len)
 {
     char text[DOOR_ERROR_BYTES];
-    size_t len =
-        shard->group->door_handlers->render_error(shard->options, error, head, head_len, text, sizeof(text));
-    ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)sent; /* a client that does not take it sees the close */
-    shutdown(fd, SHUT_WR);
-    shard_count(shard, METRIC_ERRORS, 1);
+    listener_tell_last(fd, text, door_render_refusal(shard, error, head, head_len, text, sizeof(text)));
 }
 
 void door_write_error(struct shard *shard, int fd, enum error_code error)
@@ -58,28 +58,10 @@ static void door_arm(struct door *door)
         timer_arm(wheel, &door->idle, container_of(kept, struct client, link)->deadline_ms);
 }
 
-/* Drops what a refused peer has sent. Returns how many bytes, or -1 when there is nobody left to spare. */
-static ssize_t door_discard(struct door *door, int fd)
-{
-    ssize_t dropped = 0;
-    for (unsigned i = 0; i < DOOR_DISCARDS; i++) {
-        ssize_t got = recv(fd, door->head, door->head_size, MSG_DONTWAIT);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR))
-            return dropped;
-        if (got <= 0)
-            return -1;
-        dropped += got;
-    }
-    return dropped;
-}
-
 static void door_refused_event(struct watch *watch, uint32_t events)
 {
     struct client *client = container_of(watch, struct client, watch);
-    ssize_t dropped = events & (EPOLLHUP | EPOLLERR) ? -1 : door_discard(&client->shard->door, watch->fd);
-    if (dropped >= 0)
-        client->bytes += (uint32_t)dropped;
-    if (dropped < 0 || client->bytes > DOOR_REFUSED_BYTES)
+    if (events & (EPOLLHUP | EPOLLERR) || !listener_spare(watch->fd, &client->bytes))
         client_close(client);
 }
 
@@ -94,7 +76,7 @@ static void door_refuse(struct client *client, enum error_code error)
     door_write_refusal(shard, client->watch.fd, error, door->head, got > 0 ? (size_t)got : 0);
     shard_count(shard, METRIC_REFUSED, 1);
     if (error == ERROR_NO_DESCRIPTORS) {
-        (void)door_discard(door, client->watch.fd); /* there is no descriptor to wait for more with */
+        (void)listener_spare(client->watch.fd, &client->bytes); /* there is no descriptor to wait with */
         client_close(client);
         return;
     }
@@ -108,7 +90,7 @@ static void door_refuse(struct client *client, enum error_code error)
     door_arm(door);
 }
 
-bool door_refuse_longest_unwanted(struct door *door)
+static bool door_refuse_longest_unwanted(struct door *door)
 {
     struct list *link = list_first(&door->unwanted);
     struct client *client = link ? container_of(link, struct client, link) : NULL;
@@ -245,7 +227,7 @@ static void door_look(struct client *client)
 
 /* An EventSource has to be told in another way than everybody else, and only the head tells who it is: mostly
  * it is there already. Who is silent is not let to fill the place of others. */
-void door_turn_away(struct client *client, enum error_code error)
+static void door_turn_away(struct client *client, enum error_code error)
 {
     struct door *door = &client->shard->door;
     if (door->unwanted_count >= DOOR_UNWANTED_MOST)
@@ -257,14 +239,49 @@ void door_turn_away(struct client *client, enum error_code error)
     door_arm(door);
 }
 
-int door_enter(struct client *client, int fd)
+static enum error_code door_take(struct listener *listener, const struct arrival *arrival)
 {
-    struct door *door = &client->shard->door;
+    struct shard *shard = listener->shard;
+    const int on = 1;
+    const unsigned unread_ms = (unsigned)shard->options->slow_client_timeout_ms;
+    struct client *client = calloc(1, sizeof(*client));
+    if (!client)
+        return ERROR_OUT_OF_MEMORY;
+    if (watch_add(&client->watch, shard->epoll_fd, arrival->fd, CLIENT_EVENTS_AT_DOOR, client_event)) {
+        free(client);
+        return ERROR_OUT_OF_MEMORY;
+    }
+    client->shard = shard;
     client->state = CLIENT_WAITING;
-    client_line_up(client, &door->waiting);
-    door_arm(door);
-    return watch_add(&client->watch, client->shard->epoll_fd, fd, CLIENT_EVENTS_AT_DOOR, client_event);
+    client->key = arrival->key;
+    memcpy(client->address, &arrival->address.storage, sizeof(client->address));
+    setsockopt(arrival->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    /* Whether an answer still waits here or in the kernel, which takes megabytes: a client that takes none of
+     * it is cut. */
+    setsockopt(arrival->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
+    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
+    client_line_up(client, &shard->door.waiting);
+    door_arm(&shard->door);
+    if (arrival->error != ERROR_NONE)
+        door_turn_away(client, arrival->error);
+    return ERROR_NONE;
 }
+
+static size_t door_render_error(struct listener *listener, enum error_code error, char *to, size_t size)
+{
+    return door_render_refusal(listener->shard, error, "", 0, to, size);
+}
+
+static bool door_make_room(struct listener *listener)
+{
+    return door_refuse_longest_unwanted(&listener->shard->door);
+}
+
+const struct listener_ops door_listener_ops = {
+    .take = door_take,
+    .render_error = door_render_error,
+    .make_room = door_make_room,
+};
 
 static void door_client_event(struct client *client)
 {
@@ -402,8 +419,7 @@ int door_init(struct door *door, struct shard *shard)
     timer_init(&door->round, door_round);
     door->head = malloc(door->head_size);
     door->fed = malloc(door->head_size + DOOR_FED_MORE);
-    int err = door_init_accepting(door);
-    return !err && (!door->head || !door->fed) ? -ENOMEM : err;
+    return door->head && door->fed ? 0 : -ENOMEM;
 }
 
 static void door_send_away(struct list *clients)
@@ -419,7 +435,6 @@ static void door_send_away(struct list *clients)
 
 void door_shut(struct door *door)
 {
-    door_stop_accepting(door);
     door_send_away(&door->waiting);
     door_send_away(&door->slow);
     door_send_away(&door->unwanted);
@@ -441,7 +456,6 @@ void door_cut(struct door *door)
 
 void door_deinit(struct door *door)
 {
-    door_deinit_accepting(door);
     free(door->head);
     free(door->fed);
 }

@@ -2,27 +2,22 @@
 #ifndef SLUICE_SHARD_DOOR_H
 #define SLUICE_SHARD_DOOR_H
 
-/* The door: accepts connections, and lets each wait without any of libmicrohttpd's memory until its whole
+/* The door: takes HTTP connections, and lets each wait without any of libmicrohttpd's memory until its whole
  * request head is there. Then it goes to a cell whose connections have room for such a head. Keeps the
- * deadline for the head, the largest head and the caps on connections, and a few spare descriptors to refuse
- * with when there are none left.
+ * deadline for the head, the largest head, and how those who are refused are told.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/address.h"
 #include "base/list.h"
 #include "base/timer.h"
 #include "config/options.h"
 #include "shard/client.h"
-#include "shard/limits.h"
+#include "shard/listener.h"
 #include "shard/watch.h"
 #include "tbl/errors.h"
-
-/* So many may be told at a time that there is no descriptor left. */
-#define DOOR_SPARES 8u
 
 struct shard;
 
@@ -49,15 +44,8 @@ struct door_handlers {
                            size_t head_len, char *to, size_t size);
 };
 
-struct listener {
-    struct watch watch;
-    struct door *door;
-};
-
 struct door {
     struct shard *shard;
-    struct listener *listeners;
-    size_t listener_count;
     struct list waiting;  /* clients without a whole head, by deadline */
     struct list slow;     /* those of them that are looked at by the clock */
     struct list unwanted; /* clients that are going to be refused, by deadline */
@@ -66,13 +54,10 @@ struct door {
     struct list returned; /* those that are to be looked at in this turn */
     struct list refused;  /* clients that have been answered here, by deadline */
     uint64_t refused_count;
-    struct timer deadline;   /* of the first that waits */
-    struct timer idle;       /* of the first that is kept */
-    struct timer round;      /* of looking at the slow and the refused while there are any */
-    struct timer pause;      /* after which a full process tries to accept again */
-    int spares[DOOR_SPARES]; /* descriptors to be given up for those who come when there are none left */
-    size_t spare_count;
-    char *head; /* head_size bytes to look at heads in, and to drop bytes into */
+    struct timer deadline; /* of the first that waits */
+    struct timer idle;     /* of the first that is kept */
+    struct timer round;    /* of looking at the slow and the refused while there are any */
+    char *head;            /* head_size bytes to look at heads in */
     char *fed;
     size_t head_size;
 };
@@ -80,11 +65,8 @@ struct door {
 /* Returns 0 or -errno. */
 int door_init(struct door *door, struct shard *shard);
 
-/* Adds a listening socket; the door owns it from then on. Main thread, before the shard runs. */
-int door_listen(struct door *door, int fd);
-
-/* Begins to accept; when the loop begins. */
-int door_open(struct door *door);
+/* Who is accepted waits for his head. */
+extern const struct listener_ops door_listener_ops;
 
 /* A client has its answer, and libmicrohttpd would keep the connection: it waits at the door for its next
  * request. Within libmicrohttpd's `completed` callback. */
@@ -94,7 +76,7 @@ void door_keep(struct client *client);
 void door_run(struct door *door);
 bool door_has_to_run(const struct door *door);
 
-/* Stops accepting, and refuses those that wait for their head. */
+/* Refuses those that wait for their head. */
 void door_shut(struct door *door);
 
 /* The same, and closes those that have been refused, and those between two requests. Until all is closed,
@@ -104,24 +86,5 @@ void door_deinit(struct door *door);
 
 /* Answers an error straight to the socket and ends writing, so that the peer reads it before the close. */
 void door_write_error(struct shard *shard, int fd, enum error_code error);
-
-/* Opens a listening socket on an address; with `is_shared`, so that other shards can do the same. Main
- * thread. Returns a descriptor or -errno. */
-int door_bind(const struct address *address, bool is_shared);
-
-/* Between door.c and door_accept.c. */
-
-/* A new client, without a state, waits for its head. Returns 0 or -errno. */
-int door_enter(struct client *client, int fd);
-
-/* A client that waits is over a limit. */
-void door_turn_away(struct client *client, enum error_code error);
-
-/* Returns whether there was one. */
-bool door_refuse_longest_unwanted(struct door *door);
-
-int door_init_accepting(struct door *door);
-void door_stop_accepting(struct door *door);
-void door_deinit_accepting(struct door *door);
 
 #endif

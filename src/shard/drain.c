@@ -77,8 +77,8 @@ void drain_init(struct drain *drain)
 void drain_begin(struct shard *shard)
 {
     shard->drain.begin_ms = shard->now_ms;
+    listener_table_shut(&shard->listeners);
     door_shut(&shard->door);
-    stream_table_shut(&shard->streams);
     timer_arm(&shard->wheel, &shard->drain.timer, shard->now_ms);
 }
 

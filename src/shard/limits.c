@@ -28,37 +28,41 @@ void connection_limits_free(struct connection_limits *limits)
 }
 
 static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigned row,
-                                       const unsigned char *key, size_t key_len)
+                                       const struct limit_key *key)
 {
-    uint64_t hash = table_hash(key, key_len);
+    uint64_t hash = table_hash(key->bytes, key->len);
     return &limits->buckets[row][(hash >> (row * 32)) % LIMIT_BUCKETS];
 }
 
-void connection_limits_add(struct connection_limits *limits, const unsigned char *key, size_t key_len)
+void connection_limits_add(struct connection_limits *limits, const struct address *address,
+                           struct limit_key *key)
 {
+    *key = (struct limit_key){0};
+    if (address->storage.ss_family != AF_UNIX)
+        key->len = (uint8_t)address_client_key(address, key->bytes);
     atomic_fetch_add_explicit(&limits->total, 1, memory_order_relaxed);
-    for (unsigned row = 0; key_len > 0 && row < LIMIT_ROWS; row++)
-        atomic_fetch_add_explicit(limits_bucket(limits, row, key, key_len), 1, memory_order_relaxed);
+    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
+        atomic_fetch_add_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
 }
 
-void connection_limits_remove(struct connection_limits *limits, const unsigned char *key, size_t key_len)
+void connection_limits_remove(struct connection_limits *limits, const struct limit_key *key)
 {
     atomic_fetch_sub_explicit(&limits->total, 1, memory_order_relaxed);
-    for (unsigned row = 0; key_len > 0 && row < LIMIT_ROWS; row++)
-        atomic_fetch_sub_explicit(limits_bucket(limits, row, key, key_len), 1, memory_order_relaxed);
+    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
+        atomic_fetch_sub_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
 }
 
-enum error_code connection_limits_check(struct connection_limits *limits, const unsigned char *key,
-                                        size_t key_len, const struct options *options)
+enum error_code connection_limits_check(struct connection_limits *limits, const struct limit_key *key,
+                                        const struct options *options)
 {
     if (options->max_connections > 0 &&
         atomic_load_explicit(&limits->total, memory_order_relaxed) > options->max_connections)
         return ERROR_TOO_MANY_CONNECTIONS;
-    if (options->max_connections_per_ip == 0 || key_len == 0)
+    if (options->max_connections_per_ip == 0 || key->len == 0)
         return ERROR_NONE;
     uint32_t count = UINT32_MAX;
     for (unsigned row = 0; row < LIMIT_ROWS; row++) {
-        uint32_t found = atomic_load_explicit(limits_bucket(limits, row, key, key_len), memory_order_relaxed);
+        uint32_t found = atomic_load_explicit(limits_bucket(limits, row, key), memory_order_relaxed);
         count = found < count ? found : count;
     }
     return count > options->max_connections_per_ip ? ERROR_TOO_MANY_FROM_ADDRESS : ERROR_NONE;

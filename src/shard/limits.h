@@ -6,22 +6,30 @@
  * Lock-free, any thread.
  */
 
-#include <stddef.h>
+#include <stdint.h>
 
+#include "base/address.h"
 #include "config/options.h"
 #include "tbl/errors.h"
 
 struct connection_limits;
 
+/* What a connection is counted under; nothing for who has no address, who is counted in total only. */
+struct limit_key {
+    uint8_t len;
+    unsigned char bytes[8]; /* of address_client_key */
+};
+
 struct connection_limits *connection_limits_new(void);
 void connection_limits_free(struct connection_limits *limits);
 
-/* `key` is what address_client_key says; an empty one is counted in total only. */
-void connection_limits_add(struct connection_limits *limits, const unsigned char *key, size_t key_len);
-void connection_limits_remove(struct connection_limits *limits, const unsigned char *key, size_t key_len);
+/* Counts a connection from `address`, and says in `key` under what. */
+void connection_limits_add(struct connection_limits *limits, const struct address *address,
+                           struct limit_key *key);
+void connection_limits_remove(struct connection_limits *limits, const struct limit_key *key);
 
 /* Whether a connection that has been counted may stay: ERROR_NONE, or what to tell it. */
-enum error_code connection_limits_check(struct connection_limits *limits, const unsigned char *key,
-                                        size_t key_len, const struct options *options);
+enum error_code connection_limits_check(struct connection_limits *limits, const struct limit_key *key,
+                                        const struct options *options);
 
 #endif

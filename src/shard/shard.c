@@ -117,7 +117,7 @@ void shard_move(struct shard *shard, enum shard_state to)
     case SHARD_CLOSING:
         /* The same turn of the loop may still fire it. */
         timer_stop(&shard->wheel, &shard->drain.timer);
-        stream_table_shut(&shard->streams);
+        listener_table_shut(&shard->listeners);
         break;
     case SHARD_IDLE:
         shard_become_idle(shard);
@@ -272,7 +272,9 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         return err;
     const struct hub_settings settings = shard_hub_settings(options);
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);
-    err = door_init(&shard->door, shard);
+    err = listener_table_init(&shard->listeners, shard);
+    if (!err)
+        err = door_init(&shard->door, shard);
     if (!err)
         err = stream_table_init(&shard->streams, shard);
     if (err)
@@ -283,9 +285,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
 
 int shard_start(struct shard *shard)
 {
-    int err = door_open(&shard->door);
-    if (!err)
-        err = stream_table_open(&shard->streams);
+    int err = listener_table_open(&shard->listeners);
     if (err)
         return err;
     return -pthread_create(&shard->thread, NULL, shard_run, shard);
@@ -294,6 +294,7 @@ int shard_start(struct shard *shard)
 void shard_deinit(struct shard *shard)
 {
     mailbox_deinit(&shard->mailbox);
+    listener_table_deinit(&shard->listeners);
     door_deinit(&shard->door);
     stream_table_deinit(&shard->streams);
     close(shard->epoll_fd);

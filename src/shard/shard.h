@@ -21,6 +21,7 @@
 #include "shard/door.h"
 #include "shard/drain.h"
 #include "shard/garbage.h"
+#include "shard/listener.h"
 #include "shard/stream.h"
 #include "shard/watch.h"
 #include "tbl/metrics.h"
@@ -61,6 +62,7 @@ struct shard {
     struct timer_wheel wheel;
     uint64_t now_ms; /* of this turn of the loop */
     struct hub hub;
+    struct listener_table listeners;
     struct door door;
     struct cell_table cells;
     struct stream_table streams;

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,13 +15,17 @@
 #include "shard/shard.h"
 
 #define STREAM_READ_BYTES 65536u
-/* How long a peer may take to read the end of what it was sent, and how much it may send meanwhile. */
+/* How long a peer may take to read the end of what it was sent. */
 #define STREAM_LINGER_MS 2000u
-#define STREAM_LINGER_BYTES (4u << 20)
 #define STREAM_LOOK_LEAST_MS 20u
 #define STREAM_LOOK_MOST_MS 1000u
-/* Reads of bytes that nobody wants any more, before the loop looks at everything else again. */
-#define STREAM_DISCARDS 4u
+/* A peer that is silent for a minute is asked whether it is still there, and given up a minute later. */
+#define STREAM_KEEPALIVE_IDLE_S 60
+#define STREAM_KEEPALIVE_INTERVAL_S 10
+#define STREAM_KEEPALIVE_PROBES 6
+/* The kernel gives up on bytes that are not acknowledged a little after slow-client-timeout, so that whoever
+ * takes nothing is cut, and counted, by us. */
+#define STREAM_UNACKNOWLEDGED_MORE_MS 10000u
 
 /* What the kernel is asked to tell: hang-ups always, so a peer that has gone is noticed whatever is waited
  * for. */
@@ -71,7 +77,7 @@ static void stream_leave(struct stream_socket *socket)
     list_remove(&socket->flush_link);
     list_remove(&socket->wait_link);
     shard->streams.count--;
-    connection_limits_remove(shard->group->limits, socket->key, socket->key_len);
+    connection_limits_remove(shard->group->limits, &socket->key);
     socket->ops->gone(socket);
 }
 
@@ -117,34 +123,10 @@ void stream_socket_deinit(struct stream_socket *socket)
     buf_deinit(&socket->in);
 }
 
-ssize_t stream_discard(struct stream_table *table, int fd)
-{
-    ssize_t dropped = 0;
-    for (unsigned i = 0; i < STREAM_DISCARDS; i++) {
-        ssize_t got = recv(fd, table->scratch, STREAM_READ_BYTES, MSG_DONTWAIT);
-        if (got < 0 && (errno == EAGAIN || errno == EINTR))
-            return dropped;
-        if (got <= 0)
-            return -1;
-        dropped += got;
-    }
-    return dropped;
-}
-
-/* Closing with unread bytes would reset the connection, and what was written last with it: so a peer that has
- * been told that it was all may go on sending for a while. Returns whether it has to be spared any longer. */
-static bool stream_spare(struct stream_socket *socket)
-{
-    ssize_t dropped = stream_discard(&socket->shard->streams, socket->watch.fd);
-    if (dropped > 0)
-        socket->discarded += (uint32_t)dropped;
-    return dropped >= 0 && socket->discarded <= STREAM_LINGER_BYTES;
-}
-
 static void stream_linger(struct stream_socket *socket)
 {
     shutdown(socket->watch.fd, SHUT_WR);
-    if (!stream_spare(socket) || socket->has_ended || socket->is_drained)
+    if (!listener_spare(socket->watch.fd, &socket->discarded) || socket->has_ended || socket->is_drained)
         stream_socket_close(socket);
     else
         stream_move(socket, STREAM_LINGERING);
@@ -352,7 +334,7 @@ void stream_table_run(struct stream_table *table)
     } while (link || !list_is_empty(&table->to_flush));
 }
 
-void stream_event(struct watch *watch, uint32_t events)
+static void stream_event(struct watch *watch, uint32_t events)
 {
     struct stream_socket *socket = container_of(watch, struct stream_socket, watch);
     if (events & EPOLLERR || (events & EPOLLHUP && socket->has_ended)) {
@@ -361,7 +343,7 @@ void stream_event(struct watch *watch, uint32_t events)
         return;
     }
     if (socket->state == STREAM_LINGERING) {
-        if (!stream_spare(socket))
+        if (!listener_spare(socket->watch.fd, &socket->discarded))
             stream_socket_close(socket);
         return;
     }
@@ -418,15 +400,79 @@ void stream_table_visit(struct stream_table *table, void (*visit)(struct stream_
         visit(container_of(link, struct stream_socket, link));
 }
 
+/* On a Unix socket these fail, and mean nothing. */
+static void stream_set_options(const struct shard *shard, int fd)
+{
+    const unsigned user_timeout_ms =
+        (unsigned)(shard->options->slow_client_timeout_ms + STREAM_UNACKNOWLEDGED_MORE_MS);
+    const struct {
+        int level;
+        int name;
+        int value;
+    } settings[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, STREAM_KEEPALIVE_IDLE_S},
+        {IPPROTO_TCP, TCP_KEEPINTVL, STREAM_KEEPALIVE_INTERVAL_S},
+        {IPPROTO_TCP, TCP_KEEPCNT, STREAM_KEEPALIVE_PROBES},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, (int)user_timeout_ms},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(settings); i++)
+        (void)setsockopt(fd, settings[i].level, settings[i].name, &settings[i].value, sizeof(int));
+}
+
+int stream_socket_open(struct stream_socket *socket, struct shard *shard, const struct arrival *arrival)
+{
+    struct stream_table *table = &shard->streams;
+    int err = watch_add(&socket->watch, shard->epoll_fd, arrival->fd, EPOLLIN, stream_event);
+    if (err)
+        return err;
+    socket->shard = shard;
+    socket->state = STREAM_OPEN;
+    socket->events = EPOLLIN;
+    socket->progress_ms = shard->now_ms;
+    socket->key = arrival->key;
+    list_init(&socket->flush_link);
+    list_init(&socket->wait_link);
+    list_append(&table->sockets, &socket->link);
+    table->count++;
+    stream_set_options(shard, arrival->fd);
+    return 0;
+}
+
+static void stream_table_ticked(struct timer *timer)
+{
+    struct stream_table *table = container_of(timer, struct stream_table, tick);
+    list_for_each_safe (link, &table->sockets) {
+        struct stream_socket *socket = container_of(link, struct stream_socket, link);
+        if (socket->state == STREAM_OPEN)
+            socket->ops->tick(socket);
+    }
+    timer_arm(&table->shard->wheel, timer, table->shard->now_ms + table->tick_ms);
+}
+
+void stream_table_tick(struct stream_table *table, uint64_t every_ms)
+{
+    if (every_ms == 0 || (table->tick_ms > 0 && table->tick_ms <= every_ms))
+        return;
+    table->tick_ms = every_ms;
+    timer_arm(&table->shard->wheel, &table->tick, table->shard->now_ms + every_ms);
+}
+
 int stream_table_init(struct stream_table *table, struct shard *shard)
 {
     *table = (struct stream_table){.shard = shard, .scratch = malloc(STREAM_READ_BYTES)};
-    list_init(&table->listeners);
     list_init(&table->sockets);
     list_init(&table->to_flush);
     list_init(&table->blocked);
     list_init(&table->relieved);
     list_init(&table->lingering);
     timer_init(&table->timer, stream_table_look);
+    timer_init(&table->tick, stream_table_ticked);
     return table->scratch ? 0 : -ENOMEM;
+}
+
+void stream_table_deinit(struct stream_table *table)
+{
+    free(table->scratch);
 }

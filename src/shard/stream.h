@@ -20,12 +20,11 @@
 #include "base/timer.h"
 #include "core/message.h"
 #include "shard/garbage.h"
+#include "shard/listener.h"
 #include "shard/watch.h"
-#include "tbl/errors.h"
 
 struct shard;
 struct stream_socket;
-struct stream_listener;
 
 /*   open ──► ending ──► lingering ──► closed
  *     `─────────┴───────────────────────^
@@ -47,6 +46,8 @@ struct stream_socket_ops {
     void (*writable)(struct stream_socket *socket);
     /* The server stops: finish when everything pending is written. */
     void (*drain)(struct stream_socket *socket);
+    /* Now and then, see stream_table_tick. May write. */
+    void (*tick)(struct stream_socket *socket);
     /* It is closed. Whoever embeds it frees it after this turn (shard_reap with its garbage), and calls
      * stream_socket_deinit then. */
     void (*gone)(struct stream_socket *socket);
@@ -65,10 +66,8 @@ struct stream_socket {
     bool is_reading;      /* in ops->read */
     bool has_ended;       /* the peer sends nothing more */
     bool is_drained;      /* ops->drain was called */
-    uint8_t key_len;
-    unsigned char key[8]; /* of address_client_key */
+    struct limit_key key;
     const struct stream_socket_ops *ops;
-    struct stream_listener *listener;
     struct garbage garbage;
     struct list link;      /* in the table */
     struct list wait_link; /* among the blocked, the relieved or the lingering */
@@ -81,37 +80,16 @@ struct stream_socket {
     uint32_t discarded; /* bytes, while lingering */
 };
 
-struct stream_listener_ops {
-    /* Makes what holds a new connection's socket; NULL when memory is out. */
-    struct stream_socket *(*make)(struct stream_listener *listener);
-    /* The socket is the shard's now. May write, finish and close. */
-    void (*opened)(struct stream_socket *socket);
-    /* Writes what a refused client is told. Returns its length. */
-    size_t (*render_error)(struct stream_listener *listener, enum error_code error, char *to, size_t size);
-    /* Every tick_ms for each open socket of the listener. */
-    void (*tick)(struct stream_socket *socket);
-};
-
-struct stream_listener {
-    struct watch watch;
-    struct list link;
-    struct shard *shard;
-    const struct stream_listener_ops *ops;
-    void *context;    /* of its owner; outlives the shard */
-    uint64_t tick_ms; /* 0 is never */
-    struct timer tick;
-    struct timer pause; /* after which a process without descriptors tries again */
-};
-
 struct stream_table {
     struct shard *shard;
-    struct list listeners;
     struct list sockets;
     struct list to_flush;
     struct list blocked;
     struct list relieved; /* no longer blocked, and not told so yet */
     struct list lingering;
     struct timer timer; /* looks at the blocked and the lingering while there are any */
+    struct timer tick;
+    uint64_t tick_ms; /* 0 is never */
     uint64_t count;
     char *scratch; /* what is read goes here first */
 };
@@ -119,23 +97,20 @@ struct stream_table {
 /* Returns 0 or -ENOMEM. */
 int stream_table_init(struct stream_table *table, struct shard *shard);
 
-/* Main thread, before the shard runs: accepts on a bound socket, which the table then owns. Returns 0 or
- * -ENOMEM. */
-int stream_table_listen(struct stream_table *table, int fd, const struct stream_listener_ops *ops,
-                        void *context, uint64_t tick_ms);
-
-/* Begins to accept; when the loop begins. Returns 0 or -errno. */
-int stream_table_open(struct stream_table *table);
-
-/* Stops accepting. */
-void stream_table_shut(struct stream_table *table);
 void stream_table_deinit(struct stream_table *table);
+
+/* Has each open socket ticked at least so often; 0 is never. Main thread, before the shard runs. */
+void stream_table_tick(struct stream_table *table, uint64_t every_ms);
 
 /* Writes what has been appended in this turn. */
 void stream_table_run(struct stream_table *table);
 
 /* Calls `visit` for each socket, which may close it. */
 void stream_table_visit(struct stream_table *table, void (*visit)(struct stream_socket *socket));
+
+/* The socket of a connection that has been accepted, all zeros but for its ops. Returns 0, or -errno and then
+ * nothing has been taken. */
+int stream_socket_open(struct stream_socket *socket, struct shard *shard, const struct arrival *arrival);
 
 /* Whether a socket is one to let go when the server stops. */
 bool stream_socket_is_held(const struct stream_socket *socket);
@@ -170,12 +145,5 @@ void stream_socket_resume(struct stream_socket *socket);
 void stream_socket_finish(struct stream_socket *socket);
 void stream_socket_close(struct stream_socket *socket);
 void stream_socket_deinit(struct stream_socket *socket);
-
-/* Drops some of what a peer has sent; for stream_accept.c as well. Returns how many bytes, or -1 when it has
- * ended. */
-ssize_t stream_discard(struct stream_table *table, int fd);
-
-/* The socket's own watch calls it; for stream_accept.c. */
-void stream_event(struct watch *watch, uint32_t events);
 
 #endif

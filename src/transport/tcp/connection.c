@@ -292,8 +292,9 @@ uint64_t connection_tick_ms(const struct declaration *declaration)
 static void connection_tick(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
+    uint64_t ping_ms = connection->declaration->ping_ms;
     uint64_t silent_ms = socket->shard->now_ms - socket->progress_ms;
-    if (!socket->is_blocked && silent_ms >= connection->declaration->ping_ms * 3 / 4)
+    if (ping_ms > 0 && !socket->is_blocked && silent_ms >= ping_ms * 3 / 4)
         connection_answer_text(connection, "PING");
 }
 
@@ -327,33 +328,15 @@ static const struct stream_socket_ops connection_socket_ops = {
     .ended = connection_ended,
     .writable = connection_writable,
     .drain = connection_drain,
+    .tick = connection_tick,
     .gone = connection_gone,
 };
 
-static struct stream_socket *connection_make(struct stream_listener *listener)
+static void connection_subscribe_feeds(struct connection *connection)
 {
-    struct connection *connection = calloc(1, sizeof(*connection));
-    if (!connection)
-        return NULL;
-    static _Atomic uint32_t last_id;
-    connection->id = ++last_id;
-    connection->socket.ops = &connection_socket_ops;
-    connection->declaration = listener->context;
-    connection->framing = (uint8_t)declaration_first_framing(connection->declaration);
-    connection->protocol = 2;
-    connection->is_fresh = true;
-    list_init(&connection->subscriptions);
-    list_init(&connection->patterns);
-    list_init(&connection->publications);
-    return &connection->socket;
-}
-
-static void connection_opened(struct stream_socket *socket)
-{
-    struct connection *connection = connection_of(socket);
     const struct declaration *declaration = connection->declaration;
     const struct start start = {.kind = START_NOW};
-    for (unsigned i = 0; i < declaration->feed_count && socket->state == STREAM_OPEN; i++) {
+    for (unsigned i = 0; i < declaration->feed_count && connection->socket.state == STREAM_OPEN; i++) {
         if (tcp_subscribe(connection, SUBSCRIPTION_FEED, declaration->feed[i].text, declaration->feed[i].len,
                           &start, NULL, NULL) == 0)
             continue;
@@ -363,8 +346,30 @@ static void connection_opened(struct stream_socket *socket)
     }
 }
 
-static size_t connection_render_error(struct stream_listener *listener, enum error_code error, char *to,
-                                      size_t size)
+static enum error_code connection_take(struct listener *listener, const struct arrival *arrival)
+{
+    static _Atomic uint32_t last_id;
+    struct connection *connection = arrival->error == ERROR_NONE ? calloc(1, sizeof(*connection)) : NULL;
+    if (!connection)
+        return arrival->error == ERROR_NONE ? ERROR_OUT_OF_MEMORY : arrival->error;
+    connection->socket.ops = &connection_socket_ops;
+    if (stream_socket_open(&connection->socket, listener->shard, arrival)) {
+        free(connection);
+        return ERROR_OUT_OF_MEMORY;
+    }
+    connection->id = ++last_id;
+    connection->declaration = listener->context;
+    connection->framing = (uint8_t)declaration_first_framing(connection->declaration);
+    connection->protocol = 2;
+    connection->is_fresh = true;
+    list_init(&connection->subscriptions);
+    list_init(&connection->patterns);
+    list_init(&connection->publications);
+    connection_subscribe_feeds(connection);
+    return ERROR_NONE;
+}
+
+static size_t connection_render_error(struct listener *listener, enum error_code error, char *to, size_t size)
 {
     const struct declaration *declaration = listener->context;
     const struct connection as_if = {.framing = (uint8_t)declaration_first_framing(declaration)};
@@ -376,9 +381,7 @@ static size_t connection_render_error(struct stream_listener *listener, enum err
     return len;
 }
 
-const struct stream_listener_ops connection_listener_ops = {
-    .make = connection_make,
-    .opened = connection_opened,
+const struct listener_ops connection_listener_ops = {
+    .take = connection_take,
     .render_error = connection_render_error,
-    .tick = connection_tick,
 };

@@ -4,13 +4,13 @@
 
 /* The raw TCP feed: what the server's wiring needs of it. */
 
-#include "shard/stream.h"
+#include "shard/listener.h"
 #include "transport/tcp/declaration.h"
 
 /* Speaks on the connections of a listener whose context is a struct declaration. */
-extern const struct stream_listener_ops connection_listener_ops;
+extern const struct listener_ops connection_listener_ops;
 
-/* How often the connections of a declaration's listener are looked at. */
+/* How often the connections of a declaration's listener have to be ticked. */
 uint64_t connection_tick_ms(const struct declaration *declaration);
 
 #endif

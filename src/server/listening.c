@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include "server/listening.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+static bool listening_is_unix(const struct listening *listening)
+{
+    return listening->address.storage.ss_family == AF_UNIX;
+}
+
+static const char *listening_path(const struct listening *listening)
+{
+    return ((const struct sockaddr_un *)&listening->address.storage)->sun_path;
+}
+
+/* Options. */
+
+static int listening_parse_declaration(struct listening *listening, const char *text, const char **why,
+                                       char fault[DECLARATION_FAULT_MAX])
+{
+    struct declaration *declaration = &listening->declaration;
+    struct sockaddr_un *address = (struct sockaddr_un *)&listening->address.storage;
+    *why = fault;
+    int err = declaration_parse(declaration, text, fault);
+    listening->has_declaration = err == 0;
+    if (err || !declaration->path)
+        return err ? err : address_parse(&listening->address, declaration->address, why);
+    address->sun_family = AF_UNIX;
+    strncpy(address->sun_path, declaration->path, sizeof(address->sun_path) - 1);
+    listening->address.len = sizeof(*address);
+    return 0;
+}
+
+static int listenings_parse_list(struct listenings *listenings, const char *option,
+                                 const struct string_list *texts, bool has_declarations,
+                                 char fault[LISTENING_FAULT_MAX])
+{
+    for (size_t i = 0; i < texts->count; i++) {
+        char room[DECLARATION_FAULT_MAX];
+        const char *why = room;
+        struct listening *listening = &listenings->items[listenings->count++];
+        listening->option = option;
+        int err = has_declarations ? listening_parse_declaration(listening, texts->items[i], &why, room)
+                                   : address_parse(&listening->address, texts->items[i], &why);
+        if (err) {
+            snprintf(fault, LISTENING_FAULT_MAX, "%s = '%.300s': %s", option, texts->items[i], why);
+            return err;
+        }
+    }
+    return 0;
+}
+
+int listenings_parse(struct listenings *listenings, const struct options *options,
+                     char fault[LISTENING_FAULT_MAX])
+{
+    listenings->items = calloc(options->http.count + options->tcp.count, sizeof(*listenings->items));
+    if (!listenings->items)
+        return -ENOMEM;
+    int err = listenings_parse_list(listenings, "http", &options->http, false, fault);
+    return err ? err : listenings_parse_list(listenings, "tcp", &options->tcp, true, fault);
+}
+
+/* Sockets. */
+
+static int listening_bind(const struct address *address, bool is_shared)
+{
+    const int on = 1;
+    const int off = 0;
+    int fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    if (address->storage.ss_family != AF_UNIX)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (address->storage.ss_family == AF_INET6)
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+    if (is_shared)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+    if (bind(fd, (const struct sockaddr *)&address->storage, address->len) == 0)
+        return fd;
+    int err = -errno;
+    close(fd);
+    return err;
+}
+
+/* A socket file that nobody listens on any more is in the way of the next one that does. */
+static int listening_remove_stale(const struct listening *listening)
+{
+    struct stat status;
+    if (lstat(listening_path(listening), &status))
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(status.st_mode))
+        return -EEXIST;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    const struct sockaddr *address = (const struct sockaddr *)&listening->address.storage;
+    int err = connect(fd, address, listening->address.len) == 0 ? EADDRINUSE : errno;
+    close(fd);
+    if (err != ECONNREFUSED)
+        return err == EADDRINUSE || err == EAGAIN ? -EADDRINUSE : -err;
+    return unlink(listening_path(listening)) == 0 ? 0 : -errno;
+}
+
+/* Nobody connects before the socket listens, and by then it has its mode. */
+static int listening_bind_unix(struct listening *listening)
+{
+    int err = listening_remove_stale(listening);
+    int fd = err ? err : listening_bind(&listening->address, false);
+    if (fd < 0)
+        return fd;
+    listening->has_file = true;
+    if (chmod(listening_path(listening), listening->declaration.mode) == 0)
+        return fd;
+    err = -errno;
+    close(fd);
+    return err;
+}
+
+/* The first socket is bound without sharing the address, so that a second server on it is told; then all
+ * shards share it. */
+static int listening_bind_first(struct listening *listening)
+{
+    struct address *address = &listening->address;
+    if (listening_is_unix(listening))
+        return listening_bind_unix(listening);
+    int fd = listening_bind(address, false);
+    if (fd < 0)
+        return fd;
+    address->len = sizeof(address->storage);
+    int err = getsockname(fd, (struct sockaddr *)&address->storage, &address->len) ? -errno : 0;
+    close(fd);
+    return err ? err : listening_bind(address, true);
+}
+
+/* Shards share one listening socket of a Unix address, and have one each of any other. */
+static int listening_bind_next(struct listening *listening, int first_fd)
+{
+    if (!listening_is_unix(listening))
+        return listening_bind(&listening->address, true);
+    int fd = fcntl(first_fd, F_DUPFD_CLOEXEC, 0);
+    return fd < 0 ? -errno : fd;
+}
+
+static int listening_give(struct listening *listening, struct shard *shard, int fd)
+{
+    if (!listening->has_declaration)
+        return listener_add(&shard->listeners, fd, &door_listener_ops, NULL);
+    stream_table_tick(&shard->streams, connection_tick_ms(&listening->declaration));
+    return listener_add(&shard->listeners, fd, &connection_listener_ops, &listening->declaration);
+}
+
+static int listening_open(struct listening *listening, const struct shard_group *group)
+{
+    int err = 0;
+    int fd = listening_bind_first(listening);
+    for (unsigned i = 0; !err && i < group->count; i++) {
+        if (i > 0)
+            fd = listening_bind_next(listening, fd);
+        if (fd < 0)
+            return fd;
+        err = listening_give(listening, &group->shards[i], fd);
+        if (err)
+            close(fd);
+    }
+    return err;
+}
+
+int listenings_open(struct listenings *listenings, const struct shard_group *group, bool is_anonymous,
+                    char fault[LISTENING_FAULT_MAX])
+{
+    for (size_t i = 0; i < listenings->count; i++) {
+        struct listening *listening = &listenings->items[i];
+        char text[LISTENING_TEXT_MAX];
+        listening_format(listening, text);
+        if (!listening_is_unix(listening) && !is_anonymous && !address_is_loopback(&listening->address)) {
+            snprintf(
+                fault, LISTENING_FAULT_MAX,
+                "refusing to listen on %s: anybody who reaches this address could read and publish on every "
+                "channel. Listen on 127.0.0.1 behind a proxy that decides who may, or add --anonymous if "
+                "that is what you want.",
+                text);
+            return -EACCES;
+        }
+        int err = listening_open(listening, group);
+        if (err) {
+            snprintf(fault, LISTENING_FAULT_MAX, "%s %s: %s", listening->option, text,
+                     err == -EADDRINUSE ? "another process listens there; stop it or choose another address"
+                     : err == -EEXIST   ? "there is a file of that name, which is not a socket"
+                                        : strerror(-err));
+            return err;
+        }
+    }
+    return 0;
+}
+
+void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX])
+{
+    if (listening_is_unix(listening))
+        snprintf(text, LISTENING_TEXT_MAX, "%s", listening->declaration.address);
+    else
+        address_format(&listening->address, text);
+}
+
+void listenings_close(struct listenings *listenings)
+{
+    for (size_t i = 0; i < listenings->count; i++) {
+        struct listening *listening = &listenings->items[i];
+        if (listening->has_file)
+            unlink(listening_path(listening));
+        if (listening->has_declaration)
+            declaration_deinit(&listening->declaration);
+    }
+    free(listenings->items);
+    *listenings = (struct listenings){0};
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_SERVER_LISTENING_H
+#define SLUICE_SERVER_LISTENING_H
+
+/* Where the server listens: the addresses of the options `http` and `tcp`, bound here, accepted on by every
+ * shard. Main thread.
+ */
+
+#include <stdbool.h>
+
+#include "base/address.h"
+#include "config/options.h"
+#include "shard/shard.h"
+#include "transport/tcp/tcp.h"
+
+struct listening {
+    const char *option;             /* that names it */
+    struct address address;         /* as bound */
+    struct declaration declaration; /* of `tcp` */
+    bool has_declaration;
+    bool has_file; /* the file of a Unix socket is there and to be removed */
+};
+
+struct listenings {
+    size_t count;
+    struct listening *items;
+};
+
+#define LISTENING_TEXT_MAX 512u
+#define LISTENING_FAULT_MAX (DECLARATION_FAULT_MAX + 512u)
+
+/* Returns 0, -ENOMEM, or -EINVAL with `fault` a sentence that names the option. */
+int listenings_parse(struct listenings *listenings, const struct options *options,
+                     char fault[LISTENING_FAULT_MAX]);
+
+/* Binds the sockets and gives them to the shards. Returns 0, -EACCES for an address that needs the option
+ * `anonymous`, or another -errno; `fault` is a sentence. */
+int listenings_open(struct listenings *listenings, const struct shard_group *group, bool is_anonymous,
+                    char fault[LISTENING_FAULT_MAX]);
+
+/* The address as bound, as text. */
+void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX]);
+
+/* Removes the files of Unix sockets, and frees. The shards have stopped. */
+void listenings_close(struct listenings *listenings);
+
+#endif

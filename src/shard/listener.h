@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_SHARD_LISTENER_H
+#define SLUICE_SHARD_LISTENER_H
+
+/* Accepting: the sockets that a shard listens on, whatever is spoken on them. Each connection is counted and
+ * held against the limits here, and who has to be refused is told and let go here. A few spare descriptors
+ * are kept to refuse with when there are none left. On the shard's thread, but for what the main thread does
+ * before it runs.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+#include "base/list.h"
+#include "base/timer.h"
+#include "shard/limits.h"
+#include "shard/watch.h"
+#include "tbl/errors.h"
+
+/* So many may be told at a time that there is no descriptor left. */
+#define LISTENER_SPARES 8u
+
+struct shard;
+struct listener;
+
+struct arrival {
+    int fd;
+    struct address address;
+    struct limit_key key;  /* under which it is counted */
+    enum error_code error; /* ERROR_NONE, or why it has to be refused */
+};
+
+struct listener_ops {
+    /* Takes a connection, its descriptor and that it is counted. Returns ERROR_NONE, or what it is to be told
+     * before it is closed: then nothing has been taken. */
+    enum error_code (*take)(struct listener *listener, const struct arrival *arrival);
+    /* Writes what a refused peer is told. Returns its length. */
+    size_t (*render_error)(struct listener *listener, enum error_code error, char *to, size_t size);
+    /* With no descriptor left: closes one who waits to be refused. Returns whether there was one. NULL where
+     * those who come then wait until there are some, and nobody is told. */
+    bool (*make_room)(struct listener *listener);
+};
+
+struct listener {
+    struct watch watch;
+    struct list link;
+    struct shard *shard;
+    const struct listener_ops *ops;
+    void *context; /* of its owner; outlives the shard */
+};
+
+struct listener_table {
+    struct shard *shard;
+    struct list listeners;
+    struct timer pause; /* after which a full process tries to accept again */
+    int spares[LISTENER_SPARES];
+    size_t spare_count;
+};
+
+/* Returns 0 or -EMFILE. */
+int listener_table_init(struct listener_table *table, struct shard *shard);
+void listener_table_deinit(struct listener_table *table);
+
+/* Accepts on a bound socket, which the table then owns. Main thread. Returns 0 or -ENOMEM. */
+int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops, void *context);
+
+/* Begins to accept; when the loop begins. Returns 0 or -errno. */
+int listener_table_open(struct listener_table *table);
+
+/* Stops accepting. */
+void listener_table_shut(struct listener_table *table);
+
+/* The last that a peer is told: what it takes of it, then that it was all. */
+void listener_tell_last(int fd, const char *text, size_t len);
+
+/* Drops some of what a peer sends that has been told everything: closing with unread bytes would reset the
+ * connection, and what was written last with it. Returns whether it is to be spared any longer: it has not
+ * ended, nor sent too much, of which `dropped` counts. */
+bool listener_spare(int fd, uint32_t *dropped);
+
+#endif
