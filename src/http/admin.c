@@ -94,8 +94,9 @@ static void look_append_subscribers(struct buf *to, const uint64_t counts[TRANSP
         total += counts[i];
     buf_append_text(to, ",\"subscribers\":{\"total\":");
     buf_append_u64(to, total);
-    for (unsigned i = 0; i < TRANSPORT_COUNT; i++)
-        look_append_u64(to, transport_word((enum transport_kind)i), counts[i]);
+#define LOOK_COUNT(to, name, word, help) look_append_u64(to, word, counts[TRANSPORT_##name]);
+    TRANSPORT_TABLE(LOOK_COUNT, TRANSPORT_NONE, to)
+#undef LOOK_COUNT
     buf_append_char(to, '}');
 }
 

@@ -32,6 +32,15 @@ const struct transport *negotiation_find_named(const char *word, size_t len)
     return NULL;
 }
 
+void negotiation_append_words(struct buf *to)
+{
+    for (size_t i = 0; negotiation_transports[i]; i++) {
+        if (i > 0)
+            buf_append_text(to, negotiation_transports[i + 1] ? ", " : " or ");
+        buf_append_text(to, negotiation_transports[i]->words[0]);
+    }
+}
+
 struct media_range {
     const char *type;
     size_t len;

@@ -11,6 +11,9 @@
 /* The transport that `?transport=` names; NULL when there is none. */
 const struct transport *negotiation_find_named(const char *word, size_t len);
 
+/* Appends the first words of all, as people list them. */
+void negotiation_append_words(struct buf *to);
+
 /* The transport that `accept` prefers (RFC 9110, section 12.5.1): the highest q wins, among equals what is
  * named before a wildcard, then what stands first. Wildcards stand for the default, which is also what is
  * left when nothing of ours is named: it delivers messages of any type. */

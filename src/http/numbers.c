@@ -9,6 +9,16 @@
 #include "http/routes.h"
 #include "render/render.h"
 
+static const struct {
+    const char *name;
+    const char *kind;
+    const char *help;
+} numbers_rows[METRIC_COUNT] = {
+#define NUMBERS_ROW(name, kind, text, help, ...) [METRIC_##name] = {text, kind, help},
+    METRIC_TABLE(NUMBERS_ROW, NUMBERS_ROW, NUMBERS_ROW)
+#undef NUMBERS_ROW
+};
+
 static void numbers_gather(const struct shard_group *group, uint64_t values[METRIC_COUNT])
 {
     for (unsigned i = 0; i < METRIC_COUNT; i++)
@@ -62,7 +72,7 @@ void stats_handle(struct exchange *exchange)
     buf_append_u64(&json, exchange->shard->group->count);
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
         buf_append_text(&json, ",\n");
-        render_json_key(&json, metric_name((enum metric)i));
+        render_json_key(&json, numbers_rows[i].name);
         buf_append_u64(&json, values[i]);
     }
     buf_append_text(&json, "}\n");
@@ -76,9 +86,9 @@ void metrics_handle(struct exchange *exchange)
     struct MHD_Response *response = NULL;
     numbers_gather(exchange->shard->group, values);
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
-        const char *name = metric_name((enum metric)i);
-        const char *const words[] = {"# HELP sluice_",   name, " ", metric_help((enum metric)i),
-                                     "\n# TYPE sluice_", name, " ", metric_kind((enum metric)i),
+        const char *name = numbers_rows[i].name;
+        const char *const words[] = {"# HELP sluice_",   name, " ", numbers_rows[i].help,
+                                     "\n# TYPE sluice_", name, " ", numbers_rows[i].kind,
                                      "\nsluice_",        name, " "};
         for (size_t j = 0; j < ARRAY_LENGTH(words); j++)
             buf_append_text(&text, words[j]);

@@ -20,9 +20,13 @@ static const struct transport *subscribe_choose(struct exchange *exchange)
     if (!word)
         return negotiation_find_accepted(accept ? accept : "", accept ? strlen(accept) : 0);
     const struct transport *transport = negotiation_find_named(word, len);
-    if (!transport)
-        exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
-                      "transport must be poll, json, sse or stream, not '%.64s'", word);
+    struct buf words = {0};
+    if (!transport) {
+        negotiation_append_words(&words);
+        exchange_fail(exchange, ERROR_NOT_ACCEPTABLE, "transport must be %.*s, not '%.64s'", (int)words.len,
+                      words.bytes, word);
+    }
+    buf_deinit(&words);
     return transport;
 }
 

@@ -2,8 +2,8 @@
 #ifndef SLUICE_HTTP_TRANSPORT_H
 #define SLUICE_HTTP_TRANSPORT_H
 
-/* A way to receive over HTTP: each is a file in transport/, listed in one table that the wiring gives to
- * HTTP. On the shard's thread. */
+/* A way to receive over HTTP: each is a file in transport/ and in the table of transports, which the wiring
+ * gives to HTTP. On the shard's thread. */
 
 #include "core/subscriber.h"
 #include "http/exchange.h"

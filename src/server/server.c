@@ -29,9 +29,6 @@
 #define SERVER_EXIT_FAILED 1
 #define SERVER_EXIT_OPTIONS 2
 
-static const struct transport *const server_transports[] = {&longpoll_raw_transport, &longpoll_json_transport,
-                                                            &sse_transport, &ndjson_transport, NULL};
-
 static const struct {
     const char *scheme;
     struct broker *(*make)(struct options *options);
@@ -396,7 +393,7 @@ int server_run(struct configuration *configuration)
     int err = server_catch_signals(&server);
     if (err)
         return server_fail(SERVER_EXIT_FAILED, "signals", strerror(-err));
-    subscribe_set_transports(server_transports);
+    subscribe_set_transports(transports);
     server.group.handlers = &exchange_cell_handlers;
     server.group.door_handlers = &server_door_handlers;
     server.group.started_ms = clock_monotonic_ms();

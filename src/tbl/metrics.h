@@ -5,7 +5,7 @@
 #ifndef SLUICE_TBL_METRICS_H
 #define SLUICE_TBL_METRICS_H
 
-#include <stdint.h>
+#include "tbl/transports.h"
 
 /* COUNTED: with shard_count or broker_count, where it happens; SHARD: what each `shard` says at the end of
  * its turn, added up; ASKED: what `group`, all of them, says when somebody asks. */
@@ -16,15 +16,7 @@
           shard->cells.client_count + shard->streams.count)                                                  \
     SHARD(CHANNELS_ATTACHED, "gauge", "channels_attached",                                                   \
           "Channels attached to shards now, once for each shard.", shard->hub.channel_count)                 \
-    SHARD(SUBSCRIBERS_POLL, "gauge", "subscribers_poll", "Long-polls held now.",                             \
-          shard->hub.subscriber_count[TRANSPORT_POLL])                                                       \
-    SHARD(SUBSCRIBERS_SSE, "gauge", "subscribers_sse", "Server-Sent Events streams held now.",               \
-          shard->hub.subscriber_count[TRANSPORT_SSE])                                                        \
-    SHARD(SUBSCRIBERS_STREAM, "gauge", "subscribers_stream", "NDJSON streams held now.",                     \
-          shard->hub.subscriber_count[TRANSPORT_STREAM])                                                     \
-    SHARD(SUBSCRIBERS_TCP, "gauge", "subscribers_tcp",                                                       \
-          "Channels that raw TCP connections are subscribed to now.",                                        \
-          shard->hub.subscriber_count[TRANSPORT_TCP])                                                        \
+    TRANSPORT_TABLE(METRIC_SUBSCRIBERS, TRANSPORT_NONE, SHARD)                                               \
     ASKED(BROKER_READY, "gauge", "broker_ready", "1 while the broker works, else 0.",                        \
           group->broker->ops->is_ready(group->broker))                                                       \
     COUNTED(CHANNELS, "gauge", "channels", "Channels that have a log in the broker.")                        \
@@ -56,6 +48,10 @@
     COUNTED(BROKER_RESETS, "counter", "broker_resets_total", "Channel logs in use that were begun anew.")    \
     COUNTED(EVICTED, "counter", "channels_evicted_total", "Idle channels dropped for memory.")
 
+#define METRIC_SUBSCRIBERS(SHARD, name, word, help)                                                          \
+    SHARD(SUBSCRIBERS_##name, "gauge", "subscribers_" word, help,                                            \
+          shard->hub.subscriber_count[TRANSPORT_##name])
+
 enum metric {
 #define METRIC_ENUM(name, ...) METRIC_##name,
     METRIC_TABLE(METRIC_ENUM, METRIC_ENUM, METRIC_ENUM)
@@ -65,10 +61,5 @@ enum metric {
 
 /* For those who want some of the rows only. */
 #define METRIC_NONE(...)
-
-/* Static facts of a metric. Any thread. */
-const char *metric_name(enum metric metric);
-const char *metric_help(enum metric metric);
-const char *metric_kind(enum metric metric); /* "counter" or "gauge" */
 
 #endif

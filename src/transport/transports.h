@@ -2,13 +2,16 @@
 #ifndef SLUICE_TRANSPORT_TRANSPORTS_H
 #define SLUICE_TRANSPORT_TRANSPORTS_H
 
-/* The transports over HTTP, one line each; the wiring lists them. */
+/* The transports over HTTP, from their table. */
 
 #include "http/transport.h"
+#include "tbl/transports.h"
 
-extern const struct transport longpoll_raw_transport;
-extern const struct transport longpoll_json_transport;
-extern const struct transport sse_transport;
-extern const struct transport ndjson_transport;
+#define TRANSPORTS_DECLARE(name) extern const struct transport name;
+TRANSPORT_TABLE(TRANSPORT_NONE, TRANSPORTS_DECLARE, )
+#undef TRANSPORTS_DECLARE
+
+/* All of them, the default first; ends with NULL. */
+extern const struct transport *const transports[];
 
 #endif

@@ -10,8 +10,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 /* Something is always chosen by Accept; a head names one of the table or nothing. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct transport *const transports[] = {&longpoll_raw_transport, &longpoll_json_transport,
-                                                         &sse_transport, &ndjson_transport, NULL};
     subscribe_set_transports(transports);
     if (!negotiation_find_accepted((const char *)data, size))
         abort();

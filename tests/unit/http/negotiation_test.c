@@ -8,9 +8,6 @@
 #include "http/refusal.h"
 #include "transport/transports.h"
 
-static const struct transport *const transports[] = {&longpoll_raw_transport, &longpoll_json_transport,
-                                                     &sse_transport, &ndjson_transport, NULL};
-
 static const char *chosen(const struct transport *transport)
 {
     for (size_t i = 0; transports[i]; i++)
