@@ -83,7 +83,6 @@ struct exchange {
     bool is_http10;
     bool is_blocked;   /* the stream did not take all of the last write */
     bool is_suspended; /* libmicrohttpd leaves the connection alone until it is resumed */
-    bool has_rested;   /* libmicrohttpd would not read after a suspension, see intake.c */
     bool is_let_go;    /* its holder knows that the server stops; it may still have last bytes to write */
     bool is_settling; /* there may be an answer without waiting: a peer that has closed its side gets it still
                        */

@@ -14,6 +14,7 @@
 #include "http/upload.h"
 #include "http/exchange_state.h"
 #include "http/router.h"
+#include "shard/feed.h"
 
 /* For how long a peer that has been refused may go on sending, so that it reads why before the close. */
 #define INTAKE_DISCARD_MS 2000u
@@ -24,10 +25,7 @@ static void *intake_begin(void *cls, const char *target, struct MHD_Connection *
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct client *client = info->socket_context;
-    /* What libmicrohttpd has read by itself, from a connection that is lost, is no request: it has not been
-     * judged, and another client may be fed meanwhile. */
-    if (!cell_end_feed(client))
-        return NULL;
+    (void)feed_end(client->watch.fd); /* who begins is being fed */
     size_t len = strlen(target);
     size_t path_len = strcspn(target, "?");
     struct exchange *exchange = calloc(1, sizeof(*exchange) + len + 1 + path_len + 1);
@@ -104,14 +102,10 @@ static enum MHD_Result intake_take_head(struct exchange *exchange, const char *m
     return MHD_YES;
 }
 
-/* Waits for bytes or an answer. Only on the second call of this kind: in the first one libmicrohttpd still
- * means to read (it decides after the call), and so it would from the socket once it is resumed, into the
- * next request or to the end of a peer that has closed its side. */
+/* Waits for bytes or an answer. */
 static enum MHD_Result intake_rest(struct exchange *exchange)
 {
-    if (exchange->has_rested)
-        exchange_rest(exchange);
-    exchange->has_rested = true;
+    exchange_rest(exchange);
     return MHD_YES;
 }
 
@@ -176,7 +170,7 @@ static enum MHD_Result intake_take_body(struct exchange *exchange)
         return intake_route(exchange);
     if (exchange->state == EXCHANGE_GONE)
         return MHD_NO;
-    if (exchange->state == EXCHANGE_BODY && !exchange->has_rested)
+    if (exchange->state == EXCHANGE_BODY)
         intake_await_body(exchange);
     return intake_rest(exchange);
 }
@@ -221,8 +215,6 @@ static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connectio
         result = intake_send(exchange);
         break;
     case EXCHANGE_HELD:
-        result = intake_rest(exchange);
-        break;
     case EXCHANGE_HANDLING:
     case EXCHANGE_STREAMING:
     case EXCHANGE_ENDING:

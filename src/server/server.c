@@ -23,6 +23,7 @@
 #include "http/head.h"
 #include "server/listening.h"
 #include "server/precheck.h"
+#include "shard/feed.h"
 #include "shard/shard.h"
 #include "transport/transports.h"
 
@@ -131,13 +132,18 @@ static int server_make_broker(struct server *server)
 static int server_make_shards(struct server *server)
 {
     struct options *options = server->configuration->options;
+    int err = feed_check();
+    if (err)
+        return server_fail(SERVER_EXIT_FAILED, "cannot feed libmicrohttpd",
+                           err == -ENOSYS ? "it does not read through this program's recv()"
+                                          : strerror(-err));
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     server->group.count = options->shards > 0 ? (unsigned)options->shards
                           : processors > 0    ? (unsigned)processors
                                               : 1;
     server->group.shards = calloc(server->group.count, sizeof(struct shard));
     server->group.limits = connection_limits_new();
-    int err = server->group.shards && server->group.limits ? 0 : -ENOMEM;
+    err = server->group.shards && server->group.limits ? 0 : -ENOMEM;
     for (unsigned i = 0; !err && i < server->group.count; i++) {
         err = shard_init(&server->group.shards[i], i, &server->group, options);
         server->initialised += err == 0;

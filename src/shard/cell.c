@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 
 #include "base/log.h"
 #include "shard/door.h"
+#include "shard/feed.h"
 #include "shard/shard.h"
 
 /* How often a daemon that says that it has more to do is run before others get their turn. */
@@ -34,7 +36,8 @@ int cell_table_init(struct cell_table *table, struct shard *shard)
     list_init(&table->to_run);
     for (unsigned i = 0; i < CELL_CLASSES; i++)
         list_init(&table->classes[i]);
-    return swap_init(&table->swap);
+    table->spare = fcntl(shard->epoll_fd, F_DUPFD_CLOEXEC, 0);
+    return table->spare >= 0 ? 0 : -errno;
 }
 
 static void cell_want_run(struct cell *cell)
@@ -234,7 +237,7 @@ static void cell_run(struct cell *cell)
 {
     unsigned runs = 0;
     do
-        MHD_run(cell->daemon);
+        feed_run(cell->daemon);
     while (cell_has_more(cell) && ++runs < CELL_RUNS);
     if (runs == CELL_RUNS)
         cell_want_run(cell);
@@ -246,30 +249,24 @@ void cell_readmit(struct client *client)
     MHD_resume_connection(client->connection);
 }
 
-void cell_feed(struct client *client, const char *head, size_t len)
+/* Returns whether libmicrohttpd has taken the bytes, or the end when they are NULL. */
+static bool cell_run_fed(struct cell *cell, int fd, const char *bytes, size_t len)
 {
-    struct cell *cell = client->cell;
-    struct swap *swap = &cell->shard->cells.swap;
-    int err = swap_feed(swap, client->watch.fd, head, len);
-    for (unsigned runs = 0; swap->fed_fd >= 0 && runs < CELL_RUNS; runs++)
-        MHD_run(cell->daemon);
-    if (err || swap->fed_fd >= 0) {
-        log_event(LOG_ERROR, "connection-lost",
-                  LOG_TEXT("reason", err ? strerror(-err) : "libmicrohttpd did not take the head"));
-        swap_cancel_feed(swap);
-        shutdown(client->watch.fd, SHUT_RDWR);
-    }
-    if (err || cell_has_more(cell))
+    feed_begin(fd, bytes, len);
+    for (unsigned runs = 0; feed_is_open(fd) && runs < CELL_RUNS; runs++)
+        feed_run(cell->daemon);
+    if (cell_has_more(cell))
         cell_want_run(cell);
+    return !feed_end(fd);
 }
 
-bool cell_end_feed(struct client *client)
+void cell_feed(struct client *client, const char *head, size_t len)
 {
-    struct swap *swap = &client->shard->cells.swap;
-    if (swap->fed_fd < 0 || swap->fed_fd != client->watch.fd)
-        return false;
-    swap_end_feed(swap);
-    return true;
+    int fd = client->watch.fd;
+    if (cell_run_fed(client->cell, fd, head, len))
+        return;
+    log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", "libmicrohttpd did not take the head"));
+    shutdown(fd, SHUT_RDWR);
 }
 
 void cell_park(struct client *client)
@@ -279,32 +276,32 @@ void cell_park(struct client *client)
 
 void cell_close(struct client *client)
 {
+    struct cell *cell = client->cell;
     int fd = client->watch.fd;
     watch_remove(&client->watch, client->shard->epoll_fd);
-    swap_part(&client->shard->cells.swap, fd, false);
-    client_move(client, CLIENT_ADMITTED);
-    cell_resume(client->cell, client->connection);
+    cell_readmit(client);
+    (void)cell_run_fed(cell, fd, NULL, 0);
+    assert(client->state == CLIENT_GONE);
 }
 
 bool cell_leave(struct client *client)
 {
     struct cell *cell = client->cell;
     struct shard *shard = client->shard;
-    struct swap *swap = &shard->cells.swap;
     int fd = client->watch.fd;
     void (*on_event)(struct watch *, uint32_t) = client->watch.on_event;
     watch_remove(&client->watch, shard->epoll_fd);
-    swap_part(swap, fd, true);
+    /* libmicrohttpd closes what it has, and leaves a number for the new descriptor. */
+    int err = dup3(fd, shard->cells.spare, O_CLOEXEC) < 0 ? -errno : 0;
     cell->leaving = client;
     client->cell = NULL;
     MHD_resume_connection(client->connection);
-    for (unsigned runs = 0; cell->leaving && runs < CELL_RUNS; runs++)
-        MHD_run(cell->daemon);
+    (void)cell_run_fed(cell, fd, NULL, 0);
     assert(!cell->leaving);
-    if (cell_has_more(cell))
-        cell_want_run(cell);
-    fd = swap_take(swap);
-    int err = fd < 0 ? fd : watch_add(&client->watch, shard->epoll_fd, fd, CLIENT_EVENTS, on_event);
+    fd = fcntl(shard->cells.spare, F_DUPFD_CLOEXEC, 0);
+    if (!err)
+        err = fd < 0 ? -errno : watch_add(&client->watch, shard->epoll_fd, fd, CLIENT_EVENTS, on_event);
+    (void)dup3(shard->epoll_fd, shard->cells.spare, O_CLOEXEC); /* the next time, if not now */
     if (!err)
         return true;
     log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", strerror(-err)));
@@ -342,5 +339,5 @@ void cell_table_deinit(struct cell_table *table)
         while ((link = list_first(&table->classes[i])))
             cell_free(container_of(link, struct cell, link));
     }
-    swap_deinit(&table->swap);
+    close(table->spare);
 }

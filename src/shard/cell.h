@@ -14,7 +14,6 @@
 
 #include "base/list.h"
 #include "base/timer.h"
-#include "shard/swap.h"
 #include "shard/watch.h"
 
 /* Each resume walks over this many: once when an answer goes out, once when the next request comes. */
@@ -51,7 +50,7 @@ struct cell_table {
     struct shard *shard;
     struct list classes[CELL_CLASSES];
     struct list to_run;
-    struct swap swap;
+    int spare; /* a descriptor that is no use but to keep the socket of a client that leaves its cell */
     uint64_t count;
     uint64_t client_count;
 };
@@ -79,15 +78,11 @@ void cell_readmit(struct client *client);
  * within libmicrohttpd's callbacks. */
 void cell_feed(struct client *client, const char *head, size_t len);
 
-/* Ends the feeding: libmicrohttpd has the head. First of all in its `begin` callback. Returns whether it was
- * this client that has been fed. */
-bool cell_end_feed(struct client *client);
-
 /* Has libmicrohttpd leave the socket alone until the next request; only within its `completed` callback, and
  * when it keeps the connection. */
 void cell_park(struct client *client);
 
-/* Closes a parked connection before this turn is over. */
+/* Closes a parked connection. Not within libmicrohttpd's callbacks. */
 void cell_close(struct client *client);
 
 /* Takes the socket of a parked connection out of its cell, under another descriptor. Returns whether it

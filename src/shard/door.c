@@ -207,7 +207,7 @@ static void door_look(struct client *client)
 {
     struct door *door = &client->shard->door;
     struct door_head head = {.fed = door->fed};
-    ssize_t len = door_gather(client);
+    ssize_t len = client->is_broken ? -1 : door_gather(client);
     if (len < 0) {
         client_close(client);
         return;
@@ -287,10 +287,6 @@ static void door_client_event(struct client *client)
 {
     struct watch *watch = &client->watch;
     struct door *door = &client->shard->door;
-    if (client->is_broken) {
-        client_close(client);
-        return;
-    }
     door_look(client);
     if (client->state == CLIENT_WAITING && ++client->peeks > DOOR_PEEKS) {
         client_move(client, CLIENT_SLOW);
@@ -326,13 +322,11 @@ void door_keep(struct client *client)
 {
     struct shard *shard = client->shard;
     client->has_input = client->has_input || client->early_len > 0;
-    bool is_over = client->is_broken || (client->has_hung_up && !client->has_input);
+    bool has_more = client->has_input || client->has_hung_up || client->is_broken;
     cell_park(client);
     client->bytes = 0;
     client->deadline_ms = shard->now_ms + shard->options->keepalive_timeout_ms;
-    client_move(client, client->has_input ? CLIENT_RETURNED : CLIENT_KEPT);
-    if (is_over || shard->state >= SHARD_CLOSING)
-        client_close(client);
+    client_move(client, has_more ? CLIENT_RETURNED : CLIENT_KEPT);
     door_arm(&shard->door);
 }
 

@@ -227,7 +227,6 @@ static void shard_turn(struct shard *shard, bool has_more)
     timer_wheel_run(&shard->wheel, shard->now_ms);
     cell_table_run(&shard->cells);
     door_run(&shard->door);
-    swap_rest(&shard->cells.swap);
     stream_table_run(&shard->streams);
 }
 

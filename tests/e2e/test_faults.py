@@ -218,33 +218,7 @@ def test_half_a_head_in_the_turn_in_which_a_shard_closes(channel: str) -> None:
     server.folder.cleanup()
 
 
-def test_what_cannot_be_fed_is_lost_and_disturbs_nobody(channel: str) -> None:
-    """Both clients are looked at in the same turn, and the head of the first of them cannot be handed on."""
-    with FaultyServer() as server, keeping_descriptors(server):
-        for name in (f"{channel}/0", f"{channel}/1"):
-            publish(server, name, name)
-        pair = [Connection(server), Connection(server)]
-        for connection in pair:
-            assert connection.request("GET", "/healthz").status == 200
-        slow = server.calls("epoll_wait_slow")
-        server.fail_all("epoll_wait_slow", 200)
-        wait_until(lambda: server.calls("epoll_wait_slow") > slow)
-        server.fail("send_packet", 1)
-        for i, connection in enumerate(pair):
-            connection.send(request_bytes("GET", path_of(f"{channel}/{i}", last=1)) +
-                            request_bytes("GET", path_of(f"{channel}/{i}", last=1), Connection="close"))
-        wait_until(lambda: server.has_failed("send_packet"))
-        server.mend("epoll_wait_slow")
-        answers = [connection.read_to_end().decode() for connection in pair]
-        lost = 0 if answers[0] == "" else 1
-        assert answers[lost] == ""
-        assert answers[1 - lost].count("HTTP/1.1 200") == answers[1 - lost].count(f"{channel}/{1 - lost}") / 2 == 2
-        assert metric(server, "requests_total") == 2 + 2 + 2 + 1
-        for connection in pair:
-            connection.close()
-
-
-@pytest.mark.parametrize("kind", ["fcntl_dup", "epoll_ctl_add"])
+@pytest.mark.parametrize("kind", ["fcntl_dup", "dup3", "epoll_ctl_add"])
 def test_a_connection_that_cannot_change_its_memory_is_closed(kind: str, channel: str) -> None:
     with FaultyServer() as server:
         assert get(server, "/healthz").status == 200

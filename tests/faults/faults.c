@@ -83,8 +83,6 @@ int __real_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wa
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wait_ms);
 int __real_fcntl64(int fd, int command, int value);
 int __wrap_fcntl64(int fd, int command, int value);
-ssize_t __real_send(int fd, const void *bytes, size_t len, int flags);
-ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags);
 int __real_dup3(int fd, int to, int flags);
 int __wrap_dup3(int fd, int to, int flags);
 enum MHD_Result __real_MHD_add_connection(struct MHD_Daemon *daemon, MHD_socket fd,
@@ -136,15 +134,6 @@ int __wrap_fcntl64(int fd, int command, int value)
 int __wrap_dup3(int fd, int to, int flags)
 {
     return fault_is_due("dup3") ? -1 : __real_dup3(fd, to, flags);
-}
-
-/* To a socket that keeps packets: the head of a request for libmicrohttpd. */
-ssize_t __wrap_send(int fd, const void *bytes, size_t len, int flags)
-{
-    int type = 0;
-    socklen_t size = sizeof(type);
-    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
-    return type == SOCK_SEQPACKET && fault_is_due("send_packet") ? -1 : __real_send(fd, bytes, len, flags);
 }
 
 /* Its thread is stuck for good, or for as many milliseconds as the error says. */

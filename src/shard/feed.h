@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_SHARD_FEED_H
+#define SLUICE_SHARD_FEED_H
+
+/* What libmicrohttpd reads: one request head that has been judged, and not a byte more.
+ *
+ * By itself it would read from the socket as much as its buffer takes, also of the next request. So recv() is
+ * defined in feed.c: the dynamic linker looks a name up in the executable before it looks in the libraries,
+ * and libmicrohttpd's calls end up there. It calls without flags, and everything of ours that may run within
+ * MHD_run with MSG_DONTWAIT: that is how they are told apart. While a daemon runs, the descriptor that is
+ * being fed gives the bytes, and any other nothing (EAGAIN). Everybody else gets the system call.
+ *
+ * Each thread has its own.
+ */
+
+#include <microhttpd.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Whether libmicrohttpd reads through us, tried out with a daemon. Returns 0 or -errno; -ENOSYS when it does
+ * not. */
+int feed_check(void);
+
+/* Runs the daemon. */
+void feed_run(struct MHD_Daemon *daemon);
+
+/* Who reads from `fd` gets these bytes while a daemon runs; the end of the connection when `bytes` is NULL.
+ * They are borrowed until feed_end. */
+void feed_begin(int fd, const char *bytes, size_t len);
+
+/* Whether `fd` is being fed still; with the end only until it has been read. */
+bool feed_is_open(int fd);
+
+/* Ends the feeding. Returns whether it was open. */
+bool feed_end(int fd);
+
+#endif
