@@ -121,15 +121,13 @@ static void bare_read_head(struct bare *bare, int fd)
 int bare_main(void)
 {
     struct bare bare = {.control_fd = -1, .payload = malloc(BARE_PAYLOAD_MAX)};
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(address);
+    int port = 0;
     bare.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    bare.listen_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (!bare.payload || bind(bare.listen_fd, (struct sockaddr *)&address, len) ||
-        listen(bare.listen_fd, 4096) || getsockname(bare.listen_fd, (struct sockaddr *)&address, &len))
-        bench_fail("the bare server cannot listen");
+    bare.listen_fd = bench_listen(&port);
+    if (!bare.payload)
+        bench_fail("no memory");
     bare_watch(&bare, bare.listen_fd);
-    printf("%d\n", ntohs(address.sin_port));
+    printf("%d\n", port);
     fflush(stdout);
     for (;;) {
         struct epoll_event events[BARE_EVENTS];

@@ -14,17 +14,21 @@
 #define BENCH_MARK '~'
 #define BENCH_MESSAGE_BYTES 100
 
+/* Whom the client talks to: the bare send() loop of bare.c has commands of its own, the bare libmicrohttpd of
+ * mhd.c answers publishing as Sluice does, and nothing else. */
+enum bench_server { BENCH_SLUICE, BENCH_NCHAN, BENCH_BARE, BENCH_MHD };
 enum bench_transport { BENCH_SSE, BENCH_STREAM, BENCH_POLL, BENCH_TCP };
 
 struct bench_options {
     int port;
     int server_pid;
-    bool is_bare; /* the bare send() loop of bare.c instead of Sluice */
+    enum bench_server server;
     enum bench_transport transport;
     unsigned connections;
     unsigned messages; /* rounds of publishing */
     unsigned burst;    /* messages in each round */
     bool is_one_of_many;
+    bool is_pipelined; /* a burst is so many requests, sent at once, instead of one batch */
     unsigned head_bytes;
     int tcp_port;      /* of the crlf listener that the subscribers of BENCH_TCP are on */
     int http_port;     /* redis: of the Sluice whose SSE client is measured; 0 is a plain SUBSCRIBE */
@@ -46,15 +50,54 @@ uint64_t bench_now_ns(void);
 /* Ends the program with a message. */
 void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* A non-blocking listener on a port of the system's choice. */
+int bench_listen(int *port);
+
 /* A blocking connection to the server under test. */
 int bench_connect(int port, unsigned index);
 void bench_send_all(int fd, const char *bytes, size_t len);
 
+/* One connection's answers, of any number and cut anywhere. */
+struct bench_reader {
+    char head[1024]; /* of the answer that is under way or was just taken */
+    size_t head_len;
+    size_t body_left;
+    bool is_in_body;
+};
+
+/* Takes bytes up to the end of one answer, and says whether it was reached. Returns how many it took. Ends
+ * the program when the answer is not of the 2xx, or has no length. */
+size_t bench_take_answer(struct bench_reader *reader, const char *bytes, size_t len, bool *is_whole);
+
+/* Takes all bytes. Returns how many answers ended in them. */
+unsigned bench_count_answers(struct bench_reader *reader, const char *bytes, size_t len);
+
+/* Writes a request to receive a channel, padded to the length of head that the options say. `cursor` is
+ * empty, or what bench_take_cursor() made of the head of the last answer. Returns its length. */
+size_t bench_write_subscribe(const struct bench_options *options, char *head, size_t room,
+                             const char *channel, const char *cursor);
+void bench_take_cursor(const struct bench_options *options, const char *head, char *cursor, size_t room);
+
 /* Publishes `count` messages to a channel in one request, and reads the answer. */
 void bench_publish(const struct bench_options *options, int fd, const char *channel, unsigned count);
 
+/* Publishes them one a request, pipelined, and leaves the answers to the caller. */
+void bench_send_singles(const struct bench_options *options, int fd, const char *channel, unsigned count);
+
+/* What the server says of itself: requests that it holds, messages that it accepted. */
+uint64_t bench_look_held(const struct bench_options *options, int fd);
+uint64_t bench_look_published(const struct bench_options *options, int fd);
+
 /* The bare server: announces its port on standard output. */
 int bare_main(void);
+
+/* A bare libmicrohttpd that answers publishing as Sluice does: announces its port on standard output. */
+int mhd_main(void);
+
+/* Batches, and single requests on many connections, to channels that nobody listens to: each prints one JSON
+ * object. */
+int publish_main(const struct bench_options *options);
+int singles_main(const struct bench_options *options);
 
 /* A subscriber behind Redis: prints one JSON object. `port` is that of Redis. */
 int redis_main(const struct bench_options *options);

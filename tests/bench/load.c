@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -12,13 +13,18 @@
 #define LOAD_EVENTS 512
 #define LOAD_READ_BYTES 65536
 #define LOAD_TIMEOUT_MS 60000
-#define LOAD_CURSOR_MAX 64
+#define LOAD_CURSOR_MAX 128
+/* How long nothing more may come at the end. */
+#define LOAD_QUIET_NS 20000000u
 
 struct subscriber {
     int fd;
     bool is_open; /* has its response head; a long-poll counts as open when the server holds it */
     char cursor[LOAD_CURSOR_MAX];
     char channel[32];
+    uint64_t received;
+    uint64_t expected;
+    struct bench_reader *reader; /* long-poll */
 };
 
 struct load {
@@ -26,9 +32,11 @@ struct load {
     struct subscriber *subscribers;
     int epoll_fd;
     int publish_fd;
+    struct bench_reader publish_reader; /* of pipelined requests */
     char *buffer;
     uint64_t received;
     uint64_t opened;
+    uint64_t published;    /* answers to pipelined requests */
     uint64_t published_ns; /* when the last round began */
     uint64_t *latencies_ns;
     size_t latency_count;
@@ -37,66 +45,70 @@ struct load {
 
 static void load_request(struct load *load, struct subscriber *subscriber)
 {
-    static const char *const accepts[] = {
-        [BENCH_SSE] = "text/event-stream", [BENCH_STREAM] = "application/x-ndjson", [BENCH_POLL] = "*/*"};
-    static char padding[16384];
     char head[20000];
-    if (load->options->transport == BENCH_TCP) {
-        bench_send_all(subscriber->fd, head, (size_t)sprintf(head, "SUBSCRIBE %s\r\n", subscriber->channel));
-        return;
-    }
-    int len = snprintf(
-        head, sizeof(head),
-        "GET /channels/%s%s%s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nUser-Agent: "
-        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\nAccept: %s\r\n"
-        "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\nCookie: s=",
-        subscriber->channel, subscriber->cursor[0] ? "?wait=300&since=" : "?wait=300", subscriber->cursor,
-        accepts[load->options->transport]);
-    int fill = (int)load->options->head_bytes - len - 4;
-    if (!padding[0])
-        memset(padding, 'c', sizeof(padding) - 1);
-    len += snprintf(head + len, sizeof(head) - (size_t)len, "%.*s\r\n\r\n", fill > 1 ? fill : 1, padding);
-    bench_send_all(subscriber->fd, head, (size_t)len);
+    size_t len = load->options->transport == BENCH_TCP
+                     ? (size_t)sprintf(head, "SUBSCRIBE %s\r\n", subscriber->channel)
+                     : bench_write_subscribe(load->options, head, sizeof(head), subscriber->channel,
+                                             subscriber->cursor);
+    bench_send_all(subscriber->fd, head, len);
 }
 
-static void load_note_latency(struct load *load)
+static void load_note(struct load *load, struct subscriber *subscriber)
 {
+    subscriber->received++;
+    load->received++;
     if (load->latency_count < load->latency_room)
         load->latencies_ns[load->latency_count++] = bench_now_ns() - load->published_ns;
 }
 
 /* A long-poll comes back with the cursor that it was given. */
-static void load_poll_again(struct load *load, struct subscriber *subscriber, const char *bytes)
+static void load_read_poll(struct load *load, struct subscriber *subscriber, size_t len)
 {
-    const char *tag = strstr(bytes, "ETag: \"");
-    const char *end = tag ? strchr(tag + 7, '"') : NULL;
-    if (!end || end - tag - 7 >= LOAD_CURSOR_MAX)
-        bench_fail("an answer without a cursor: %.300s", bytes);
-    snprintf(subscriber->cursor, sizeof(subscriber->cursor), "%.*s", (int)(end - tag - 7), tag + 7);
-    load_request(load, subscriber);
+    const char *bytes = load->buffer;
+    while (len > 0) {
+        bool is_whole = false;
+        size_t used = bench_take_answer(subscriber->reader, bytes, len, &is_whole);
+        bytes += used;
+        len -= used;
+        if (!is_whole)
+            continue;
+        if (bytes[-1] != BENCH_MARK)
+            bench_fail("an answer without a message: %.300s", subscriber->reader->head);
+        load_note(load, subscriber);
+        bench_take_cursor(load->options, subscriber->reader->head, subscriber->cursor, LOAD_CURSOR_MAX);
+        load_request(load, subscriber);
+    }
 }
 
-static void load_read(struct load *load, struct subscriber *subscriber)
+static void load_read_stream(struct load *load, struct subscriber *subscriber, size_t len)
 {
-    ssize_t got = recv(subscriber->fd, load->buffer, LOAD_READ_BYTES, MSG_DONTWAIT);
-    if (got < 0 && errno == EAGAIN)
-        return;
-    if (got <= 0)
-        bench_fail("the server closed a connection");
-    load->buffer[got] = '\0';
     if (!subscriber->is_open) {
         subscriber->is_open = true;
         load->opened++;
         if (!strstr(load->buffer, load->options->transport == BENCH_TCP ? "CONFIRMED" : " 200 "))
             bench_fail("refused: %.300s", load->buffer);
     }
-    for (const char *at = load->buffer; (at = memchr(at, BENCH_MARK, (size_t)(load->buffer + got - at)));
-         at++) {
-        load->received++;
-        load_note_latency(load);
-        if (load->options->transport == BENCH_POLL)
-            load_poll_again(load, subscriber, load->buffer);
-    }
+    for (const char *at = load->buffer; (at = memchr(at, BENCH_MARK, (size_t)(load->buffer + len - at)));
+         at++)
+        load_note(load, subscriber);
+}
+
+/* `subscriber` is NULL for the connection that publishes. */
+static void load_read(struct load *load, struct subscriber *subscriber)
+{
+    ssize_t got =
+        recv(subscriber ? subscriber->fd : load->publish_fd, load->buffer, LOAD_READ_BYTES, MSG_DONTWAIT);
+    if (got < 0 && errno == EAGAIN)
+        return;
+    if (got <= 0)
+        bench_fail("the server closed a connection");
+    load->buffer[got] = '\0';
+    if (!subscriber)
+        load->published += bench_count_answers(&load->publish_reader, load->buffer, (size_t)got);
+    else if (subscriber->reader)
+        load_read_poll(load, subscriber, (size_t)got);
+    else
+        load_read_stream(load, subscriber, (size_t)got);
 }
 
 /* Reads until `counter` has reached `target`. */
@@ -112,18 +124,29 @@ static void load_until(struct load *load, const uint64_t *counter, uint64_t targ
     }
 }
 
+static void load_watch(struct load *load, int fd, struct subscriber *subscriber)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};
+    if (epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, fd, &event))
+        bench_fail("epoll_ctl: %s", strerror(errno));
+}
+
 static void load_open(struct load *load)
 {
     const struct bench_options *options = load->options;
+    bool is_poll = options->transport == BENCH_POLL;
+    if (options->is_pipelined)
+        load_watch(load, load->publish_fd, NULL);
     for (unsigned i = 0; i < options->connections; i++) {
         struct subscriber *subscriber = &load->subscribers[i];
         subscriber->fd = bench_connect(options->tcp_port > 0 ? options->tcp_port : options->port, i);
         snprintf(subscriber->channel, sizeof(subscriber->channel), options->is_one_of_many ? "one/%u" : "all",
                  i);
-        struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};
-        if (epoll_ctl(load->epoll_fd, EPOLL_CTL_ADD, subscriber->fd, &event))
-            bench_fail("epoll_ctl: %s", strerror(errno));
-        subscriber->is_open = options->transport == BENCH_POLL;
+        load_watch(load, subscriber->fd, subscriber);
+        subscriber->reader = is_poll ? calloc(1, sizeof(*subscriber->reader)) : NULL;
+        if (is_poll && !subscriber->reader)
+            bench_fail("no memory");
+        subscriber->is_open = is_poll;
         load->opened += subscriber->is_open;
         load_request(load, subscriber);
         if (i % 64 == 63)
@@ -137,8 +160,10 @@ static void load_publish(struct load *load, unsigned round)
     const struct bench_options *options = load->options;
     char command[64];
     unsigned index = (round * 2654435761u) % options->connections;
+    if (options->is_one_of_many)
+        load->subscribers[index].expected += options->burst;
     load->published_ns = bench_now_ns();
-    if (options->is_bare) {
+    if (options->server == BENCH_BARE) {
         char answer;
         snprintf(command, sizeof(command), options->is_one_of_many ? "O %u" : "A %u",
                  options->is_one_of_many ? index : options->burst);
@@ -148,7 +173,10 @@ static void load_publish(struct load *load, unsigned round)
         return;
     }
     const char *channel = options->is_one_of_many ? load->subscribers[index].channel : "all";
-    bench_publish(options, load->publish_fd, channel, options->burst);
+    if (options->is_pipelined)
+        bench_send_singles(options, load->publish_fd, channel, options->burst);
+    else
+        bench_publish(options, load->publish_fd, channel, options->burst);
 }
 
 static int load_compare(const void *a, const void *b)
@@ -178,47 +206,68 @@ static void load_wait_for(uint64_t at_ns, struct load *load)
 /* A long-poll has no answer that says it is held: the server says how many are. */
 static void load_await_polls(struct load *load)
 {
-    static const char look[] = "GET /api/channels/all HTTP/1.1\r\nHost: b\r\n\r\n";
-    char answer[4096];
-    unsigned held = 0;
-    while (held < load->options->connections) {
-        const char *number = NULL;
-        size_t len = 0;
-        bench_send_all(load->publish_fd, look, sizeof(look) - 1);
-        answer[0] = '\0';
-        while (!strstr(answer, "}\n") && len < sizeof(answer) - 1) {
-            ssize_t got = recv(load->publish_fd, answer + len, sizeof(answer) - 1 - len, 0);
-            if (got <= 0)
-                bench_fail("the server closed the publishing connection");
-            len += (size_t)got;
-            answer[len] = '\0';
-        }
-        number = strstr(answer, "\"poll\":");
-        held = number ? (unsigned)strtoul(number + 7, NULL, 10) : 0;
+    const struct timespec rest = {.tv_nsec = 1000000};
+    while (load->options->transport == BENCH_POLL &&
+           bench_look_held(load->options, load->publish_fd) < load->options->connections)
+        nanosleep(&rest, NULL);
+}
+
+static void load_finish_round(struct load *load, uint64_t rounds, uint64_t each)
+{
+    load_until(load, &load->received, each * rounds);
+    if (load->options->is_pipelined)
+        load_until(load, &load->published, load->options->burst * rounds);
+}
+
+/* A server that is fast because it drops, or tells twice, is not fast. */
+static void load_check(struct load *load)
+{
+    const struct bench_options *options = load->options;
+    uint64_t rounds = options->messages + 1;
+    load_wait_for(bench_now_ns() + LOAD_QUIET_NS, load);
+    if (options->server == BENCH_BARE)
+        return;
+    for (unsigned i = 0; i < options->connections; i++) {
+        const struct subscriber *subscriber = &load->subscribers[i];
+        uint64_t expected = options->is_one_of_many ? subscriber->expected : rounds * options->burst;
+        if (subscriber->received != expected)
+            bench_fail("subscriber %u got %llu messages, but %llu were for it", i,
+                       (unsigned long long)subscriber->received, (unsigned long long)expected);
     }
+    uint64_t published = bench_look_published(options, load->publish_fd);
+    /* Others may publish to the same server. */
+    if (published < rounds * options->burst)
+        bench_fail("the server says that it accepted %llu messages of %llu", (unsigned long long)published,
+                   (unsigned long long)(rounds * options->burst));
+}
+
+static void load_start(struct load *load, uint64_t each)
+{
+    const struct bench_options *options = load->options;
+    load->latency_room = each * options->messages;
+    load->subscribers = calloc(options->connections, sizeof(*load->subscribers));
+    load->latencies_ns = malloc((load->latency_room + 1) * sizeof(uint64_t));
+    load->buffer = malloc(LOAD_READ_BYTES + 1);
+    load->publish_fd = bench_connect(options->port, 0);
+    if (!load->subscribers || !load->latencies_ns || !load->buffer)
+        bench_fail("no memory");
+    if (options->server == BENCH_BARE)
+        bench_send_all(load->publish_fd, "C", 1);
 }
 
 int load_main(const struct bench_options *options)
 {
     struct load load = {.options = options, .epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
     uint64_t each = (options->is_one_of_many ? 1u : options->connections) * (uint64_t)options->burst;
-    load.latency_room = each * options->messages;
-    load.subscribers = calloc(options->connections, sizeof(*load.subscribers));
-    load.latencies_ns = malloc((load.latency_room + 1) * sizeof(uint64_t));
-    load.buffer = malloc(LOAD_READ_BYTES + 1);
-    load.publish_fd = bench_connect(options->port, 0);
-    if (!load.subscribers || !load.latencies_ns || !load.buffer)
-        bench_fail("no memory");
-    if (options->is_bare)
-        bench_send_all(load.publish_fd, "C", 1);
+    load_start(&load, each);
     uint64_t resident_before = bench_resident_bytes(options->server_pid);
     load_open(&load);
-    if (options->transport == BENCH_POLL)
-        load_await_polls(&load);
+    load_await_polls(&load);
     uint64_t resident_after = bench_resident_bytes(options->server_pid);
     /* The first round warms up and is not measured. */
     load_publish(&load, 0);
-    load_until(&load, &load.received, each);
+    load_finish_round(&load, 1, each);
+    load_await_polls(&load);
     load.latency_count = 0;
     uint64_t begun_ns = bench_now_ns();
     uint64_t cpu_ns = bench_cpu_ns(options->server_pid);
@@ -227,11 +276,14 @@ int load_main(const struct bench_options *options)
             load_wait_for(begun_ns + (uint64_t)round * 1000000000u / options->rate, &load);
         load_publish(&load, round);
         if (options->rate == 0)
-            load_until(&load, &load.received, each * (round + 1));
+            load_finish_round(&load, round + 1, each);
     }
-    load_until(&load, &load.received, each * (options->messages + 1));
-    cpu_ns = bench_cpu_ns(options->server_pid) - cpu_ns;
+    load_finish_round(&load, options->messages + 1, each);
     uint64_t wall_ns = bench_now_ns() - begun_ns;
+    /* Coming back is part of the work. */
+    load_await_polls(&load);
+    cpu_ns = bench_cpu_ns(options->server_pid) - cpu_ns;
+    load_check(&load);
     uint64_t deliveries = each * options->messages;
     qsort(load.latencies_ns, load.latency_count, sizeof(uint64_t), load_compare);
     printf("{\"deliveries\":%llu,\"cpu_us\":%.3f,\"per_second\":%.0f,\"cpu_per_second\":%.0f,\"p50_us\":%.0f,"

@@ -17,6 +17,7 @@
 
 /* Ports of one source address that are used before the next one is taken. */
 #define BENCH_PORTS_PER_ADDRESS 20000u
+#define BENCH_BACKLOG 4096
 
 void bench_fail(const char *format, ...)
 {
@@ -107,6 +108,18 @@ int bench_connect(int port, unsigned index)
     return fd;
 }
 
+int bench_listen(int *port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, len) || listen(fd, BENCH_BACKLOG) ||
+        getsockname(fd, (struct sockaddr *)&address, &len))
+        bench_fail("cannot listen: %s", strerror(errno));
+    *port = ntohs(address.sin_port);
+    return fd;
+}
+
 void bench_send_all(int fd, const char *bytes, size_t len)
 {
     while (len > 0) {
@@ -120,95 +133,36 @@ void bench_send_all(int fd, const char *bytes, size_t len)
     }
 }
 
-/* Reads one answer; its length is announced. */
-static void bench_read_answer(int fd)
+static enum bench_server bench_server_named(const char *name)
 {
-    static char bytes[1u << 16];
-    size_t have = 0;
-    size_t whole = 0;
-    size_t skipped = 0;
-    while (!whole || have + skipped < whole) {
-        if (whole) {
-            /* Only the head is of interest. */
-            skipped += have;
-            have = 0;
-        }
-        ssize_t got = recv(fd, bytes + have, sizeof(bytes) - 1 - have, 0);
-        if (got <= 0)
-            bench_fail("the server closed the publishing connection");
-        have += (size_t)got;
-        bytes[have] = '\0';
-        const char *end = whole ? NULL : strstr(bytes, "\r\n\r\n");
-        const char *length = end ? strcasestr(bytes, "Content-Length:") : NULL;
-        if (length)
-            whole = (size_t)(end + 4 - bytes) + strtoul(length + 15, NULL, 10);
-        if (end && bytes[9] != '2')
-            bench_fail("publishing was refused: %.300s", bytes);
+    static const char *const names[] = {
+        [BENCH_SLUICE] = "sluice", [BENCH_NCHAN] = "nchan", [BENCH_BARE] = "bare", [BENCH_MHD] = "mhd"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (enum bench_server)i;
     }
-}
-
-void bench_publish(const struct bench_options *options, int fd, const char *channel, unsigned count)
-{
-    static char message[BENCH_MESSAGE_BYTES + 1];
-    static char *body;
-    char head[256];
-    size_t len = 0;
-    (void)options;
-    if (!body) {
-        memset(message, 'x', BENCH_MESSAGE_BYTES - 1);
-        message[BENCH_MESSAGE_BYTES - 1] = BENCH_MARK;
-        body = malloc(2u << 20);
-    }
-    if (!body)
-        bench_fail("no memory");
-    if (count == 1) {
-        len = (size_t)sprintf(
-            body,
-            "POST /channels/%s HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\nContent-Length: "
-            "%d\r\n\r\n%s",
-            channel, BENCH_MESSAGE_BYTES, message);
-        bench_send_all(fd, body, len);
-    } else {
-        for (unsigned i = 0; i < count; i++)
-            len += (size_t)sprintf(body + len, "{\"channel\":\"%s\",\"data\":\"%s\"}\n", channel, message);
-        int head_len = snprintf(head, sizeof(head),
-                                "POST /channels HTTP/1.1\r\nHost: b\r\nContent-Type: application/x-ndjson\r\n"
-                                "Content-Length: %zu\r\n\r\n",
-                                len);
-        bench_send_all(fd, head, (size_t)head_len);
-        bench_send_all(fd, body, len);
-    }
-    bench_read_answer(fd);
-}
-
-/* Batches without a subscriber: how many messages a second of the server's CPU. */
-static int publish_main(const struct bench_options *options)
-{
-    int fd = bench_connect(options->port, 0);
-    for (unsigned i = 0; i < 10; i++)
-        bench_publish(options, fd, "nobody/listens", options->burst);
-    uint64_t begun_ns = bench_now_ns();
-    uint64_t cpu_ns = bench_cpu_ns(options->server_pid);
-    for (unsigned i = 0; i < options->messages; i++)
-        bench_publish(options, fd, "nobody/listens", options->burst);
-    cpu_ns = bench_cpu_ns(options->server_pid) - cpu_ns;
-    uint64_t wall_ns = bench_now_ns() - begun_ns;
-    double count = (double)options->messages * options->burst;
-    printf("{\"cpu_us\":%.3f,\"per_second\":%.0f,\"cpu_per_second\":%.0f}\n", (double)cpu_ns / 1000 / count,
-           count * 1e9 / (double)wall_ns, count * 1e9 / (double)cpu_ns);
-    return 0;
+    bench_fail("--server is sluice, nchan, bare or mhd");
 }
 
 int main(int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        int (*run)(const struct bench_options *options);
+    } modes[] = {{"load", load_main},
+                 {"publish", publish_main},
+                 {"singles", singles_main},
+                 {"redis", redis_main},
+                 {"echo", echo_main}};
     static const struct option names[] = {{"port", required_argument, NULL, 'p'},
                                           {"pid", required_argument, NULL, 'i'},
-                                          {"bare", no_argument, NULL, 'b'},
+                                          {"server", required_argument, NULL, 's'},
                                           {"transport", required_argument, NULL, 't'},
                                           {"connections", required_argument, NULL, 'c'},
                                           {"messages", required_argument, NULL, 'm'},
                                           {"burst", required_argument, NULL, 'u'},
                                           {"one-of-many", no_argument, NULL, 'o'},
+                                          {"pipelined", no_argument, NULL, 'l'},
                                           {"head", required_argument, NULL, 'h'},
                                           {"rate", required_argument, NULL, 'r'},
                                           {"http-port", required_argument, NULL, 'w'},
@@ -222,11 +176,11 @@ int main(int argc, char **argv)
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
     }
-    if (argc > 1 && strcmp(argv[1], "bare") == 0)
+    const char *mode = argc > 1 ? argv[1] : "";
+    if (strcmp(mode, "bare") == 0)
         return bare_main();
-    bool is_publish = argc > 1 && strcmp(argv[1], "publish") == 0;
-    bool is_echo = argc > 1 && strcmp(argv[1], "echo") == 0;
-    bool is_redis = argc > 1 && strcmp(argv[1], "redis") == 0;
+    if (strcmp(mode, "mhd") == 0)
+        return mhd_main();
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
         unsigned value = optarg ? (unsigned)strtoul(optarg, NULL, 10) : 0;
         switch (name) {
@@ -236,8 +190,8 @@ int main(int argc, char **argv)
         case 'i':
             options.server_pid = (int)value;
             break;
-        case 'b':
-            options.is_bare = true;
+        case 's':
+            options.server = bench_server_named(optarg);
             break;
         case 't':
             options.transport = optarg[0] == 'p'                ? BENCH_POLL
@@ -256,6 +210,9 @@ int main(int argc, char **argv)
             break;
         case 'o':
             options.is_one_of_many = true;
+            break;
+        case 'l':
+            options.is_pipelined = true;
             break;
         case 'h':
             options.head_bytes = value;
@@ -276,9 +233,9 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (is_redis)
-        return redis_main(&options);
-    if (is_echo)
-        return echo_main(&options);
-    return is_publish ? publish_main(&options) : load_main(&options);
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (strcmp(mode, modes[i].name) == 0)
+            return modes[i].run(&options);
+    }
+    bench_fail("the first argument is bare, mhd, load, publish, singles, redis or echo");
 }

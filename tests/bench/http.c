@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/* Requests in the dialect of each server, and their answers. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "bench.h"
+
+#define HTTP_PUBLISH_BYTES 512
+#define HTTP_READ_BYTES 65536
+
+static const struct http_dialect {
+    const char *publish;
+    const char *subscribe;
+    const char *look;
+    const char *held;      /* before the number of held requests, in the answer to `look` */
+    const char *published; /* before the number of messages accepted */
+} http_dialects[] = {
+    [BENCH_SLUICE] = {"/channels/", "/channels/", "/api/stats",
+                      "\"subscribers_poll\":", "\"published_total\":"},
+    [BENCH_NCHAN] = {"/pub/", "/sub/", "/status", "\nsubscribers: ", "total published messages: "},
+};
+
+static const struct http_dialect *http_dialect(const struct bench_options *options)
+{
+    return &http_dialects[options->server == BENCH_NCHAN ? BENCH_NCHAN : BENCH_SLUICE];
+}
+
+size_t bench_take_answer(struct bench_reader *reader, const char *bytes, size_t len, bool *is_whole)
+{
+    size_t used = 0;
+    if (!reader->is_in_body) {
+        size_t room = sizeof(reader->head) - 1 - reader->head_len;
+        size_t part = len < room ? len : room;
+        memcpy(reader->head + reader->head_len, bytes, part);
+        reader->head[reader->head_len + part] = '\0';
+        char *end = strstr(reader->head, "\r\n\r\n");
+        if (!end && part == room)
+            bench_fail("an answer with a head that is too large: %.300s", reader->head);
+        *is_whole = false;
+        if (!end) {
+            reader->head_len += part;
+            return part;
+        }
+        end[4] = '\0';
+        used = (size_t)(end + 4 - reader->head) - reader->head_len;
+        const char *length = strcasestr(reader->head, "\r\nContent-Length:");
+        if (strncmp(reader->head, "HTTP/1.1 2", 10) != 0 || !length)
+            bench_fail("refused: %.300s", reader->head);
+        reader->body_left = strtoul(length + 17, NULL, 10);
+        reader->is_in_body = true;
+    }
+    size_t part = len - used < reader->body_left ? len - used : reader->body_left;
+    reader->body_left -= part;
+    *is_whole = reader->body_left == 0;
+    if (*is_whole) {
+        reader->is_in_body = false;
+        reader->head_len = 0;
+    }
+    return used + part;
+}
+
+unsigned bench_count_answers(struct bench_reader *reader, const char *bytes, size_t len)
+{
+    unsigned count = 0;
+    while (len > 0) {
+        bool is_whole = false;
+        size_t used = bench_take_answer(reader, bytes, len, &is_whole);
+        count += is_whole;
+        bytes += used;
+        len -= used;
+    }
+    return count;
+}
+
+/* Waits for one answer; `text` receives it, or the last part of one that is too large. */
+static void http_await_answer(int fd, char *text, size_t room)
+{
+    struct bench_reader reader = {0};
+    size_t have = 0;
+    for (;;) {
+        if (have == room - 1)
+            have = 0;
+        ssize_t got = recv(fd, text + have, room - 1 - have, 0);
+        if (got <= 0)
+            bench_fail("the server closed the publishing connection");
+        have += (size_t)got;
+        text[have] = '\0';
+        if (bench_count_answers(&reader, text + have - got, (size_t)got) > 0)
+            return;
+    }
+}
+
+static uint64_t http_look(const struct bench_options *options, int fd, const char *before)
+{
+    static char text[HTTP_READ_BYTES];
+    char request[128];
+    int len =
+        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: b\r\n\r\n", http_dialect(options)->look);
+    bench_send_all(fd, request, (size_t)len);
+    http_await_answer(fd, text, sizeof(text));
+    const char *number = strstr(text, before);
+    if (!number)
+        bench_fail("no number %s in: %.300s", before, text);
+    return strtoull(number + strlen(before), NULL, 10);
+}
+
+uint64_t bench_look_held(const struct bench_options *options, int fd)
+{
+    return http_look(options, fd, http_dialect(options)->held);
+}
+
+uint64_t bench_look_published(const struct bench_options *options, int fd)
+{
+    return http_look(options, fd, http_dialect(options)->published);
+}
+
+size_t bench_write_subscribe(const struct bench_options *options, char *head, size_t room,
+                             const char *channel, const char *cursor)
+{
+    static const char *const accepts[] = {
+        [BENCH_SSE] = "text/event-stream", [BENCH_STREAM] = "application/x-ndjson", [BENCH_POLL] = "*/*"};
+    static char padding[16384];
+    bool is_nchan = options->server == BENCH_NCHAN;
+    int len =
+        snprintf(head, room,
+                 "GET %s%s%s%s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nUser-Agent: "
+                 "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\nAccept: %s\r\n"
+                 "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\n%sCookie: s=",
+                 http_dialect(options)->subscribe, channel, is_nchan ? "" : "?wait=300",
+                 is_nchan ? "" : cursor, accepts[options->transport], is_nchan ? cursor : "");
+    int fill = (int)options->head_bytes - len - 4;
+    if (!padding[0])
+        memset(padding, 'c', sizeof(padding) - 1);
+    len += snprintf(head + len, room - (size_t)len, "%.*s\r\n\r\n", fill > 1 ? fill : 1, padding);
+    return (size_t)len;
+}
+
+/* The value of a header, quoted or bare. */
+static int http_header(const char *head, const char *name, const char **value)
+{
+    const char *at = strcasestr(head, name);
+    if (!at)
+        bench_fail("an answer without a cursor: %.300s", head);
+    at += strlen(name);
+    at += *at == '"';
+    *value = at;
+    return (int)strcspn(at, "\"\r");
+}
+
+void bench_take_cursor(const struct bench_options *options, const char *head, char *cursor, size_t room)
+{
+    const char *tag;
+    const char *time;
+    int tag_len = http_header(head, "\r\nETag: ", &tag);
+    if (options->server == BENCH_NCHAN) {
+        int time_len = http_header(head, "\r\nLast-Modified: ", &time);
+        snprintf(cursor, room, "If-Modified-Since: %.*s\r\nIf-None-Match: %.*s\r\n", time_len, time, tag_len,
+                 tag);
+    } else {
+        snprintf(cursor, room, "&since=%.*s", tag_len, tag);
+    }
+}
+
+static void http_make_message(char *message)
+{
+    memset(message, 'x', BENCH_MESSAGE_BYTES - 1);
+    message[BENCH_MESSAGE_BYTES - 1] = BENCH_MARK;
+    message[BENCH_MESSAGE_BYTES] = '\0';
+}
+
+/* `count` requests of one message each, one after the other. */
+void bench_send_singles(const struct bench_options *options, int fd, const char *channel, unsigned count)
+{
+    char message[BENCH_MESSAGE_BYTES + 1];
+    char *requests = malloc((size_t)count * HTTP_PUBLISH_BYTES);
+    size_t len = 0;
+    if (!requests)
+        bench_fail("no memory");
+    http_make_message(message);
+    for (unsigned i = 0; i < count; i++)
+        len +=
+            (size_t)snprintf(requests + len, HTTP_PUBLISH_BYTES,
+                             "POST %s%s HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\nContent-Length: "
+                             "%d\r\n\r\n%s",
+                             http_dialect(options)->publish, channel, BENCH_MESSAGE_BYTES, message);
+    bench_send_all(fd, requests, len);
+    free(requests);
+}
+
+void bench_publish(const struct bench_options *options, int fd, const char *channel, unsigned count)
+{
+    static char answer[HTTP_READ_BYTES];
+    static char *body;
+    char message[BENCH_MESSAGE_BYTES + 1];
+    char head[256];
+    size_t len = 0;
+    if (count == 1) {
+        bench_send_singles(options, fd, channel, 1);
+        http_await_answer(fd, answer, sizeof(answer));
+        return;
+    }
+    if (!body)
+        body = malloc(2u << 20);
+    if (!body)
+        bench_fail("no memory");
+    http_make_message(message);
+    for (unsigned i = 0; i < count; i++)
+        len += (size_t)sprintf(body + len, "{\"channel\":\"%s\",\"data\":\"%s\"}\n", channel, message);
+    int head_len = snprintf(head, sizeof(head),
+                            "POST /channels HTTP/1.1\r\nHost: b\r\nContent-Type: application/x-ndjson\r\n"
+                            "Content-Length: %zu\r\n\r\n",
+                            len);
+    bench_send_all(fd, head, (size_t)head_len);
+    bench_send_all(fd, body, len);
+    http_await_answer(fd, answer, sizeof(answer));
+}
