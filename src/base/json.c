@@ -11,9 +11,10 @@ static json_t *json_unwrap(const struct json_value *value)
     return (json_t *)(uintptr_t)value;
 }
 
-struct json_value *json_value_parse(struct json_span text)
+struct json_value *json_value_parse(struct text text)
 {
-    return (struct json_value *)(void *)json_loadb(text.at, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    return (struct json_value *)(void *)json_loadb(text.bytes, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
+                                                   NULL);
 }
 
 void json_value_free(struct json_value *value)

@@ -11,7 +11,7 @@
 struct json_value;
 
 /* Parses what json_scan has accepted. Returns NULL when memory is out. */
-struct json_value *json_value_parse(struct json_span text);
+struct json_value *json_value_parse(struct text text);
 void json_value_free(struct json_value *value);
 
 /* The bytes of a string, which may hold NULs. */

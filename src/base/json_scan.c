@@ -255,13 +255,13 @@ static void scan_format_fault(const struct scan *scan, const char *text, char fa
     snprintf(fault, JSON_FAULT_MAX, "line %u, column %u: %s", line, column, scan->fault);
 }
 
-int json_scan(struct json_span *value, const char *text, size_t len, char fault[JSON_FAULT_MAX])
+int json_scan(struct text *value, const char *text, size_t len, char fault[JSON_FAULT_MAX])
 {
     struct scan scan = {.at = text, .end = text + len};
     scan_space(&scan);
-    value->at = scan.at;
+    value->bytes = scan.at;
     if (scan_value(&scan)) {
-        value->len = (size_t)(scan.at - value->at);
+        value->len = (size_t)(scan.at - value->bytes);
         scan_space(&scan);
         if (scan.at == scan.end)
             return 0;
@@ -271,9 +271,9 @@ int json_scan(struct json_span *value, const char *text, size_t len, char fault[
     return -EINVAL;
 }
 
-void json_walk_begin(struct json_walk *walk, struct json_span container)
+void json_walk_begin(struct json_walk *walk, struct text container)
 {
-    *walk = (struct json_walk){.at = container.at, .end = container.at + container.len};
+    *walk = (struct json_walk){.at = container.bytes, .end = container.bytes + container.len};
 }
 
 /* What json_scan has accepted is scanned once more, so nothing fails but at the closing bracket and behind
@@ -282,13 +282,13 @@ bool json_walk_next(struct json_walk *walk)
 {
     struct scan scan = {.at = walk->at + 1, .end = walk->end};
     scan_space(&scan);
-    walk->name.at = scan.at;
+    walk->name.bytes = scan.at;
     if (walk->end[-1] == '}' && !scan_name(&scan, &walk->name.len))
         return false;
-    walk->value.at = scan.at;
+    walk->value.bytes = scan.at;
     if (!scan_value(&scan))
         return false;
-    walk->value.len = (size_t)(scan.at - walk->value.at);
+    walk->value.len = (size_t)(scan.at - walk->value.bytes);
     scan_space(&scan);
     walk->at = scan.at;
     return true;

@@ -13,26 +13,23 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/text.h"
+
 #define JSON_FAULT_MAX 128u
 #define JSON_DEPTH_MAX 2048u /* values within each other, the innermost one included */
 
-struct json_span {
-    const char *at;
-    size_t len;
-};
-
 /* Checks that `text` is one value with white space around it. Returns 0 with `value` the bytes of it alone,
  * or -EINVAL with `fault` a clause with line and column. */
-int json_scan(struct json_span *value, const char *text, size_t len, char fault[JSON_FAULT_MAX]);
+int json_scan(struct text *value, const char *text, size_t len, char fault[JSON_FAULT_MAX]);
 
 /* Goes through the members of an object or the elements of an array that json_scan has accepted. */
 struct json_walk {
-    struct json_span name; /* with its quotes; only in an object */
-    struct json_span value;
+    struct text name; /* with its quotes; only in an object */
+    struct text value;
     const char *at; /* private from here on */
     const char *end;
 };
-void json_walk_begin(struct json_walk *walk, struct json_span container);
+void json_walk_begin(struct json_walk *walk, struct text container);
 
 /* Steps to the next one; false when there is none. */
 bool json_walk_next(struct json_walk *walk);

@@ -7,7 +7,7 @@
 
 #include "base/json_scan.h"
 #include "core/names.h"
-#include "core/text.h"
+#include "base/text.h"
 
 static enum error_code draft_check_data(const struct message_parts *parts, char *fault)
 {
@@ -23,7 +23,7 @@ static enum error_code draft_check_data(const struct message_parts *parts, char 
     }
     if (parts->type != MESSAGE_JSON)
         return ERROR_NONE;
-    struct json_span value;
+    struct text value;
     if (json_scan(&value, parts->data, parts->size, why) == 0)
         return ERROR_NONE;
     snprintf(fault, DRAFT_FAULT_MAX, "the data is not JSON: %s", why);
@@ -60,7 +60,7 @@ static enum error_code draft_check(const struct draft *draft, uint64_t size_limi
                       {"Idempotency-Key", draft->key, draft->key_len}};
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++) {
         bool is_empty = attributes[i].text && attributes[i].len == 0;
-        if (!is_empty && text_is_attribute(attributes[i].text, attributes[i].len))
+        if (!is_empty && message_attribute_is_valid(attributes[i].text, attributes[i].len))
             continue;
         snprintf(fault, DRAFT_FAULT_MAX, "%s must be 1 to %u bytes of UTF-8 without control characters",
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/container.h"
-#include "core/text.h"
+#include "base/text.h"
 
 static const char *const message_type_words[] = {
     [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
@@ -54,6 +54,14 @@ static char *message_put(char *to, const char *from, size_t len)
     if (len > 0)
         memcpy(to, from, len);
     return to + len;
+}
+
+bool message_attribute_is_valid(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            return false;
+    return len <= MESSAGE_ATTRIBUTE_MAX && text_is_utf8(text, len, NULL);
 }
 
 struct message *message_new(const struct message_parts *parts)

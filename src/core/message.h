@@ -75,6 +75,10 @@ struct message_parts {
 #define MESSAGE_ATTRIBUTE_MAX 255u
 #define MESSAGE_SIZE_MAX (64u << 20)
 
+/* Whether it may be an event, a producer, a key: such go into header fields and event lines, so they are at
+ * most MESSAGE_ATTRIBUTE_MAX bytes of UTF-8 without control characters. Hostile input. */
+bool message_attribute_is_valid(const char *text, size_t len);
+
 /* A message with one reference; NULL when memory is out. The attributes have at most MESSAGE_ATTRIBUTE_MAX
  * bytes each, the data at most MESSAGE_SIZE_MAX: the caller has checked. */
 struct message *message_new(const struct message_parts *parts);

@@ -34,7 +34,7 @@ static const char *const batch_members[] = {
 
 /* One message as it is read. The first fault counts. */
 struct batch_message {
-    struct json_span members[MEMBER_COUNT];   /* in the body; without bytes when absent */
+    struct text members[MEMBER_COUNT];        /* in the body; without bytes when absent */
     struct json_value *strings[MEMBER_COUNT]; /* those with escapes, decoded */
     char *bytes;                              /* out of base64 */
     enum error_code error;
@@ -66,11 +66,11 @@ static void batch_refuse_for_memory(struct batch_message *message)
 
 /* The bytes between the quotes of a string, or decoded to `*decoded` when any is escaped. NULL when memory is
  * out. */
-static const char *batch_string(struct json_span span, struct json_value **decoded, size_t *len)
+static const char *batch_string(struct text span, struct json_value **decoded, size_t *len)
 {
     *len = span.len - 2;
-    if (!memchr(span.at, '\\', span.len))
-        return span.at + 1;
+    if (!memchr(span.bytes, '\\', span.len))
+        return span.bytes + 1;
     if (!*decoded)
         *decoded = json_value_parse(span);
     return *decoded ? json_value_text(*decoded, len) : NULL;
@@ -79,19 +79,19 @@ static const char *batch_string(struct json_span span, struct json_value **decod
 /* The value of a member that must be a string; NULL when it is absent. */
 static const char *batch_text(struct batch_message *message, enum batch_member member, size_t *len)
 {
-    const struct json_span *span = &message->members[member];
+    const struct text *span = &message->members[member];
     const char *text = NULL;
     *len = 0;
     if (span->len == 0)
         return NULL;
-    if (span->at[0] != '"')
+    if (span->bytes[0] != '"')
         batch_refuse(message, "\"%s\" must be a string", batch_members[member]);
     else if (!(text = batch_string(*span, &message->strings[member], len)))
         batch_refuse_for_memory(message);
     return text;
 }
 
-static enum batch_member batch_find_member(struct batch_message *message, struct json_span name)
+static enum batch_member batch_find_member(struct batch_message *message, struct text name)
 {
     struct json_value *decoded = NULL;
     size_t len;
@@ -106,22 +106,22 @@ static enum batch_member batch_find_member(struct batch_message *message, struct
     return text ? (enum batch_member)member : MEMBER_COUNT;
 }
 
-static void batch_refuse_member(struct batch_message *message, struct json_span name)
+static void batch_refuse_member(struct batch_message *message, struct text name)
 {
     size_t shown = name.len;
     if (shown > NAME_SHOWN_MAX)
-        for (shown = NAME_SHOWN_MAX; (name.at[shown] & 0xc0) == 0x80;)
+        for (shown = NAME_SHOWN_MAX; (name.bytes[shown] & 0xc0) == 0x80;)
             shown--;
     batch_refuse(message,
                  "a message has no member %.*s; it has channel, data, event, ttl, producer, "
                  "idempotency_key and type",
-                 (int)shown, name.at);
+                 (int)shown, name.bytes);
 }
 
-static void batch_split(struct batch_message *message, struct json_span object)
+static void batch_split(struct batch_message *message, struct text object)
 {
     struct json_walk walk;
-    if (object.at[0] != '{') {
+    if (object.bytes[0] != '{') {
         batch_refuse(message, "each message of a batch must be an object");
         return;
     }
@@ -150,19 +150,19 @@ static void batch_decode_base64(struct batch_message *message, struct message_pa
 /* A string is text, anything else JSON, unless "type" says otherwise. */
 static void batch_read_data(struct batch_message *message, struct message_parts *parts)
 {
-    const struct json_span *data = &message->members[MEMBER_DATA];
+    const struct text *data = &message->members[MEMBER_DATA];
     if (data->len == 0) {
         batch_refuse(message, "\"data\" is missing");
         return;
     }
     size_t type_len;
     const char *type = batch_text(message, MEMBER_TYPE, &type_len);
-    bool is_string = data->at[0] == '"';
+    bool is_string = data->bytes[0] == '"';
     parts->type = is_string ? MESSAGE_TEXT : MESSAGE_JSON;
     if (type && message_type_parse(&parts->type, type, type_len)) {
         batch_refuse(message, "\"type\" must be text, json or binary");
     } else if (parts->type == MESSAGE_JSON) {
-        parts->data = data->at;
+        parts->data = data->bytes;
         parts->size = data->len;
     } else if (!is_string) {
         batch_refuse(message, "\"data\" of this type must be a string");
@@ -173,7 +173,7 @@ static void batch_read_data(struct batch_message *message, struct message_parts 
     }
 }
 
-static void batch_read(struct batch_message *message, struct json_span object, struct draft *draft)
+static void batch_read(struct batch_message *message, struct text object, struct draft *draft)
 {
     batch_split(message, object);
     draft->channel = batch_text(message, MEMBER_CHANNEL, &draft->channel_len);
@@ -182,15 +182,15 @@ static void batch_read(struct batch_message *message, struct json_span object, s
     draft->key = batch_text(message, MEMBER_KEY, &draft->key_len);
     if (!draft->channel)
         batch_refuse(message, "\"channel\" is missing");
-    const struct json_span *ttl = &message->members[MEMBER_TTL];
-    if (ttl->len > 0 && publishing_parse_ttl(&draft->parts.ttl_ms, ttl->at, ttl->len))
+    const struct text *ttl = &message->members[MEMBER_TTL];
+    if (ttl->len > 0 && publishing_parse_ttl(&draft->parts.ttl_ms, ttl->bytes, ttl->len))
         batch_refuse(message, "\"ttl\" must be a whole number of seconds from 1 on");
     batch_read_data(message, &draft->parts);
     draft->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
 }
 
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
-static void batch_take_item(struct batch *batch, size_t index, struct json_span object)
+static void batch_take_item(struct batch *batch, size_t index, struct text object)
 {
     char fault[PUBLISHING_FAULT_MAX] = "";
     struct batch_message message = {.fault = fault};
@@ -289,14 +289,14 @@ static struct batch *batch_new(struct exchange *exchange, size_t count)
 static struct batch *batch_read_array(struct exchange *exchange, const char *body, size_t len)
 {
     char fault[JSON_FAULT_MAX];
-    struct json_span root;
+    struct text root;
     struct json_walk walk;
     size_t count = 0;
     if (json_scan(&root, body, len, fault)) {
         exchange_fail(exchange, ERROR_BAD_JSON, "the body is not JSON: %s", fault);
         return NULL;
     }
-    if (root.at[0] != '[') {
+    if (root.bytes[0] != '[') {
         exchange_fail(exchange, ERROR_BAD_BATCH,
                       "the body must be an array of messages, or one object a line with Content-Type: "
                       "application/x-ndjson");
@@ -312,13 +312,12 @@ static struct batch *batch_read_array(struct exchange *exchange, const char *bod
 }
 
 /* The next line that is not blank; false at the end. */
-static bool batch_next_line(const char *body, size_t len, size_t *at, unsigned *number,
-                            struct json_span *line)
+static bool batch_next_line(const char *body, size_t len, size_t *at, unsigned *number, struct text *line)
 {
     while (*at < len) {
         const char *begin = body + *at;
         const char *end = memchr(begin, '\n', len - *at);
-        *line = (struct json_span){begin, end ? (size_t)(end - begin) : len - *at};
+        *line = (struct text){begin, end ? (size_t)(end - begin) : len - *at};
         *at += line->len + 1;
         ++*number;
         for (size_t i = 0; i < line->len; i++)
@@ -331,8 +330,8 @@ static bool batch_next_line(const char *body, size_t len, size_t *at, unsigned *
 static struct batch *batch_read_lines(struct exchange *exchange, const char *body, size_t len)
 {
     char fault[JSON_FAULT_MAX];
-    struct json_span line;
-    struct json_span object;
+    struct text line;
+    struct text object;
     size_t count = 0;
     unsigned number = 0;
     for (size_t at = 0; batch_next_line(body, len, &at, &number, &line);)
@@ -341,7 +340,7 @@ static struct batch *batch_read_lines(struct exchange *exchange, const char *bod
     size_t index = 0;
     number = 0;
     for (size_t at = 0; batch && batch_next_line(body, len, &at, &number, &line);) {
-        if (json_scan(&object, line.at, line.len, fault)) {
+        if (json_scan(&object, line.bytes, line.len, fault)) {
             /* To the scanner each line is line 1. */
             exchange_fail(exchange, ERROR_BAD_JSON, "the body is not JSON: line %u%s", number,
                           fault + strcspn(fault, ","));

@@ -4,10 +4,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/container.h"
 #include "base/number.h"
+#include "base/text.h"
 #include "http/fields.h"
 
 /* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each
@@ -22,33 +22,12 @@
 #define HEAD_FIELDS_MAX 256u
 #define HEAD_METHOD_MAX 32u
 
-struct head_span {
-    const char *bytes;
-    size_t len;
-};
-
-static bool span_is(const struct head_span *span, const char *text)
-{
-    return span->len == strlen(text) && strncasecmp(span->bytes, text, span->len) == 0;
-}
-
-static bool span_contains(const struct head_span *span, const char *text)
-{
-    return memmem(span->bytes, span->len, text, strlen(text)) != NULL;
-}
-
-static bool span_starts_with(const struct head_span *span, const char *text)
-{
-    size_t len = strlen(text);
-    return span->len >= len && strncasecmp(span->bytes, text, len) == 0;
-}
-
 /* What is known of a head while its lines are read. */
 struct head_reading {
     struct door_head *head;
-    struct head_span method;
-    struct head_span target;
-    struct head_span authority; /* of a target in absolute form */
+    struct text method;
+    struct text target;
+    struct text authority; /* of a target in absolute form */
     bool is_http10;
     bool is_stream;
     bool has_host;
@@ -73,62 +52,60 @@ static bool head_is_token_byte(char byte)
     return head_token_bytes[index / 32] >> index % 32 & 1;
 }
 
-static size_t head_count_token(const struct head_span *line)
+static size_t head_count_token(struct text line)
 {
     size_t len = 0;
-    while (len < line->len && head_is_token_byte(line->bytes[len]))
+    while (len < line.len && head_is_token_byte(line.bytes[len]))
         len++;
     return len;
 }
 
 /* METHOD SP target SP HTTP/1.x; as much of it as is there. */
-static bool head_request_line_is_possible(const struct head_span *line, bool is_whole,
-                                          struct head_reading *reading)
+static bool head_request_line_is_possible(struct text line, bool is_whole, struct head_reading *reading)
 {
     static const char version[] = "HTTP/1.";
     const size_t version_len = sizeof(version) - 1;
     size_t method_len = head_count_token(line);
     size_t at = method_len + 1;
     if (method_len == 0 || method_len > HEAD_METHOD_MAX)
-        return line->len == 0;
-    if (method_len == line->len)
+        return line.len == 0;
+    if (method_len == line.len)
         return !is_whole;
-    if (line->bytes[method_len] != ' ')
+    if (line.bytes[method_len] != ' ')
         return false;
-    while (at < line->len && (unsigned char)line->bytes[at] > ' ' && line->bytes[at] != 0x7f)
+    while (at < line.len && (unsigned char)line.bytes[at] > ' ' && line.bytes[at] != 0x7f)
         at++;
-    reading->method = (struct head_span){line->bytes, method_len};
-    reading->target = (struct head_span){line->bytes + method_len + 1, at - method_len - 1};
-    if (at == line->len)
+    reading->method = (struct text){line.bytes, method_len};
+    reading->target = (struct text){line.bytes + method_len + 1, at - method_len - 1};
+    if (at == line.len)
         return !is_whole;
-    if (reading->target.len == 0 || line->bytes[at] != ' ')
+    if (reading->target.len == 0 || line.bytes[at] != ' ')
         return false;
-    const char *found = line->bytes + at + 1;
-    size_t rest = line->len - at - 1;
-    if (memcmp(found, version, rest < version_len ? rest : version_len) != 0)
+    struct text rest = text_behind(line, at + 1);
+    if (memcmp(rest.bytes, version, rest.len < version_len ? rest.len : version_len) != 0)
         return false;
     if (!is_whole)
-        return rest <= version_len + 2;
-    reading->is_http10 = rest > version_len && found[version_len] == '0';
-    return rest == version_len + 1 && (found[version_len] == '0' || found[version_len] == '1');
+        return rest.len <= version_len + 2;
+    reading->is_http10 = text_is(rest, "HTTP/1.0");
+    return reading->is_http10 || text_is(rest, "HTTP/1.1");
 }
 
-static void head_append(struct door_head *head, const char *bytes, size_t len)
+static void head_append(struct door_head *head, struct text text)
 {
-    memcpy(head->fed + head->fed_len, bytes, len);
-    head->fed_len += len;
+    memcpy(head->fed + head->fed_len, text.bytes, text.len);
+    head->fed_len += text.len;
 }
 
 static void head_append_text(struct door_head *head, const char *text)
 {
-    head_append(head, text, strlen(text));
+    head_append(head, text_of(text));
 }
 
 /* RFC 9110, section 7.2; without the user that RFC 9110, section 4.2.4 has us refuse. */
-static bool head_is_authority(const struct head_span *authority)
+static bool head_is_authority(struct text authority)
 {
-    for (size_t i = 0; i < authority->len; i++) {
-        char byte = authority->bytes[i];
+    for (size_t i = 0; i < authority.len; i++) {
+        char byte = authority.bytes[i];
         if (!head_is_token_byte(byte) && !(byte != '\0' && strchr(":[]()=,;", byte)))
             return false;
         if (strchr("#^`|", byte))
@@ -140,85 +117,85 @@ static bool head_is_authority(const struct head_span *authority)
 /* http://authority/path is as good as /path (RFC 9112, section 3.2.2): to the target in origin form. */
 static bool head_split_absolute(struct head_reading *reading)
 {
-    struct head_span *target = &reading->target;
-    size_t scheme_len = span_starts_with(target, "http://")    ? strlen("http://")
-                        : span_starts_with(target, "https://") ? strlen("https://")
-                                                               : 0;
+    struct text *target = &reading->target;
+    size_t scheme_len = text_begins_word(*target, "http://")    ? strlen("http://")
+                        : text_begins_word(*target, "https://") ? strlen("https://")
+                                                                : 0;
     if (scheme_len == 0)
         return false;
-    struct head_span rest = {target->bytes + scheme_len, target->len - scheme_len};
+    struct text rest = text_behind(*target, scheme_len);
     size_t len = 0;
     while (len < rest.len && rest.bytes[len] != '/' && rest.bytes[len] != '?')
         len++;
-    reading->authority = (struct head_span){rest.bytes, len};
-    *target = (struct head_span){rest.bytes + len, rest.len - len};
-    return len > 0 && head_is_authority(&reading->authority);
+    reading->authority = (struct text){rest.bytes, len};
+    *target = text_behind(rest, len);
+    return len > 0 && head_is_authority(reading->authority);
 }
 
-static enum error_code head_take_request_line(struct head_reading *reading, const struct head_span *line)
+static enum error_code head_take_request_line(struct head_reading *reading, struct text line)
 {
     struct door_head *head = reading->head;
-    struct head_span *target = &reading->target;
+    struct text *target = &reading->target;
     head->has_target = true;
     if (!head_request_line_is_possible(line, true, reading))
         return ERROR_BAD_REQUEST;
-    bool is_asterisk = span_is(target, "*") && span_is(&reading->method, "OPTIONS");
+    bool is_asterisk = text_is_word(*target, "*") && text_is_word(reading->method, "OPTIONS");
     if (target->bytes[0] != '/' && !is_asterisk && !head_split_absolute(reading))
         return ERROR_BAD_REQUEST;
-    reading->is_stream = span_contains(target, "transport=s");
+    reading->is_stream = text_contains(*target, "transport=s");
     for (size_t i = 0; i < target->len; i++)
         reading->arguments += target->bytes[i] == '&' || target->bytes[i] == '?';
     if (reading->arguments > HEAD_ARGUMENTS_MAX)
         return ERROR_TOO_MANY_ARGUMENTS;
-    head_append(head, reading->method.bytes, reading->method.len);
+    head_append(head, reading->method);
     head_append_text(head, target->len > 0 && target->bytes[0] != '?' ? " " : " /");
-    head_append(head, target->bytes, target->len);
+    head_append(head, *target);
     head_append_text(head, reading->is_http10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
     if (reading->authority.len > 0) {
         reading->fields_fed++;
         head_append_text(head, "Host: ");
-        head_append(head, reading->authority.bytes, reading->authority.len);
+        head_append(head, reading->authority);
         head_append_text(head, "\r\n");
     }
     return ERROR_NONE;
 }
 
-static bool head_take_length(struct head_reading *reading, const struct head_span *value)
+static bool head_take_length(struct head_reading *reading, struct text value)
 {
     struct request_framing *framing = &reading->head->framing;
     bool is_first = !reading->has_length;
     reading->has_length = true;
-    return is_first && value->len < 20 && number_parse_u64(&framing->body_len, value->bytes, value->len) == 0;
+    return is_first && value.len < 20 && number_parse_u64(&framing->body_len, value.bytes, value.len) == 0;
 }
 
-static bool head_take_encoding(struct head_reading *reading, const struct head_span *value)
+static bool head_take_encoding(struct head_reading *reading, struct text value)
 {
     struct request_framing *framing = &reading->head->framing;
     bool is_first = !framing->is_chunked;
     framing->is_chunked = true;
-    return is_first && !reading->is_http10 && span_is(value, "chunked");
+    return is_first && !reading->is_http10 && text_is_word(value, "chunked");
 }
 
-static bool head_take_expectation(struct head_reading *reading, const struct head_span *value)
+static bool head_take_expectation(struct head_reading *reading, struct text value)
 {
-    reading->head->framing.expects_continue = !reading->is_http10 && span_is(value, "100-continue");
+    reading->head->framing.expects_continue = !reading->is_http10 && text_is_word(value, "100-continue");
     return true;
 }
 
-static bool head_take_connection(struct head_reading *reading, const struct head_span *value)
+static bool head_take_connection(struct head_reading *reading, struct text value)
 {
-    for (size_t at = 0; at < value->len;) {
-        struct head_span token = {value->bytes + at, 0};
-        token.len = head_count_token(&(struct head_span){token.bytes, value->len - at});
-        reading->asks_to_close = reading->asks_to_close || span_is(&token, "close");
-        reading->asks_to_keep = reading->asks_to_keep || span_is(&token, "keep-alive");
+    for (size_t at = 0; at < value.len;) {
+        struct text token = {value.bytes + at, 0};
+        token.len = head_count_token(text_behind(value, at));
+        reading->asks_to_close = reading->asks_to_close || text_is_word(token, "close");
+        reading->asks_to_keep = reading->asks_to_keep || text_is_word(token, "keep-alive");
         at += token.len > 0 ? token.len : 1;
     }
     return true;
 }
 
 /* A target in absolute form has the host in it (RFC 9112, section 3.2.2). */
-static bool head_take_host(struct head_reading *reading, const struct head_span *value)
+static bool head_take_host(struct head_reading *reading, struct text value)
 {
     bool is_first = !reading->has_host;
     reading->has_host = true;
@@ -228,7 +205,7 @@ static bool head_take_host(struct head_reading *reading, const struct head_span 
 /* Fields that say where the request ends and for whom it is. */
 static const struct {
     const char *name;
-    bool (*take)(struct head_reading *reading, const struct head_span *value);
+    bool (*take)(struct head_reading *reading, struct text value);
 } head_framing_fields[] = {
     {"Content-Length", head_take_length},
     {"Transfer-Encoding", head_take_encoding},
@@ -237,52 +214,42 @@ static const struct {
     {"Host", head_take_host},
 };
 
-static bool head_is_value(const struct head_span *value)
+static bool head_is_value(struct text value)
 {
-    for (size_t i = 0; i < value->len; i++)
-        if (((unsigned char)value->bytes[i] < 0x20 && value->bytes[i] != '\t') || value->bytes[i] == 0x7f)
+    for (size_t i = 0; i < value.len; i++)
+        if (((unsigned char)value.bytes[i] < 0x20 && value.bytes[i] != '\t') || value.bytes[i] == 0x7f)
             return false;
     return true;
 }
 
-static struct head_span head_trim(struct head_span span)
+static void head_feed_field(struct head_reading *reading, struct text line, struct text name,
+                            struct text value)
 {
-    for (; span.len > 0 && (span.bytes[0] == ' ' || span.bytes[0] == '\t'); span.bytes++)
-        span.len--;
-    while (span.len > 0 && (span.bytes[span.len - 1] == ' ' || span.bytes[span.len - 1] == '\t'))
-        span.len--;
-    return span;
-}
-
-static void head_feed_field(struct head_reading *reading, const struct head_span *line,
-                            const struct head_span *name, const struct head_span *value)
-{
-    enum exchange_field field = field_find(name->bytes, name->len);
+    enum exchange_field field = field_find(name.bytes, name.len);
     if (field == FIELD_ACCEPT)
         reading->is_stream =
-            reading->is_stream || span_contains(value, "event-stream") || span_contains(value, "ndjson");
+            reading->is_stream || text_contains(value, "event-stream") || text_contains(value, "ndjson");
     if (field == FIELD_COUNT || (field == FIELD_HOST && reading->authority.len > 0))
         return;
     reading->fields_fed++;
-    head_append(reading->head, line->bytes, line->len);
+    head_append(reading->head, line);
     head_append_text(reading->head, "\r\n");
 }
 
-static enum error_code head_take_field(struct head_reading *reading, const struct head_span *line)
+static enum error_code head_take_field(struct head_reading *reading, struct text line)
 {
-    struct head_span name = {line->bytes, head_count_token(line)};
+    struct text name = {line.bytes, head_count_token(line)};
     if (++reading->fields > HEAD_FIELDS_MAX)
         return ERROR_HEAD_TOO_LARGE;
-    if (name.len == 0 || name.len == line->len || line->bytes[name.len] != ':')
+    if (name.len == 0 || name.len == line.len || line.bytes[name.len] != ':')
         return ERROR_BAD_REQUEST;
-    const struct head_span value =
-        head_trim((struct head_span){line->bytes + name.len + 1, line->len - name.len - 1});
-    if (!head_is_value(&value))
+    const struct text value = text_trim(text_behind(line, name.len + 1));
+    if (!head_is_value(value))
         return ERROR_BAD_REQUEST;
     for (size_t i = 0; i < ARRAY_LENGTH(head_framing_fields); i++)
-        if (span_is(&name, head_framing_fields[i].name) && !head_framing_fields[i].take(reading, &value))
+        if (text_is_word(name, head_framing_fields[i].name) && !head_framing_fields[i].take(reading, value))
             return ERROR_BAD_REQUEST;
-    head_feed_field(reading, line, &name, &value);
+    head_feed_field(reading, line, name, value);
     return ERROR_NONE;
 }
 
@@ -310,16 +277,14 @@ static enum error_code head_finish(struct head_reading *reading)
 }
 
 /* The next line from *at on, without its end; false while it has none. */
-static bool head_next_line(const char *bytes, size_t len, size_t *at, struct head_span *line)
+static bool head_next_line(const char *bytes, size_t len, size_t *at, struct text *line)
 {
     const char *end = memchr(bytes + *at, '\n', len - *at);
     if (!end)
         return false;
-    line->bytes = bytes + *at;
-    line->len = (size_t)(end - line->bytes);
+    *line = (struct text){bytes + *at, (size_t)(end - bytes) - *at};
     *at += line->len + 1;
-    if (line->len > 0 && line->bytes[line->len - 1] == '\r')
-        line->len--;
+    line->len -= text_ends(*line, "\r");
     return true;
 }
 
@@ -328,13 +293,13 @@ static bool head_may_begin(const char *bytes, size_t len)
 {
     struct head_reading ignored = {0};
     return len == 0 || bytes[0] == '\r' ||
-           head_request_line_is_possible(&(struct head_span){bytes, len}, false, &ignored);
+           head_request_line_is_possible((struct text){bytes, len}, false, &ignored);
 }
 
 void head_inspect(const char *bytes, size_t len, struct door_head *head)
 {
     struct head_reading reading = {.head = head};
-    struct head_span line;
+    struct text line;
     size_t at = 0;
     *head = (struct door_head){.fed = head->fed};
     while (head->error == ERROR_NONE) {
@@ -352,21 +317,20 @@ void head_inspect(const char *bytes, size_t len, struct door_head *head)
             return;
         }
         head->error =
-            head->has_target ? head_take_field(&reading, &line) : head_take_request_line(&reading, &line);
+            head->has_target ? head_take_field(&reading, line) : head_take_request_line(&reading, line);
     }
 }
 
 const char *head_find_field(const char *head, size_t len, const char *name, size_t *value_len)
 {
-    struct head_span line;
+    struct text line;
     size_t at = 0;
     while (head_next_line(head, len, &at, &line)) {
-        size_t name_len = head_count_token(&line);
+        size_t name_len = head_count_token(line);
         if (name_len == line.len || line.bytes[name_len] != ':' ||
-            !span_is(&(struct head_span){line.bytes, name_len}, name))
+            !text_is_word((struct text){line.bytes, name_len}, name))
             continue;
-        struct head_span value =
-            head_trim((struct head_span){line.bytes + name_len + 1, line.len - name_len - 1});
+        struct text value = text_trim(text_behind(line, name_len + 1));
         *value_len = value.len;
         return value.bytes;
     }

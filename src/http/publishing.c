@@ -9,7 +9,7 @@
 
 #include "base/number.h"
 #include "core/cursor.h"
-#include "core/text.h"
+#include "base/text.h"
 #include "http/origin.h"
 #include "render/render.h"
 
@@ -49,7 +49,7 @@ static bool publishing_refuses_query(struct exchange *exchange, const char *cons
     if (!query.unknown)
         return false;
     bool is_shown =
-        query.unknown_len <= NAME_SHOWN_MAX && text_is_attribute(query.unknown, query.unknown_len);
+        query.unknown_len <= NAME_SHOWN_MAX && message_attribute_is_valid(query.unknown, query.unknown_len);
     for (size_t i = 0; names[i]; i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i > 0 ? ", " : "", names[i]);
     exchange_fail(exchange, ERROR_BAD_OPTION, "publishing has no query parameter '%.*s'; here it takes %s",

@@ -6,7 +6,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void fuzz_check(const struct command_text *text, const char *bytes, size_t size)
+static void fuzz_check(const struct text *text, const char *bytes, size_t size)
 {
     if (text->bytes && (text->bytes < bytes || text->bytes + text->len > bytes + size))
         abort();

@@ -19,23 +19,24 @@ static void fuzz_expect(int is_true)
         abort();
 }
 
-static json_t *fuzz_load(struct json_span text, json_error_t *error)
+static json_t *fuzz_load(struct text text, json_error_t *error)
 {
-    return json_loadb(text.at, text.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, error);
+    return json_loadb(text.bytes, text.len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL,
+                      error);
 }
 
 /* A tree out of spans. Of members of the same name the last one counts, as for jansson. */
-static json_t *fuzz_build(struct json_span span)
+static json_t *fuzz_build(struct text span)
 {
     struct json_walk walk;
     json_error_t error;
     fuzz_expect(span.len > 0);
-    if (span.at[0] != '{' && span.at[0] != '[')
+    if (span.bytes[0] != '{' && span.bytes[0] != '[')
         return fuzz_load(span, &error);
-    json_t *container = span.at[0] == '{' ? json_object() : json_array();
+    json_t *container = span.bytes[0] == '{' ? json_object() : json_array();
     for (json_walk_begin(&walk, span); json_walk_next(&walk);) {
         json_t *value = fuzz_build(walk.value);
-        if (span.at[0] == '[') {
+        if (span.bytes[0] == '[') {
             fuzz_expect(json_array_append_new(container, value) == 0);
             continue;
         }
@@ -55,13 +56,13 @@ static int fuzz_is_beyond_a_tree(const json_error_t *error)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const struct json_span text = {(const char *)data, size};
+    const struct text text = {(const char *)data, size};
     char fault[JSON_FAULT_MAX];
-    struct json_span value;
+    struct text value;
     json_error_t error;
     if (size > FUZZ_SIZE_MAX)
         return 0;
-    int err = json_scan(&value, text.at, text.len, fault);
+    int err = json_scan(&value, text.bytes, text.len, fault);
     if (size > 0 && memchr(data, '\0', size)) {
         fuzz_expect(err != 0); /* jansson takes a NUL between values for the end of the text */
         return 0;

@@ -17,7 +17,7 @@ static void fuzz_check(const struct resp_command *command)
 {
     bool is_array = command->bytes[0] == '*';
     for (unsigned i = 0; i < command->count; i++) {
-        const struct command_text *argument = &command->arguments[i];
+        const struct text *argument = &command->arguments[i];
         const char *from = is_array ? command->bytes : command->line;
         size_t len = is_array ? command->size : sizeof(command->line);
         if (argument->bytes < from || argument->bytes + argument->len > from + len ||

@@ -9,7 +9,7 @@
 #include "base/json_scan.h"
 #include "base/number.h"
 #include "core/draft.h"
-#include "core/text.h"
+#include "base/text.h"
 
 #define ENVELOPE_WORDS 11u
 /* As the option history-ttl allows; more would overflow the clock. */
@@ -173,13 +173,13 @@ void envelope_of_payload(struct envelope *envelope, const char *bytes, size_t le
 static bool envelope_is_json(const struct message_parts *parts)
 {
     char fault[JSON_FAULT_MAX];
-    struct json_span value;
+    struct text value;
     return json_scan(&value, parts->data, parts->size, fault) == 0;
 }
 
 static bool envelope_mend_attribute(const char *text, size_t *len)
 {
-    if (text_is_attribute(text, *len))
+    if (message_attribute_is_valid(text, *len))
         return false;
     *len = 0;
     return true;

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/container.h"
 #include "transport/tcp/connection.h"
@@ -24,19 +23,19 @@ static const struct {
 };
 
 /* The next word from `at` on; where it ends is the new `at`. */
-static struct command_text command_next_word(const char *bytes, size_t len, size_t *at)
+static struct text command_next_word(const char *bytes, size_t len, size_t *at)
 {
     while (*at < len && bytes[*at] == ' ')
         ++*at;
     size_t begin = *at;
     while (*at < len && bytes[*at] != ' ')
         ++*at;
-    return *at > begin ? (struct command_text){bytes + begin, *at - begin} : (struct command_text){0};
+    return *at > begin ? (struct text){bytes + begin, *at - begin} : (struct text){0};
 }
 
-static struct command_text command_after_space(const char *bytes, size_t len, size_t at)
+static struct text command_after_space(const char *bytes, size_t len, size_t at)
 {
-    return at < len ? (struct command_text){bytes + at + 1, len - at - 1} : (struct command_text){0};
+    return at < len ? (struct text){bytes + at + 1, len - at - 1} : (struct text){0};
 }
 
 void command_parse(struct command *command, const char *bytes, size_t len)
@@ -46,7 +45,7 @@ void command_parse(struct command *command, const char *bytes, size_t len)
     while (at < len && bytes[at] != ' ')
         at++;
     for (size_t i = 0; i < ARRAY_LENGTH(command_words); i++)
-        if (strlen(command_words[i].word) == at && strncasecmp(command_words[i].word, bytes, at) == 0)
+        if (text_is_word((struct text){bytes, at}, command_words[i].word))
             command->word = command_words[i].command;
     command->rest = command_after_space(bytes, len, at);
     command->first = command_next_word(bytes, len, &at);
@@ -57,10 +56,10 @@ void command_parse(struct command *command, const char *bytes, size_t len)
 
 /* The channel that a command means, checked. */
 static bool commands_take_channel(struct connection *connection, const struct command *command,
-                                  struct command_text *channel)
+                                  struct text *channel)
 {
     const struct channel_name *preset = &connection->declaration->preset;
-    *channel = command->first.bytes ? command->first : (struct command_text){preset->text, preset->len};
+    *channel = command->first.bytes ? command->first : (struct text){preset->text, preset->len};
     return connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len);
 }
 
@@ -81,7 +80,7 @@ static bool commands_take_start(struct connection *connection, const struct comm
 
 /* A subscription that is answered when it is in place. */
 static void commands_begin(struct connection *connection, enum subscription_kind kind,
-                           const struct command_text *channel, const struct start *start)
+                           const struct text *channel, const struct start *start)
 {
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
@@ -97,7 +96,7 @@ static void commands_begin(struct connection *connection, enum subscription_kind
 static void commands_subscribe(struct connection *connection, const struct command *command)
 {
     struct start start = {.kind = START_NOW};
-    struct command_text channel;
+    struct text channel;
     if (!commands_take_channel(connection, command, &channel) ||
         !commands_take_start(connection, command, &start))
         return;
@@ -112,7 +111,7 @@ static void commands_subscribe(struct connection *connection, const struct comma
 
 static void commands_unsubscribe(struct connection *connection, const struct command *command)
 {
-    struct command_text channel;
+    struct text channel;
     if (command->second.bytes) {
         connection_answer_error(connection, ERROR_BAD_COMMAND, "UNSUBSCRIBE takes one channel");
         return;
@@ -128,7 +127,7 @@ static void commands_unsubscribe(struct connection *connection, const struct com
 static void commands_history(struct connection *connection, const struct command *command)
 {
     struct start start = {.kind = START_EARLIEST};
-    struct command_text channel;
+    struct text channel;
     if (commands_take_channel(connection, command, &channel) &&
         commands_take_start(connection, command, &start))
         commands_begin(connection, SUBSCRIPTION_HISTORY, &channel, &start);
@@ -154,10 +153,8 @@ static void commands_ping(struct connection *connection, const struct command *c
 
 static void commands_format(struct connection *connection, const struct command *command)
 {
-    const struct command_text *word = &command->first;
-    bool is_raw = word->len == 3 && strncasecmp(word->bytes, "raw", 3) == 0;
-    bool is_json = word->len == 4 && strncasecmp(word->bytes, "json", 4) == 0;
-    if ((!is_raw && !is_json) || command->second.bytes) {
+    bool is_json = text_is_word(command->first, "json");
+    if ((!is_json && !text_is_word(command->first, "raw")) || command->second.bytes) {
         connection_answer_error(connection, ERROR_BAD_COMMAND, "FORMAT is raw or json");
         return;
     }

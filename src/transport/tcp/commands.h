@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/text.h"
 #include "transport/tcp/framing.h"
 
 struct connection;
@@ -25,19 +26,14 @@ enum command_word {
     COMMAND_QUIT,
 };
 
-struct command_text {
-    const char *bytes; /* NULL when it is not there */
-    size_t len;
-};
-
 /* A frame as a command; borrows from it. */
 struct command {
     enum command_word word;
-    struct command_text first;  /* the word after the command's */
-    struct command_text second; /* the word after that */
-    struct command_text rest;   /* all that stands after the command's word and one space */
-    struct command_text data;   /* all that stands after the first word and one space */
-    bool has_more;              /* a third word */
+    struct text first;  /* the word after the command's */
+    struct text second; /* the word after that */
+    struct text rest;   /* all that stands after the command's word and one space */
+    struct text data;   /* all that stands after the first word and one space */
+    bool has_more;      /* a third word */
 };
 
 /* Splits a frame into what a command may want of it. Hostile input; any thread. */

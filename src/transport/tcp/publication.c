@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/draft.h"
-#include "core/text.h"
+#include "base/text.h"
 #include "transport/tcp/connection.h"
 
 /* Goes to the broker and back, and outlives its connection. */

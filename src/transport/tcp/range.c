@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/number.h"
 #include "render/render.h"
@@ -32,11 +31,6 @@ struct range {
 static const char range_syntax[] = "ERR syntax error";
 static const char range_bad_number[] = "ERR value is not an integer or out of range";
 static const char range_bad_id[] = "ERR Invalid stream ID specified as stream command argument";
-
-static bool range_word_is(const struct command_text *text, const char *word)
-{
-    return text->len == strlen(word) && strncasecmp(text->bytes, word, text->len) == 0;
-}
 
 void range_free(struct range *range, struct shard *shard)
 {
@@ -178,21 +172,21 @@ static void range_time_over(struct timer *timer)
 /* Commands. */
 
 /* Where an entry stands: after it (`at` its offset), with `-`, 0 and 0-0 for the begin, `$` for the end. */
-static int range_parse_start(struct start *start, const struct command_text *id)
+static int range_parse_start(struct start *start, struct text id)
 {
     *start = (struct start){.kind = START_EARLIEST};
-    if (range_word_is(id, "-") || range_word_is(id, "0") || range_word_is(id, "0-0"))
+    if (text_is(id, "-") || text_is(id, "0") || text_is(id, "0-0"))
         return 0;
     start->kind = START_NOW;
-    if (range_word_is(id, "$") || range_word_is(id, "+"))
+    if (text_is(id, "$") || text_is(id, "+"))
         return 0;
-    if (start_parse(start, id->bytes, id->len) || start->kind != START_CURSOR || start->count != 1)
+    if (start_parse(start, id.bytes, id.len) || start->kind != START_CURSOR || start->count != 1)
         return -EINVAL;
     return 0;
 }
 
-static void range_begin(struct connection *connection, struct range *range,
-                        const struct command_text *channel, const struct start *start, uint64_t block_ms)
+static void range_begin(struct connection *connection, struct range *range, const struct text *channel,
+                        const struct start *start, uint64_t block_ms)
 {
     struct shard *shard = connection_shard(connection);
     if (!connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len)) {
@@ -227,20 +221,20 @@ static struct range *range_new(struct connection *connection)
 }
 
 /* What a number says. Returns the fault, or NULL. */
-static const char *range_parse_number(uint64_t *number, const struct command_text *text)
+static const char *range_parse_number(uint64_t *number, struct text text)
 {
-    return number_parse_u64(number, text->bytes, text->len) ? range_bad_number : NULL;
+    return number_parse_u64(number, text.bytes, text.len) ? range_bad_number : NULL;
 }
 
-static const char *range_parse_xrange(struct range *range, const struct command_text *arguments,
-                                      unsigned count, struct start *start)
+static const char *range_parse_xrange(struct range *range, const struct text *arguments, unsigned count,
+                                      struct start *start)
 {
-    struct command_text first = arguments[2];
+    struct text first = arguments[2];
     struct start end;
     bool is_after = first.len > 1 && first.bytes[0] == '(';
     if (is_after)
-        first = (struct command_text){first.bytes + 1, first.len - 1};
-    if (range_parse_start(start, &first) || range_parse_start(&end, &arguments[3]))
+        first = text_behind(first, 1);
+    if (range_parse_start(start, first) || range_parse_start(&end, arguments[3]))
         return range_bad_id;
     if (start->kind == START_CURSOR && !is_after && start->at[0].offset > 0)
         start->at[0].offset--;
@@ -250,12 +244,12 @@ static const char *range_parse_xrange(struct range *range, const struct command_
         range->last = 0;
     if (count == 4)
         return NULL;
-    if (count != 6 || !range_word_is(&arguments[4], "COUNT"))
+    if (count != 6 || !text_is_word(arguments[4], "COUNT"))
         return range_syntax;
-    return range_parse_number(&range->most, &arguments[5]);
+    return range_parse_number(&range->most, arguments[5]);
 }
 
-void range_run_xrange(struct connection *connection, const struct command_text *arguments, unsigned count)
+void range_run_xrange(struct connection *connection, const struct text *arguments, unsigned count)
 {
     struct start start;
     struct range *range = range_new(connection);
@@ -271,16 +265,16 @@ void range_run_xrange(struct connection *connection, const struct command_text *
 }
 
 /* What stands before STREAMS, whose place is left in `*at`. */
-static const char *range_parse_xread_options(struct range *range, const struct command_text *arguments,
+static const char *range_parse_xread_options(struct range *range, const struct text *arguments,
                                              unsigned count, unsigned *at, uint64_t *block_ms)
 {
     const char *fault = NULL;
-    for (*at = 1; !fault && *at < count && !range_word_is(&arguments[*at], "STREAMS"); *at += 2) {
-        bool is_block = range_word_is(&arguments[*at], "BLOCK");
-        if (*at + 1 == count || (!is_block && !range_word_is(&arguments[*at], "COUNT")))
+    for (*at = 1; !fault && *at < count && !text_is_word(arguments[*at], "STREAMS"); *at += 2) {
+        bool is_block = text_is_word(arguments[*at], "BLOCK");
+        if (*at + 1 == count || (!is_block && !text_is_word(arguments[*at], "COUNT")))
             return range_syntax;
         range->is_blocking = range->is_blocking || is_block;
-        fault = range_parse_number(is_block ? block_ms : &range->most, &arguments[*at + 1]);
+        fault = range_parse_number(is_block ? block_ms : &range->most, arguments[*at + 1]);
     }
     if (!fault && *at >= count)
         fault = range_syntax;
@@ -289,7 +283,7 @@ static const char *range_parse_xread_options(struct range *range, const struct c
     return fault;
 }
 
-void range_run_xread(struct connection *connection, const struct command_text *arguments, unsigned count)
+void range_run_xread(struct connection *connection, const struct text *arguments, unsigned count)
 {
     struct start start;
     uint64_t block_ms = 0;
@@ -299,7 +293,7 @@ void range_run_xread(struct connection *connection, const struct command_text *a
         return;
     range->is_read = true;
     const char *fault = range_parse_xread_options(range, arguments, count, &at, &block_ms);
-    if (!fault && range_parse_start(&start, &arguments[at + 2]))
+    if (!fault && range_parse_start(&start, arguments[at + 2]))
         fault = range_bad_id;
     if (fault) {
         reply_error(connection, fault);

@@ -32,7 +32,7 @@ static void *resp_create_string(const redisReadTask *task, char *text, size_t le
     const char *begin = reader->reader->buf + reader->fed_at;
     if (command->count == RESP_ARGUMENTS_MAX)
         return NULL;
-    command->arguments[command->count++] = (struct command_text){reader->bytes + (text - begin), len};
+    command->arguments[command->count++] = (struct text){reader->bytes + (text - begin), len};
     return command;
 }
 
@@ -231,7 +231,7 @@ static enum resp_result resp_read_line(const char *bytes, size_t len, struct res
             return resp_fail(command, "Protocol error: unbalanced quotes in request");
         if (command->count == RESP_ARGUMENTS_MAX)
             return resp_fail(command, "Protocol error: invalid multibulk length");
-        command->arguments[command->count++] = (struct command_text){begin, (size_t)(to - begin)};
+        command->arguments[command->count++] = (struct text){begin, (size_t)(to - begin)};
     }
     return RESP_WHOLE;
 }

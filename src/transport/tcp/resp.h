@@ -26,7 +26,7 @@ struct resp_command {
     size_t size;       /* of them */
     const char *fault;
     unsigned count; /* 0 is an empty one, to be ignored */
-    struct command_text arguments[RESP_ARGUMENTS_MAX];
+    struct text arguments[RESP_ARGUMENTS_MAX];
     char line[RESP_INLINE_MAX];
 };
 

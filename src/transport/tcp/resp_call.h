@@ -5,22 +5,18 @@
 /* A command of the Redis protocol that is being run, and those who run them: each writes one reply, or begins
  * to wait and writes it later. For the files of transport/tcp/ only. */
 
-#include <string.h>
-#include <strings.h>
-
 #include "transport/tcp/connection.h"
 #include "transport/tcp/resp.h"
 
 struct resp_call {
     struct connection *connection;
-    const struct command_text *arguments; /* the command's own name is the first */
+    const struct text *arguments; /* the command's own name is the first */
     unsigned count;
 };
 
 static inline bool resp_argument_is(const struct resp_call *call, unsigned index, const char *word)
 {
-    const struct command_text *text = &call->arguments[index];
-    return text->len == strlen(word) && strncasecmp(text->bytes, word, text->len) == 0;
+    return text_is_word(call->arguments[index], word);
 }
 
 /* resp_commands.c */

@@ -18,8 +18,8 @@
 
 static void resp_run_publish(const struct resp_call *call)
 {
-    const struct command_text *channel = &call->arguments[1];
-    const struct command_text *data = &call->arguments[2];
+    const struct text *channel = &call->arguments[1];
+    const struct text *data = &call->arguments[2];
     tcp_publish(call->connection, channel->bytes, channel->len, data->bytes, data->len, PUBLICATION_COUNT);
 }
 
@@ -28,8 +28,8 @@ static void resp_run_publish(const struct resp_call *call)
 static void resp_run_ping(const struct resp_call *call)
 {
     struct connection *connection = call->connection;
-    const struct command_text nothing = {"", 0};
-    const struct command_text *text = call->count > 1 ? &call->arguments[1] : &nothing;
+    const struct text nothing = {"", 0};
+    const struct text *text = call->count > 1 ? &call->arguments[1] : &nothing;
     if (call->count > 2) {
         reply_error(connection, "ERR wrong number of arguments for 'ping' command");
     } else if (connection->protocol == 2 && resp_count(connection) > 0) {
@@ -135,7 +135,7 @@ static void resp_run_command(const struct resp_call *call)
 /* Dispatch. */
 
 /* What may be repeated to a client in an error line. */
-static int resp_repeat(char *to, const struct command_text *text)
+static int resp_repeat(char *to, const struct text *text)
 {
     int len = text->len < RESP_REPEATED_MAX ? (int)text->len : RESP_REPEATED_MAX;
     for (int i = 0; i < len; i++)

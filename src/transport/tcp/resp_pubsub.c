@@ -153,7 +153,7 @@ static struct pubsub *pubsub_new(const struct resp_call *call, enum pubsub_quest
     if (question == PUBSUB_CHANNELS && call->count == 2)
         buf_append_char(&pubsub->words, '*');
     for (unsigned i = 2; i < call->count; i++) {
-        const struct command_text *word = &call->arguments[i];
+        const struct text *word = &call->arguments[i];
         if (i - 2 < count)
             pubsub->counted[i - 2] = (struct pubsub_count){.at = pubsub->words.len, .len = word->len};
         buf_append(&pubsub->words, word->bytes, word->len);

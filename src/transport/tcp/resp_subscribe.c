@@ -8,7 +8,7 @@
 
 /* "subscribe", the channel, and how many this connection has then. */
 static void resp_append_subscription(const struct connection *connection, struct buf *to, const char *kind,
-                                     const struct command_text *channel, uint64_t count)
+                                     const struct text *channel, uint64_t count)
 {
     reply_append_push(connection, to, 3);
     reply_append_text(to, kind);
@@ -24,8 +24,7 @@ uint64_t resp_count(const struct connection *connection)
     return (uint64_t)connection->subscription_count - connection->below_count + connection->pattern_count;
 }
 
-static bool resp_check_channel(struct connection *connection, const struct command_text *channel,
-                               struct buf *to)
+static bool resp_check_channel(struct connection *connection, const struct text *channel, struct buf *to)
 {
     if (!connection_check_channel(connection, to, channel->bytes, channel->len))
         return false;
@@ -43,7 +42,7 @@ void resp_run_subscribe(const struct resp_call *call)
     const struct start start = {.kind = START_NOW};
     struct connection_wait *wait = connection_wait_begin(connection);
     for (unsigned i = 1; wait && i < call->count; i++) {
-        const struct command_text *channel = &call->arguments[i];
+        const struct text *channel = &call->arguments[i];
         if (!resp_check_channel(connection, channel, &wait->text))
             continue;
         if (!tcp_subscription_find(connection, channel->bytes, channel->len) &&
@@ -62,7 +61,7 @@ static void resp_unsubscribe_all(struct connection *connection, struct buf *out)
     bool has_any = false;
     list_for_each_safe (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
-        struct command_text channel;
+        struct text channel;
         if (subscription->pattern)
             continue;
         has_any = true;
@@ -81,7 +80,7 @@ void resp_run_unsubscribe(const struct resp_call *call)
     if (call->count == 1)
         resp_unsubscribe_all(connection, out);
     for (unsigned i = 1; i < call->count; i++) {
-        const struct command_text *channel = &call->arguments[i];
+        const struct text *channel = &call->arguments[i];
         struct tcp_subscription *subscription =
             tcp_subscription_find(connection, channel->bytes, channel->len);
         if (subscription)
@@ -96,7 +95,7 @@ void resp_run_psubscribe(const struct resp_call *call)
     struct connection *connection = call->connection;
     struct connection_wait *wait = connection_wait_begin(connection);
     for (unsigned i = 1; wait && i < call->count; i++) {
-        const struct command_text *pattern = &call->arguments[i];
+        const struct text *pattern = &call->arguments[i];
         if (!tcp_pattern_is_valid(pattern->bytes, pattern->len))
             connection_append_error(connection, &wait->text, ERROR_BAD_CHANNEL,
                                     "a pattern is the name of a channel, a slash and a star, as scores/*");
@@ -114,7 +113,7 @@ void resp_run_psubscribe(const struct resp_call *call)
         connection_wait_end(connection);
 }
 
-static void resp_drop_pattern(struct connection *connection, struct buf *out, const struct command_text *text)
+static void resp_drop_pattern(struct connection *connection, struct buf *out, const struct text *text)
 {
     struct tcp_pattern *pattern = tcp_pattern_find(connection, text->bytes, text->len);
     uint64_t count = resp_count(connection) - (pattern != NULL);
@@ -131,7 +130,7 @@ void resp_run_punsubscribe(const struct resp_call *call)
         resp_append_subscription(connection, out, "punsubscribe", NULL, resp_count(connection));
     list_for_each_safe (link, &connection->patterns) {
         const struct tcp_pattern *pattern = container_of(link, struct tcp_pattern, link);
-        const struct command_text text = {pattern->text, pattern->len};
+        const struct text text = {pattern->text, pattern->len};
         if (call->count == 1)
             resp_drop_pattern(connection, out, &text);
     }

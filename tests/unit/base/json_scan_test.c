@@ -11,7 +11,7 @@
 /* In a block of exactly its size, so that AddressSanitizer sees a read beyond it. */
 static int scan(const char *text, size_t len, char fault[JSON_FAULT_MAX])
 {
-    struct json_span value;
+    struct text value;
     char *copy = malloc(len > 0 ? len : 1);
     assert_non_null(copy);
     memcpy(copy, text, len);
@@ -160,15 +160,15 @@ static void test_nesting_has_a_bound(void **state)
     assert_int_equal(scan(text, 2 * JSON_DEPTH_MAX + 1, fault), -EINVAL);
 }
 
-static void expect_span(struct json_span span, const char *text)
+static void expect_span(struct text span, const char *text)
 {
-    if (span.len != strlen(text) || memcmp(span.at, text, span.len) != 0)
-        fail_msg("'%.*s' is not '%s'", (int)span.len, span.at, text);
+    if (span.len != strlen(text) || memcmp(span.bytes, text, span.len) != 0)
+        fail_msg("'%.*s' is not '%s'", (int)span.len, span.bytes, text);
 }
 
-static struct json_span span_of(const char *text)
+static struct text span_of(const char *text)
 {
-    struct json_span value;
+    struct text value;
     char fault[JSON_FAULT_MAX];
     assert_int_equal(json_scan(&value, text, strlen(text), fault), 0);
     return value;

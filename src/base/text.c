@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/text.h"
+
+#include <stdint.h>
+#include <unistr.h>
+
+static bool text_is_space(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+struct text text_trim(struct text text)
+{
+    for (; text.len > 0 && text_is_space(text.bytes[0]); text.bytes++)
+        text.len--;
+    while (text.len > 0 && text_is_space(text.bytes[text.len - 1]))
+        text.len--;
+    return text;
+}
+
+struct text text_cut(struct text *rest, char mark)
+{
+    const char *end = memchr(rest->bytes, mark, rest->len);
+    struct text part = {rest->bytes, end ? (size_t)(end - rest->bytes) : rest->len};
+    *rest = text_behind(*rest, end ? part.len + 1 : part.len);
+    return text_trim(part);
+}
+
+bool text_is_utf8(const char *text, size_t len, size_t *bad)
+{
+    const uint8_t *at = u8_check((const uint8_t *)text, len);
+    if (at && bad)
+        *bad = (size_t)((const char *)at - text);
+    return !at;
+}

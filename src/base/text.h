@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_BASE_TEXT_H
+#define SLUICE_BASE_TEXT_H
+
+/* Text that stands somewhere else: a span of it, borrowed and not terminated. Pure; hostile input; any
+ * thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+struct text {
+    const char *bytes; /* NULL when it is not there */
+    size_t len;
+};
+
+static inline struct text text_of(const char *terminated)
+{
+    return (struct text){terminated, terminated ? strlen(terminated) : 0};
+}
+
+static inline bool text_equals(struct text a, struct text b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.bytes, b.bytes, a.len) == 0);
+}
+
+static inline bool text_is(struct text text, const char *word)
+{
+    return text_equals(text, text_of(word));
+}
+
+/* The same in any case. */
+static inline bool text_is_word(struct text text, const char *word)
+{
+    return text.len == strlen(word) && strncasecmp(text.bytes, word, text.len) == 0;
+}
+
+static inline bool text_begins(struct text text, const char *prefix)
+{
+    return text.len >= strlen(prefix) && memcmp(text.bytes, prefix, strlen(prefix)) == 0;
+}
+
+/* The same in any case. */
+static inline bool text_begins_word(struct text text, const char *prefix)
+{
+    return text.len >= strlen(prefix) && strncasecmp(text.bytes, prefix, strlen(prefix)) == 0;
+}
+
+static inline bool text_contains(struct text text, const char *part)
+{
+    return memmem(text.bytes, text.len, part, strlen(part)) != NULL;
+}
+
+static inline bool text_ends(struct text text, const char *suffix)
+{
+    size_t len = strlen(suffix);
+    return text.len >= len && memcmp(text.bytes + text.len - len, suffix, len) == 0;
+}
+
+/* What stands behind the first `len` bytes, which are there. */
+static inline struct text text_behind(struct text text, size_t len)
+{
+    return (struct text){text.bytes + len, text.len - len};
+}
+
+/* Without spaces and tabs at both ends. */
+struct text text_trim(struct text text);
+
+/* Cuts off what stands before the next `mark`, or all, trimmed; the mark goes too. */
+struct text text_cut(struct text *rest, char mark);
+
+/* Whether it is UTF-8 (RFC 3629); *bad, unless NULL, is the index of the first byte that is not. */
+bool text_is_utf8(const char *text, size_t len, size_t *bad);
+
+#endif
