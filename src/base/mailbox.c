@@ -8,6 +8,17 @@
 
 #include "base/container.h"
 
+/* Beyond this they are rung while the lock is held. */
+#define MAILBOX_HELD_MAX 256u
+
+static _Thread_local const struct mailbox *mailbox_of_thread;
+
+static _Thread_local struct {
+    bool is_holding;
+    unsigned count;
+    const struct mailbox *mailboxes[MAILBOX_HELD_MAX];
+} mailbox_held;
+
 int mailbox_init(struct mailbox *mailbox)
 {
     mpsc_init(&mailbox->queue);
@@ -22,16 +33,46 @@ void mailbox_deinit(struct mailbox *mailbox)
     close(mailbox->wake_fd);
 }
 
-void mailbox_post(struct mailbox *mailbox, struct letter *letter)
+void mailbox_own(struct mailbox *mailbox)
 {
-    /* Only the first letter in an empty box needs to ring: the reader takes all at once. */
-    if (!mpsc_push(&mailbox->queue, &letter->node))
-        return;
+    mailbox_of_thread = mailbox;
+}
+
+static void mailbox_ring(const struct mailbox *mailbox)
+{
     const uint64_t one = 1;
     ssize_t written;
     do
         written = write(mailbox->wake_fd, &one, sizeof(one));
     while (written < 0 && errno == EINTR);
+}
+
+void mailbox_post(struct mailbox *mailbox, struct letter *letter)
+{
+    /* Only the first letter in an empty box needs to ring: the reader takes all at once. */
+    if (!mpsc_push(&mailbox->queue, &letter->node) || mailbox == mailbox_of_thread)
+        return;
+    if (mailbox_held.is_holding && mailbox_held.count < MAILBOX_HELD_MAX)
+        mailbox_held.mailboxes[mailbox_held.count++] = mailbox;
+    else
+        mailbox_ring(mailbox);
+}
+
+void mailbox_hold_rings(void)
+{
+    mailbox_held.is_holding = true;
+}
+
+void mailbox_ring_held(void)
+{
+    mailbox_held.is_holding = false;
+    while (mailbox_held.count > 0)
+        mailbox_ring(mailbox_held.mailboxes[--mailbox_held.count]);
+}
+
+bool mailbox_is_empty(const struct mailbox *mailbox)
+{
+    return mpsc_is_empty(&mailbox->queue);
 }
 
 bool mailbox_drain(struct mailbox *mailbox)

@@ -3,7 +3,7 @@
 #define SLUICE_BASE_MAILBOX_H
 
 /* The one way by which threads reach each other: a queue of letters and an eventfd that wakes the reader once
- * for all that has come since it last looked.
+ * for all that has come since it last looked. A thread does not ring for its own mailbox.
  *
  * Letters of one sender arrive in order. Everything a thread posts before another thread learns of it by
  * other means (an HTTP answer, say) is seen by a reader that drains after it has learned.
@@ -31,8 +31,20 @@ int mailbox_init(struct mailbox *mailbox);
 /* Delivers what is left, then closes. No thread posts any more. */
 void mailbox_deinit(struct mailbox *mailbox);
 
+/* From now on this thread looks whether the mailbox is empty before it waits: what it posts there itself
+ * needs no system call. */
+void mailbox_own(struct mailbox *mailbox);
+
 /* Any thread. The letter stays alive until it is delivered. */
 void mailbox_post(struct mailbox *mailbox, struct letter *letter);
+
+/* While a thread holds a lock it rings nobody: whoever wants ringing is remembered, and rung once the lock is
+ * released. */
+void mailbox_hold_rings(void);
+void mailbox_ring_held(void);
+
+/* Whether everything that was posted has been delivered, or is being. Reader only. */
+bool mailbox_is_empty(const struct mailbox *mailbox);
 
 /* Reader only. Delivers all that has been posted; what the deliveries post waits for the next call. Returns
  * whether there was any. */

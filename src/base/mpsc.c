@@ -16,6 +16,11 @@ bool mpsc_push(struct mpsc *queue, struct mpsc_node *node)
     return newest == NULL;
 }
 
+bool mpsc_is_empty(const struct mpsc *queue)
+{
+    return !atomic_load_explicit(&queue->newest, memory_order_relaxed);
+}
+
 struct mpsc_node *mpsc_take_all(struct mpsc *queue)
 {
     struct mpsc_node *node = atomic_exchange_explicit(&queue->newest, NULL, memory_order_acquire);

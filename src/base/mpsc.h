@@ -27,6 +27,9 @@ void mpsc_init(struct mpsc *queue);
  * wake-up. */
 bool mpsc_push(struct mpsc *queue, struct mpsc_node *node);
 
+/* Consumer only. */
+bool mpsc_is_empty(const struct mpsc *queue);
+
 /* Consumer only. Takes all that was pushed, as a chain from the oldest to the newest; NULL when there is
  * nothing. */
 struct mpsc_node *mpsc_take_all(struct mpsc *queue);

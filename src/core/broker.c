@@ -10,21 +10,7 @@
 
 static void broker_deliver_answer(struct letter *letter)
 {
-    struct broker_request *request = container_of(letter, struct broker_request, letter);
-    request->hub->requests_pending--;
-    request->done(request);
-}
-
-void broker_submit(struct hub *hub, struct broker_request *request, enum broker_operation operation,
-                   void (*done)(struct broker_request *request))
-{
-    request->operation = operation;
-    request->error = ERROR_NONE;
-    request->reply_to = hub->mailbox;
-    request->hub = hub;
-    request->done = done;
-    hub->requests_pending++;
-    hub->broker->ops->submit(hub->broker, request);
+    hub_take_answer(container_of(letter, struct broker_request, letter));
 }
 
 void broker_answer(struct broker_request *request, enum error_code error)

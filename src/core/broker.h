@@ -4,10 +4,10 @@
 
 /* The interface towards the engine that owns the channel logs. A shard cannot tell which engine it talks to.
  *
- * A shard fills a request, submits it, and gets the same request back through its mailbox, once, when it is
- * done; `done` then runs on the shard's thread. Between the two the request is the broker's. Everything fed
- * or answered for one channel to one mailbox arrives in the order in which the log has it, and a publish is
- * fed to all attached shards before it is answered.
+ * A shard fills a request and submits it (hub_submit). The broker answers it in that call, or sends it back
+ * through the shard's mailbox, once, when it is done; until then it is the broker's. Everything fed to one
+ * mailbox for one channel arrives in the order in which the log has it, and a publish is fed to all attached
+ * shards before it is answered. An answer in the call comes before what has been fed and not yet delivered.
  */
 
 #include <stdatomic.h>
@@ -32,13 +32,13 @@ struct options;
 enum broker_operation {
     BROKER_PUBLISH, /* struct publish_request */
     BROKER_ATTACH,  /* struct attach_request */
-    BROKER_DETACH,  /* struct attach_request; after the answer nothing more is fed */
+    BROKER_DETACH,  /* struct attach_request; after the answer, which is never in the call, nothing is fed */
     BROKER_HISTORY, /* struct history_request */
     BROKER_PURGE,   /* struct inspect_request; `messages` is how many were dropped */
     BROKER_INSPECT, /* struct inspect_request */
     BROKER_LIST,    /* struct list_request */
     BROKER_WATCH, /* struct watch_request: names below a prefix are told, before the answer and ever after */
-    BROKER_UNWATCH, /* struct watch_request; after the answer nothing more is told */
+    BROKER_UNWATCH, /* struct watch_request; after the answer, never in the call, nothing more is told */
 };
 
 struct broker_request {
@@ -171,10 +171,14 @@ struct broker;
 
 struct broker_ops {
     const char *scheme;
-    /* Starts the thread. Returns 0, or -errno with a message for people in `error`. */
+    /* Returns 0, or -errno with a message for people in `error`. */
     int (*start)(struct broker *broker, char *error, size_t error_size);
-    /* Any thread. Takes the request until its answer. */
-    void (*submit)(struct broker *broker, struct broker_request *request);
+    /* Any thread. Returns whether the request is answered already; otherwise the broker takes it, and
+     * broker_answer gives it back. */
+    bool (*submit)(struct broker *broker, struct broker_request *request);
+    /* One shard's thread: does a slice of what is due by time, and returns in how many milliseconds it wants
+     * to be called again. NULL for an engine with a thread of its own. */
+    uint64_t (*tend)(struct broker *broker);
     /* Any thread: new options; the broker takes a reference. Returns 0 or -ENOMEM. */
     int (*configure)(struct broker *broker, struct options *options);
     /* Any thread. */
@@ -182,7 +186,7 @@ struct broker_ops {
     /* Main thread: answers what was submitted, and from now on whatever is, without waiting for anybody. NULL
      * for an engine that never waits. */
     void (*cut)(struct broker *broker);
-    /* Ends the thread and frees. Everything submitted was answered, and no shard submits any more. */
+    /* Ends and frees. Everything submitted was answered, and no shard submits any more. */
     void (*stop)(struct broker *broker);
 };
 
@@ -205,12 +209,7 @@ static inline void broker_show(struct broker *broker, enum metric metric, uint64
     atomic_store_explicit(&broker->counters[metric], value, memory_order_relaxed);
 }
 
-/* Fills the common part and submits to the hub's broker. From now until `done` the hub counts it as pending.
- */
-void broker_submit(struct hub *hub, struct broker_request *request, enum broker_operation operation,
-                   void (*done)(struct broker_request *request));
-
-/* For brokers: sends the request back to whoever submitted it. */
+/* For brokers: sends a request back that was not answered in the call. */
 void broker_answer(struct broker_request *request, enum error_code error);
 
 /* For brokers: posts a message (a new reference is taken) or a reset to an attached shard. `deliver` of the

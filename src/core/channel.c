@@ -100,11 +100,12 @@ void channel_detach(struct channel *channel)
     timer_stop(channel->hub->wheel, &channel->expiry);
     list_remove(&channel->dirty_link);
     page_drop_all(channel);
-    broker_submit(channel->hub, &channel->request.super, BROKER_DETACH, channel_detached);
+    if (hub_submit(channel->hub, &channel->request.super, BROKER_DETACH, channel_detached))
+        channel_detached(&channel->request.super);
 }
 
 static void channel_fail(struct channel *channel, enum error_code error);
-static void channel_submit_attach(struct channel *channel);
+static enum error_code channel_attach(struct channel *channel);
 
 static void channel_linger_over(struct timer *timer)
 {
@@ -118,7 +119,7 @@ static void channel_linger_over(struct timer *timer)
     else if (channel->subscription_count == 0)
         channel_fail(channel, ERROR_NONE);
     else
-        channel_submit_attach(channel);
+        (void)channel_attach(channel); /* what it says it has told those who wait */
 }
 
 static void channel_arm_expiry(struct channel *channel)
@@ -193,11 +194,17 @@ static void channel_attached(struct broker_request *super)
     }
 }
 
-static void channel_submit_attach(struct channel *channel)
+/* Returns the error when the broker refuses at once: the channel is gone then. */
+static enum error_code channel_attach(struct channel *channel)
 {
     channel->is_asked = true;
     channel->request.ahead_ms = ATTACH_AT_ONCE;
-    broker_submit(channel->hub, &channel->request.super, BROKER_ATTACH, channel_attached);
+    channel->is_near = hub_submit(channel->hub, &channel->request.super, BROKER_ATTACH, channel_attached);
+    if (!channel->is_near)
+        return ERROR_NONE;
+    enum error_code error = channel->request.super.error;
+    channel_attached(&channel->request.super);
+    return error;
 }
 
 static struct channel *channel_new(struct hub *hub, const char *name, size_t len)
@@ -222,29 +229,30 @@ static struct channel *channel_new(struct hub *hub, const char *name, size_t len
     return channel;
 }
 
-struct channel *channel_get(struct hub *hub, const char *name, size_t len)
+enum error_code channel_get(struct hub *hub, const char *name, size_t len, struct channel **found)
 {
     struct channel *channel;
-    HASH_FIND(hh, hub->channels, name, len, channel);
-    if (channel)
-        return channel;
-    channel = channel_new(hub, name, len);
+    HASH_FIND(hh, hub->channels, name, len, *found);
+    if (*found)
+        return ERROR_NONE;
+    *found = channel = channel_new(hub, name, len);
     if (!channel)
-        return NULL;
+        return ERROR_OUT_OF_MEMORY;
     HASH_ADD_KEYPTR(hh, hub->channels, channel->name, len, channel);
     if (!channel->hh.tbl) {
         free(channel);
-        return NULL;
+        return ERROR_OUT_OF_MEMORY;
     }
     hub->channel_count++;
     channel->request.channel = channel;
     channel->request.name = channel->name;
     channel->request.name_len = len;
     channel->request.tail_count = CHANNEL_WINDOW;
-    channel_submit_attach(channel);
+    enum error_code error = channel_attach(channel);
     /* Until somebody is added, whatever keeps him from it. */
-    timer_arm(hub->wheel, &channel->linger, hub->now_ms + hub->settings.linger_ms);
-    return channel;
+    if (error == ERROR_NONE)
+        timer_arm(hub->wheel, &channel->linger, hub->now_ms + hub->settings.linger_ms);
+    return error;
 }
 
 void channel_add_subscription(struct channel *channel, struct subscription *subscription)

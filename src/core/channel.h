@@ -47,6 +47,7 @@ struct channel {
     struct hub *hub;
     enum channel_state state;
     bool is_asked; /* attaching: the broker has the request; otherwise it was away and is asked again */
+    bool is_near;  /* the broker answers in the call */
     struct epoch epoch;
     struct ancestry ancestry;
     uint64_t top;    /* offset of the newest message known */
@@ -69,8 +70,8 @@ struct channel {
     char name[]; /* terminated */
 };
 
-/* The attached or attaching channel of that name, new if need be; NULL when memory is out. */
-struct channel *channel_get(struct hub *hub, const char *name, size_t len);
+/* Finds the attached or attaching channel of that name, or makes it. Returns why there is none otherwise. */
+enum error_code channel_get(struct hub *hub, const char *name, size_t len, struct channel **found);
 
 void channel_add_subscription(struct channel *channel, struct subscription *subscription);
 void channel_remove_subscription(struct subscription *subscription);

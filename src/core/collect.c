@@ -50,15 +50,15 @@ static bool collection_take_page(struct collection *collection, struct channel *
 {
     struct subscription *subscription = collection->subscription;
     struct page *page = page_find(channel, collection->offset + 1);
-    if (page && page->is_read) {
-        if (!collection_take(collection, &page->messages))
-            collection_add_gap(collection, page->to);
-        return true;
-    }
     if (!page)
         page = page_request_around(channel, collection->offset + 1);
     if (!page)
         return false; /* no memory for it now: tried again with the next message */
+    if (page->is_read) {
+        if (!collection_take(collection, &page->messages))
+            collection_add_gap(collection, page->to);
+        return true;
+    }
     /* Asked for while what was collected before it is being sent. */
     list_remove(&subscription->link);
     list_append(&page->fetching, &subscription->link);

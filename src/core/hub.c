@@ -10,13 +10,46 @@
 /* How often the clock is looked at within a slice. */
 #define HUB_CLOCK_EVERY 8u
 
+static void hub_tend_broker(struct timer *timer)
+{
+    struct hub *hub = container_of(timer, struct hub, tend);
+    uint64_t wait_ms = hub->broker->ops->tend(hub->broker);
+    timer_arm(hub->wheel, timer, hub->now_ms + wait_ms);
+}
+
 void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, struct timer_wheel *wheel,
               const struct hub_settings *settings)
 {
     *hub = (struct hub){.broker = broker, .mailbox = mailbox, .wheel = wheel, .settings = *settings};
     list_init(&hub->dirty);
     list_init(&hub->watchers);
+    timer_init(&hub->tend, hub_tend_broker);
     hub->now_ms = clock_monotonic_ms();
+}
+
+void hub_tend(struct hub *hub)
+{
+    if (hub->broker->ops->tend)
+        timer_arm(hub->wheel, &hub->tend, hub->now_ms);
+}
+
+bool hub_submit(struct hub *hub, struct broker_request *request, enum broker_operation operation,
+                void (*done)(struct broker_request *request))
+{
+    request->operation = operation;
+    request->error = ERROR_NONE;
+    request->reply_to = hub->mailbox;
+    request->hub = hub;
+    request->done = done;
+    bool is_answered = hub->broker->ops->submit(hub->broker, request);
+    hub->requests_pending += !is_answered;
+    return is_answered;
+}
+
+void hub_take_answer(struct broker_request *request)
+{
+    request->hub->requests_pending--;
+    request->done(request);
 }
 
 void hub_close(struct hub *hub)

@@ -33,11 +33,12 @@ struct hub {
     struct channel *channels; /* by name (uthash) */
     struct list dirty;        /* channels with subscribers that are ready */
     struct list watchers;
+    struct timer tend;
     uint64_t channel_count;
     uint64_t subscriber_count[TRANSPORT_COUNT]; /* subscribers, not subscriptions */
     uint64_t resets_told;
     uint64_t refills;
-    uint64_t requests_pending; /* at the broker; counted by broker_submit and its answer */
+    uint64_t requests_pending; /* at the broker; counted by hub_submit and hub_take_answer */
     uint64_t now_ms;           /* of this turn of the loop */
 };
 
@@ -61,6 +62,18 @@ void hub_visit_channels(struct hub *hub, void (*visit)(void *context, const char
                         void *context);
 void hub_visit_watched(struct hub *hub, void (*visit)(void *context, const char *prefix, size_t len),
                        void *context);
+
+/* The one door to the broker: fills the common part of the request and submits it. Returns whether it is
+ * answered already: then `done` is not called, and the caller goes on with what stands in the request.
+ * Otherwise `done` is called with it later, from the loop. */
+bool hub_submit(struct hub *hub, struct broker_request *request, enum broker_operation operation,
+                void (*done)(struct broker_request *request));
+
+/* From now on this hub's thread calls the broker when something is due there; for one hub of a broker. */
+void hub_tend(struct hub *hub);
+
+/* An answer that a broker's letter brings. */
+void hub_take_answer(struct broker_request *request);
 
 /* What a broker's letter brings; consumes the message's reference. */
 void hub_take_feed(struct feed *feed);

@@ -18,9 +18,15 @@ static void page_free(struct page *page)
     free(page);
 }
 
-/* Those who wait go on, also those whose start was not known yet. */
-static void page_release_fetching(struct page *page, uint64_t top)
+uint64_t page_top(const struct page *page)
 {
+    return number_greater(page->request.top, page->channel->top);
+}
+
+/* Those who wait go on, also those whose start was not known yet. */
+static void page_release_fetching(struct page *page)
+{
+    const uint64_t top = page_top(page);
     struct list released;
     list_init(&released);
     list_splice(&released, &page->fetching);
@@ -46,41 +52,56 @@ static void page_timer_fired(struct timer *timer)
         page_submit(page);
 }
 
+/* Takes what the broker has answered for a page that is still wanted. */
+static void page_read(struct page *page)
+{
+    struct channel *channel = page->channel;
+    struct history_request *request = &page->request;
+    bool is_of_this_log =
+        request->super.error == ERROR_NONE && epoch_equals(&request->epoch, &channel->epoch);
+    uint64_t wait_ms = PAGE_FORGET_MS;
+    /* Also when the log was begun anew and the letter that says so is still on its way. */
+    if (!is_of_this_log) {
+        ring_deinit(&request->messages);
+        wait_ms = PAGE_RETRY_MS;
+    } else {
+        page->is_read = true;
+        page->to = request->to;
+        page->messages = request->messages;
+        ring_init(&request->messages);
+        channel->oldest = number_greater(channel->oldest, request->oldest);
+    }
+    timer_arm(channel->hub->wheel, &page->timer, channel->hub->now_ms + wait_ms);
+}
+
 static void page_answered(struct broker_request *super)
 {
     struct history_request *request = container_of(super, struct history_request, super);
     struct page *page = container_of(request, struct page, request);
     struct channel *channel = page->channel;
-    struct hub *hub = channel->hub;
     channel->pages_unread--;
-    bool is_dropped = list_is_empty(&page->link) || channel->state == CHANNEL_DETACHED;
-    bool is_of_this_log = super->error == ERROR_NONE && epoch_equals(&request->epoch, &channel->epoch);
-    /* Also when the log was begun anew and the letter that says so is still on its way. */
-    if (!is_of_this_log && !is_dropped) {
+    if (list_is_empty(&page->link) || channel->state == CHANNEL_DETACHED) {
         ring_deinit(&request->messages);
-        timer_arm(hub->wheel, &page->timer, hub->now_ms + PAGE_RETRY_MS);
-        return;
-    }
-    page->is_read = true;
-    page->to = request->to;
-    page->messages = request->messages;
-    ring_init(&request->messages);
-    if (!is_dropped) {
-        channel->oldest = number_greater(channel->oldest, request->oldest);
-        page_release_fetching(page, number_greater(request->top, channel->top));
-    }
-    if (is_dropped || page->to < page->from)
         page_free(page);
-    else
-        timer_arm(hub->wheel, &page->timer, hub->now_ms + PAGE_FORGET_MS);
+    } else {
+        page_read(page);
+        if (page->is_read)
+            page_release_fetching(page);
+    }
     channel_free_when_done(channel);
 }
 
+/* Whoever waits for a page that is read in the call has waited for a retry. */
 static void page_submit(struct page *page)
 {
     struct channel *channel = page->channel;
-    channel->pages_unread++;
-    broker_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered);
+    if (!hub_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered)) {
+        channel->pages_unread++;
+        return;
+    }
+    page_read(page);
+    if (page->is_read)
+        page_release_fetching(page);
 }
 
 struct page *page_request(struct channel *channel, uint64_t from, uint64_t to)

@@ -12,12 +12,15 @@
 /* The page that has or will have the message of that offset; NULL when none was asked for. */
 struct page *page_find(struct channel *channel, uint64_t offset);
 
-/* Asks the broker for [from, to]; with `to` below `from`, only for where the log stands. NULL when memory is
- * out. */
+/* Asks the broker for [from, to]; with `to` below `from`, only for where the log stands. The page may be read
+ * already; otherwise who needs it joins those that are fetching it. NULL when memory is out. */
 struct page *page_request(struct channel *channel, uint64_t from, uint64_t to);
 
 /* Asks for the page around an offset below the window. NULL when memory is out. */
 struct page *page_request_around(struct channel *channel, uint64_t offset);
+
+/* The offset of the newest message known, also from a page that was read. */
+uint64_t page_top(const struct page *page);
 
 /* Forgets all pages; nobody waits for any of them. */
 void page_drop_all(struct channel *channel);

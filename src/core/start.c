@@ -16,12 +16,10 @@ static void start_check_future(struct subscription *subscription)
 {
     struct channel *channel = subscription->channel;
     struct page *page = page_request(channel, subscription->offset, subscription->offset - 1);
-    if (page) {
+    if (page && !page->is_read)
         list_append(&page->fetching, &subscription->link);
-        return;
-    }
-    channel_reset_subscription(subscription, RESET_FUTURE);
-    start_finish(subscription);
+    else
+        channel_go_on_starting(subscription, page ? page_top(page) : channel->top);
 }
 
 static void start_at_cursor(struct subscription *subscription, const struct position *position)
@@ -108,6 +106,8 @@ static void start_seek(struct subscription *subscription)
             page = page_request_around(channel, subscription->offset);
         if (!page)
             break;
+        if (page->is_read)
+            continue;
         list_remove(&subscription->link);
         list_append(&page->fetching, &subscription->link);
         return;
@@ -120,9 +120,20 @@ static void start_seek(struct subscription *subscription)
     start_at_now(subscription, subscription->subscriber->start);
 }
 
+/* The end of the log: what was published before the request may be in the mailbox still. */
+static uint64_t start_find_top(struct channel *channel)
+{
+    struct history_request request = {.name = channel->name, .name_len = channel->name_len, .from = 1};
+    if (!channel->is_near || mailbox_is_empty(channel->hub->mailbox))
+        return channel->top;
+    (void)hub_submit(channel->hub, &request.super, BROKER_HISTORY, NULL); /* in the call, it is near */
+    bool is_of_this_log = request.super.error == ERROR_NONE && epoch_equals(&request.epoch, &channel->epoch);
+    return is_of_this_log ? request.top : channel->top;
+}
+
 static void start_begin(struct subscription *subscription, const struct start *start, bool is_late)
 {
-    const struct channel *channel = subscription->channel;
+    struct channel *channel = subscription->channel;
     const struct position *position = start->kind == START_CURSOR ? start_find(start, &channel->epoch) : NULL;
     subscription->offset = channel->top;
     if (position) {
@@ -137,6 +148,7 @@ static void start_begin(struct subscription *subscription, const struct start *s
         subscription->state = SUBSCRIPTION_SEEKING;
         start_seek(subscription);
     } else {
+        subscription->offset = start_find_top(channel);
         start_at_now(subscription, start);
     }
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/subscriber.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,33 +55,35 @@ void subscription_attached(struct subscription *subscription)
     subscriber->ops->wake(subscriber, true);
 }
 
-static int subscriber_join_channels(struct subscriber *subscriber, const struct channel_reference *channels,
-                                    const struct start *start)
+static enum error_code subscriber_join_channels(struct subscriber *subscriber,
+                                                const struct channel_reference *channels,
+                                                const struct start *start)
 {
     struct channel *found[CURSOR_CHANNELS_MAX];
     const unsigned count = subscriber->count;
     bool must_wait = false;
     /* All are found before one is joined: from the last join on, the subscriber may be woken and leave. */
     for (unsigned i = 0; i < count; i++) {
-        found[i] = channel_get(subscriber->hub, channels[i].name, channels[i].len);
-        if (!found[i])
-            return -ENOMEM;
+        enum error_code error = channel_get(subscriber->hub, channels[i].name, channels[i].len, &found[i]);
+        if (error != ERROR_NONE)
+            return error;
         must_wait = must_wait || found[i]->state == CHANNEL_ATTACHING;
     }
     if (must_wait && !(subscriber->own_start = start_copy(start, subscriber->hub->now_ms)))
-        return -ENOMEM;
+        return ERROR_OUT_OF_MEMORY;
     subscriber->start = must_wait ? subscriber->own_start : start;
     subscriber->hub->subscriber_count[subscriber->transport]++;
     for (unsigned i = 0; i < count; i++)
         channel_add_subscription(found[i], &subscriber->subscriptions[i]);
     if (!must_wait)
         subscriber->start = NULL;
-    return 0;
+    return ERROR_NONE;
 }
 
-int subscriber_join(struct subscriber *subscriber, struct hub *hub, const struct subscriber_ops *ops,
-                    enum transport_kind transport, const struct channel_reference *channels, unsigned count,
-                    const struct start *start)
+enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
+                                const struct subscriber_ops *ops, enum transport_kind transport,
+                                const struct channel_reference *channels, unsigned count,
+                                const struct start *start)
 {
     subscriber->ops = ops;
     subscriber->hub = hub;
@@ -95,19 +96,19 @@ int subscriber_join(struct subscriber *subscriber, struct hub *hub, const struct
     struct subscription *subscriptions =
         count == 1 ? &subscriber->one : calloc(count, sizeof(*subscriptions));
     if (!subscriptions)
-        return -ENOMEM;
+        return ERROR_OUT_OF_MEMORY;
     for (unsigned i = 0; i < count; i++) {
         subscriptions[i] = (struct subscription){.subscriber = subscriber};
         list_init(&subscriptions[i].link);
     }
     subscriber->subscriptions = subscriptions;
-    int err = subscriber_join_channels(subscriber, channels, start);
-    if (err) {
+    enum error_code error = subscriber_join_channels(subscriber, channels, start);
+    if (error != ERROR_NONE) {
         subscriber->subscriptions = NULL;
         if (subscriptions != &subscriber->one)
             free(subscriptions);
     }
-    return err;
+    return error;
 }
 
 size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most)

@@ -83,11 +83,12 @@ struct delivery {
     uint64_t offset; /* of the subscription once this is delivered; before it, once advanced */
 };
 
-/* Joins the channels (each at most once, all names valid, 1 to CURSOR_CHANNELS_MAX). Returns 0, or -ENOMEM
- * and then it has not joined. `wake` with is_first follows, in this call or later. */
-int subscriber_join(struct subscriber *subscriber, struct hub *hub, const struct subscriber_ops *ops,
-                    enum transport_kind transport, const struct channel_reference *channels, unsigned count,
-                    const struct start *start);
+/* Joins the channels (each at most once, all names valid, 1 to CURSOR_CHANNELS_MAX). Returns why it could
+ * not, and then it has not joined. `wake` with is_first follows, in this call or later. */
+enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
+                                const struct subscriber_ops *ops, enum transport_kind transport,
+                                const struct channel_reference *channels, unsigned count,
+                                const struct start *start);
 
 /* Leaves all channels; nothing is woken afterwards. Does nothing when it has left. */
 void subscriber_leave(struct subscriber *subscriber);

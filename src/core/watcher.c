@@ -22,7 +22,8 @@ static void watcher_answered(struct broker_request *super)
 static void watcher_ask(struct watcher *watcher, enum broker_operation operation)
 {
     watcher->is_asked = true;
-    broker_submit(watcher->hub, &watcher->request.super, operation, watcher_answered);
+    if (hub_submit(watcher->hub, &watcher->request.super, operation, watcher_answered))
+        watcher_answered(&watcher->request.super);
 }
 
 void watcher_begin(struct watcher *watcher, struct hub *hub, const struct watcher_ops *ops,

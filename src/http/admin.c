@@ -55,7 +55,8 @@ static void look_submit(struct look *look, enum broker_operation operation,
                         void (*done)(struct broker_request *request))
 {
     exchange_suspend(look->exchange);
-    broker_submit(&look->exchange->shard->hub, &look->request.super, operation, done);
+    if (hub_submit(&look->exchange->shard->hub, &look->request.super, operation, done))
+        done(&look->request.super);
 }
 
 static void look_fail(struct look *look)
@@ -288,5 +289,6 @@ void channels_handle(struct exchange *exchange)
         return;
     }
     exchange_suspend(exchange);
-    broker_submit(&exchange->shard->hub, &listing->request.super, BROKER_LIST, listing_listed);
+    if (hub_submit(&exchange->shard->hub, &listing->request.super, BROKER_LIST, listing_listed))
+        listing_listed(&listing->request.super);
 }

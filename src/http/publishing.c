@@ -133,9 +133,11 @@ static void publishing_answered(struct broker_request *super)
 void publishing_submit(struct publishing *publishing, void (*done)(struct publishing *publishing))
 {
     publishing->done = done;
-    exchange_suspend(publishing->exchange);
-    broker_submit(&publishing->exchange->shard->hub, &publishing->request.super, BROKER_PUBLISH,
-                  publishing_answered);
+    struct exchange *exchange = publishing->exchange;
+    if (hub_submit(&exchange->shard->hub, &publishing->request.super, BROKER_PUBLISH, publishing_answered))
+        done(publishing);
+    else
+        exchange_suspend(exchange);
 }
 
 void publishing_render(struct buf *to, const struct publish_item *item)

@@ -31,7 +31,9 @@ struct publishing {
 };
 struct publishing *publishing_new(struct exchange *exchange, size_t count);
 
-/* Hands it to the broker and suspends the exchange; `done` then answers and frees. */
+/* Hands it to the broker; `done` answers and frees, in this call, or later and the exchange is suspended
+ * until then.
+ */
 void publishing_submit(struct publishing *publishing, void (*done)(struct publishing *publishing));
 void publishing_free(struct publishing *publishing);
 

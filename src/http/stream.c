@@ -459,9 +459,11 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
     stream->padding = (uint32_t)wish->padding;
     stream->has_cursor = wish->start.kind == START_CURSOR;
     exchange_hold(exchange, &stream_hold_ops, stream);
-    if (subscriber_join(&stream->subscriber, &exchange->shard->hub, &stream_subscriber_ops, format->kind,
-                        wish->channels, wish->count, &wish->start)) {
-        refusal_answer(exchange, ERROR_OUT_OF_MEMORY, format->transport);
+    enum error_code error =
+        subscriber_join(&stream->subscriber, &exchange->shard->hub, &stream_subscriber_ops, format->kind,
+                        wish->channels, wish->count, &wish->start);
+    if (error != ERROR_NONE) {
+        refusal_answer(exchange, error, format->transport);
     } else if (exchange->state == EXCHANGE_HANDLING) {
         exchange_suspend(exchange);
         exchange_set_deadline(exchange, exchange->shard->options->heartbeat_ms);

@@ -217,7 +217,8 @@ static void shard_turn(struct shard *shard, bool has_more)
 {
     struct epoll_event events[SHARD_EVENTS];
     uint64_t wait_ms = timer_wheel_wait_ms(&shard->wheel, clock_monotonic_ms(), SHARD_WAIT_MOST_MS);
-    if (has_more || !list_is_empty(&shard->cells.to_run) || door_has_to_run(&shard->door))
+    if (has_more || !list_is_empty(&shard->cells.to_run) || door_has_to_run(&shard->door) ||
+        !mailbox_is_empty(&shard->mailbox))
         wait_ms = 0;
     int count = epoll_wait(shard->epoll_fd, events, SHARD_EVENTS, (int)wait_ms);
     shard->now_ms = clock_monotonic_ms();
@@ -228,6 +229,8 @@ static void shard_turn(struct shard *shard, bool has_more)
     cell_table_run(&shard->cells);
     door_run(&shard->door);
     stream_table_run(&shard->streams);
+    /* What was published in this turn is delivered in it. */
+    mailbox_drain(&shard->mailbox);
 }
 
 static void *shard_run(void *argument)
@@ -236,6 +239,7 @@ static void *shard_run(void *argument)
     char name[16];
     bool has_more = false;
     shard_of_thread = shard;
+    mailbox_own(&shard->mailbox);
     snprintf(name, sizeof(name), "sluice-%u", shard->index);
     pthread_setname_np(pthread_self(), name);
     while (shard->state != SHARD_STOPPED) {
@@ -271,6 +275,8 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         return err;
     const struct hub_settings settings = shard_hub_settings(options);
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);
+    if (index == 0)
+        hub_tend(&shard->hub);
     err = listener_table_init(&shard->listeners, shard);
     if (!err)
         err = door_init(&shard->door, shard);

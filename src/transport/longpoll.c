@@ -379,9 +379,11 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     poll->until_ms = exchange->shard->now_ms + wish->wait_ms;
     exchange_hold(exchange, &longpoll_hold_ops, poll);
     exchange_set_deadline(exchange, number_greater(wish->wait_ms, LONGPOLL_LOOK_MS));
-    if (subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops, TRANSPORT_POLL,
-                        wish->channels, wish->count, &wish->start)) {
-        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+    enum error_code error =
+        subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops, TRANSPORT_POLL,
+                        wish->channels, wish->count, &wish->start);
+    if (error != ERROR_NONE) {
+        exchange_fail(exchange, error, "%s", error_text(error));
         return;
     }
     if (exchange->state != EXCHANGE_HANDLING)

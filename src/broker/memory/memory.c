@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/memory/memory.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +9,8 @@
 #include "broker/memory/log.h"
 #include "config/options.h"
 
-#define MEMORY_WAIT_MOST_MS 60000u
+/* How often time is looked after, at least. */
+#define MEMORY_TEND_MS 250u
 
 /* Who is told of the channels below a prefix. */
 struct watch {
@@ -24,22 +22,34 @@ struct watch {
 
 struct memory_broker {
     struct broker super;
-    struct mailbox mailbox;
-    pthread_t thread;
-    bool is_started;
-    bool is_stopping; /* on the broker's thread */
-    struct letter stop;
+    pthread_mutex_t lock; /* of all below */
     struct options *options;
     struct store store;
     struct watch *watches;
     size_t watch_count;
 };
 
-struct configure_letter {
-    struct letter letter;
-    struct memory_broker *memory;
-    struct options *options;
-};
+static struct memory_broker *memory_of(struct broker *broker)
+{
+    return container_of(broker, struct memory_broker, super);
+}
+
+/* Nobody is rung while the lock is held. */
+static void memory_enter(struct memory_broker *memory)
+{
+    pthread_mutex_lock(&memory->lock);
+    mailbox_hold_rings();
+    memory->store.now_ms = clock_monotonic_ms();
+}
+
+static void memory_leave(struct memory_broker *memory)
+{
+    broker_show(&memory->super, METRIC_CHANNELS, memory->store.count);
+    broker_show(&memory->super, METRIC_MESSAGES, memory->store.message_count);
+    broker_show(&memory->super, METRIC_EVICTED, memory->store.evicted);
+    pthread_mutex_unlock(&memory->lock);
+    mailbox_ring_held();
+}
 
 static void memory_apply_options(struct memory_broker *memory)
 {
@@ -105,19 +115,20 @@ static enum error_code memory_publish_one(struct memory_broker *memory, struct p
     return memory_append(memory, log, item);
 }
 
-static enum error_code memory_publish(struct memory_broker *memory, struct publish_request *request)
+static void memory_publish(struct memory_broker *memory, struct publish_request *request)
 {
     for (size_t i = 0; i < request->count; i++) {
         struct publish_item *item = &request->items[i];
         if (!item->message)
             continue;
+        memory_enter(memory);
         item->error = memory_publish_one(memory, item);
+        memory_leave(memory);
         if (item->error != ERROR_NONE)
             broker_count(&memory->super, METRIC_PUBLISH_REFUSED, 1);
         message_unref(item->message);
         item->message = NULL;
     }
-    return ERROR_NONE;
 }
 
 /* Attaching and reading. */
@@ -295,13 +306,13 @@ static enum error_code memory_unwatch(struct memory_broker *memory, const struct
     return ERROR_NONE;
 }
 
-/* The thread. */
+/* The engine. */
 
 static enum error_code memory_serve(struct memory_broker *memory, struct broker_request *request)
 {
     switch (request->operation) {
     case BROKER_PUBLISH:
-        return memory_publish(memory, container_of(request, struct publish_request, super));
+        break; /* holds the lock for each message */
     case BROKER_ATTACH:
         return memory_attach(memory, container_of(request, struct attach_request, super));
     case BROKER_DETACH:
@@ -322,105 +333,69 @@ static enum error_code memory_serve(struct memory_broker *memory, struct broker_
     return ERROR_INTERNAL;
 }
 
-/* A submitted request carries its broker in `letter` only; the mailbox it came through says which. */
-static _Thread_local struct memory_broker *memory_current;
-
-static void memory_show_store(struct memory_broker *memory)
+/* The answer to who lets go comes behind what was fed before, and that to a watcher behind the names. */
+static bool memory_is_answered_behind(enum broker_operation operation)
 {
-    broker_show(&memory->super, METRIC_CHANNELS, memory->store.count);
-    broker_show(&memory->super, METRIC_MESSAGES, memory->store.message_count);
-    broker_show(&memory->super, METRIC_EVICTED, memory->store.evicted);
+    return operation == BROKER_DETACH || operation == BROKER_WATCH || operation == BROKER_UNWATCH;
 }
 
-static void memory_deliver(struct letter *letter)
+static bool memory_submit(struct broker *broker, struct broker_request *request)
 {
-    struct broker_request *request = container_of(letter, struct broker_request, letter);
-    enum error_code error = memory_serve(memory_current, request);
-    memory_show_store(memory_current);
-    broker_answer(request, error);
-}
-
-static void *memory_run(void *argument)
-{
-    struct memory_broker *memory = argument;
-    struct store *store = &memory->store;
-    memory_current = memory;
-    pthread_setname_np(pthread_self(), "sluice-memory");
-    while (!memory->is_stopping) {
-        struct pollfd wait = {.fd = memory->mailbox.wake_fd, .events = POLLIN};
-        uint64_t wait_ms = timer_wheel_wait_ms(&store->wheel, clock_monotonic_ms(), MEMORY_WAIT_MOST_MS);
-        if (poll(&wait, 1, (int)wait_ms) > 0)
-            mailbox_acknowledge(&memory->mailbox);
-        store->now_ms = clock_monotonic_ms();
-        mailbox_drain(&memory->mailbox);
-        timer_wheel_run(&store->wheel, store->now_ms);
-        memory_show_store(memory);
+    struct memory_broker *memory = memory_of(broker);
+    if (request->operation == BROKER_PUBLISH) {
+        memory_publish(memory, container_of(request, struct publish_request, super));
+        return true;
     }
-    return NULL;
+    memory_enter(memory);
+    request->error = memory_serve(memory, request);
+    bool is_behind = memory_is_answered_behind(request->operation);
+    if (is_behind)
+        broker_answer(request, request->error);
+    memory_leave(memory);
+    return !is_behind;
+}
+
+static uint64_t memory_tend(struct broker *broker)
+{
+    struct memory_broker *memory = memory_of(broker);
+    struct store *store = &memory->store;
+    memory_enter(memory);
+    timer_wheel_run(&store->wheel, store->now_ms);
+    uint64_t wait_ms = timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
+    memory_leave(memory);
+    return wait_ms;
 }
 
 static int memory_start(struct broker *broker, char *error, size_t error_size)
 {
-    struct memory_broker *memory = container_of(broker, struct memory_broker, super);
-    memory->store.now_ms = clock_monotonic_ms();
-    timer_wheel_init(&memory->store.wheel, memory->store.now_ms);
-    int err = pthread_create(&memory->thread, NULL, memory_run, memory);
-    if (err)
-        snprintf(error, error_size, "cannot start the broker's thread: %s", strerror(err));
-    memory->is_started = err == 0;
-    return -err;
-}
-
-static void memory_submit(struct broker *broker, struct broker_request *request)
-{
-    struct memory_broker *memory = container_of(broker, struct memory_broker, super);
-    request->letter.deliver = memory_deliver;
-    mailbox_post(&memory->mailbox, &request->letter);
-}
-
-static void memory_take_options(struct letter *letter)
-{
-    struct configure_letter *configure = container_of(letter, struct configure_letter, letter);
-    struct memory_broker *memory = configure->memory;
-    options_unref(memory->options);
-    memory->options = configure->options;
-    memory_apply_options(memory);
-    free(configure);
-}
-
-static void memory_take_stop(struct letter *letter)
-{
-    container_of(letter, struct memory_broker, stop)->is_stopping = true;
+    (void)broker;
+    (void)error;
+    (void)error_size; /* there is nothing that could fail */
+    return 0;
 }
 
 static int memory_configure(struct broker *broker, struct options *options)
 {
-    struct memory_broker *memory = container_of(broker, struct memory_broker, super);
-    struct configure_letter *configure = malloc(sizeof(*configure));
-    if (!configure)
-        return -ENOMEM;
-    configure->letter.deliver = memory_take_options;
-    configure->memory = memory;
-    configure->options = options_ref(options);
-    mailbox_post(&memory->mailbox, &configure->letter);
+    struct memory_broker *memory = memory_of(broker);
+    memory_enter(memory);
+    options_unref(memory->options);
+    memory->options = options_ref(options);
+    memory_apply_options(memory);
+    memory_leave(memory);
     return 0;
 }
 
 static bool memory_is_ready(struct broker *broker)
 {
-    return container_of(broker, struct memory_broker, super)->is_started;
+    (void)broker;
+    return true;
 }
 
 static void memory_stop(struct broker *broker)
 {
-    struct memory_broker *memory = container_of(broker, struct memory_broker, super);
-    if (memory->is_started) {
-        memory->stop.deliver = memory_take_stop;
-        mailbox_post(&memory->mailbox, &memory->stop);
-        pthread_join(memory->thread, NULL);
-    }
-    mailbox_deinit(&memory->mailbox);
+    struct memory_broker *memory = memory_of(broker);
     store_deinit(&memory->store);
+    pthread_mutex_destroy(&memory->lock);
     free(memory->watches);
     options_unref(memory->options);
     free(memory);
@@ -430,6 +405,7 @@ static const struct broker_ops memory_ops = {
     .scheme = "memory",
     .start = memory_start,
     .submit = memory_submit,
+    .tend = memory_tend,
     .configure = memory_configure,
     .is_ready = memory_is_ready,
     .stop = memory_stop,
@@ -440,13 +416,12 @@ struct broker *memory_broker_new(struct options *options)
     struct memory_broker *memory = calloc(1, sizeof(*memory));
     if (!memory)
         return NULL;
-    if (mailbox_init(&memory->mailbox)) {
-        free(memory);
-        return NULL;
-    }
+    pthread_mutex_init(&memory->lock, NULL);
     memory->super.ops = &memory_ops;
     memory->options = options_ref(options);
     store_init(&memory->store);
+    memory->store.now_ms = clock_monotonic_ms();
+    timer_wheel_init(&memory->store.wheel, memory->store.now_ms);
     memory->store.begun = memory_log_begun;
     memory_apply_options(memory);
     return &memory->super;

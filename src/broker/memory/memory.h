@@ -2,7 +2,8 @@
 #ifndef SLUICE_BROKER_MEMORY_MEMORY_H
 #define SLUICE_BROKER_MEMORY_MEMORY_H
 
-/* The embedded broker: one thread owns all channel logs, in this process's memory. */
+/* The embedded broker: the channel logs in this process's memory, behind one lock that is held shortly.
+ * Requests are answered in the thread that submits them. */
 
 #include "core/broker.h"
 

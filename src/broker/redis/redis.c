@@ -87,10 +87,11 @@ static void redis_serve(struct letter *letter)
     }
 }
 
-static void redis_submit(struct broker *super, struct broker_request *request)
+static bool redis_submit(struct broker *super, struct broker_request *request)
 {
     request->letter.deliver = redis_serve;
     mailbox_post(&redis_of(super)->mailbox, &request->letter);
+    return false;
 }
 
 /* The thread. */

@@ -85,9 +85,9 @@ static void commands_begin(struct connection *connection, enum subscription_kind
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
         return;
-    if (tcp_subscribe(connection, kind, channel->bytes, channel->len, start, NULL, NULL))
-        connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
-                                error_text(ERROR_OUT_OF_MEMORY));
+    enum error_code error = tcp_subscribe(connection, kind, channel->bytes, channel->len, start, NULL, NULL);
+    if (error != ERROR_NONE)
+        connection_append_error(connection, &wait->text, error, error_text(error));
     else if (wait->text.len == 0)
         frame_append(&wait->text, (enum framing)connection->framing, "CONFIRMED", strlen("CONFIRMED"));
     connection_wait_end(connection);

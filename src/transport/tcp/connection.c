@@ -337,10 +337,11 @@ static void connection_subscribe_feeds(struct connection *connection)
     const struct declaration *declaration = connection->declaration;
     const struct start start = {.kind = START_NOW};
     for (unsigned i = 0; i < declaration->feed_count && connection->socket.state == STREAM_OPEN; i++) {
-        if (tcp_subscribe(connection, SUBSCRIPTION_FEED, declaration->feed[i].text, declaration->feed[i].len,
-                          &start, NULL, NULL) == 0)
+        enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_FEED, declaration->feed[i].text,
+                                              declaration->feed[i].len, &start, NULL, NULL);
+        if (error == ERROR_NONE)
             continue;
-        connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
+        connection_answer_error(connection, error, error_text(error));
         connection_leave(connection);
         return;
     }

@@ -128,9 +128,10 @@ struct tcp_subscription {
     struct range *range; /* of SUBSCRIPTION_RANGE */
 };
 
-/* Subscribes. With a wait begun the wait counts it. Returns 0 or -ENOMEM. */
-int tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel, size_t len,
-                  const struct start *start, struct range *range, const struct tcp_pattern *pattern);
+/* Subscribes. With a wait begun the wait counts it. Returns why it cannot. */
+enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel,
+                              size_t len, const struct start *start, struct range *range,
+                              const struct tcp_pattern *pattern);
 
 /* The subscription to a channel of a connection; NULL if there is none. */
 struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel,

@@ -164,8 +164,8 @@ void tcp_publish(struct connection *connection, const char *channel, size_t chan
     connection->publication_count++;
     connection->publication_bytes += len;
     enum error_code error = draft_fill(&publication->item, &draft, shard->options->message_size_bytes, fault);
-    if (error == ERROR_NONE)
-        broker_submit(&shard->hub, &publication->request.super, BROKER_PUBLISH, publication_answered);
-    else
+    if (error != ERROR_NONE)
         publication_refuse(publication, error, fault);
+    else if (hub_submit(&shard->hub, &publication->request.super, BROKER_PUBLISH, publication_answered))
+        publication_answered(&publication->request.super);
 }

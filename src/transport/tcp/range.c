@@ -197,9 +197,10 @@ static void range_begin(struct connection *connection, struct range *range, cons
         range_free(range, shard);
         return;
     }
-    if (tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel->bytes, channel->len, start, range, NULL)) {
-        connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
-                                error_text(ERROR_OUT_OF_MEMORY));
+    enum error_code error =
+        tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel->bytes, channel->len, start, range, NULL);
+    if (error != ERROR_NONE) {
+        connection_append_error(connection, &connection->wait->text, error, error_text(error));
         range_free(range, shard);
     } else if (range->is_blocking) {
         timer_arm(&shard->wheel, &range->timer, shard->now_ms + block_ms);

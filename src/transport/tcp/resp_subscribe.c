@@ -45,10 +45,12 @@ void resp_run_subscribe(const struct resp_call *call)
         const struct text *channel = &call->arguments[i];
         if (!resp_check_channel(connection, channel, &wait->text))
             continue;
-        if (!tcp_subscription_find(connection, channel->bytes, channel->len) &&
-            tcp_subscribe(connection, SUBSCRIPTION_FEED, channel->bytes, channel->len, &start, NULL, NULL))
-            connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
-                                    error_text(ERROR_OUT_OF_MEMORY));
+        enum error_code error = ERROR_NONE;
+        if (!tcp_subscription_find(connection, channel->bytes, channel->len))
+            error = tcp_subscribe(connection, SUBSCRIPTION_FEED, channel->bytes, channel->len, &start, NULL,
+                                  NULL);
+        if (error != ERROR_NONE)
+            connection_append_error(connection, &wait->text, error, error_text(error));
         else
             resp_append_subscription(connection, &wait->text, "subscribe", channel, resp_count(connection));
     }

@@ -138,14 +138,15 @@ static void tcp_subscription_fail(struct subscriber *subscriber, enum error_code
 static const struct subscriber_ops tcp_subscriber_ops = {.wake = tcp_subscription_wake,
                                                          .fail = tcp_subscription_fail};
 
-int tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel, size_t len,
-                  const struct start *start, struct range *range, const struct tcp_pattern *pattern)
+enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel,
+                              size_t len, const struct start *start, struct range *range,
+                              const struct tcp_pattern *pattern)
 {
     struct shard *shard = connection_shard(connection);
     const struct channel_reference reference = {channel, len};
     struct tcp_subscription *subscription = calloc(1, sizeof(*subscription));
     if (!subscription)
-        return -ENOMEM;
+        return ERROR_OUT_OF_MEMORY;
     subscription->connection = connection;
     subscription->kind = (uint8_t)kind;
     subscription->range = range;
@@ -158,17 +159,17 @@ int tcp_subscribe(struct connection *connection, enum subscription_kind kind, co
     connection->below_count = (uint16_t)(connection->below_count + (pattern != NULL));
     if (connection->wait)
         connection->wait->awaited++;
-    int err = subscriber_join(&subscription->subscriber, &shard->hub, &tcp_subscriber_ops, TRANSPORT_TCP,
-                              &reference, 1, start);
-    if (!err)
-        return 0;
+    enum error_code error = subscriber_join(&subscription->subscriber, &shard->hub, &tcp_subscriber_ops,
+                                            TRANSPORT_TCP, &reference, 1, start);
+    if (error == ERROR_NONE)
+        return error;
     list_remove(&subscription->link);
     connection->subscription_count--;
     connection->below_count = (uint16_t)(connection->below_count - (pattern != NULL));
     if (connection->wait)
         connection->wait->awaited--;
     free(subscription);
-    return err;
+    return error;
 }
 
 void tcp_subscriptions_release(struct connection *connection)

@@ -4,7 +4,6 @@
 
 #include "unit.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,11 +18,12 @@ static struct timer_wheel wheel;
 static struct hub hub;
 static struct epoch epoch;
 
-static void fake_submit(struct broker *broker, struct broker_request *request)
+static bool fake_submit(struct broker *broker, struct broker_request *request)
 {
     (void)broker;
     assert_true(asked_count < 16);
     asked[asked_count++] = request;
+    return false;
 }
 
 static const struct broker_ops fake_ops = {.scheme = "fake", .submit = fake_submit};
@@ -552,12 +552,13 @@ static void test_a_channel_that_could_not_be_joined_is_detached(void **state)
     timer_wheel_run(&wheel, 2100);
     answer(1, ERROR_NONE);
     asked_count = 0;
-    struct channel *found = channel_get(&hub, "a", 1);
-    assert_non_null(found);
+    struct channel *found;
+    assert_int_equal(channel_get(&hub, "a", 1, &found), ERROR_NONE);
     memory_is_out = true;
-    int err = subscriber_join(&listener.subscriber, &hub, &listener_ops, TRANSPORT_SSE, &channel, 1, &start);
+    enum error_code error =
+        subscriber_join(&listener.subscriber, &hub, &listener_ops, TRANSPORT_SSE, &channel, 1, &start);
     memory_is_out = false;
-    assert_int_equal(err, -ENOMEM);
+    assert_int_equal(error, ERROR_OUT_OF_MEMORY);
     attach(1, 3, 1);
     timer_wheel_run(&wheel, 4200);
     assert_int_equal(asked_count, 2);

@@ -63,8 +63,7 @@ static void await_answer(void)
 
 static void ask(struct broker_request *request, enum broker_operation operation)
 {
-    is_answered = false;
-    broker_submit(&hub, request, operation, answered);
+    is_answered = hub_submit(&hub, request, operation, answered);
     await_answer();
 }
 
@@ -77,9 +76,7 @@ static struct publish_item publish(const char *channel, size_t size)
                                 .channel_len = (uint8_t)strlen(channel),
                                 .message = message_new(&parts)};
     struct publish_request request = {.count = 1, .items = &item};
-    is_answered = false;
-    broker_submit(&hub, &request.super, BROKER_PUBLISH, answered);
-    await_answer();
+    assert_true(hub_submit(&hub, &request.super, BROKER_PUBLISH, answered));
     return item;
 }
 
