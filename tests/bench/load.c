@@ -124,6 +124,14 @@ static void load_until(struct load *load, const uint64_t *counter, uint64_t targ
     }
 }
 
+/* A long-poll has no answer that says it is held: the server says how many are. */
+static void load_await_polls(struct load *load, unsigned count)
+{
+    const struct timespec rest = {.tv_nsec = 1000000};
+    while (load->options->transport == BENCH_POLL && bench_look_held(load->options, load->publish_fd) < count)
+        nanosleep(&rest, NULL);
+}
+
 static void load_watch(struct load *load, int fd, struct subscriber *subscriber)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = subscriber};
@@ -149,8 +157,11 @@ static void load_open(struct load *load)
         subscriber->is_open = is_poll;
         load->opened += subscriber->is_open;
         load_request(load, subscriber);
+        /* Not more at once than a busy machine takes before their heads are too late. */
         if (i % 64 == 63)
             load_until(load, &load->opened, i - 32);
+        if (i % 512 == 511)
+            load_await_polls(load, i + 1);
     }
     load_until(load, &load->opened, options->connections);
 }
@@ -203,15 +214,6 @@ static void load_wait_for(uint64_t at_ns, struct load *load)
     }
 }
 
-/* A long-poll has no answer that says it is held: the server says how many are. */
-static void load_await_polls(struct load *load)
-{
-    const struct timespec rest = {.tv_nsec = 1000000};
-    while (load->options->transport == BENCH_POLL &&
-           bench_look_held(load->options, load->publish_fd) < load->options->connections)
-        nanosleep(&rest, NULL);
-}
-
 static void load_finish_round(struct load *load, uint64_t rounds, uint64_t each)
 {
     load_until(load, &load->received, each * rounds);
@@ -262,12 +264,12 @@ int load_main(const struct bench_options *options)
     load_start(&load, each);
     uint64_t resident_before = bench_resident_bytes(options->server_pid);
     load_open(&load);
-    load_await_polls(&load);
+    load_await_polls(&load, options->connections);
     uint64_t resident_after = bench_resident_bytes(options->server_pid);
     /* The first round warms up and is not measured. */
     load_publish(&load, 0);
     load_finish_round(&load, 1, each);
-    load_await_polls(&load);
+    load_await_polls(&load, options->connections);
     load.latency_count = 0;
     uint64_t begun_ns = bench_now_ns();
     uint64_t cpu_ns = bench_cpu_ns(options->server_pid);
@@ -281,7 +283,7 @@ int load_main(const struct bench_options *options)
     load_finish_round(&load, options->messages + 1, each);
     uint64_t wall_ns = bench_now_ns() - begun_ns;
     /* Coming back is part of the work. */
-    load_await_polls(&load);
+    load_await_polls(&load, options->connections);
     cpu_ns = bench_cpu_ns(options->server_pid) - cpu_ns;
     load_check(&load);
     uint64_t deliveries = each * options->messages;
