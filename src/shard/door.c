@@ -90,13 +90,20 @@ static void door_refuse(struct client *client, enum error_code error)
     door_arm(door);
 }
 
-static bool door_refuse_longest_unwanted(struct door *door)
+/* Whoever has not sent its head in time may be an EventSource, which gives up at a status that is not its
+ * own, and comes back when the connection ends. */
+static void door_drop_unwanted(struct client *client)
+{
+    shard_count(client->shard, METRIC_REFUSED, 1);
+    client_close(client);
+}
+
+static bool door_drop_longest_unwanted(struct door *door)
 {
     struct list *link = list_first(&door->unwanted);
-    struct client *client = link ? container_of(link, struct client, link) : NULL;
-    if (client)
-        door_refuse(client, client->refusal);
-    return client != NULL;
+    if (link)
+        door_drop_unwanted(container_of(link, struct client, link));
+    return link != NULL;
 }
 
 static void client_event(struct watch *watch, uint32_t events);
@@ -231,7 +238,7 @@ static void door_turn_away(struct client *client, enum error_code error)
 {
     struct door *door = &client->shard->door;
     if (door->unwanted_count >= DOOR_UNWANTED_MOST)
-        door_refuse_longest_unwanted(door);
+        door_drop_longest_unwanted(door);
     client_move(client, CLIENT_UNWANTED);
     client->refusal = error;
     client->deadline_ms = client->shard->now_ms + DOOR_UNWANTED_MS;
@@ -274,7 +281,7 @@ static size_t door_render_error(struct listener *listener, enum error_code error
 
 static bool door_make_room(struct listener *listener)
 {
-    return door_refuse_longest_unwanted(&listener->shard->door);
+    return door_drop_longest_unwanted(&listener->shard->door);
 }
 
 const struct listener_ops door_listener_ops = {
@@ -389,7 +396,7 @@ static void door_round(struct timer *timer)
     list_for_each_safe (link, &door->unwanted) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms <= now_ms)
-            door_refuse(client, client->refusal);
+            door_drop_unwanted(client);
     }
     list_for_each_safe (link, &door->refused) {
         struct client *client = container_of(link, struct client, link);
@@ -427,17 +434,17 @@ static void door_send_away(struct list *clients)
     }
 }
 
-void door_shut(struct door *door)
-{
-    door_send_away(&door->waiting);
-    door_send_away(&door->slow);
-    door_send_away(&door->unwanted);
-}
-
 static void door_close_all(struct list *clients)
 {
     list_for_each_safe (link, clients)
         client_close(container_of(link, struct client, link));
+}
+
+void door_shut(struct door *door)
+{
+    door_send_away(&door->waiting);
+    door_send_away(&door->slow);
+    door_close_all(&door->unwanted);
 }
 
 void door_cut(struct door *door)

@@ -2,14 +2,13 @@
 // EventSource of Debian's chromium and of npm, against a real server: it survives every condition that passes, and gets what
 // was published meanwhile.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { Agent, createServer, get, request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { EventSource as NodeEventSource } from 'eventsource';
 import { createParser } from 'eventsource-parser';
-import { launch, place, start, startProxy, stop, until } from './support.mjs';
+import { launch, place, run, start, startProxy, stop, until } from './support.mjs';
 
 let browser;
 
@@ -153,8 +152,8 @@ for (const [name, connect] of Object.entries(clients)) {
   test(`${name}: broker-down`, async () => {
     const socket = place(`redis-${name}`);
     const redis = async () => {
-      const child = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--dir', place('.'), '--save', '',
-        '--appendonly', 'yes', '--appendfsync', 'always', '--appenddirname', `aof-${name}`], { stdio: 'ignore' });
+      const child = run('redis-server', ['--port', '0', '--unixsocket', socket, '--dir', place('.'), '--save', '',
+        '--appendonly', 'yes', '--appendfsync', 'always', '--appenddirname', `aof-${name}`]);
       await until(() => existsSync(socket), 'Redis');
       return child;
     };

@@ -7,6 +7,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { after } from 'node:test';
 import { chromium } from 'playwright-core';
 
 const { SLUICE, SOURCE_DIR } = process.env;
@@ -14,6 +15,16 @@ const folder = mkdtempSync(join(tmpdir(), 'sluice-browser-'));
 let starts = 0;
 
 process.on('exit', () => rmSync(folder, { recursive: true }));
+
+/* What a test that failed has left would keep this process from its end. */
+const ends = [];
+after(() => ends.forEach((end) => end()));
+
+export function run(command, options, stdio = 'ignore') {
+  const child = spawn(command, options, { stdio });
+  ends.push(() => child.kill('SIGKILL'));
+  return child;
+}
 
 export async function until(condition, what) {
   for (const end = Date.now() + 20000; Date.now() < end;) {
@@ -26,8 +37,8 @@ export async function until(condition, what) {
 
 export async function start(port = 0, options = [], descriptors = 1024) {
   const ready = join(folder, `ready-${starts++}`);
-  const child = spawn('sh', ['-c', `ulimit -n ${descriptors}; exec "$0" "$@"`, SLUICE, 'serve', '--http', `127.0.0.1:${port}`, '--ready-file', ready, '--drain-time', '0.1',
-    '--retry', '0.2', '--static-dir', join(SOURCE_DIR, 'static'), ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = run('sh', ['-c', `ulimit -n ${descriptors}; exec "$0" "$@"`, SLUICE, 'serve', '--http', `127.0.0.1:${port}`, '--ready-file', ready, '--drain-time', '0.1',
+    '--retry', '0.2', '--static-dir', join(SOURCE_DIR, 'static'), ...options], ['ignore', 'ignore', 'pipe']);
   let log = '';
   child.stderr.on('data', (text) => { log += text; });
   await until(() => existsSync(ready) || child.exitCode !== null, 'the server\'s start');
@@ -82,6 +93,7 @@ export async function startProxy(port) {
   proxy.origin = `http://127.0.0.1:${listener.address().port}`;
   proxy.cut = () => { for (const socket of proxy.sockets) socket.destroy(); };
   proxy.stop = () => { listener.close(); proxy.cut(); };
+  ends.push(proxy.stop);
   return proxy;
 }
 

@@ -135,7 +135,7 @@ def expect_refused_at_the_door(server: Server, channel: str, way: str, error: st
         check_refused(events.read_response(), lines.read_response(), error)
         assert events.is_closed()
     with Connection(server) as silent:
-        assert silent.read_response().error == error
+        assert silent.is_closed(), "it may be an EventSource, which would give up at any status"
     with Connection(server) as foreign:
         foreign.send(request_bytes("GET", path_of(channel, transport="sse"), Origin="https://a.example"))
         assert foreign.is_closed(), "a page that may not read the answer would give up"
@@ -159,7 +159,7 @@ def test_a_head_that_comes_late_is_waited_for_and_the_silent_do_not_fill_the_pla
                 request = request_bytes("GET", path_of(channel), Accept="text/event-stream")
                 late.send(request[:-4])
                 if crowd > 64:
-                    assert silent[0].read_response().error == "too-many-connections"
+                    assert silent[0].is_closed()
                 late.send(request[-4:])
                 return late.read_response().status == 200
 
