@@ -105,10 +105,7 @@ static void exchange_readable(struct client_owner *owner)
 static void exchange_socket_writable(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
-    if (exchange->state != EXCHANGE_STREAMING || !exchange->is_blocked)
-        return;
-    exchange->is_blocked = false;
-    if (exchange->hold)
+    if (exchange->state == EXCHANGE_STREAMING && exchange->hold)
         exchange->hold->writable(exchange);
 }
 
@@ -129,20 +126,11 @@ static void exchange_cut(struct client_owner *owner)
         exchange_abandon(exchange);
 }
 
-static void exchange_tick(struct client_owner *owner, uint64_t now_ms)
+static void exchange_tick(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
-    const struct options *options = exchange->shard->options;
-    if (exchange->state != EXCHANGE_STREAMING || !exchange->hold)
-        return;
-    uint64_t silent_ms = now_ms - exchange->wrote_ms;
-    if (exchange->is_blocked && silent_ms >= options->slow_client_timeout_ms) {
-        shard_count(exchange->shard, METRIC_SLOW_CUT, 1);
-        exchange_cut(owner);
-    } else if (!exchange->is_blocked && exchange->hold->heartbeat &&
-               silent_ms >= options->heartbeat_ms * 5 / 6) {
-        exchange->hold->heartbeat(exchange);
-    }
+    if (exchange->state == EXCHANGE_STREAMING && exchange->hold)
+        exchange->hold->tick(exchange);
 }
 
 static bool exchange_is_held(struct client_owner *owner)
@@ -233,8 +221,7 @@ static ssize_t exchange_read_stream(void *cls, uint64_t position, char *to, size
         return MHD_CONTENT_READER_END_WITH_ERROR;
     exchange_move(exchange, EXCHANGE_STREAMING);
     exchange_rest(exchange);
-    exchange->wrote_ms = exchange->shard->now_ms;
-    exchange->hold->writable(exchange);
+    exchange->hold->opened(exchange);
     return 0;
 }
 
@@ -258,26 +245,6 @@ void exchange_open(struct exchange *exchange, const char *content_type)
     exchange->must_close = exchange->must_close || exchange->is_http10;
     exchange_move(exchange, EXCHANGE_ANSWERED);
     exchange_wake(exchange);
-}
-
-ssize_t exchange_write(struct exchange *exchange, const struct iovec *parts, int count)
-{
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += parts[i].iov_len;
-    /* One part is by far the most frequent, and send() costs the kernel less than sendmsg(). */
-    ssize_t sent = count == 1 ? send(exchange->fd, parts->iov_base, parts->iov_len, flags)
-                              : sendmsg(exchange->fd, &message, flags);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
-        return -errno;
-    if (sent > 0) {
-        exchange->wrote_ms = exchange->shard->now_ms;
-        shard_count(exchange->shard, METRIC_DELIVERED_BYTES, (uint64_t)sent);
-    }
-    exchange->is_blocked = sent < 0 || (size_t)sent < size;
-    return sent < 0 ? 0 : sent;
 }
 
 void exchange_end(struct exchange *exchange, bool is_clean)

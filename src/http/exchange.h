@@ -13,7 +13,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <sys/uio.h>
 
 #include "base/buf.h"
 #include "base/timer.h"
@@ -52,12 +51,14 @@ struct route;
 struct hold_ops {
     /* The exchange is over for whatever reason, or its client has gone: let go of it. The last call. */
     void (*gone)(struct exchange *exchange);
-    /* The stream is open, or takes bytes again after it did not. May write and end. */
+    /* The stream is open: its head is sent, and its holder writes to the socket from now on. May end. */
+    void (*opened)(struct exchange *exchange);
+    /* The socket of the stream may take bytes again. May end. */
     void (*writable)(struct exchange *exchange);
     /* The time of exchange_set_deadline has come. May answer, write and end. */
     void (*expire)(struct exchange *exchange);
-    /* The stream, which takes bytes, has been silent for about a heartbeat. May write. */
-    void (*heartbeat)(struct exchange *exchange);
+    /* The stream is open; a few times for each heartbeat. May end. */
+    void (*tick)(struct exchange *exchange);
     /* The server stops: answer or end now. */
     void (*drain)(struct exchange *exchange);
     /* There will be one answer and then an end: a peer that only will not send any more gets it still. */
@@ -77,11 +78,9 @@ struct exchange {
     struct shard *shard;
     const struct hold_ops *hold; /* NULL when nobody holds it */
     void *holder;                /* the holder's own */
-    uint64_t wrote_ms;           /* when the stream last took something */
     enum exchange_state state;
     int fd; /* the connection's */
     bool is_http10;
-    bool is_blocked;   /* the stream did not take all of the last write */
     bool is_suspended; /* libmicrohttpd leaves the connection alone until it is resumed */
     bool is_let_go;    /* its holder knows that the server stops; it may still have last bytes to write */
     bool is_settling; /* there may be an answer without waiting: a peer that has closed its side gets it still
@@ -176,14 +175,10 @@ void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms);
 
 #define EXCHANGE_STREAM_CACHING "no-store, no-transform"
 
-/* Answers 200 with a body that has no end yet; `writable` follows once the head is sent, from when on
- * exchange_write may be used. */
+/* Answers 200 with a body that has no end yet; `opened` follows once the head is sent. What is written to the
+ * socket from then on is as on the wire: chunked when exchange_is_chunked. */
 void exchange_open(struct exchange *exchange, const char *content_type);
 
-/* Writes what the socket takes. Returns the number of bytes, which is less than all when it takes no more now
- * (`writable` follows), or -errno when the connection is broken. The bytes are as on the wire: chunked when
- * exchange_is_chunked. */
-ssize_t exchange_write(struct exchange *exchange, const struct iovec *parts, int count);
 bool exchange_is_chunked(const struct exchange *exchange);
 
 /* Ends the stream: cleanly between two frames, otherwise by closing the connection. Nothing of the holder is

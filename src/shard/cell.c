@@ -107,7 +107,7 @@ static void cell_round(struct cell *cell, uint64_t now_ms)
     list_for_each_safe (link, &cell->clients) {
         struct client *client = container_of(link, struct client, link);
         if (client->owner)
-            client->owner->ops->tick(client->owner, now_ms);
+            client->owner->ops->tick(client->owner);
     }
 }
 

@@ -89,11 +89,10 @@ struct client_owner_ops {
     void (*readable)(struct client_owner *owner); /* there are bytes, or the end of them */
     void (*hung_up)(struct client_owner *owner);  /* the peer has closed its side, or all of it */
     void (*writable)(struct client_owner *owner); /* it takes bytes again */
-    void (*tick)(struct client_owner *owner,
-                 uint64_t now_ms);               /* now and then, a few times for each heartbeat */
-    void (*drain)(struct client_owner *owner);   /* the server stops: let the client go */
-    void (*cut)(struct client_owner *owner);     /* the drain time is over: end at once */
-    bool (*is_held)(struct client_owner *owner); /* it is one to let go */
+    void (*tick)(struct client_owner *owner);     /* a few times for each heartbeat */
+    void (*drain)(struct client_owner *owner);    /* the server stops: let the client go */
+    void (*cut)(struct client_owner *owner);      /* the drain time is over: end at once */
+    bool (*is_held)(struct client_owner *owner);  /* it is one to let go */
     void (*lost)(struct client_owner *owner); /* the connection is closed, and nothing has told so before */
 };
 

@@ -18,8 +18,8 @@ static void drain_count_client(struct client *client)
 
 static void drain_count_socket(struct stream_socket *socket)
 {
-    socket->shard->drain.held += stream_socket_is_held(socket);
-    socket->shard->drain.busy++;
+    socket->outlet.shard->drain.held += stream_socket_is_held(socket);
+    socket->outlet.shard->drain.busy++;
 }
 
 /* Whether it is one more's turn to be let go, so that they go evenly over the drain time. */
@@ -43,7 +43,7 @@ static void drain_client(struct client *client)
 
 static void drain_socket(struct stream_socket *socket)
 {
-    struct shard *shard = socket->shard;
+    struct shard *shard = socket->outlet.shard;
     if (!stream_socket_is_held(socket) || !drain_lets_one_go(shard))
         return;
     shard->drain.ended++;
@@ -88,18 +88,9 @@ static void drain_cut_client(struct client *client)
         client->owner->ops->cut(client->owner);
 }
 
-/* What it can still be told without waiting, it is. */
-static void drain_cut_socket(struct stream_socket *socket)
-{
-    if (!socket->is_drained)
-        stream_socket_drain(socket);
-    stream_socket_flush(socket);
-    stream_socket_close(socket);
-}
-
 void drain_cut(struct shard *shard)
 {
     door_cut(&shard->door);
     cell_table_visit(&shard->cells, drain_cut_client);
-    stream_table_visit(&shard->streams, drain_cut_socket);
+    stream_table_visit(&shard->streams, stream_socket_cut);
 }

@@ -228,7 +228,7 @@ static void shard_turn(struct shard *shard, bool has_more)
     timer_wheel_run(&shard->wheel, shard->now_ms);
     cell_table_run(&shard->cells);
     door_run(&shard->door);
-    stream_table_run(&shard->streams);
+    outlet_table_run(&shard->outlets);
     /* What was published in this turn is delivered in it. */
     mailbox_drain(&shard->mailbox);
 }
@@ -246,7 +246,7 @@ static void *shard_run(void *argument)
         shard_turn(shard, has_more);
         has_more = hub_serve(&shard->hub, SHARD_SERVE_NS);
         cell_table_run(&shard->cells);
-        stream_table_run(&shard->streams);
+        outlet_table_run(&shard->outlets);
         shard_empty_garbage(shard);
         shard_show(shard);
         if (shard->state == SHARD_CLOSING)
@@ -277,6 +277,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);
     if (index == 0)
         hub_tend(&shard->hub);
+    outlet_table_init(&shard->outlets, shard);
     err = listener_table_init(&shard->listeners, shard);
     if (!err)
         err = door_init(&shard->door, shard);

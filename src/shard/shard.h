@@ -22,6 +22,7 @@
 #include "shard/drain.h"
 #include "shard/garbage.h"
 #include "shard/listener.h"
+#include "shard/outlet.h"
 #include "shard/stream.h"
 #include "shard/watch.h"
 #include "tbl/metrics.h"
@@ -65,6 +66,7 @@ struct shard {
     struct listener_table listeners;
     struct door door;
     struct cell_table cells;
+    struct outlet_table outlets;
     struct stream_table streams;
     struct garbage *garbage;
     struct drain drain;

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "shard/shard.h"
@@ -17,8 +16,6 @@
 #define STREAM_READ_BYTES 65536u
 /* How long a peer may take to read the end of what it was sent. */
 #define STREAM_LINGER_MS 2000u
-#define STREAM_LOOK_LEAST_MS 20u
-#define STREAM_LOOK_MOST_MS 1000u
 /* A peer that is silent for a minute is asked whether it is still there, and given up a minute later. */
 #define STREAM_KEEPALIVE_IDLE_S 60
 #define STREAM_KEEPALIVE_INTERVAL_S 10
@@ -27,58 +24,53 @@
  * takes nothing is cut, and counted, by us. */
 #define STREAM_UNACKNOWLEDGED_MORE_MS 10000u
 
+static struct stream_socket *stream_of_outlet(struct outlet *outlet)
+{
+    return container_of(outlet, struct stream_socket, outlet);
+}
+
 /* What the kernel is asked to tell: hang-ups always, so a peer that has gone is noticed whatever is waited
  * for. */
 static void stream_update_events(struct stream_socket *socket)
 {
     uint32_t events = 0;
+    bool is_blocked = socket->outlet.state == OUTLET_BLOCKED;
     bool wants_bytes = socket->state == STREAM_LINGERING ||
-                       (socket->state == STREAM_OPEN && !socket->is_paused && !socket->is_blocked);
+                       (socket->state == STREAM_OPEN && !socket->is_paused && !is_blocked);
     if (wants_bytes && !socket->has_ended)
         events |= EPOLLIN;
-    if (socket->is_blocked)
+    if (is_blocked)
         events |= EPOLLOUT;
     if (events == socket->events || socket->state == STREAM_CLOSED)
         return;
     socket->events = events;
-    if (watch_change(&socket->watch, socket->shard->epoll_fd, events, socket->watch.on_event))
+    if (watch_change(&socket->watch, socket->outlet.shard->epoll_fd, events, socket->watch.on_event))
         stream_socket_close(socket);
-}
-
-static void stream_wait_among(struct stream_socket *socket, struct list *list)
-{
-    struct shard *shard = socket->shard;
-    list_remove(&socket->wait_link);
-    list_append(list, &socket->wait_link);
-    if (!timer_is_armed(&shard->streams.timer))
-        timer_arm(&shard->wheel, &shard->streams.timer, shard->now_ms + STREAM_LOOK_LEAST_MS);
-}
-
-static void stream_set_blocked(struct stream_socket *socket, bool is_blocked)
-{
-    if (is_blocked && !socket->is_blocked) {
-        socket->progress_ms = socket->shard->now_ms;
-        stream_wait_among(socket, &socket->shard->streams.blocked);
-    } else if (!is_blocked && socket->is_blocked) {
-        list_remove(&socket->wait_link);
-        list_append(&socket->shard->streams.relieved, &socket->wait_link);
-    }
-    socket->is_blocked = is_blocked;
-    stream_update_events(socket);
 }
 
 static void stream_leave(struct stream_socket *socket)
 {
-    struct shard *shard = socket->shard;
+    struct shard *shard = socket->outlet.shard;
     int fd = socket->watch.fd;
+    outlet_close(&socket->outlet);
     watch_remove(&socket->watch, shard->epoll_fd);
     close(fd);
     list_remove(&socket->link);
-    list_remove(&socket->flush_link);
-    list_remove(&socket->wait_link);
     shard->streams.count--;
     connection_limits_remove(shard->group->limits, &socket->key);
     socket->ops->gone(socket);
+}
+
+static void stream_begin_lingering(struct stream_socket *socket)
+{
+    struct shard *shard = socket->outlet.shard;
+    struct stream_table *table = &shard->streams;
+    outlet_close(&socket->outlet);
+    socket->linger_ms = shard->now_ms + STREAM_LINGER_MS;
+    list_remove(&socket->link);
+    list_append(&table->lingering, &socket->link);
+    if (!timer_is_armed(&table->linger))
+        timer_arm(&shard->wheel, &table->linger, socket->linger_ms);
 }
 
 static void stream_move(struct stream_socket *socket, enum stream_state to)
@@ -95,13 +87,11 @@ static void stream_move(struct stream_socket *socket, enum stream_state to)
     case STREAM_OPEN:
         break;
     case STREAM_ENDING:
-        if (!socket->is_blocked && list_is_empty(&socket->flush_link))
-            list_append(&socket->shard->streams.to_flush, &socket->flush_link);
+        outlet_call(&socket->outlet);
         stream_update_events(socket);
         break;
     case STREAM_LINGERING:
-        socket->progress_ms = socket->shard->now_ms;
-        stream_wait_among(socket, &socket->shard->streams.lingering);
+        stream_begin_lingering(socket);
         stream_update_events(socket);
         break;
     case STREAM_CLOSED:
@@ -118,121 +108,21 @@ void stream_socket_close(struct stream_socket *socket)
 
 void stream_socket_deinit(struct stream_socket *socket)
 {
-    message_unref(socket->owed);
-    buf_deinit(&socket->out);
+    outlet_deinit(&socket->outlet);
     buf_deinit(&socket->in);
 }
 
-static void stream_linger(struct stream_socket *socket)
+/* Says that everything is written. Returns whether the peer has to be spared the close for a while. */
+static bool stream_say_all(struct stream_socket *socket)
 {
     shutdown(socket->watch.fd, SHUT_WR);
-    if (!listener_spare(socket->watch.fd, &socket->discarded) || socket->has_ended || socket->is_drained)
-        stream_socket_close(socket);
-    else
-        stream_move(socket, STREAM_LINGERING);
+    return listener_spare(socket->watch.fd, &socket->discarded) && !socket->has_ended && !socket->is_drained;
 }
 
 void stream_socket_finish(struct stream_socket *socket)
 {
     if (socket->state == STREAM_OPEN)
         stream_move(socket, STREAM_ENDING);
-}
-
-/* Writing. */
-
-static size_t stream_owed(const struct stream_socket *socket)
-{
-    return socket->tail_len + socket->out.len - socket->out_at;
-}
-
-struct buf *stream_socket_text(struct stream_socket *socket)
-{
-    if (!socket->is_blocked && socket->state != STREAM_CLOSED && list_is_empty(&socket->flush_link))
-        list_append(&socket->shard->streams.to_flush, &socket->flush_link);
-    return &socket->out;
-}
-
-static ssize_t stream_write(struct stream_socket *socket, const struct iovec *parts, int count)
-{
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    /* One part is by far the most frequent, and sendto costs the kernel less than sendmsg. By its number,
-     * because send() is a point of cancellation, which takes 2 % of a broadcast, and no shard is ever
-     * cancelled. */
-    ssize_t sent =
-        count == 1 ? syscall(SYS_sendto, socket->watch.fd, parts->iov_base, parts->iov_len, flags, NULL, 0)
-                   : sendmsg(socket->watch.fd, &message, flags);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
-        stream_socket_close(socket);
-        return -EPIPE;
-    }
-    if (sent > 0) {
-        socket->progress_ms = socket->shard->now_ms;
-        shard_count(socket->shard, METRIC_DELIVERED_BYTES, (uint64_t)sent);
-    }
-    return sent < 0 ? 0 : sent;
-}
-
-ssize_t stream_socket_send(struct stream_socket *socket, const struct iovec *parts, int count)
-{
-    size_t size = 0;
-    for (int i = 0; i < count; i++)
-        size += parts[i].iov_len;
-    ssize_t sent = stream_write(socket, parts, count);
-    if (sent >= 0 && (size_t)sent < size)
-        stream_set_blocked(socket, true);
-    return socket->state == STREAM_CLOSED ? -EPIPE : sent;
-}
-
-void stream_socket_owe(struct stream_socket *socket, struct message *message, const char *tail, size_t len)
-{
-    socket->owed = message_ref(message);
-    socket->tail = tail;
-    socket->tail_len = len;
-}
-
-static void stream_pay(struct stream_socket *socket, size_t sent)
-{
-    size_t of_tail = sent < socket->tail_len ? sent : socket->tail_len;
-    socket->tail_len -= of_tail;
-    socket->tail = socket->tail_len > 0 ? socket->tail + of_tail : NULL;
-    socket->out_at += sent - of_tail;
-    if (socket->tail_len == 0 && socket->owed) {
-        message_unref(socket->owed);
-        socket->owed = NULL;
-    }
-    if (socket->out_at == socket->out.len) {
-        buf_deinit(&socket->out);
-        socket->out_at = 0;
-    }
-}
-
-bool stream_socket_flush(struct stream_socket *socket)
-{
-    list_remove(&socket->flush_link);
-    if (socket->state == STREAM_CLOSED || socket->state == STREAM_LINGERING)
-        return false;
-    if (socket->out.has_failed) {
-        stream_socket_close(socket);
-        return false;
-    }
-    if (stream_owed(socket) > 0) {
-        struct iovec parts[2];
-        int count = 0;
-        if (socket->tail_len > 0)
-            parts[count++] = (struct iovec){(void *)(uintptr_t)socket->tail, socket->tail_len};
-        if (socket->out.len > socket->out_at)
-            parts[count++] =
-                (struct iovec){socket->out.bytes + socket->out_at, socket->out.len - socket->out_at};
-        ssize_t sent = stream_write(socket, parts, count);
-        if (sent < 0)
-            return false;
-        stream_pay(socket, (size_t)sent);
-    }
-    stream_set_blocked(socket, stream_owed(socket) > 0);
-    if (socket->state == STREAM_ENDING && !socket->is_blocked)
-        stream_linger(socket);
-    return socket->state == STREAM_OPEN && !socket->is_blocked;
 }
 
 /* Reading. */
@@ -268,7 +158,7 @@ static void stream_give_kept(struct stream_socket *socket)
 
 static void stream_read(struct stream_socket *socket)
 {
-    char *bytes = socket->shard->streams.scratch;
+    char *bytes = socket->outlet.shard->streams.scratch;
     ssize_t got = recv(socket->watch.fd, bytes, STREAM_READ_BYTES, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -293,7 +183,8 @@ static void stream_read(struct stream_socket *socket)
  * answers. */
 static void stream_go_on(struct stream_socket *socket)
 {
-    if (socket->state == STREAM_OPEN && !socket->is_paused && !socket->is_blocked && socket->in.len > 0)
+    bool is_blocked = socket->outlet.state == OUTLET_BLOCKED;
+    if (socket->state == STREAM_OPEN && !socket->is_paused && !is_blocked && socket->in.len > 0)
         stream_give_kept(socket);
 }
 
@@ -313,32 +204,41 @@ void stream_socket_resume(struct stream_socket *socket)
         stream_go_on(socket);
 }
 
-/* Whoever could take nothing has taken all that he was owed. The kernel takes bytes before it says that it
- * would, so this is found by any flush, and not only at EPOLLOUT. */
-static void stream_relieve(struct stream_socket *socket)
+/* The outlet's side. */
+
+static void stream_outlet_changed(struct outlet *outlet)
 {
-    list_remove(&socket->wait_link);
+    stream_update_events(stream_of_outlet(outlet));
+}
+
+static void stream_outlet_relieved(struct outlet *outlet)
+{
+    struct stream_socket *socket = stream_of_outlet(outlet);
+    if (socket->state == STREAM_ENDING && stream_say_all(socket))
+        stream_move(socket, STREAM_LINGERING);
+    else if (socket->state == STREAM_ENDING)
+        stream_socket_close(socket);
     stream_go_on(socket);
-    if (socket->state == STREAM_OPEN && !socket->is_blocked)
+    if (socket->state == STREAM_OPEN && socket->outlet.state == OUTLET_READY)
         socket->ops->writable(socket);
 }
 
-void stream_table_run(struct stream_table *table)
+static void stream_outlet_broken(struct outlet *outlet)
 {
-    struct list *link;
-    do {
-        while ((link = list_first(&table->to_flush)))
-            stream_socket_flush(container_of(link, struct stream_socket, flush_link));
-        if ((link = list_first(&table->relieved)))
-            stream_relieve(container_of(link, struct stream_socket, wait_link));
-    } while (link || !list_is_empty(&table->to_flush));
+    stream_socket_close(stream_of_outlet(outlet));
 }
+
+static const struct outlet_ops stream_outlet_ops = {
+    .changed = stream_outlet_changed,
+    .relieved = stream_outlet_relieved,
+    .broken = stream_outlet_broken,
+};
 
 static void stream_event(struct watch *watch, uint32_t events)
 {
     struct stream_socket *socket = container_of(watch, struct stream_socket, watch);
     if (events & EPOLLERR || (events & EPOLLHUP && socket->has_ended)) {
-        shard_count(socket->shard, METRIC_HANGUPS, 1);
+        shard_count(socket->outlet.shard, METRIC_HANGUPS, 1);
         stream_socket_close(socket);
         return;
     }
@@ -348,7 +248,7 @@ static void stream_event(struct watch *watch, uint32_t events)
         return;
     }
     if (events & EPOLLOUT)
-        stream_socket_flush(socket);
+        outlet_flush(&socket->outlet);
     bool may_read = socket->state == STREAM_OPEN && socket->events & EPOLLIN;
     if (may_read && events & (EPOLLIN | EPOLLHUP))
         stream_read(socket);
@@ -356,31 +256,21 @@ static void stream_event(struct watch *watch, uint32_t events)
         stream_socket_close(socket);
 }
 
-/* The slow, and those who have been told everything. */
+/* The table. */
 
-static void stream_table_look(struct timer *timer)
+static void stream_linger_over(struct timer *timer)
 {
-    struct stream_table *table = container_of(timer, struct stream_table, timer);
+    struct stream_table *table = container_of(timer, struct stream_table, linger);
     struct shard *shard = table->shard;
-    uint64_t slow_ms = shard->options->slow_client_timeout_ms;
-    list_for_each_safe (link, &table->blocked) {
-        struct stream_socket *socket = container_of(link, struct stream_socket, wait_link);
-        if (shard->now_ms - socket->progress_ms < slow_ms)
-            continue;
-        shard_count(shard, METRIC_SLOW_CUT, 1);
+    struct list *link;
+    while ((link = list_first(&table->lingering))) {
+        struct stream_socket *socket = container_of(link, struct stream_socket, link);
+        if (socket->linger_ms > shard->now_ms) {
+            timer_arm(&shard->wheel, timer, socket->linger_ms);
+            return;
+        }
         stream_socket_close(socket);
     }
-    list_for_each_safe (link, &table->lingering) {
-        struct stream_socket *socket = container_of(link, struct stream_socket, wait_link);
-        if (shard->now_ms - socket->progress_ms >= STREAM_LINGER_MS)
-            stream_socket_close(socket);
-    }
-    uint64_t again_ms = slow_ms / 8;
-    again_ms = again_ms < STREAM_LOOK_LEAST_MS  ? STREAM_LOOK_LEAST_MS
-               : again_ms > STREAM_LOOK_MOST_MS ? STREAM_LOOK_MOST_MS
-                                                : again_ms;
-    if (!list_is_empty(&table->blocked) || !list_is_empty(&table->lingering))
-        timer_arm(&shard->wheel, timer, shard->now_ms + again_ms);
 }
 
 bool stream_socket_is_held(const struct stream_socket *socket)
@@ -394,9 +284,20 @@ void stream_socket_drain(struct stream_socket *socket)
     socket->ops->drain(socket);
 }
 
+void stream_socket_cut(struct stream_socket *socket)
+{
+    if (!socket->is_drained)
+        stream_socket_drain(socket);
+    if (outlet_flush(&socket->outlet))
+        (void)stream_say_all(socket); /* it is closed in any case */
+    stream_socket_close(socket);
+}
+
 void stream_table_visit(struct stream_table *table, void (*visit)(struct stream_socket *socket))
 {
     list_for_each_safe (link, &table->sockets)
+        visit(container_of(link, struct stream_socket, link));
+    list_for_each_safe (link, &table->lingering)
         visit(container_of(link, struct stream_socket, link));
 }
 
@@ -427,13 +328,10 @@ int stream_socket_open(struct stream_socket *socket, struct shard *shard, const 
     int err = watch_add(&socket->watch, shard->epoll_fd, arrival->fd, EPOLLIN, stream_event);
     if (err)
         return err;
-    socket->shard = shard;
+    outlet_init(&socket->outlet, &stream_outlet_ops, shard, arrival->fd);
     socket->state = STREAM_OPEN;
     socket->events = EPOLLIN;
-    socket->progress_ms = shard->now_ms;
     socket->key = arrival->key;
-    list_init(&socket->flush_link);
-    list_init(&socket->wait_link);
     list_append(&table->sockets, &socket->link);
     table->count++;
     stream_set_options(shard, arrival->fd);
@@ -463,11 +361,8 @@ int stream_table_init(struct stream_table *table, struct shard *shard)
 {
     *table = (struct stream_table){.shard = shard, .scratch = malloc(STREAM_READ_BYTES)};
     list_init(&table->sockets);
-    list_init(&table->to_flush);
-    list_init(&table->blocked);
-    list_init(&table->relieved);
     list_init(&table->lingering);
-    timer_init(&table->timer, stream_table_look);
+    timer_init(&table->linger, stream_linger_over);
     timer_init(&table->tick, stream_table_ticked);
     return table->scratch ? 0 : -ENOMEM;
 }

@@ -165,6 +165,17 @@ def test_a_burst_comes_whole_and_in_order(channel: str) -> None:
         assert [lines.next_line()["data"] for _ in range(1000)] == [str(i) for i in range(1000)]
 
 
+def test_many_messages_at_once_are_the_same_to_every_kind_of_stream(channel: str) -> None:
+    with Server("--shards", "1") as server:
+        names = [publish(server, channel, str(i)) for i in range(20)]
+        path = path_of(channel, since="earliest")
+        for version in ("HTTP/1.1", "HTTP/1.0", "HTTP/1.1"):
+            with EventStream(server, path, version=version) as stream, LineStream(server, path, version=version) as lines:
+                assert [stream.next_event().id for _ in names] == names
+                lines.next_line()
+                assert [lines.next_line()["id"] for _ in names] == names
+
+
 @pytest.mark.parametrize("kind", [EventStream, LineStream])
 def test_large_messages_reach_a_slow_reader_in_pieces(channel: str, kind: type[EventStream | LineStream]) -> None:
     texts = ["é" * 2_500_000, "0123456789" * 1_000_000, "line\n" * 10_000, "€🐇" * 20_000]

@@ -107,7 +107,7 @@ static bool connection_has_said_everything(struct connection *connection)
 void connection_try_leave(struct connection *connection)
 {
     struct stream_socket *socket = &connection->socket;
-    if (!connection->is_leaving || socket->state != STREAM_OPEN || socket->is_blocked ||
+    if (!connection->is_leaving || socket->state != STREAM_OPEN || socket->outlet.state == OUTLET_BLOCKED ||
         !connection_has_said_everything(connection))
         return;
     tcp_patterns_forget(connection);
@@ -280,7 +280,7 @@ static void connection_drain(struct stream_socket *socket)
     if (!socket->has_ended)
         connection_leave(connection);
     if (socket->state == STREAM_OPEN)
-        stream_socket_flush(socket);
+        outlet_flush(&socket->outlet);
 }
 
 uint64_t connection_tick_ms(const struct declaration *declaration)
@@ -293,8 +293,7 @@ static void connection_tick(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
     uint64_t ping_ms = connection->declaration->ping_ms;
-    uint64_t silent_ms = socket->shard->now_ms - socket->progress_ms;
-    if (ping_ms > 0 && !socket->is_blocked && silent_ms >= ping_ms * 3 / 4)
+    if (ping_ms > 0 && outlet_is_silent(&socket->outlet, ping_ms * 3 / 4))
         connection_answer_text(connection, "PING");
 }
 
@@ -320,7 +319,7 @@ static void connection_gone(struct stream_socket *socket)
     }
     free(connection->wait);
     connection->wait = NULL;
-    shard_reap(socket->shard, &socket->garbage, connection_free);
+    shard_reap(connection_shard(connection), &socket->garbage, connection_free);
 }
 
 static const struct stream_socket_ops connection_socket_ops = {

@@ -60,7 +60,7 @@ struct connection {
 
 static inline struct shard *connection_shard(const struct connection *connection)
 {
-    return connection->socket.shard;
+    return connection->socket.outlet.shard;
 }
 
 /* Sends what is pending, then closes; nothing more is understood. */
@@ -176,10 +176,8 @@ void tcp_patterns_forget(struct connection *connection);
 
 /* delivery.c */
 
-enum delivery_progress { DELIVERY_DONE, DELIVERY_MORE, DELIVERY_BLOCKED, DELIVERY_CLOSED };
-
 /* Writes what the subscriber has not been told, up to the offset `until`, as much as the socket takes. */
-enum delivery_progress tcp_deliver(struct tcp_subscription *subscription);
+enum outlet_progress tcp_deliver(struct tcp_subscription *subscription);
 
 /* resp_pubsub.c */
 

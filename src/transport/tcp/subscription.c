@@ -80,16 +80,12 @@ static void tcp_subscription_flush(struct tcp_subscription *subscription)
         }
         return;
     }
-    enum delivery_progress progress = tcp_deliver(subscription);
-    if (progress == DELIVERY_BLOCKED)
-        subscriber_block(&subscription->subscriber);
-    else if (progress == DELIVERY_MORE)
-        subscriber_yield(&subscription->subscriber);
-    else if (progress == DELIVERY_DONE && subscription->kind == SUBSCRIPTION_HISTORY &&
-             !subscriber_is_fetching(&subscription->subscriber)) {
+    if (tcp_deliver(subscription) != OUTLET_DONE)
+        return;
+    if (subscription->kind == SUBSCRIPTION_HISTORY && !subscriber_is_fetching(&subscription->subscriber)) {
         tcp_subscription_remove(subscription);
         connection_wait_end(connection);
-    } else if (progress == DELIVERY_DONE) {
+    } else {
         connection_try_leave(connection);
     }
 }

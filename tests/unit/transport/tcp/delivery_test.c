@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Delivery to a socket that takes only so many bytes: for each number of them the rest is owed, to the byte.
- * What delivery.c calls is played here. */
+ * The subscriber and the kernel are played here. */
 #include "unit.h"
 
+#include <stdarg.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "render/render.h"
 #include "transport/tcp/connection.h"
@@ -15,7 +18,7 @@ static size_t message_count;
 static size_t told;
 static size_t room;
 static struct buf wire;
-static struct buf owed; /* tails, before the text */
+static struct shard shard;
 static struct channel_memo memo;
 static const struct epoch epoch = {"k3q9xm2ab7zt"};
 
@@ -66,45 +69,51 @@ void channel_memo_clear(struct channel_memo *which)
     *which = (struct channel_memo){0};
 }
 
-struct buf *stream_socket_text(struct stream_socket *socket)
+void subscriber_block(struct subscriber *subscriber)
 {
-    return &socket->out;
+    (void)subscriber;
 }
 
-bool stream_socket_flush(struct stream_socket *socket)
+void subscriber_yield(struct subscriber *subscriber)
 {
-    (void)socket;
-    return true;
+    (void)subscriber;
+    fail_msg("there is more than was collected");
 }
 
-void stream_socket_owe(struct stream_socket *socket, struct message *message, const char *tail, size_t len)
+static ssize_t take(const char *bytes, size_t len)
 {
-    (void)socket;
-    (void)message;
-    buf_append(&owed, tail, len);
+    size_t taken = len < room ? len : room;
+    buf_append(&wire, bytes, taken);
+    room -= taken;
+    return (ssize_t)taken;
 }
 
-void stream_socket_close(struct stream_socket *socket)
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-    (void)socket;
-    fail_msg("closed");
+    ssize_t taken = 0;
+    (void)fd;
+    (void)flags;
+    for (size_t i = 0; i < message->msg_iovlen; i++)
+        taken += take(message->msg_iov[i].iov_base, message->msg_iov[i].iov_len);
+    return taken;
 }
 
-ssize_t stream_socket_send(struct stream_socket *socket, const struct iovec *parts, int count)
+/* Of sendto. */
+long syscall(long number, ...)
 {
-    size_t before = wire.len;
-    (void)socket;
-    for (int i = 0; i < count; i++) {
-        size_t len = parts[i].iov_len < room ? parts[i].iov_len : room;
-        buf_append(&wire, parts[i].iov_base, len);
-        room -= len;
-    }
-    return (ssize_t)(wire.len - before);
+    va_list arguments;
+    (void)number;
+    va_start(arguments, number);
+    (void)va_arg(arguments, int);
+    const char *bytes = va_arg(arguments, const char *);
+    size_t len = va_arg(arguments, size_t);
+    va_end(arguments);
+    return take(bytes, len);
 }
 
-void shard_count(struct shard *shard, enum metric metric, uint64_t by)
+void shard_count(struct shard *of, enum metric metric, uint64_t by)
 {
-    (void)shard;
+    (void)of;
     (void)metric;
     (void)by;
 }
@@ -126,22 +135,33 @@ static void forget_messages(void)
         message_unref(messages[i]);
 }
 
-/* Delivers with so much room; what was sent and what is owed is left in `wire`. */
-static enum delivery_progress deliver(const struct connection *as, const struct tcp_pattern *pattern,
-                                      size_t bytes)
+static void fail_broken(struct outlet *outlet)
 {
+    (void)outlet;
+    fail_msg("broken");
+}
+
+/* Delivers with so much room; what was sent and what is owed is left in `wire`. */
+static enum outlet_progress deliver(const struct connection *as, const struct tcp_pattern *pattern,
+                                    size_t bytes)
+{
+    static const struct outlet_ops ops = {.broken = fail_broken};
     struct connection connection = *as;
+    struct outlet *outlet = &connection.socket.outlet;
     struct tcp_subscription subscription = {
         .connection = &connection, .pattern = pattern, .until = UINT64_MAX};
-    list_init(&connection.socket.flush_link);
+    timer_wheel_init(&shard.wheel, 0);
+    outlet_table_init(&shard.outlets, &shard);
+    outlet_init(outlet, &ops, &shard, -1);
     buf_deinit(&wire);
     told = 0;
     room = bytes;
-    enum delivery_progress progress = tcp_deliver(&subscription);
-    buf_append(&wire, owed.bytes, owed.len);
-    buf_append(&wire, connection.socket.out.bytes, connection.socket.out.len);
-    buf_deinit(&owed);
-    buf_deinit(&connection.socket.out);
+    enum outlet_progress progress = tcp_deliver(&subscription);
+    if (outlet->tail_len > 0)
+        buf_append(&wire, outlet->tail, outlet->tail_len);
+    buf_append(&wire, outlet->text.bytes, outlet->text.len);
+    outlet_close(outlet);
+    outlet_deinit(outlet);
     return progress;
 }
 
@@ -152,12 +172,12 @@ static void check_every_cut(const struct connection *as, const struct tcp_patter
     make_messages(count);
     for (size_t i = 1; i <= count; i++) {
         message_count = i;
-        assert_int_equal(deliver(as, pattern, SIZE_MAX), DELIVERY_DONE);
+        assert_int_equal(deliver(as, pattern, SIZE_MAX), OUTLET_DONE);
         ends[i] = wire.len;
     }
     buf_append(&whole, wire.bytes, wire.len);
     for (size_t cut = 0; cut < whole.len; cut++) {
-        assert_int_equal(deliver(as, pattern, cut), DELIVERY_BLOCKED);
+        assert_int_equal(deliver(as, pattern, cut), OUTLET_WAITING);
         /* Nothing is owed of a frame of which nothing was taken. */
         assert_int_equal(wire.len, ends[told]);
         assert_true(cut <= ends[told] && (told == 0 || cut > ends[told - 1]));

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT */
+#include "shard/outlet.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "shard/shard.h"
+
+/* Messages in one write: enough that a burst is one system call, few enough for the stack. */
+#define OUTLET_BATCH 256u
+/* Bytes written before others have their turn. */
+#define OUTLET_TURN_BYTES (1u << 20)
+/* From so many messages on they are written as one run of bytes, which the kernel takes faster than parts. */
+#define OUTLET_RUN_LEAST 8u
+#define OUTLET_RUN_BYTES_MAX (256u << 10)
+/* How often the blocked are looked at. */
+#define OUTLET_LOOK_LEAST_MS 20u
+#define OUTLET_LOOK_MOST_MS 1000u
+
+/* The frames of several messages one after another: made once for all subscribers of a channel that are to
+ * get the same ones. */
+struct outlet_run {
+    enum message_form form;
+    size_t size;    /* tells apart what else than the form they differ in */
+    uint64_t first; /* offsets */
+    uint64_t last;
+    char bytes[];
+};
+
+struct outlet_batch {
+    const struct outlet_format *format;
+    size_t count;
+    size_t size;
+    struct buf text;
+    bool has_failed;
+    struct delivery deliveries[OUTLET_BATCH];
+    struct outlet_frame frames[OUTLET_BATCH];
+    struct iovec parts[3 * OUTLET_BATCH];
+};
+
+static void outlet_move(struct outlet *outlet, enum outlet_state to)
+{
+    static const unsigned legal[] = {
+        [OUTLET_READY] = 1u << OUTLET_BLOCKED | 1u << OUTLET_RELIEVED | 1u << OUTLET_CLOSED,
+        [OUTLET_BLOCKED] = 1u << OUTLET_RELIEVED | 1u << OUTLET_CLOSED,
+        [OUTLET_RELIEVED] = 1u << OUTLET_READY | 1u << OUTLET_BLOCKED | 1u << OUTLET_CLOSED,
+        [OUTLET_CLOSED] = 0,
+    };
+    struct shard *shard = outlet->shard;
+    assert(legal[outlet->state] & 1u << to);
+    outlet->state = to;
+    list_remove(&outlet->wait_link);
+    switch (to) {
+    case OUTLET_READY:
+        break;
+    case OUTLET_BLOCKED:
+        outlet->progress_ms = shard->now_ms;
+        list_append(&shard->outlets.blocked, &outlet->wait_link);
+        if (!timer_is_armed(&shard->outlets.timer))
+            timer_arm(&shard->wheel, &shard->outlets.timer, shard->now_ms + OUTLET_LOOK_LEAST_MS);
+        break;
+    case OUTLET_RELIEVED:
+        list_append(&shard->outlets.relieved, &outlet->wait_link);
+        break;
+    case OUTLET_CLOSED:
+        list_remove(&outlet->flush_link);
+        break;
+    }
+}
+
+static void outlet_set_blocked(struct outlet *outlet, bool is_blocked)
+{
+    if (is_blocked == (outlet->state == OUTLET_BLOCKED))
+        return;
+    outlet_move(outlet, is_blocked ? OUTLET_BLOCKED : OUTLET_RELIEVED);
+    if (outlet->ops->changed)
+        outlet->ops->changed(outlet);
+}
+
+void outlet_init(struct outlet *outlet, const struct outlet_ops *ops, struct shard *shard, int fd)
+{
+    *outlet = (struct outlet){.shard = shard, .ops = ops, .progress_ms = shard->now_ms, .fd = fd};
+    list_init(&outlet->flush_link);
+    list_init(&outlet->wait_link);
+}
+
+void outlet_close(struct outlet *outlet)
+{
+    if (outlet->state != OUTLET_CLOSED)
+        outlet_move(outlet, OUTLET_CLOSED);
+}
+
+void outlet_deinit(struct outlet *outlet)
+{
+    message_unref(outlet->owed);
+    buf_deinit(&outlet->text);
+}
+
+bool outlet_is_silent(const struct outlet *outlet, uint64_t for_ms)
+{
+    return outlet->state == OUTLET_READY && outlet->shard->now_ms - outlet->progress_ms >= for_ms;
+}
+
+/* Writing. */
+
+/* Returns how many bytes were taken, 0 and more, or -EPIPE when the outlet is closed. */
+static ssize_t outlet_write(struct outlet *outlet, const struct iovec *parts, int count)
+{
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
+    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    /* One part is by far the most frequent, and sendto costs the kernel less than sendmsg. By its number,
+     * because send() is a point of cancellation, which takes 2 % of a broadcast, and no shard is ever
+     * cancelled. */
+    ssize_t sent = count == 1
+                       ? syscall(SYS_sendto, outlet->fd, parts->iov_base, parts->iov_len, flags, NULL, 0)
+                       : sendmsg(outlet->fd, &message, flags);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
+        outlet->ops->broken(outlet);
+        return -EPIPE;
+    }
+    if (sent > 0) {
+        outlet->progress_ms = outlet->shard->now_ms;
+        shard_count(outlet->shard, METRIC_DELIVERED_BYTES, (uint64_t)sent);
+    }
+    return sent < 0 ? 0 : sent;
+}
+
+struct buf *outlet_text(struct outlet *outlet)
+{
+    bool is_written = outlet->state == OUTLET_READY || outlet->state == OUTLET_RELIEVED;
+    if (is_written && list_is_empty(&outlet->flush_link))
+        list_append(&outlet->shard->outlets.to_flush, &outlet->flush_link);
+    return &outlet->text;
+}
+
+static void outlet_pay(struct outlet *outlet, size_t sent)
+{
+    size_t of_tail = sent < outlet->tail_len ? sent : outlet->tail_len;
+    outlet->tail_len -= of_tail;
+    outlet->tail = outlet->tail_len > 0 ? outlet->tail + of_tail : NULL;
+    outlet->text_at += sent - of_tail;
+    if (outlet->tail_len == 0 && outlet->owed) {
+        message_unref(outlet->owed);
+        outlet->owed = NULL;
+    }
+    if (outlet->text_at == outlet->text.len) {
+        buf_deinit(&outlet->text);
+        outlet->text_at = 0;
+    }
+}
+
+bool outlet_flush(struct outlet *outlet)
+{
+    list_remove(&outlet->flush_link);
+    if (outlet->state == OUTLET_CLOSED)
+        return false;
+    if (outlet->text.has_failed) {
+        outlet->ops->broken(outlet);
+        return false;
+    }
+    if (outlet_owed(outlet) > 0) {
+        struct iovec parts[2];
+        int count = 0;
+        if (outlet->tail_len > 0)
+            parts[count++] = (struct iovec){(void *)(uintptr_t)outlet->tail, outlet->tail_len};
+        if (outlet->text.len > outlet->text_at)
+            parts[count++] =
+                (struct iovec){outlet->text.bytes + outlet->text_at, outlet->text.len - outlet->text_at};
+        ssize_t sent = outlet_write(outlet, parts, count);
+        if (sent < 0)
+            return false;
+        outlet_pay(outlet, (size_t)sent);
+    }
+    outlet_set_blocked(outlet, outlet_owed(outlet) > 0);
+    return outlet->state == OUTLET_READY || outlet->state == OUTLET_RELIEVED;
+}
+
+void outlet_call(struct outlet *outlet)
+{
+    if (outlet->state == OUTLET_READY)
+        outlet_move(outlet, OUTLET_RELIEVED);
+}
+
+/* Delivering. */
+
+/* Makes a frame of each delivery, as if all were taken. */
+static void batch_fill(struct outlet_batch *batch, struct subscriber *subscriber)
+{
+    batch->text = (struct buf){0};
+    batch->has_failed = false;
+    batch->size = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        struct outlet_frame *frame = &batch->frames[i];
+        *frame = (struct outlet_frame){.text_at = batch->text.len};
+        subscriber_advance(&batch->deliveries[i]);
+        if (batch->format->fill(subscriber, &batch->deliveries[i], &batch->text, frame))
+            batch->has_failed = true;
+        frame->text_len = batch->text.len - frame->text_at;
+        batch->size += frame->text_len + frame->body_len + frame->end_len;
+    }
+    batch->has_failed = batch->has_failed || batch->text.has_failed;
+}
+
+static void run_release(void *run)
+{
+    free(run);
+}
+
+static struct outlet_run *batch_make_run(const struct outlet_batch *batch, const struct outlet_run *key)
+{
+    struct outlet_run *run = malloc(sizeof(*run) + batch->size);
+    if (!run)
+        return NULL;
+    *run = *key;
+    char *to = run->bytes;
+    for (size_t i = 0; i < batch->count; i++) {
+        memcpy(to, batch->frames[i].body, batch->frames[i].body_len);
+        to += batch->frames[i].body_len;
+    }
+    return run;
+}
+
+/* The bytes of all frames as one run; NULL when they are not only messages as everybody gets them. */
+static const char *batch_find_run(struct outlet_batch *batch)
+{
+    if (batch->count < OUTLET_RUN_LEAST || batch->size > OUTLET_RUN_BYTES_MAX || batch->text.len > 0 ||
+        batch->frames[0].end_len > 0)
+        return NULL;
+    const struct outlet_run key = {.form = batch->format->form,
+                                   .size = batch->size,
+                                   .first = batch->deliveries[0].message->offset,
+                                   .last = batch->deliveries[batch->count - 1].message->offset};
+    struct channel_memo *memo = subscription_memo(batch->deliveries[0].subscription);
+    const struct outlet_run *found = memo->release == run_release ? memo->value : NULL;
+    if (found && found->form == key.form && found->size == key.size && found->first == key.first &&
+        found->last == key.last)
+        return found->bytes;
+    struct outlet_run *run = batch_make_run(batch, &key);
+    if (!run)
+        return NULL;
+    channel_memo_clear(memo);
+    *memo = (struct channel_memo){.offset = key.last, .value = run, .release = run_release};
+    return run->bytes;
+}
+
+static void batch_add_part(struct outlet_batch *batch, int *count, const char *bytes, size_t len)
+{
+    if (len > 0)
+        batch->parts[(*count)++] = (struct iovec){(void *)(uintptr_t)bytes, len};
+}
+
+static int batch_list_parts(struct outlet_batch *batch)
+{
+    int count = 0;
+    const char *run = batch_find_run(batch);
+    if (run) {
+        batch_add_part(batch, &count, run, batch->size);
+        return count;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct outlet_frame *frame = &batch->frames[i];
+        if (frame->text_len > 0)
+            batch_add_part(batch, &count, batch->text.bytes + frame->text_at, frame->text_len);
+        batch_add_part(batch, &count, frame->body, frame->body_len);
+        batch_add_part(batch, &count, frame->end, frame->end_len);
+    }
+    return count;
+}
+
+/* The rest of a frame of which `sent` bytes were taken. It is owed by reference, but where it begins in a
+ * text of its own. */
+static void outlet_owe(struct outlet *outlet, const struct outlet_batch *batch, size_t index, size_t sent)
+{
+    const struct outlet_frame *frame = &batch->frames[index];
+    size_t body_at = sent > frame->text_len ? sent - frame->text_len : 0;
+    if (sent < frame->text_len) {
+        buf_append(&outlet->text, batch->text.bytes + frame->text_at + sent, frame->text_len - sent);
+        buf_append(&outlet->text, frame->body, frame->body_len);
+    } else if (body_at < frame->body_len) {
+        outlet->owed = message_ref(batch->deliveries[index].message);
+        outlet->tail = frame->body + body_at;
+        outlet->tail_len = frame->body_len - body_at;
+    }
+    size_t end_at = body_at > frame->body_len ? body_at - frame->body_len : 0;
+    buf_append(&outlet->text, frame->end + end_at, frame->end_len - end_at);
+}
+
+/* Takes back what the peer did not take; the frame that it took a part of is owed. */
+static void outlet_settle(struct outlet *outlet, struct outlet_batch *batch, size_t sent)
+{
+    size_t taken = 0;
+    while (taken < batch->count) {
+        const struct outlet_frame *frame = &batch->frames[taken];
+        size_t len = frame->text_len + frame->body_len + frame->end_len;
+        if (sent < len)
+            break;
+        sent -= len;
+        taken++;
+    }
+    if (sent > 0) {
+        outlet_owe(outlet, batch, taken, sent);
+        taken++;
+    }
+    for (size_t i = batch->count; i > taken; i--)
+        subscriber_retreat(&batch->deliveries[i - 1]);
+    shard_count(outlet->shard, METRIC_DELIVERIES, taken);
+}
+
+static enum outlet_progress outlet_write_batch(struct outlet *outlet, struct outlet_batch *batch,
+                                               size_t *written)
+{
+    int count = batch->has_failed ? 0 : batch_list_parts(batch);
+    ssize_t sent = count > 0 ? outlet_write(outlet, batch->parts, count) : 0;
+    if (batch->has_failed)
+        outlet->ops->broken(outlet);
+    if (outlet->state == OUTLET_CLOSED)
+        return OUTLET_GONE;
+    outlet_settle(outlet, batch, (size_t)sent);
+    *written += (size_t)sent;
+    if ((size_t)sent == batch->size)
+        return OUTLET_MORE;
+    outlet_set_blocked(outlet, true);
+    return outlet->state == OUTLET_CLOSED ? OUTLET_GONE : OUTLET_WAITING;
+}
+
+static enum outlet_progress outlet_deliver_batch(struct outlet *outlet, struct subscriber *subscriber,
+                                                 const struct outlet_format *format, uint64_t until,
+                                                 size_t *written)
+{
+    struct outlet_batch batch;
+    batch.format = format;
+    batch.count = subscriber_collect(subscriber, batch.deliveries, OUTLET_BATCH);
+    bool is_full = batch.count == OUTLET_BATCH;
+    while (batch.count > 0 && batch.deliveries[batch.count - 1].offset > until)
+        batch.count--;
+    if (batch.count == 0)
+        return OUTLET_DONE;
+    batch_fill(&batch, subscriber);
+    enum outlet_progress progress = outlet_write_batch(outlet, &batch, written);
+    buf_deinit(&batch.text);
+    return progress == OUTLET_MORE && !is_full ? OUTLET_DONE : progress;
+}
+
+enum outlet_progress outlet_deliver(struct outlet *outlet, struct subscriber *subscriber,
+                                    const struct outlet_format *format, uint64_t until)
+{
+    enum outlet_progress progress = outlet->state == OUTLET_CLOSED ? OUTLET_GONE : OUTLET_MORE;
+    size_t written = 0;
+    bool has_to_flush = outlet->state == OUTLET_BLOCKED || !list_is_empty(&outlet->flush_link);
+    if (has_to_flush && !outlet_flush(outlet))
+        progress = OUTLET_WAITING;
+    while (progress == OUTLET_MORE && written < OUTLET_TURN_BYTES)
+        progress = outlet_deliver_batch(outlet, subscriber, format, until, &written);
+    if (outlet->state == OUTLET_CLOSED)
+        return OUTLET_GONE;
+    if (progress == OUTLET_WAITING)
+        subscriber_block(subscriber);
+    else if (progress == OUTLET_MORE)
+        subscriber_yield(subscriber);
+    return progress;
+}
+
+/* All outlets. */
+
+static void outlet_table_look(struct timer *timer)
+{
+    struct outlet_table *table = container_of(timer, struct outlet_table, timer);
+    struct shard *shard = table->shard;
+    uint64_t slow_ms = shard->options->slow_client_timeout_ms;
+    list_for_each_safe (link, &table->blocked) {
+        struct outlet *outlet = container_of(link, struct outlet, wait_link);
+        if (shard->now_ms - outlet->progress_ms < slow_ms)
+            continue;
+        shard_count(shard, METRIC_SLOW_CUT, 1);
+        outlet->ops->broken(outlet);
+    }
+    uint64_t again_ms = slow_ms / 8;
+    again_ms = again_ms < OUTLET_LOOK_LEAST_MS  ? OUTLET_LOOK_LEAST_MS
+               : again_ms > OUTLET_LOOK_MOST_MS ? OUTLET_LOOK_MOST_MS
+                                                : again_ms;
+    if (!list_is_empty(&table->blocked))
+        timer_arm(&shard->wheel, timer, shard->now_ms + again_ms);
+}
+
+/* The kernel takes bytes before it says that it would, so any flush may relieve an outlet. */
+void outlet_table_run(struct outlet_table *table)
+{
+    struct list *link;
+    do {
+        while ((link = list_first(&table->to_flush)))
+            outlet_flush(container_of(link, struct outlet, flush_link));
+        link = list_first(&table->relieved);
+        struct outlet *outlet = link ? container_of(link, struct outlet, wait_link) : NULL;
+        if (outlet) {
+            outlet_move(outlet, OUTLET_READY);
+            outlet->ops->relieved(outlet);
+        }
+    } while (link || !list_is_empty(&table->to_flush));
+}
+
+void outlet_table_init(struct outlet_table *table, struct shard *shard)
+{
+    *table = (struct outlet_table){.shard = shard};
+    list_init(&table->to_flush);
+    list_init(&table->blocked);
+    list_init(&table->relieved);
+    timer_init(&table->timer, outlet_table_look);
+}
