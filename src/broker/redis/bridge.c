@@ -20,25 +20,91 @@
 /* What a channel takes beside its messages. */
 #define BRIDGE_CHANNEL_BYTES 1024u
 
+struct bridge {
+    struct resident resident; /* of the server where all is subscribed */
+    bool was_up;              /* a bridge stood before, so that a new one may have missed something */
+    char **items;             /* names and patterns of redis-subscribe */
+    size_t count;
+};
+
 static bool bridge_is_pattern(const char *item)
 {
     return strpbrk(item, "*?[\\") != NULL;
 }
 
-static int bridge_add(struct redis_broker *broker, const char *text)
+/* Living somewhere. */
+
+static struct bridge *bridge_of(struct resident *resident)
+{
+    return container_of(resident, struct bridge, resident);
+}
+
+static void bridge_server_up(struct resident *resident, struct server *server)
+{
+    struct bridge *bridge = bridge_of(resident);
+    struct topic *topic;
+    struct topic *next;
+    resident_move(resident, server);
+    for (size_t i = 0; i < bridge->count; i++)
+        feed_subscribe(server, bridge_is_pattern(bridge->items[i]) ? "PSUBSCRIBE" : "SUBSCRIBE",
+                       bridge->items[i]);
+    HASH_ITER (hh, resident->broker->topics, topic, next) {
+        if (topic->is_bridged && bridge->was_up)
+            topic_renew_bridged(topic);
+    }
+    bridge->was_up = true;
+}
+
+/* In a Cluster another server takes over. */
+static void bridge_server_lost(struct resident *resident)
+{
+    resident_move(resident, NULL);
+    list_for_each (link, &resident->broker->servers) {
+        struct server *other = container_of(link, struct server, link);
+        if (other->state >= SERVER_UP) {
+            bridge_server_up(resident, other);
+            break;
+        }
+    }
+}
+
+static void bridge_ended(struct resident *resident)
+{
+    struct bridge *bridge = bridge_of(resident);
+    publish_fail_bridged(resident->broker);
+    resident->broker->bridge = NULL;
+    resident_deinit(resident);
+    for (size_t i = 0; i < bridge->count; i++)
+        free(bridge->items[i]);
+    free(bridge->items);
+    free(bridge);
+}
+
+static const struct resident_ops bridge_resident_ops = {
+    .up = bridge_server_up,
+    .lost = bridge_server_lost,
+    .ended = bridge_ended,
+};
+
+struct server *bridge_server(const struct redis_broker *broker)
+{
+    return broker->bridge ? broker->bridge->resident.server : NULL;
+}
+
+static int bridge_add(struct bridge *bridge, const char *text)
 {
     char *copy = strdup(text);
     char *rest = NULL;
     int err = copy ? 0 : -ENOMEM;
     for (char *item = copy ? strtok_r(copy, ", ", &rest) : NULL; item && !err;
          item = strtok_r(NULL, ", ", &rest)) {
-        char **bridges = realloc(broker->bridges, (broker->bridge_count + 1) * sizeof(*bridges));
-        if (bridges)
-            broker->bridges = bridges;
-        if (!bridges || !(bridges[broker->bridge_count] = strdup(item)))
+        char **items = realloc(bridge->items, (bridge->count + 1) * sizeof(*items));
+        if (items)
+            bridge->items = items;
+        if (!items || !(items[bridge->count] = strdup(item)))
             err = -ENOMEM;
         else
-            broker->bridge_count++;
+            bridge->count++;
     }
     free(copy);
     return err;
@@ -46,26 +112,26 @@ static int bridge_add(struct redis_broker *broker, const char *text)
 
 int bridge_init(struct redis_broker *broker)
 {
-    const struct string_list *items = &broker->options->redis_subscribe;
+    const struct string_list *texts = &broker->options->redis_subscribe;
     int err = 0;
-    for (size_t i = 0; i < items->count && !err; i++)
-        err = bridge_add(broker, items->items[i]);
+    if (texts->count == 0)
+        return 0;
+    broker->bridge = calloc(1, sizeof(*broker->bridge));
+    if (!broker->bridge)
+        return -ENOMEM;
+    resident_init(&broker->bridge->resident, &bridge_resident_ops, broker);
+    for (size_t i = 0; i < texts->count && !err; i++)
+        err = bridge_add(broker->bridge, texts->items[i]);
     return err;
-}
-
-void bridge_deinit(struct redis_broker *broker)
-{
-    for (size_t i = 0; i < broker->bridge_count; i++)
-        free(broker->bridges[i]);
-    free(broker->bridges);
 }
 
 /* Which item the channel comes by: a name before patterns, of several patterns the first. NULL when none. */
 static const char *bridge_find(const struct redis_broker *broker, const char *name)
 {
+    const struct bridge *bridge = broker->bridge;
     const char *found = NULL;
-    for (size_t i = 0; i < broker->bridge_count; i++) {
-        const char *item = broker->bridges[i];
+    for (size_t i = 0; bridge && i < bridge->count; i++) {
+        const char *item = bridge->items[i];
         if (strcmp(item, name) == 0)
             return item;
         if (!found && bridge_is_pattern(item) && fnmatch(item, name, 0) == 0)
@@ -77,49 +143,10 @@ static const char *bridge_find(const struct redis_broker *broker, const char *na
 bool bridge_matches(const struct redis_broker *broker, const char *name, size_t len)
 {
     char text[CHANNEL_NAME_MAX + 1];
-    if (broker->bridge_count == 0)
+    if (!broker->bridge)
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)len, name);
     return bridge_find(broker, text) != NULL;
-}
-
-static bool bridge_is_first(const struct server *server)
-{
-    list_for_each (link, &server->broker->servers) {
-        const struct server *other = container_of(link, const struct server, link);
-        if (other != server && other->has_bridge)
-            return false;
-    }
-    return true;
-}
-
-void bridge_server_up(struct server *server)
-{
-    struct redis_broker *broker = server->broker;
-    struct topic *topic;
-    struct topic *next;
-    server->has_bridge = broker->bridge_count > 0 && bridge_is_first(server);
-    for (size_t i = 0; server->has_bridge && i < broker->bridge_count; i++)
-        feed_subscribe(server, bridge_is_pattern(broker->bridges[i]) ? "PSUBSCRIBE" : "SUBSCRIBE",
-                       broker->bridges[i]);
-    HASH_ITER (hh, broker->topics, topic, next) {
-        if (server->has_bridge && topic->is_bridged && broker->was_bridged)
-            topic_renew_bridged(topic);
-    }
-    broker->was_bridged |= server->has_bridge;
-}
-
-void bridge_server_lost(struct server *server)
-{
-    bool had_bridge = server->has_bridge;
-    server->has_bridge = false;
-    list_for_each (link, &server->broker->servers) {
-        struct server *other = container_of(link, struct server, link);
-        if (had_bridge && other->state >= SERVER_UP) {
-            bridge_server_up(other);
-            break;
-        }
-    }
 }
 
 /* With a name and a pattern, or two patterns, that match, Redis delivers a message once for each. */

@@ -15,19 +15,16 @@ struct redis_broker;
 struct server;
 
 /* Takes the option apart: each of its items may list several, separated by commas or spaces. Returns 0 or
- * -ENOMEM. */
+ * -ENOMEM. The bridge is a resident, which ends with the others: it subscribes to all names and patterns at
+ * the server where it lives, in a Cluster, where any server hears every PUBLISH, at one. What was missed in
+ * between is told by a reset. */
 int bridge_init(struct redis_broker *broker);
-void bridge_deinit(struct redis_broker *broker);
 
 /* Whether the channel is bridged. */
 bool bridge_matches(const struct redis_broker *broker, const char *name, size_t len);
 
-/* Subscribes to all names and patterns there; in a Cluster, where any server hears every PUBLISH, at one.
- * What was missed in between is told by a reset. */
-void bridge_server_up(struct server *server);
-
-/* In a Cluster another server takes over. */
-void bridge_server_lost(struct server *server);
+/* Where to publish to bridged channels; NULL when nothing is subscribed. */
+struct server *bridge_server(const struct redis_broker *broker);
 
 /* A message; `pattern` is NULL when it came by a name. */
 void bridge_take(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,

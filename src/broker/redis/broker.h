@@ -20,6 +20,7 @@
 #include "broker/redis/url.h"
 #include "core/broker.h"
 
+struct bridge;
 struct options;
 struct server;
 struct topic;
@@ -49,21 +50,21 @@ struct redis_broker {
     /* server.c */
     struct list servers;
     uint64_t server_count; /* made so far */
+    struct list homeless;  /* residents of no server */
     /* cluster.c; without a Cluster every slot is the one server's */
     struct server *slots[REDIS_SLOTS]; /* NULL where unknown */
     bool is_cluster;
     bool is_asking_slots;
     struct timer slots_timer;
-    /* topic.c, watch.c */
+    /* topic.c, watch.c, in_doubt.c */
     struct topic *topics; /* by name */
     struct list watches;
+    struct list in_doubts; /* one for each server that lost answers */
     /* publish.c */
     struct list bridged_publications;
     uint64_t marks; /* given to publications so far */
     /* bridge.c */
-    char **bridges; /* names and patterns of redis-subscribe */
-    size_t bridge_count;
-    bool was_bridged; /* a bridge stood before, so that a new one may have missed something */
+    struct bridge *bridge; /* NULL when nothing is bridged */
     _Atomic bool is_ready;
 };
 

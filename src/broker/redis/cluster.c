@@ -9,8 +9,6 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/server.h"
-#include "broker/redis/topic.h"
-#include "broker/redis/watch.h"
 
 #define CLUSTER_REFRESH_SOON_MS 100u
 #define CLUSTER_REFRESH_MS 10000u
@@ -98,8 +96,7 @@ static void cluster_slots_answered(struct call *call, const struct redisReply *r
         for (size_t i = 0; i < reply->elements; i++)
             cluster_take_range(call->server, reply->element[i]);
         cluster_mark_leaving(broker);
-        topic_slots_changed(broker);
-        watch_slots_changed(broker);
+        servers_slots_changed(broker);
         server_update_readiness(broker);
     }
     call_deinit(call);

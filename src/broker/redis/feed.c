@@ -75,7 +75,7 @@ static void feed_take_message(struct server *server, const struct redisReply *ch
 static void feed_take_unsubscribed(struct server *server, const struct redisReply *channel)
 {
     struct topic *topic = feed_find_topic(server->broker, channel);
-    if (topic && topic->server == server)
+    if (topic && topic->resident.server == server)
         topic_unsubscribed(topic);
     else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
         server_fail(server, "the slot of the probe has moved");
@@ -97,8 +97,7 @@ static void feed_take_error(struct server *server, const struct redisReply *repl
         if (owner && owner != server)
             broker->slots[slot] = owner;
         cluster_refresh_soon(broker);
-        topic_slot_moved(server, (uint16_t)slot);
-        watch_slots_changed(broker);
+        server_slots_changed(server);
     } else {
         char fault[LINK_FAULT_MAX];
         snprintf(fault, sizeof(fault),
@@ -116,7 +115,7 @@ static void feed_take_three(struct server *server, const struct redisReply *kind
         feed_take_message(server, channel, third);
     } else if (feed_is(kind, "ssubscribe") || feed_is(kind, "subscribe")) {
         struct topic *topic = feed_find_topic(server->broker, channel);
-        if (topic && topic->server == server)
+        if (topic && topic->resident.server == server)
             topic_subscribed(topic);
         else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
             server_send_probe(server);

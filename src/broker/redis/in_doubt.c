@@ -18,18 +18,34 @@
 /* After so many times the timeout whoever has published gets to know that nothing is known. */
 #define IN_DOUBT_PATIENCE 2u
 
+/* The publishes that one server owes an answer for. */
+struct in_doubt {
+    struct list link; /* in broker.in_doubts */
+    struct resident resident;
+    struct list publications; /* in the order in which they were sent */
+    struct finding *finding;  /* what has become of some of them is being asked; NULL when nothing is */
+    struct timer timer;       /* while the server is away: whoever waits too long is answered */
+};
+
 struct finding {
     struct call call;
-    uint64_t server_id; /* of the one that lost the answers; it may be gone */
+    struct in_doubt *in_doubt; /* NULL when its server is gone for good */
     size_t count;
     struct publication *publications[IN_DOUBT_MOST];
 };
 
-static void in_doubt_find_next(struct server *server);
+static struct publication *publication_of(struct list *link)
+{
+    return container_of(link, struct publication, link);
+}
 
-/* Takes the answer for publication `index`. */
-static void in_doubt_take_answer(struct finding *finding, size_t index, const struct redisReply *reply,
-                                 bool is_complete)
+/* Finding. */
+
+static void in_doubt_find_next(struct in_doubt *in_doubt);
+
+/* What has become of publication `index`, as the answer says. */
+static void finding_conclude(struct finding *finding, size_t index, const struct redisReply *reply,
+                             bool is_complete)
 {
     struct publication *publication = finding->publications[index];
     const struct publish_item *item = publication->item;
@@ -45,55 +61,45 @@ static void in_doubt_take_answer(struct finding *finding, size_t index, const st
         publication_finish(publication, ERROR_BROKER_DOWN);
 }
 
-/* The answer may come from another server, to which the slot has moved, when the one that had lost it is no
- * more. */
-static struct server *in_doubt_find_server(const struct redis_broker *broker, uint64_t id)
-{
-    list_for_each (link, &broker->servers) {
-        struct server *server = container_of(link, struct server, link);
-        if (server->id == id)
-            return server;
-    }
-    return NULL;
-}
-
-static void in_doubt_found(struct call *call, const struct redisReply *reply)
+/* The answer may come from another server, to which the slot has moved. */
+static void finding_answered(struct call *call, const struct redisReply *reply)
 {
     struct finding *finding = container_of(call, struct finding, call);
-    struct server *server = in_doubt_find_server(call->broker, finding->server_id);
+    struct in_doubt *in_doubt = finding->in_doubt;
     bool is_complete = false;
     bool is_answer = reply && answer_parse_found(&is_complete, reply, finding->count) == 0;
-    if (server)
-        server->is_finding = false;
-    if (!reply && server)
+    if (in_doubt)
+        in_doubt->finding = NULL;
+    if (!reply && in_doubt)
         /* Lost again: back to the front, in order. */
         for (size_t i = finding->count; i > 0; i--)
-            list_prepend(&server->lost, &finding->publications[i - 1]->link);
-    for (size_t i = 0; (reply || !server) && i < finding->count; i++) {
+            list_prepend(&in_doubt->publications, &finding->publications[i - 1]->link);
+    for (size_t i = 0; (reply || !in_doubt) && i < finding->count; i++) {
         if (is_answer)
-            in_doubt_take_answer(finding, i, reply, is_complete);
+            finding_conclude(finding, i, reply, is_complete);
         else
             publication_finish(finding->publications[i], call_error(call, reply));
     }
     call_deinit(call);
     free(finding);
-    if (reply && server)
-        in_doubt_find_next(server);
+    if (reply && in_doubt)
+        in_doubt_find_next(in_doubt);
 }
 
-static bool in_doubt_is_same_channel(const struct publish_item *a, const struct publish_item *b)
+static bool finding_has_channel_of(const struct finding *finding, const struct publish_item *item)
 {
-    return a->channel_len == b->channel_len && memcmp(a->channel, b->channel, a->channel_len) == 0;
+    const struct publish_item *first = finding->publications[0]->item;
+    return first->channel_len == item->channel_len &&
+           memcmp(first->channel, item->channel, item->channel_len) == 0;
 }
 
-/* Takes those of the first one's channel out of the list, but not past one with a key: that is sent again in
+/* Moves those of the first one's channel out of the list, but not past one with a key: that is sent again in
  * its turn. */
-static void in_doubt_gather(struct finding *finding, struct server *server)
+static void finding_gather(struct finding *finding, struct in_doubt *in_doubt)
 {
-    list_for_each_safe (link, &server->lost) {
-        struct publication *publication = container_of(link, struct publication, link);
-        bool is_same = finding->count == 0 ||
-                       in_doubt_is_same_channel(publication->item, finding->publications[0]->item);
+    list_for_each_safe (link, &in_doubt->publications) {
+        struct publication *publication = publication_of(link);
+        bool is_same = finding->count == 0 || finding_has_channel_of(finding, publication->item);
         if (is_same && (publication->item->key_len > 0 || finding->count == IN_DOUBT_MOST))
             return;
         if (!is_same)
@@ -103,7 +109,7 @@ static void in_doubt_gather(struct finding *finding, struct server *server)
     }
 }
 
-static int in_doubt_ask(struct finding *finding, struct redis_broker *broker)
+static int finding_prepare(struct finding *finding, struct redis_broker *broker)
 {
     struct argument arguments[IN_DOUBT_MOST + 1];
     const struct publication *first = finding->publications[0];
@@ -114,15 +120,17 @@ static int in_doubt_ask(struct finding *finding, struct redis_broker *broker)
         arguments[i + 1] =
             (struct argument){finding->publications[i]->mark, strlen(finding->publications[i]->mark)};
     return call_prepare(&finding->call, broker, "find", first->item->channel, first->item->channel_len, NULL,
-                        0, arguments, (unsigned)finding->count + 1, in_doubt_found);
+                        0, arguments, (unsigned)finding->count + 1, finding_answered);
 }
 
-static void in_doubt_find_next(struct server *server)
+static void in_doubt_find_next(struct in_doubt *in_doubt)
 {
     struct list *link;
-    while (server->state >= SERVER_UP && (link = list_first(&server->lost))) {
-        struct publication *first = container_of(link, struct publication, link);
-        if (first->item->key_len > 0 || first->is_bridged) {
+    const struct server *server = in_doubt->resident.server;
+    while (server->state >= SERVER_UP && link_is_open(&server->commands) &&
+           (link = list_first(&in_doubt->publications))) {
+        struct publication *first = publication_of(link);
+        if (first->item->key_len > 0) {
             list_remove(link);
             call_submit(&first->call);
             continue;
@@ -132,9 +140,8 @@ static void in_doubt_find_next(struct server *server)
             publication_finish(first, ERROR_OUT_OF_MEMORY);
             continue;
         }
-        finding->server_id = server->id;
-        in_doubt_gather(finding, server);
-        int err = in_doubt_ask(finding, server->broker);
+        finding_gather(finding, in_doubt);
+        int err = finding_prepare(finding, in_doubt->resident.broker);
         if (err) {
             for (size_t i = 0; i < finding->count; i++)
                 publication_finish(finding->publications[i],
@@ -142,32 +149,110 @@ static void in_doubt_find_next(struct server *server)
             free(finding);
             continue;
         }
-        server->is_finding = true;
+        finding->in_doubt = in_doubt;
+        in_doubt->finding = finding;
         call_submit(&finding->call);
         return;
     }
 }
 
-void in_doubt_server_up(struct server *server)
+/* Waiting. */
+
+static void in_doubt_finish_all(struct in_doubt *in_doubt, enum error_code error)
 {
-    if (!server->is_finding)
-        in_doubt_find_next(server);
+    struct list *link;
+    while ((link = list_first(&in_doubt->publications)))
+        publication_finish(publication_of(link), error);
 }
 
-void in_doubt_expire(struct server *server)
+static void in_doubt_free(struct in_doubt *in_doubt)
 {
-    const struct redis_broker *broker = server->broker;
-    list_for_each_safe (link, &server->lost) {
-        struct publication *publication = container_of(link, struct publication, link);
-        if (publication->submitted_ms + IN_DOUBT_PATIENCE * broker->options->redis_timeout_ms <=
-            broker->now_ms)
+    if (in_doubt->finding)
+        in_doubt->finding->in_doubt = NULL;
+    timer_stop(&in_doubt->resident.broker->wheel, &in_doubt->timer);
+    resident_deinit(&in_doubt->resident);
+    list_remove(&in_doubt->link);
+    free(in_doubt);
+}
+
+static void in_doubt_expire(struct timer *timer)
+{
+    struct in_doubt *in_doubt = container_of(timer, struct in_doubt, timer);
+    struct redis_broker *broker = in_doubt->resident.broker;
+    uint64_t patience_ms = IN_DOUBT_PATIENCE * broker->options->redis_timeout_ms;
+    list_for_each_safe (link, &in_doubt->publications) {
+        struct publication *publication = publication_of(link);
+        if (publication->submitted_ms + patience_ms <= broker->now_ms)
             publication_finish(publication, ERROR_BROKER_DOWN);
+        else if (!timer_is_armed(timer))
+            timer_arm(&broker->wheel, timer, publication->submitted_ms + patience_ms);
     }
 }
 
-void in_doubt_server_gone(struct server *server)
+static struct in_doubt *in_doubt_of(struct resident *resident)
 {
-    struct list *link;
-    while ((link = list_first(&server->lost)))
-        publication_finish(container_of(link, struct publication, link), ERROR_BROKER_DOWN);
+    return container_of(resident, struct in_doubt, resident);
+}
+
+static void in_doubt_server_up(struct resident *resident, struct server *server)
+{
+    (void)server;
+    struct in_doubt *in_doubt = in_doubt_of(resident);
+    timer_stop(&resident->broker->wheel, &in_doubt->timer);
+    if (!in_doubt->finding)
+        in_doubt_find_next(in_doubt);
+}
+
+static void in_doubt_server_lost(struct resident *resident)
+{
+    struct in_doubt *in_doubt = in_doubt_of(resident);
+    if (resident->server->state == SERVER_GONE) {
+        in_doubt_finish_all(in_doubt, ERROR_BROKER_DOWN);
+        in_doubt_free(in_doubt);
+    } else {
+        in_doubt_expire(&in_doubt->timer);
+    }
+}
+
+static void in_doubt_ended(struct resident *resident)
+{
+    in_doubt_finish_all(in_doubt_of(resident), ERROR_STOPPING);
+    in_doubt_free(in_doubt_of(resident));
+}
+
+static const struct resident_ops in_doubt_resident_ops = {
+    .up = in_doubt_server_up,
+    .lost = in_doubt_server_lost,
+    .ended = in_doubt_ended,
+};
+
+static struct in_doubt *in_doubt_get(struct server *server)
+{
+    struct redis_broker *broker = server->broker;
+    list_for_each (link, &broker->in_doubts) {
+        struct in_doubt *in_doubt = container_of(link, struct in_doubt, link);
+        if (in_doubt->resident.server == server)
+            return in_doubt;
+    }
+    struct in_doubt *in_doubt = calloc(1, sizeof(*in_doubt));
+    if (!in_doubt)
+        return NULL;
+    resident_init(&in_doubt->resident, &in_doubt_resident_ops, broker);
+    resident_move(&in_doubt->resident, server);
+    list_init(&in_doubt->publications);
+    timer_init(&in_doubt->timer, in_doubt_expire);
+    list_init(&in_doubt->link);
+    list_append(&broker->in_doubts, &in_doubt->link);
+    return in_doubt;
+}
+
+bool in_doubt_keep(struct publication *publication)
+{
+    const struct redis_broker *broker = publication->job->broker;
+    struct server *server = publication->call.server;
+    struct in_doubt *in_doubt =
+        server && !broker->is_stopping && !broker->is_cut ? in_doubt_get(server) : NULL;
+    if (in_doubt)
+        list_append(&in_doubt->publications, &publication->link);
+    return in_doubt != NULL;
 }

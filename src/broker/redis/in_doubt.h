@@ -2,15 +2,15 @@
 #ifndef SLUICE_BROKER_REDIS_IN_DOUBT_H
 #define SLUICE_BROKER_REDIS_IN_DOUBT_H
 
-/* Publishes whose answer was lost with the link: which of them are in the log? */
+/* Publishes in doubt: their commands were sent, and the link broke before the answers came. Each waits for
+ * its server to be back; then it is looked up whether it is in the log. */
 
-struct server;
+#include <stdbool.h>
 
-/* The server is up: what became of the publishes whose answers were lost? */
-void in_doubt_server_up(struct server *server);
+struct publication;
 
-/* Answers those of them that have waited long enough; or, when the server is gone for good, all. */
-void in_doubt_expire(struct server *server);
-void in_doubt_server_gone(struct server *server);
+/* Keeps a publication whose answer was lost, behind those that its server lost before. Returns false when it
+ * is not in doubt, because it was sent nowhere, or cannot be kept: then the caller finishes it. */
+bool in_doubt_keep(struct publication *publication);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/number.h"
 #include "broker/redis/bridge.h"
+#include "broker/redis/in_doubt.h"
 #include "broker/redis/reading.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
@@ -68,22 +69,12 @@ void publication_accept(struct publication *publication, const struct published 
     publication_finish(publication, ERROR_NONE);
 }
 
-/* Whether it is kept until the server is back, to see what became of it. */
-static bool publication_is_lost(struct publication *publication)
-{
-    struct server *server = publication->call.server;
-    if (!server || publication->job->broker->is_stopping)
-        return false;
-    list_append(&server->lost, &publication->link);
-    return true;
-}
-
 static void publication_answered(struct call *call, const struct redisReply *reply)
 {
     struct publication *publication = container_of(call, struct publication, call);
     const struct publish_item *item = publication->item;
     struct published published;
-    if (!reply && publication_is_lost(publication))
+    if (!reply && in_doubt_keep(publication))
         return;
     if (reply && answer_parse_published(&published, reply, item->channel, item->channel_len) == 0)
         publication_accept(publication, &published);
@@ -156,16 +147,6 @@ static void publication_echo_missing(struct timer *timer)
     publication_finish(container_of(timer, struct publication, echo), ERROR_BROKER_DOWN);
 }
 
-static struct server *publish_find_bridge(const struct redis_broker *broker)
-{
-    list_for_each (link, &broker->servers) {
-        struct server *server = container_of(link, struct server, link);
-        if (server->has_bridge && server->state >= SERVER_UP)
-            return server;
-    }
-    return NULL;
-}
-
 static enum error_code publication_send_bridged(struct publication *publication)
 {
     struct redis_broker *broker = publication->job->broker;
@@ -173,7 +154,7 @@ static enum error_code publication_send_bridged(struct publication *publication)
     const struct message *message = item->message;
     const char *const argv[] = {"PUBLISH", item->channel, message_data(message)};
     const size_t lengths[] = {7, item->channel_len, message->size};
-    struct server *server = publish_find_bridge(broker);
+    struct server *server = bridge_server(broker);
     if (message->event_len > 0 || message->producer_len > 0 || message->ttl_ms > 0 || item->key_len > 0)
         return ERROR_BRIDGED;
     if (!server)

@@ -25,7 +25,7 @@ struct publication {
     struct call call;
     struct job *job;
     struct publish_item *item;
-    struct list link;  /* in server.lost, or broker.bridged_publications */
+    struct list link;  /* in in_doubt.publications, or broker.bridged_publications */
     struct timer echo; /* bridged: the message has to come back by then */
     uint64_t submitted_ms;
     bool is_bridged;

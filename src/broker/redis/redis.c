@@ -130,12 +130,7 @@ static void redis_open(struct redis_broker *broker)
 
 static void redis_close(struct redis_broker *broker)
 {
-    struct list *link;
-    publish_fail_bridged(broker);
-    while ((link = list_first(&broker->servers)))
-        server_free(container_of(link, struct server, link));
-    watch_free_all(broker);
-    topic_free_all(broker);
+    servers_close(broker);
     link_set_deinit(&broker->links);
 }
 
@@ -172,12 +167,15 @@ static int redis_start(struct broker *super, char *error, size_t error_size)
         return -EINVAL;
     }
     if (bridge_init(broker)) {
+        servers_close(broker);
         snprintf(error, error_size, "no memory");
         return -ENOMEM;
     }
     int err = pthread_create(&broker->thread, NULL, redis_run, broker);
-    if (err)
+    if (err) {
+        servers_close(broker);
         snprintf(error, error_size, "cannot start the broker's thread: %s", strerror(err));
+    }
     broker->is_started = err == 0;
     return -err;
 }
@@ -242,7 +240,6 @@ static void redis_stop(struct broker *super)
     mailbox_deinit(&broker->mailbox);
     close(broker->epoll_fd);
     url_deinit(&broker->url);
-    bridge_deinit(broker);
     options_unref(broker->options);
     free(broker);
 }
@@ -284,7 +281,9 @@ struct broker *redis_broker_new(struct options *options)
     broker->super.ops = &redis_ops;
     broker->options = options_ref(options);
     list_init(&broker->servers);
+    list_init(&broker->homeless);
     list_init(&broker->watches);
+    list_init(&broker->in_doubts);
     list_init(&broker->bridged_publications);
     for (unsigned i = 0; i < REDIS_NODE_LEN; i++)
         broker->node[i] = alphabet[random_below(sizeof(alphabet) - 1)];

@@ -9,17 +9,13 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "base/random.h"
-#include "broker/redis/bridge.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/feed.h"
 #include "broker/redis/hello.h"
-#include "broker/redis/in_doubt.h"
 #include "broker/redis/publish.h"
 #include "broker/redis/sentinel.h"
-#include "broker/redis/topic.h"
-#include "broker/redis/watch.h"
 #include "config/options.h"
 
 /* Between half of it and all of it passes before the next try: 50 ms at least, 5 s at most. */
@@ -41,6 +37,85 @@ void server_update_readiness(struct redis_broker *broker)
     if (broker->is_cluster)
         is_ready = is_ready && cluster_is_whole(broker);
     atomic_store_explicit(&broker->is_ready, is_ready, memory_order_release);
+}
+
+/* Residents. */
+
+void resident_init(struct resident *resident, const struct resident_ops *ops, struct redis_broker *broker)
+{
+    *resident = (struct resident){.ops = ops, .broker = broker};
+    list_init(&resident->link);
+    list_append(&broker->homeless, &resident->link);
+}
+
+void resident_move(struct resident *resident, struct server *server)
+{
+    if (resident->server == server)
+        return;
+    resident->server = server;
+    list_remove(&resident->link);
+    list_append(server ? &server->residents : &resident->broker->homeless, &resident->link);
+}
+
+void resident_deinit(struct resident *resident)
+{
+    list_remove(&resident->link);
+}
+
+static void residents_up(struct list *residents, struct server *server)
+{
+    list_for_each_safe (link, residents) {
+        struct resident *resident = container_of(link, struct resident, link);
+        resident->ops->up(resident, server);
+    }
+}
+
+static void residents_slots_changed(struct list *residents)
+{
+    list_for_each_safe (link, residents) {
+        struct resident *resident = container_of(link, struct resident, link);
+        if (resident->ops->slots_changed)
+            resident->ops->slots_changed(resident);
+    }
+}
+
+static void residents_end(struct list *residents)
+{
+    struct list *link;
+    while ((link = list_first(residents))) {
+        struct resident *resident = container_of(link, struct resident, link);
+        resident->ops->ended(resident);
+    }
+}
+
+static void server_tell_lost(struct server *server)
+{
+    list_for_each_safe (link, &server->residents) {
+        struct resident *resident = container_of(link, struct resident, link);
+        resident->ops->lost(resident);
+    }
+}
+
+void server_slots_changed(struct server *server)
+{
+    residents_slots_changed(&server->residents);
+}
+
+void servers_slots_changed(struct redis_broker *broker)
+{
+    list_for_each (link, &broker->servers)
+        residents_slots_changed(&container_of(link, struct server, link)->residents);
+    residents_slots_changed(&broker->homeless);
+}
+
+void servers_close(struct redis_broker *broker)
+{
+    struct list *link;
+    list_for_each (at, &broker->servers)
+        residents_end(&container_of(at, struct server, link)->residents);
+    residents_end(&broker->homeless);
+    while ((link = list_first(&broker->servers)))
+        server_free(container_of(link, struct server, link));
 }
 
 /* Lost. */
@@ -72,7 +147,6 @@ static void server_take_loss(struct server *server, const char *fault)
     server->state = SERVER_DOWN;
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
-    server->is_finding = false;
     if (server->client_id > 0) {
         server->last_client_id = server->client_id;
         memcpy(server->last_run, server->run, sizeof(server->last_run));
@@ -82,10 +156,7 @@ static void server_take_loss(struct server *server, const char *fault)
     link_close(&server->sentinel);
     if (was_up)
         broker_count(&broker->super, METRIC_BROKER_RECONNECTS, 1);
-    topic_server_lost(server);
-    watch_server_lost(server);
-    bridge_server_lost(server);
-    in_doubt_expire(server);
+    server_tell_lost(server);
     server_update_readiness(broker);
     if (broker->is_cluster)
         cluster_refresh_soon(broker);
@@ -212,14 +283,12 @@ static void server_up(struct server *server)
     if (!broker->is_cluster)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)
             broker->slots[i] = server;
-    topic_server_up(server);
-    watch_server_up(server);
-    bridge_server_up(server);
+    residents_up(&server->residents, server);
+    residents_up(&broker->homeless, server);
     server_name_probe(server);
     feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
     /* Awaited from here on; it is sent once its subscription is confirmed. */
     server->probe_sent_ms = broker->now_ms;
-    in_doubt_server_up(server);
     server_arm(server, broker->options->redis_timeout_ms);
 }
 
@@ -326,7 +395,6 @@ static void server_timer_fired(struct timer *timer)
     struct server *server = container_of(timer, struct server, timer);
     switch (server->state) {
     case SERVER_DOWN:
-        in_doubt_expire(server);
         if (server->broker->url.kind == URL_SENTINEL)
             sentinel_ask(server);
         else
@@ -343,6 +411,8 @@ static void server_timer_fired(struct timer *timer)
     case SERVER_UP:
     case SERVER_SOUND:
         server_watch(server);
+        break;
+    case SERVER_GONE:
         break;
     }
 }
@@ -366,13 +436,14 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
         return NULL;
     server->broker = broker;
     server->id = ++broker->server_count;
+    server->state = SERVER_DOWN;
     server->is_unix = is_unix;
     server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
     link_init(&server->commands, &broker->links, &server_commands_ops);
     link_init(&server->feed, &broker->links, &server_feed_ops);
     sentinel_init(server);
     timer_init(&server->timer, server_timer_fired);
-    list_init(&server->lost);
+    list_init(&server->residents);
     server->address = address ? strdup(address) : NULL;
     if (address && !server->address) {
         free(server);
@@ -394,18 +465,20 @@ void server_take_times(struct server *server)
 
 void server_free(struct server *server)
 {
-    server->state = SERVER_DOWN;
+    struct redis_broker *broker = server->broker;
+    struct list *link;
+    server->state = SERVER_GONE;
+    list_remove(&server->link);
+    for (unsigned i = 0; i < REDIS_SLOTS; i++)
+        if (broker->slots[i] == server)
+            broker->slots[i] = NULL;
     link_close(&server->commands);
     link_close(&server->feed);
     link_close(&server->sentinel);
-    topic_server_lost(server);
-    watch_server_lost(server);
-    in_doubt_server_gone(server);
-    timer_stop(&server->broker->wheel, &server->timer);
-    list_remove(&server->link);
-    for (unsigned i = 0; i < REDIS_SLOTS; i++)
-        if (server->broker->slots[i] == server)
-            server->broker->slots[i] = NULL;
+    server_tell_lost(server);
+    while ((link = list_first(&server->residents)))
+        resident_move(container_of(link, struct resident, link), NULL);
+    timer_stop(&broker->wheel, &server->timer);
     free(server->address);
     free(server);
 }

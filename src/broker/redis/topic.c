@@ -25,6 +25,7 @@ struct topic *topic_find(const struct redis_broker *broker, const char *name, si
 }
 
 static void topic_check(struct timer *timer);
+static const struct resident_ops topic_resident_ops;
 
 static struct topic *topic_new(struct redis_broker *broker, const char *name, size_t len)
 {
@@ -43,15 +44,16 @@ static struct topic *topic_new(struct redis_broker *broker, const char *name, si
         free(topic);
         return NULL;
     }
+    resident_init(&topic->resident, &topic_resident_ops, broker);
     broker_count(&broker->super, METRIC_CHANNELS, 1);
     return topic;
 }
 
 static void topic_leave_server(struct topic *topic)
 {
-    if (topic->server)
+    if (topic->resident.server)
         broker_count(&topic->broker->super, METRIC_BROKER_SUBSCRIPTIONS, -1);
-    topic->server = NULL;
+    resident_move(&topic->resident, NULL);
     topic->state = TOPIC_IDLE;
     topic_stop_opening(topic);
 }
@@ -62,6 +64,7 @@ static void topic_free(struct topic *topic)
     topic_leave_server(topic);
     topic_drop_ring(topic);
     timer_stop(&broker->wheel, &topic->timer);
+    resident_deinit(&topic->resident);
     HASH_DEL(broker->topics, topic);
     broker_count(&broker->super, METRIC_CHANNELS, -1);
     free(topic->attachments);
@@ -139,7 +142,7 @@ static void topic_subscribe(struct topic *topic)
     struct server *server = call_find_server(topic->broker, topic->slot);
     if (!server)
         return;
-    topic->server = server;
+    resident_move(&topic->resident, server);
     topic->state = TOPIC_SUBSCRIBING;
     broker_count(&topic->broker->super, METRIC_BROKER_SUBSCRIPTIONS, 1);
     feed_subscribe_topic(server, topic);
@@ -150,13 +153,13 @@ static void topic_leave(struct topic *topic)
     topic->has_log = false;
     topic_drop_ring(topic);
     timer_stop(&topic->broker->wheel, &topic->timer);
-    if (!topic->server) {
+    if (!topic->resident.server) {
         topic_free(topic);
         return;
     }
     topic_stop_opening(topic);
     topic->state = TOPIC_LEAVING;
-    feed_unsubscribe_topic(topic->server, topic);
+    feed_unsubscribe_topic(topic->resident.server, topic);
 }
 
 void topic_attach(struct redis_broker *broker, struct attach_request *request)
@@ -267,59 +270,54 @@ static void topic_check(struct timer *timer)
 
 /* Servers come and go. */
 
-void topic_server_up(struct server *server)
+static struct topic *topic_of(struct resident *resident)
 {
-    struct topic *topic;
-    struct topic *next;
-    HASH_ITER (hh, server->broker->topics, topic, next) {
-        if (topic->state == TOPIC_IDLE && !topic->is_bridged && server->broker->slots[topic->slot] == server)
-            topic_subscribe(topic);
-    }
+    return container_of(resident, struct topic, resident);
 }
 
-static void topic_lose_server(struct topic *topic)
+static void topic_server_up(struct resident *resident, struct server *server)
 {
+    struct topic *topic = topic_of(resident);
+    if (topic->state == TOPIC_IDLE && topic->broker->slots[topic->slot] == server)
+        topic_subscribe(topic);
+}
+
+static void topic_server_lost(struct resident *resident)
+{
+    struct topic *topic = topic_of(resident);
     topic_leave_server(topic);
     topic_answer_waiting(topic, ERROR_BROKER_DOWN);
     if (!topic_is_wanted(topic))
         topic_free(topic);
 }
 
-void topic_server_lost(struct server *server)
-{
-    struct topic *topic;
-    struct topic *next;
-    HASH_ITER (hh, server->broker->topics, topic, next) {
-        if (topic->server == server)
-            topic_lose_server(topic);
-    }
-}
-
-void topic_slot_moved(struct server *server, uint16_t slot)
-{
-    struct topic *topic;
-    struct topic *next;
-    HASH_ITER (hh, server->broker->topics, topic, next) {
-        if (topic->server == server && topic->slot == slot)
-            topic_unsubscribed(topic);
-    }
-}
-
 /* Where the old owner is still there, its word that it has dropped the subscription may have been lost on the
- * way. */
-void topic_slots_changed(struct redis_broker *broker)
+ * way. A sharded subscription that it has not confirmed yet is refused, or ends with the slot. */
+static void topic_slots_changed(struct resident *resident)
 {
-    struct topic *topic;
-    struct topic *next;
-    HASH_ITER (hh, broker->topics, topic, next) {
-        struct server *owner = broker->slots[topic->slot];
-        if (topic->is_bridged || !owner || owner == topic->server)
-            continue;
-        if (topic->server && topic->state != TOPIC_LEAVING)
-            feed_unsubscribe_topic(topic->server, topic);
-        topic_unsubscribed(topic);
-    }
+    struct topic *topic = topic_of(resident);
+    struct server *server = resident->server;
+    struct server *owner = topic->broker->slots[topic->slot];
+    bool is_refused = topic->state == TOPIC_SUBSCRIBING && server->has_sharded;
+    if (topic->is_bridged || !owner || owner == server)
+        return;
+    if (server && topic->state != TOPIC_LEAVING && !is_refused)
+        feed_unsubscribe_topic(server, topic);
+    topic_unsubscribed(topic);
 }
+
+static void topic_ended(struct resident *resident)
+{
+    topic_answer_waiting(topic_of(resident), ERROR_STOPPING);
+    topic_free(topic_of(resident));
+}
+
+static const struct resident_ops topic_resident_ops = {
+    .up = topic_server_up,
+    .lost = topic_server_lost,
+    .slots_changed = topic_slots_changed,
+    .ended = topic_ended,
+};
 
 /* Bridged channels are live at once, and independent of any server. */
 struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len)
@@ -339,14 +337,4 @@ struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, s
     topic_arm_check(topic);
     watch_take_name(broker, name, len);
     return topic;
-}
-
-void topic_free_all(struct redis_broker *broker)
-{
-    struct topic *topic;
-    struct topic *next;
-    HASH_ITER (hh, broker->topics, topic, next) {
-        topic_answer_waiting(topic, ERROR_STOPPING);
-        topic_free(topic);
-    }
 }

@@ -11,12 +11,12 @@
 #include "base/mailbox.h"
 #include "base/table.h"
 #include "base/timer.h"
+#include "broker/redis/server.h"
 #include "core/broker.h"
 #include "core/ring.h"
 
 struct open;
 struct redis_broker;
-struct server;
 
 /* A channel that some shard of this node has attached.
  *
@@ -31,7 +31,7 @@ enum topic_state { TOPIC_IDLE, TOPIC_SUBSCRIBING, TOPIC_OPENING, TOPIC_LIVE, TOP
 struct topic {
     UT_hash_handle hh;
     struct redis_broker *broker;
-    struct server *server; /* where it is subscribed; NULL when idle */
+    struct resident resident; /* of the server where it is subscribed; homeless when idle or bridged */
     enum topic_state state;
     bool is_bridged;
     bool has_log;  /* epoch, top and oldest are known */
@@ -78,16 +78,5 @@ void topic_open_failed(struct topic *topic, enum error_code error);
 
 /* The topic of a bridged channel, made if need be; NULL without memory. */
 struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len);
-
-/* The server is up: subscribe. It is lost: what was subscribed there has to be again. */
-void topic_server_up(struct server *server);
-void topic_server_lost(struct server *server);
-
-/* One slot, or any, has another server than before. */
-void topic_slot_moved(struct server *server, uint16_t slot);
-void topic_slots_changed(struct redis_broker *broker);
-
-/* Frees all; attach requests that wait are answered. */
-void topic_free_all(struct redis_broker *broker);
 
 #endif

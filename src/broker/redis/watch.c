@@ -24,7 +24,7 @@ struct watch {
     struct list link; /* in broker.watches */
     struct redis_broker *broker;
     enum watch_state state;
-    struct server *server; /* where it is subscribed; NULL when idle */
+    struct resident resident; /* of the server where it is subscribed; homeless when idle */
     struct mailbox *mailbox;
     struct watcher *watcher;
     struct watch_request *request; /* not answered yet */
@@ -73,13 +73,14 @@ static void watch_stop_scan(struct watch *watch)
 static void watch_leave_server(struct watch *watch)
 {
     watch_stop_scan(watch);
-    watch->server = NULL;
+    resident_move(&watch->resident, NULL);
     watch->state = WATCH_IDLE;
 }
 
 static void watch_free(struct watch *watch)
 {
     watch_leave_server(watch);
+    resident_deinit(&watch->resident);
     list_remove(&watch->link);
     free(watch);
 }
@@ -151,7 +152,7 @@ static void watch_scan_begin(struct watch *watch)
     scan->watch = watch;
     watch->scan = scan;
     strcpy(scan->cursor, "0");
-    watch_scan_step(scan, watch->server);
+    watch_scan_step(scan, watch->resident.server);
 }
 
 static void watch_scan_again(struct timer *timer)
@@ -171,7 +172,7 @@ static void watch_subscribe(struct watch *watch)
     struct server *server = call_find_server(watch->broker, watch->slot);
     if (!server)
         return;
-    watch->server = server;
+    resident_move(&watch->resident, server);
     watch->state = WATCH_SUBSCRIBING;
     feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", watch->channel);
 }
@@ -180,8 +181,8 @@ void watch_subscribed(struct server *server, const char *channel, size_t len)
 {
     list_for_each_safe (link, &server->broker->watches) {
         struct watch *watch = container_of(link, struct watch, link);
-        if (watch->server == server && watch->state == WATCH_SUBSCRIBING && strlen(watch->channel) == len &&
-            memcmp(watch->channel, channel, len) == 0)
+        if (watch->resident.server == server && watch->state == WATCH_SUBSCRIBING &&
+            strlen(watch->channel) == len && memcmp(watch->channel, channel, len) == 0)
             watch_scan_begin(watch);
     }
 }
@@ -194,39 +195,49 @@ void watch_take_name(struct redis_broker *broker, const char *name, size_t len)
         watch_tell(container_of(link, struct watch, link), name, len, true);
 }
 
-void watch_server_up(struct server *server)
+static struct watch *watch_of(struct resident *resident)
 {
-    list_for_each (link, &server->broker->watches) {
-        struct watch *watch = container_of(link, struct watch, link);
-        if (watch->state == WATCH_IDLE && server->broker->slots[watch->slot] == server)
-            watch_subscribe(watch);
-    }
+    return container_of(resident, struct watch, resident);
 }
 
-void watch_server_lost(struct server *server)
+static void watch_server_up(struct resident *resident, struct server *server)
 {
-    list_for_each_safe (link, &server->broker->watches) {
-        struct watch *watch = container_of(link, struct watch, link);
-        if (watch->server != server)
-            continue;
-        watch_leave_server(watch);
-        if (!watch->request)
-            continue;
-        watch_answer(watch, ERROR_BROKER_DOWN);
-        watch_free(watch);
-    }
-}
-
-void watch_slots_changed(struct redis_broker *broker)
-{
-    list_for_each (link, &broker->watches) {
-        struct watch *watch = container_of(link, struct watch, link);
-        if (broker->slots[watch->slot] == watch->server)
-            continue;
-        watch_leave_server(watch);
+    struct watch *watch = watch_of(resident);
+    if (watch->state == WATCH_IDLE && watch->broker->slots[watch->slot] == server)
         watch_subscribe(watch);
-    }
 }
+
+static void watch_server_lost(struct resident *resident)
+{
+    struct watch *watch = watch_of(resident);
+    watch_leave_server(watch);
+    if (!watch->request)
+        return;
+    watch_answer(watch, ERROR_BROKER_DOWN);
+    watch_free(watch);
+}
+
+static void watch_slots_changed(struct resident *resident)
+{
+    struct watch *watch = watch_of(resident);
+    if (watch->broker->slots[watch->slot] == resident->server)
+        return;
+    watch_leave_server(watch);
+    watch_subscribe(watch);
+}
+
+static void watch_ended(struct resident *resident)
+{
+    watch_answer(watch_of(resident), ERROR_STOPPING);
+    watch_free(watch_of(resident));
+}
+
+static const struct resident_ops watch_resident_ops = {
+    .up = watch_server_up,
+    .lost = watch_server_lost,
+    .slots_changed = watch_slots_changed,
+    .ended = watch_ended,
+};
 
 /* Requests. */
 
@@ -257,6 +268,7 @@ void watch_begin(struct redis_broker *broker, struct watch_request *request)
     snprintf(watch->channel, sizeof(watch->channel), "sluice:{%.*s}:n", (int)strcspn(watch->prefix, "/"),
              watch->prefix);
     timer_init(&watch->retry, watch_scan_again);
+    resident_init(&watch->resident, &watch_resident_ops, broker);
     list_init(&watch->link);
     list_append(&broker->watches, &watch->link);
     watch_tell_bridged(watch);
@@ -283,20 +295,11 @@ void watch_end(struct redis_broker *broker, struct watch_request *request)
         struct watch *watch = container_of(link, struct watch, link);
         if (watch->watcher != request->watcher)
             continue;
-        if (watch->server && !watch_is_shared(watch))
-            feed_subscribe(watch->server, watch->server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE",
+        if (watch->resident.server && !watch_is_shared(watch))
+            feed_subscribe(watch->resident.server,
+                           watch->resident.server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE",
                            watch->channel);
         watch_free(watch);
     }
     broker_answer(&request->super, ERROR_NONE);
-}
-
-void watch_free_all(struct redis_broker *broker)
-{
-    struct list *link;
-    while ((link = list_first(&broker->watches))) {
-        struct watch *watch = container_of(link, struct watch, link);
-        watch_answer(watch, ERROR_STOPPING);
-        watch_free(watch);
-    }
 }

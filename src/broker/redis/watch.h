@@ -25,12 +25,4 @@ void watch_subscribed(struct server *server, const char *channel, size_t len);
 /* Whether it is such a channel. */
 bool watch_is_news(const char *channel, size_t len);
 
-/* Servers come and go, slots move. */
-void watch_server_up(struct server *server);
-void watch_server_lost(struct server *server);
-void watch_slots_changed(struct redis_broker *broker);
-
-/* Answers who waits, and frees all. */
-void watch_free_all(struct redis_broker *broker);
-
 #endif

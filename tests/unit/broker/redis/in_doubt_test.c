@@ -37,7 +37,7 @@ static void begin_server(struct server *server, uint64_t id)
     *server = (struct server){.broker = &broker, .id = id, .state = SERVER_UP, .has_functions = true};
     link_init(&server->commands, &broker.links, &no_ops);
     list_init(&server->link);
-    list_init(&server->lost);
+    list_init(&server->residents);
     list_append(&broker.servers, &server->link);
 }
 
@@ -61,7 +61,8 @@ static void lose_publish(void)
     timer_init(&publication->echo, NULL);
     timer_init(&publication->call.timer, NULL);
     strcpy(publication->mark, "mark");
-    list_append(&loser.lost, &publication->link);
+    publication->call.server = &loser;
+    assert_true(in_doubt_keep(publication));
 }
 
 static int begin(void **state)
@@ -74,37 +75,61 @@ static int begin(void **state)
     timer_wheel_init(&broker.wheel, 0);
     link_set_init(&broker.links, -1, &broker.wheel, &broker.mailbox);
     list_init(&broker.servers);
+    list_init(&broker.homeless);
+    list_init(&broker.in_doubts);
     begin_server(&loser, 1);
     begin_server(&heir, 2);
     /* The slot has moved to the heir, whose link takes the question. */
     for (unsigned i = 0; i < REDIS_SLOTS; i++)
         broker.slots[i] = &heir;
     heir.commands.fd = dup(STDIN_FILENO);
+    loser.commands.fd = dup(STDIN_FILENO);
     return mailbox_init(&mailbox);
 }
 
 static int end(void **state)
 {
     (void)state;
+    link_close(&loser.commands);
     mailbox_deinit(&mailbox);
     return 0;
+}
+
+static struct resident *only_resident(const struct server *server)
+{
+    struct list *link = list_first(&server->residents);
+    assert_non_null(link);
+    assert_ptr_equal(link->next, &server->residents);
+    return container_of(link, struct resident, link);
+}
+
+static void bring_up(struct server *server)
+{
+    only_resident(server)->ops->up(only_resident(server), server);
+}
+
+static void end_for_good(struct server *server)
+{
+    server->state = SERVER_GONE;
+    list_remove(&server->link);
+    only_resident(server)->ops->lost(only_resident(server));
+    assert_true(list_is_empty(&server->residents));
+    mailbox_drain(&mailbox);
 }
 
 static void test_a_server_at_the_place_of_one_that_is_gone_is_another(void **state)
 {
     (void)state;
     lose_publish();
-    in_doubt_server_up(&loser);
-    assert_true(loser.is_finding);
+    bring_up(&loser);
     assert_false(list_is_empty(&heir.commands.unsent));
-    /* The Cluster knows the loser no more; a new server is made in the same memory, and looks for its own. */
-    list_remove(&loser.link);
+    /* The Cluster knows the loser no more; a new server is made in the same memory. */
+    end_for_good(&loser);
+    assert_int_equal(answers, 0);
     begin_server(&loser, 3);
-    loser.is_finding = true;
     link_close(&heir.commands);
     mailbox_drain(&mailbox);
-    assert_true(loser.is_finding);
-    assert_true(list_is_empty(&loser.lost));
+    assert_true(list_is_empty(&loser.residents));
     assert_int_equal(answers, 1);
     assert_int_equal(item.error, ERROR_BROKER_DOWN);
 }
@@ -113,12 +138,11 @@ static void test_what_is_lost_again_stays_with_its_server(void **state)
 {
     (void)state;
     lose_publish();
-    in_doubt_server_up(&loser);
+    bring_up(&loser);
     link_close(&heir.commands);
-    assert_false(loser.is_finding);
-    assert_ptr_equal(list_first(&loser.lost), &job->publications[0].link);
-    in_doubt_server_gone(&loser);
     mailbox_drain(&mailbox);
+    assert_int_equal(answers, 0);
+    end_for_good(&loser);
     assert_int_equal(answers, 1);
     assert_int_equal(item.error, ERROR_BROKER_DOWN);
 }
