@@ -288,15 +288,6 @@ int call_prepare_command(struct call *call, struct server *server, int argc, con
     return command_format(&call->command, argc, argv, lengths);
 }
 
-/* Scanning. */
-
-int call_prepare_scan(struct call *call, struct server *server, const char *cursor,
-                      void (*done)(struct call *call, const struct redisReply *reply))
-{
-    const char *const argv[] = {"SCAN", cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
-    return call_prepare_command(call, server, 6, argv, NULL, done);
-}
-
 /* Errors. */
 
 static const char *call_address(const struct call *call)

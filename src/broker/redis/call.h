@@ -62,10 +62,6 @@ void call_deinit(struct call *call);
 /* The server that has the slot and can be asked now; NULL when there is none. */
 struct server *call_find_server(const struct redis_broker *broker, uint16_t slot);
 
-/* A step of SCAN over the channels' hashes at one server. As call_prepare_command. */
-int call_prepare_scan(struct call *call, struct server *server, const char *cursor,
-                      void (*done)(struct call *call, const struct redisReply *reply));
-
 /* What a reply that is not the answer means to whoever asked: an error, one of no known form, or none at all
  * (NULL). Tells the operator of what he has to mend. */
 enum error_code call_error(const struct call *call, const struct redisReply *reply);

@@ -10,6 +10,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/manage.h"
+#include "broker/redis/scan.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 
@@ -22,11 +23,10 @@ struct listing_entry {
 };
 
 struct listing {
-    struct call call; /* SCAN */
+    struct scan scan;
     struct redis_broker *broker;
     struct list_request *request;
-    uint64_t server_index; /* of those that are up, which one is scanned */
-    char cursor[ANSWER_CURSOR_MAX];
+    uint64_t server_id; /* of the last one that was scanned; they are in the order of their ids */
     size_t count;
     size_t pending; /* calls for single channels */
     enum error_code error;
@@ -143,53 +143,39 @@ static void listing_inspect_all(struct listing *listing)
 
 static struct server *listing_find_server(const struct listing *listing)
 {
-    uint64_t index = 0;
     list_for_each (link, &listing->broker->servers) {
         struct server *server = container_of(link, struct server, link);
-        if (server->state >= SERVER_UP && index++ == listing->server_index)
+        if (server->id > listing->server_id && server->state >= SERVER_UP)
             return server;
     }
     return NULL;
 }
 
-static void listing_scan(struct listing *listing);
-
-static void listing_take_keys(struct listing *listing, const struct redisReply *keys)
-{
-    for (size_t i = 0; i < keys->elements; i++) {
-        size_t len;
-        const char *name = answer_find_channel(keys->element[i], &len);
-        if (name)
-            listing_add(listing, name, len);
-    }
-}
-
-static void listing_scanned(struct call *call, const struct redisReply *reply)
-{
-    struct listing *listing = container_of(call, struct listing, call);
-    const struct redisReply *keys = NULL;
-    int err = reply ? answer_parse_scan(&keys, listing->cursor, reply) : -EBADMSG;
-    enum error_code error = err ? call_error(call, reply) : ERROR_NONE;
-    call_deinit(call);
-    if (err) {
-        listing_end(listing, error);
-        return;
-    }
-    listing_take_keys(listing, keys);
-    if (strcmp(listing->cursor, "0") == 0)
-        listing->server_index++;
-    listing_scan(listing);
-}
-
-static void listing_scan(struct listing *listing)
+static void listing_scan_next(struct listing *listing)
 {
     struct server *server = listing_find_server(listing);
-    if (!server)
+    if (!atomic_load_explicit(&listing->broker->is_ready, memory_order_relaxed)) {
+        listing_end(listing, ERROR_BROKER_DOWN);
+    } else if (!server) {
         listing_inspect_all(listing);
-    else if (call_prepare_scan(&listing->call, server, listing->cursor, listing_scanned))
-        listing_end(listing, ERROR_OUT_OF_MEMORY);
+    } else {
+        listing->server_id = server->id;
+        scan_begin(&listing->scan, server);
+    }
+}
+
+static void listing_found(struct scan *scan, const char *name, size_t len)
+{
+    listing_add(container_of(scan, struct listing, scan), name, len);
+}
+
+static void listing_scanned(struct scan *scan, enum error_code error)
+{
+    struct listing *listing = container_of(scan, struct listing, scan);
+    if (error == ERROR_NONE)
+        listing_scan_next(listing);
     else
-        call_submit(&listing->call);
+        listing_end(listing, error);
 }
 
 void listing_begin(struct redis_broker *broker, struct list_request *request)
@@ -206,14 +192,11 @@ void listing_begin(struct redis_broker *broker, struct list_request *request)
     }
     listing->broker = broker;
     listing->request = request;
-    strcpy(listing->cursor, "0");
-    if (!atomic_load_explicit(&broker->is_ready, memory_order_relaxed)) {
-        listing_end(listing, ERROR_BROKER_DOWN);
-        return;
-    }
+    listing->scan.found = listing_found;
+    listing->scan.ended = listing_scanned;
     HASH_ITER (hh, broker->topics, topic, next) {
         if (topic->is_bridged)
             listing_add(listing, topic->name, topic->name_len);
     }
-    listing_scan(listing);
+    listing_scan_next(listing);
 }

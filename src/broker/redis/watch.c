@@ -6,10 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/redis/answer.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
+#include "broker/redis/scan.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 
@@ -37,9 +37,8 @@ struct watch {
 };
 
 struct watch_scan {
-    struct call call;
-    struct watch *watch; /* NULL when it is not wanted any more */
-    char cursor[ANSWER_CURSOR_MAX];
+    struct scan super;
+    struct watch *watch; /* may be gone when it is not wanted any more */
 };
 
 static bool watch_is_below(const struct watch *watch, const char *name, size_t len)
@@ -65,7 +64,7 @@ static void watch_answer(struct watch *watch, enum error_code error)
 static void watch_stop_scan(struct watch *watch)
 {
     if (watch->scan)
-        watch->scan->watch = NULL;
+        watch->scan->super.is_wanted = false;
     watch->scan = NULL;
     timer_stop(&watch->broker->wheel, &watch->retry);
 }
@@ -87,8 +86,6 @@ static void watch_free(struct watch *watch)
 
 /* Scanning. */
 
-static void watch_scan_step(struct watch_scan *scan, struct server *server);
-
 /* Who was refused is not told of anything later. For the others it is scanned until it succeeds: channels
  * that were begun while nothing was subscribed are found by nothing else. */
 static void watch_finish(struct watch *watch, enum error_code error)
@@ -105,40 +102,19 @@ static void watch_finish(struct watch *watch, enum error_code error)
     }
 }
 
-static void watch_scan_end(struct watch_scan *scan, enum error_code error)
+static void watch_scan_found(struct scan *super, const char *name, size_t len)
 {
-    struct watch *watch = scan->watch;
+    const struct watch *watch = container_of(super, struct watch_scan, super)->watch;
+    watch_tell(watch, name, len, !watch->request);
+}
+
+static void watch_scan_ended(struct scan *super, enum error_code error)
+{
+    struct watch_scan *scan = container_of(super, struct watch_scan, super);
+    struct watch *watch = super->is_wanted ? scan->watch : NULL;
     free(scan);
     if (watch)
         watch_finish(watch, error);
-}
-
-static void watch_scanned(struct call *call, const struct redisReply *reply)
-{
-    struct watch_scan *scan = container_of(call, struct watch_scan, call);
-    struct server *server = call->server;
-    const struct redisReply *keys = NULL;
-    int err = reply ? answer_parse_scan(&keys, scan->cursor, reply) : -EBADMSG;
-    for (size_t i = 0; scan->watch && !err && i < keys->elements; i++) {
-        size_t len;
-        const char *name = answer_find_channel(keys->element[i], &len);
-        if (name)
-            watch_tell(scan->watch, name, len, !scan->watch->request);
-    }
-    enum error_code error = err ? call_error(call, reply) : ERROR_NONE;
-    call_deinit(call);
-    if (!err && scan->watch && strcmp(scan->cursor, "0") != 0)
-        watch_scan_step(scan, server);
-    else
-        watch_scan_end(scan, error);
-}
-
-static void watch_scan_step(struct watch_scan *scan, struct server *server)
-{
-    if (call_prepare_scan(&scan->call, server, scan->cursor, watch_scanned))
-        watch_scan_end(scan, ERROR_OUT_OF_MEMORY);
-    else
-        call_submit(&scan->call);
 }
 
 static void watch_scan_begin(struct watch *watch)
@@ -149,10 +125,10 @@ static void watch_scan_begin(struct watch *watch)
         watch_finish(watch, ERROR_OUT_OF_MEMORY);
         return;
     }
-    scan->watch = watch;
+    *scan =
+        (struct watch_scan){.super = {.found = watch_scan_found, .ended = watch_scan_ended}, .watch = watch};
     watch->scan = scan;
-    strcpy(scan->cursor, "0");
-    watch_scan_step(scan, watch->resident.server);
+    scan_begin(&scan->super, watch->resident.server);
 }
 
 static void watch_scan_again(struct timer *timer)
