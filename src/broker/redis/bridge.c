@@ -12,6 +12,7 @@
 #include "broker/redis/envelope.h"
 #include "broker/redis/feed.h"
 #include "broker/redis/publish.h"
+#include "broker/redis/resident.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"

@@ -7,6 +7,7 @@
 #include "broker/redis/bridge.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
+#include "broker/redis/resident.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
@@ -97,7 +98,7 @@ static void feed_take_error(struct server *server, const struct redisReply *repl
         if (owner && owner != server)
             broker->slots[slot] = owner;
         cluster_refresh_soon(broker);
-        server_slots_changed(server);
+        residents_slots_changed(&server->residents);
     } else {
         char fault[LINK_FAULT_MAX];
         snprintf(fault, sizeof(fault),

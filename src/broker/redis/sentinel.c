@@ -80,6 +80,6 @@ void sentinel_init(struct server *server)
 
 void sentinel_ask(struct server *server)
 {
-    server->state = SERVER_ASKING;
+    server_move(server, SERVER_ASKING);
     link_open(&server->sentinel, sentinel_address(server), false);
 }

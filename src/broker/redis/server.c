@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/server.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "broker/redis/cluster.h"
 #include "broker/redis/feed.h"
 #include "broker/redis/hello.h"
+#include "broker/redis/resident.h"
 #include "broker/redis/publish.h"
 #include "broker/redis/sentinel.h"
 #include "config/options.h"
@@ -39,83 +41,22 @@ void server_update_readiness(struct redis_broker *broker)
     atomic_store_explicit(&broker->is_ready, is_ready, memory_order_release);
 }
 
-/* Residents. */
-
-void resident_init(struct resident *resident, const struct resident_ops *ops, struct redis_broker *broker)
+void server_move(struct server *server, enum server_state to)
 {
-    *resident = (struct resident){.ops = ops, .broker = broker};
-    list_init(&resident->link);
-    list_append(&broker->homeless, &resident->link);
-}
-
-void resident_move(struct resident *resident, struct server *server)
-{
-    if (resident->server == server)
-        return;
-    resident->server = server;
-    list_remove(&resident->link);
-    list_append(server ? &server->residents : &resident->broker->homeless, &resident->link);
-}
-
-void resident_deinit(struct resident *resident)
-{
-    list_remove(&resident->link);
-}
-
-static void residents_up(struct list *residents, struct server *server)
-{
-    list_for_each_safe (link, residents) {
-        struct resident *resident = container_of(link, struct resident, link);
-        resident->ops->up(resident, server);
-    }
-}
-
-static void residents_slots_changed(struct list *residents)
-{
-    list_for_each_safe (link, residents) {
-        struct resident *resident = container_of(link, struct resident, link);
-        if (resident->ops->slots_changed)
-            resident->ops->slots_changed(resident);
-    }
-}
-
-static void residents_end(struct list *residents)
-{
-    struct list *link;
-    while ((link = list_first(residents))) {
-        struct resident *resident = container_of(link, struct resident, link);
-        resident->ops->ended(resident);
-    }
-}
-
-static void server_tell_lost(struct server *server)
-{
-    list_for_each_safe (link, &server->residents) {
-        struct resident *resident = container_of(link, struct resident, link);
-        resident->ops->lost(resident);
-    }
-}
-
-void server_slots_changed(struct server *server)
-{
-    residents_slots_changed(&server->residents);
-}
-
-void servers_slots_changed(struct redis_broker *broker)
-{
-    list_for_each (link, &broker->servers)
-        residents_slots_changed(&container_of(link, struct server, link)->residents);
-    residents_slots_changed(&broker->homeless);
-}
-
-void servers_close(struct redis_broker *broker)
-{
-    struct list *link;
-    list_for_each (at, &broker->servers)
-        residents_end(&container_of(at, struct server, link)->residents);
-    residents_end(&broker->homeless);
-    while ((link = list_first(&broker->servers)))
-        server_free(container_of(link, struct server, link));
+    static const unsigned legal[] = {
+        [SERVER_GONE] = 0,
+        [SERVER_DOWN] = 1u << SERVER_DOWN | 1u << SERVER_ASKING | 1u << SERVER_CONNECTING | 1u << SERVER_GONE,
+        [SERVER_ASKING] = 1u << SERVER_DOWN | 1u << SERVER_CONNECTING | 1u << SERVER_GONE,
+        [SERVER_CONNECTING] = 1u << SERVER_DOWN | 1u << SERVER_UP | 1u << SERVER_GONE,
+        [SERVER_UP] = 1u << SERVER_DOWN | 1u << SERVER_SOUND | 1u << SERVER_GONE,
+        [SERVER_SOUND] = 1u << SERVER_DOWN | 1u << SERVER_GONE,
+    };
+    assert(legal[server->state] & 1u << to);
+    server->state = to;
+    if (to == SERVER_GONE)
+        list_remove(&server->link);
+    else
+        server_update_readiness(server->broker);
 }
 
 /* Lost. */
@@ -144,7 +85,7 @@ static void server_take_loss(struct server *server, const char *fault)
     if (!server->is_leaving && !broker->is_stopping)
         server_tell_loss(server, fault);
     server->has_cause = false;
-    server->state = SERVER_DOWN;
+    server_move(server, SERVER_DOWN);
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
     if (server->client_id > 0) {
@@ -156,8 +97,7 @@ static void server_take_loss(struct server *server, const char *fault)
     link_close(&server->sentinel);
     if (was_up)
         broker_count(&broker->super, METRIC_BROKER_RECONNECTS, 1);
-    server_tell_lost(server);
-    server_update_readiness(broker);
+    residents_lost(&server->residents);
     if (broker->is_cluster)
         cluster_refresh_soon(broker);
     uint64_t backoff_ms = server->backoff_ms;
@@ -199,13 +139,12 @@ void server_check_reply(struct server *server, const struct redisReply *reply)
 
 static void server_sound(struct server *server)
 {
-    server->state = SERVER_SOUND;
+    server_move(server, SERVER_SOUND);
     server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
     server->told[0] = '\0';
     log_event(LOG_INFO, "broker-connected", LOG_TEXT("address", server->address),
               LOG_NUMBER("redis_version", server->version),
               LOG_TEXT("mode", server->is_cluster ? "cluster" : "single"));
-    server_update_readiness(server->broker);
 }
 
 void server_take_probe(struct server *server)
@@ -274,7 +213,7 @@ static void server_up(struct server *server)
 {
     struct redis_broker *broker = server->broker;
     char id[24];
-    server->state = SERVER_UP;
+    server_move(server, SERVER_UP);
     /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};
@@ -353,7 +292,7 @@ static const struct link_ops server_feed_ops = {
 
 static void server_connect(struct server *server)
 {
-    server->state = SERVER_CONNECTING;
+    server_move(server, SERVER_CONNECTING);
     server->is_greeted = false;
     server->replid[0] = '\0';
     server->client_id = 0;
@@ -467,18 +406,34 @@ void server_free(struct server *server)
 {
     struct redis_broker *broker = server->broker;
     struct list *link;
-    server->state = SERVER_GONE;
-    list_remove(&server->link);
+    server_move(server, SERVER_GONE);
     for (unsigned i = 0; i < REDIS_SLOTS; i++)
         if (broker->slots[i] == server)
             broker->slots[i] = NULL;
     link_close(&server->commands);
     link_close(&server->feed);
     link_close(&server->sentinel);
-    server_tell_lost(server);
+    residents_lost(&server->residents);
     while ((link = list_first(&server->residents)))
         resident_move(container_of(link, struct resident, link), NULL);
     timer_stop(&broker->wheel, &server->timer);
     free(server->address);
     free(server);
+}
+
+void servers_slots_changed(struct redis_broker *broker)
+{
+    list_for_each (link, &broker->servers)
+        residents_slots_changed(&container_of(link, struct server, link)->residents);
+    residents_slots_changed(&broker->homeless);
+}
+
+void servers_close(struct redis_broker *broker)
+{
+    struct list *link;
+    list_for_each (at, &broker->servers)
+        residents_end(&container_of(at, struct server, link)->residents);
+    residents_end(&broker->homeless);
+    while ((link = list_first(&broker->servers)))
+        server_free(container_of(link, struct server, link));
 }

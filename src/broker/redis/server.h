@@ -19,41 +19,6 @@ struct server;
 #define REDIS_REPLID_LEN 40u
 #define REDIS_RUNS_MAX (URL_ADDRESSES_MAX * (REDIS_REPLID_LEN + 1u))
 
-struct resident;
-
-/* What a resident is told. Each may send, subscribe, answer who waits, and move or free its own resident,
- * nobody else's. */
-struct resident_ops {
-    /* The server is up: the resident lives there, or nowhere. The commands of the link before are dead. What
-     * is subscribed to here is confirmed before the server counts as sound, because the probe is subscribed
-     * to last; what is read has to wait for the confirmation: subscribe first, then read. */
-    void (*up)(struct resident *resident, struct server *server);
-    /* The server that it lives on is lost. Both links have ended, together, and every command that was on its
-     * way has been told by its `done`. When the server is gone for good, who stays becomes homeless. */
-    void (*lost)(struct resident *resident);
-    /* Some slots have another server than before. NULL where it does not matter. */
-    void (*slots_changed)(struct resident *resident);
-    /* The broker ends: answer who waits, unregister. Before the links are closed. */
-    void (*ended)(struct resident *resident);
-};
-
-/* What lives on a server and has to know what becomes of it. One that lives on none is homeless. */
-struct resident {
-    struct list link; /* in server.residents, or broker.homeless; alone when it is not registered */
-    const struct resident_ops *ops;
-    struct redis_broker *broker;
-    struct server *server; /* that it lives on; NULL when homeless */
-};
-
-/* Registers as homeless. */
-void resident_init(struct resident *resident, const struct resident_ops *ops, struct redis_broker *broker);
-
-/* Moves to the server; NULL: becomes homeless. */
-void resident_move(struct resident *resident, struct server *server);
-
-/* Unregisters; also one that is not registered. */
-void resident_deinit(struct resident *resident);
-
 /* A server: one Redis that keeps logs, with a connection for commands and one for subscriptions. Both live
  * and die together, so that "subscribe first, then read" is the one way back from any loss.
  *
@@ -102,6 +67,9 @@ struct server {
     struct clock_offset clock;
 };
 
+/* The one way from a state to another. */
+void server_move(struct server *server, enum server_state to);
+
 /* A server that begins to connect at once; NULL when memory is out. */
 struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix);
 
@@ -111,9 +79,8 @@ void server_free(struct server *server);
 /* Ends all residents of all servers, and the homeless, then frees the servers. */
 void servers_close(struct redis_broker *broker);
 
-/* Some slots have other servers than before: tells all residents; or those of one server that has said so. */
+/* Some slots have other servers than before: tells all residents. */
 void servers_slots_changed(struct redis_broker *broker);
-void server_slots_changed(struct server *server);
 
 /* The options' times have changed: they count for what is waited for already. */
 void server_take_times(struct server *server);

@@ -11,7 +11,7 @@
 #include "base/mailbox.h"
 #include "base/table.h"
 #include "base/timer.h"
-#include "broker/redis/server.h"
+#include "broker/redis/resident.h"
 #include "core/broker.h"
 #include "core/ring.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/watch.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
+#include "broker/redis/resident.h"
 #include "broker/redis/scan.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
@@ -69,16 +70,27 @@ static void watch_stop_scan(struct watch *watch)
     timer_stop(&watch->broker->wheel, &watch->retry);
 }
 
-static void watch_leave_server(struct watch *watch)
+static void watch_move(struct watch *watch, enum watch_state to)
 {
-    watch_stop_scan(watch);
-    resident_move(&watch->resident, NULL);
-    watch->state = WATCH_IDLE;
+    static const unsigned legal[] = {
+        [WATCH_IDLE] = 1u << WATCH_IDLE | 1u << WATCH_SUBSCRIBING,
+        [WATCH_SUBSCRIBING] = 1u << WATCH_IDLE | 1u << WATCH_SCANNING,
+        [WATCH_SCANNING] = 1u << WATCH_IDLE | 1u << WATCH_SCANNING | 1u << WATCH_LIVE,
+        [WATCH_LIVE] = 1u << WATCH_IDLE,
+    };
+    assert(legal[watch->state] & 1u << to);
+    watch->state = to;
+    if (to == WATCH_IDLE) {
+        watch_stop_scan(watch);
+        resident_move(&watch->resident, NULL);
+    } else if (to == WATCH_SUBSCRIBING) {
+        resident_move(&watch->resident, watch->broker->slots[watch->slot]);
+    }
 }
 
 static void watch_free(struct watch *watch)
 {
-    watch_leave_server(watch);
+    watch_move(watch, WATCH_IDLE);
     resident_deinit(&watch->resident);
     list_remove(&watch->link);
     free(watch);
@@ -92,7 +104,7 @@ static void watch_finish(struct watch *watch, enum error_code error)
 {
     watch->scan = NULL;
     if (error == ERROR_NONE) {
-        watch->state = WATCH_LIVE;
+        watch_move(watch, WATCH_LIVE);
         watch_answer(watch, error);
     } else if (watch->request) {
         watch_answer(watch, error);
@@ -120,7 +132,7 @@ static void watch_scan_ended(struct scan *super, enum error_code error)
 static void watch_scan_begin(struct watch *watch)
 {
     struct watch_scan *scan = calloc(1, sizeof(*scan));
-    watch->state = WATCH_SCANNING;
+    watch_move(watch, WATCH_SCANNING);
     if (!scan) {
         watch_finish(watch, ERROR_OUT_OF_MEMORY);
         return;
@@ -148,8 +160,7 @@ static void watch_subscribe(struct watch *watch)
     struct server *server = call_find_server(watch->broker, watch->slot);
     if (!server)
         return;
-    resident_move(&watch->resident, server);
-    watch->state = WATCH_SUBSCRIBING;
+    watch_move(watch, WATCH_SUBSCRIBING);
     feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", watch->channel);
 }
 
@@ -186,7 +197,7 @@ static void watch_server_up(struct resident *resident, struct server *server)
 static void watch_server_lost(struct resident *resident)
 {
     struct watch *watch = watch_of(resident);
-    watch_leave_server(watch);
+    watch_move(watch, WATCH_IDLE);
     if (!watch->request)
         return;
     watch_answer(watch, ERROR_BROKER_DOWN);
@@ -198,7 +209,7 @@ static void watch_slots_changed(struct resident *resident)
     struct watch *watch = watch_of(resident);
     if (watch->broker->slots[watch->slot] == resident->server)
         return;
-    watch_leave_server(watch);
+    watch_move(watch, WATCH_IDLE);
     watch_subscribe(watch);
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "broker/redis/publish.h"
+#include "broker/redis/resident.h"
 #include "broker/redis/server.h"
 #include "config/options.h"
 #include "core/hub.h"
