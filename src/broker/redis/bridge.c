@@ -50,7 +50,7 @@ static void bridge_server_up(struct resident *resident, struct server *server)
         feed_subscribe(server, bridge_is_pattern(bridge->items[i]) ? "PSUBSCRIBE" : "SUBSCRIBE",
                        bridge->items[i]);
     HASH_ITER (hh, resident->broker->topics, topic, next) {
-        if (topic->is_bridged && bridge->was_up)
+        if (topic->state == TOPIC_BRIDGED && bridge->was_up)
             topic_renew_bridged(topic);
     }
     bridge->was_up = true;

@@ -107,7 +107,7 @@ static enum error_code history_ask(struct redis_broker *broker, struct history_r
 static bool history_is_here(const struct history_request *request, const struct topic *topic)
 {
     const struct ring *ring = &topic->ring;
-    if (topic->is_bridged)
+    if (topic->state == TOPIC_BRIDGED)
         return true;
     if (request->to < request->from)
         return topic->top >= request->from;

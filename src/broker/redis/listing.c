@@ -125,7 +125,7 @@ static void listing_inspect_all(struct listing *listing)
         entry->listing = listing;
         entry->entry = &listing->found[i];
         HASH_FIND(hh, listing->broker->topics, entry->entry->name, entry->entry->name_len, topic);
-        if (topic && topic->is_bridged) {
+        if (topic && topic->state == TOPIC_BRIDGED) {
             struct inspect_request known;
             manage_inspect_bridged(&known, topic);
             listing_fill(entry->entry, &known);
@@ -195,7 +195,7 @@ void listing_begin(struct redis_broker *broker, struct list_request *request)
     listing->scan.found = listing_found;
     listing->scan.ended = listing_scanned;
     HASH_ITER (hh, broker->topics, topic, next) {
-        if (topic->is_bridged)
+        if (topic->state == TOPIC_BRIDGED)
             listing_add(listing, topic->name, topic->name_len);
     }
     listing_scan_next(listing);

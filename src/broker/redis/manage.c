@@ -72,7 +72,7 @@ static void manage_ask(struct redis_broker *broker, struct inspect_request *requ
 void manage_inspect(struct redis_broker *broker, struct inspect_request *request)
 {
     struct topic *topic = topic_find(broker, request->name, request->name_len);
-    if (!topic || !topic->is_bridged) {
+    if (!topic || topic->state != TOPIC_BRIDGED) {
         manage_ask(broker, request, "inspect", manage_inspected);
         return;
     }
@@ -83,7 +83,7 @@ void manage_inspect(struct redis_broker *broker, struct inspect_request *request
 void manage_purge(struct redis_broker *broker, struct inspect_request *request)
 {
     struct topic *topic = topic_find(broker, request->name, request->name_len);
-    if (!topic || !topic->is_bridged) {
+    if (!topic || topic->state != TOPIC_BRIDGED) {
         manage_ask(broker, request, "purge", manage_purged);
         return;
     }

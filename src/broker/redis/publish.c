@@ -161,7 +161,6 @@ static enum error_code publication_send_bridged(struct publication *publication)
         return ERROR_BROKER_DOWN;
     if (call_prepare_command(&publication->call, server, 3, argv, lengths, publication_bridged_answered))
         return ERROR_OUT_OF_MEMORY;
-    publication->is_bridged = true;
     list_append(&broker->bridged_publications, &publication->link);
     call_submit(&publication->call);
     return ERROR_NONE;

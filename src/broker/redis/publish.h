@@ -28,7 +28,6 @@ struct publication {
     struct list link;  /* in in_doubt.publications, or broker.bridged_publications */
     struct timer echo; /* bridged: the message has to come back by then */
     uint64_t submitted_ms;
-    bool is_bridged;
     bool is_answered; /* bridged: Redis has taken it */
     bool is_seen;     /* bridged: it has come back */
     char mark[PUBLICATION_MARK_MAX];

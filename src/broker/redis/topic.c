@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/topic.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,19 +49,35 @@ static struct topic *topic_new(struct redis_broker *broker, const char *name, si
     return topic;
 }
 
-static void topic_leave_server(struct topic *topic)
+static void topic_move(struct topic *topic, enum topic_state to)
 {
-    if (topic->resident.server)
-        broker_count(&topic->broker->super, METRIC_BROKER_SUBSCRIPTIONS, -1);
-    resident_move(&topic->resident, NULL);
-    topic->state = TOPIC_IDLE;
-    topic_stop_opening(topic);
+    static const unsigned legal[] = {
+        [TOPIC_IDLE] = 1u << TOPIC_IDLE | 1u << TOPIC_SUBSCRIBING | 1u << TOPIC_BRIDGED,
+        [TOPIC_SUBSCRIBING] = 1u << TOPIC_IDLE | 1u << TOPIC_OPENING | 1u << TOPIC_LEAVING,
+        [TOPIC_OPENING] = 1u << TOPIC_IDLE | 1u << TOPIC_LIVE | 1u << TOPIC_LEAVING,
+        [TOPIC_LIVE] = 1u << TOPIC_IDLE | 1u << TOPIC_LIVE | 1u << TOPIC_LEAVING,
+        [TOPIC_LEAVING] = 1u << TOPIC_IDLE,
+        [TOPIC_BRIDGED] = 0,
+    };
+    struct redis_broker *broker = topic->broker;
+    assert(legal[topic->state] & 1u << to);
+    if (to == TOPIC_SUBSCRIBING) {
+        resident_move(&topic->resident, broker->slots[topic->slot]);
+        broker_count(&broker->super, METRIC_BROKER_SUBSCRIPTIONS, 1);
+    } else if (to == TOPIC_IDLE && topic->state != TOPIC_IDLE) {
+        resident_move(&topic->resident, NULL);
+        broker_count(&broker->super, METRIC_BROKER_SUBSCRIPTIONS, -1);
+    }
+    if (to == TOPIC_IDLE || to == TOPIC_LEAVING)
+        topic_stop_opening(topic);
+    topic->state = to;
 }
 
 static void topic_free(struct topic *topic)
 {
     struct redis_broker *broker = topic->broker;
-    topic_leave_server(topic);
+    if (topic->state != TOPIC_BRIDGED)
+        topic_move(topic, TOPIC_IDLE);
     topic_drop_ring(topic);
     timer_stop(&broker->wheel, &topic->timer);
     resident_deinit(&topic->resident);
@@ -142,14 +158,14 @@ static void topic_subscribe(struct topic *topic)
     struct server *server = call_find_server(topic->broker, topic->slot);
     if (!server)
         return;
-    resident_move(&topic->resident, server);
-    topic->state = TOPIC_SUBSCRIBING;
-    broker_count(&topic->broker->super, METRIC_BROKER_SUBSCRIPTIONS, 1);
+    topic_move(topic, TOPIC_SUBSCRIBING);
     feed_subscribe_topic(server, topic);
 }
 
 static void topic_leave(struct topic *topic)
 {
+    if (topic->state == TOPIC_LEAVING)
+        return;
     topic->has_log = false;
     topic_drop_ring(topic);
     timer_stop(&topic->broker->wheel, &topic->timer);
@@ -157,8 +173,7 @@ static void topic_leave(struct topic *topic)
         topic_free(topic);
         return;
     }
-    topic_stop_opening(topic);
-    topic->state = TOPIC_LEAVING;
+    topic_move(topic, TOPIC_LEAVING);
     feed_unsubscribe_topic(topic->resident.server, topic);
 }
 
@@ -199,7 +214,7 @@ void topic_detach(struct redis_broker *broker, struct attach_request *request)
     }
     broker_answer(&request->super, ERROR_NONE);
     /* What a bridged channel keeps is nowhere else: it goes with its last message (topic_check). */
-    if (topic && !topic->is_bridged && !topic_is_wanted(topic))
+    if (topic && topic->state != TOPIC_BRIDGED && !topic_is_wanted(topic))
         topic_leave(topic);
 }
 
@@ -209,14 +224,14 @@ void topic_subscribed(struct topic *topic)
 {
     if (topic->state != TOPIC_SUBSCRIBING)
         return;
-    topic->state = TOPIC_OPENING;
+    topic_move(topic, TOPIC_OPENING);
     topic_open(topic);
 }
 
 /* Either as asked, or because the slot has moved. */
 void topic_unsubscribed(struct topic *topic)
 {
-    topic_leave_server(topic);
+    topic_move(topic, TOPIC_IDLE);
     if (!topic_is_wanted(topic)) {
         topic_free(topic);
         return;
@@ -230,7 +245,7 @@ void topic_unsubscribed(struct topic *topic)
 
 void topic_opened(struct topic *topic)
 {
-    topic->state = TOPIC_LIVE;
+    topic_move(topic, TOPIC_LIVE);
     if (topic->is_gap)
         broker_count(&topic->broker->super, METRIC_BROKER_GAPS_FILLED, 1);
     topic->is_gap = false;
@@ -257,12 +272,12 @@ static void topic_check_bridged(struct topic *topic)
 static void topic_check(struct timer *timer)
 {
     struct topic *topic = container_of(timer, struct topic, timer);
-    if (topic->is_bridged) {
+    if (topic->state == TOPIC_BRIDGED) {
         topic_check_bridged(topic);
         return;
     }
     topic_expire_ring(topic);
-    if (!topic_is_wanted(topic) && topic->state != TOPIC_LEAVING)
+    if (!topic_is_wanted(topic))
         topic_leave(topic);
     else if (topic->state == TOPIC_LIVE || topic->state == TOPIC_OPENING)
         topic_open(topic);
@@ -285,7 +300,7 @@ static void topic_server_up(struct resident *resident, struct server *server)
 static void topic_server_lost(struct resident *resident)
 {
     struct topic *topic = topic_of(resident);
-    topic_leave_server(topic);
+    topic_move(topic, TOPIC_IDLE);
     topic_answer_waiting(topic, ERROR_BROKER_DOWN);
     if (!topic_is_wanted(topic))
         topic_free(topic);
@@ -299,7 +314,7 @@ static void topic_slots_changed(struct resident *resident)
     struct server *server = resident->server;
     struct server *owner = topic->broker->slots[topic->slot];
     bool is_refused = topic->state == TOPIC_SUBSCRIBING && server->has_sharded;
-    if (topic->is_bridged || !owner || owner == server)
+    if (topic->state == TOPIC_BRIDGED || !owner || owner == server)
         return;
     if (server && topic->state != TOPIC_LEAVING && !is_refused)
         feed_unsubscribe_topic(server, topic);
@@ -324,14 +339,13 @@ struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, s
 {
     struct topic *topic = topic_find(broker, name, len);
     if (topic)
-        return topic->is_bridged ? topic : NULL;
+        return topic->state == TOPIC_BRIDGED ? topic : NULL;
     topic = topic_new(broker, name, len);
     if (!topic)
         return NULL;
-    topic->is_bridged = true;
     topic->ahead_ms = ATTACH_AT_ONCE;
     topic->has_log = true;
-    topic->state = TOPIC_LIVE;
+    topic_move(topic, TOPIC_BRIDGED);
     topic->epoch = epoch_new(name, len);
     topic->oldest = 1;
     topic_arm_check(topic);

@@ -23,17 +23,16 @@ struct redis_broker;
  *   idle --subscribe--> subscribing --confirmed--> opening --answer--> live --last one leaves--> leaving -->
  * freed
  *
- * On any loss of the server it goes back to idle with what it knows. A bridged channel is live at once: its
- * log is here.
+ * On any loss of the server it goes back to idle with what it knows. A bridged channel is that from its
+ * beginning to its end: its log is here, and it lives on no server.
  */
-enum topic_state { TOPIC_IDLE, TOPIC_SUBSCRIBING, TOPIC_OPENING, TOPIC_LIVE, TOPIC_LEAVING };
+enum topic_state { TOPIC_IDLE, TOPIC_SUBSCRIBING, TOPIC_OPENING, TOPIC_LIVE, TOPIC_LEAVING, TOPIC_BRIDGED };
 
 struct topic {
     UT_hash_handle hh;
     struct redis_broker *broker;
-    struct resident resident; /* of the server where it is subscribed; homeless when idle or bridged */
+    struct resident resident; /* of the server where it is subscribed; homeless otherwise */
     enum topic_state state;
-    bool is_bridged;
     bool has_log;  /* epoch, top and oldest are known */
     bool has_hole; /* something newer than top + 1 was heard of, and not filled yet */
     bool is_gap;   /* a hole is being filled */

@@ -39,13 +39,13 @@ void topic_drop_ring(struct topic *topic)
     size_t before = topic->ring.count;
     ring_deinit(&topic->ring);
     topic_count_messages(topic, before);
-    if (topic->is_bridged)
+    if (topic->state == TOPIC_BRIDGED)
         topic->oldest = topic->top + 1;
 }
 
 static void topic_note_oldest(struct topic *topic)
 {
-    if (topic->is_bridged)
+    if (topic->state == TOPIC_BRIDGED)
         topic->oldest = topic->ring.count > 0 ? ring_at(&topic->ring, 0)->offset : topic->top + 1;
 }
 

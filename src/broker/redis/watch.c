@@ -233,7 +233,7 @@ static void watch_tell_bridged(const struct watch *watch)
     struct topic *topic;
     struct topic *next;
     HASH_ITER (hh, watch->broker->topics, topic, next) {
-        if (topic->is_bridged)
+        if (topic->state == TOPIC_BRIDGED)
             watch_tell(watch, topic->name, topic->name_len, false);
     }
 }
