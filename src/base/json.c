@@ -22,8 +22,7 @@ void json_value_free(struct json_value *value)
     json_decref(json_unwrap(value));
 }
 
-const char *json_value_text(const struct json_value *string, size_t *len)
+struct text json_value_text(const struct json_value *string)
 {
-    *len = json_string_length(json_unwrap(string));
-    return json_string_value(json_unwrap(string));
+    return (struct text){json_string_value(json_unwrap(string)), json_string_length(json_unwrap(string))};
 }

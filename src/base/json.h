@@ -15,6 +15,6 @@ struct json_value *json_value_parse(struct text text);
 void json_value_free(struct json_value *value);
 
 /* The bytes of a string, which may hold NULs. */
-const char *json_value_text(const struct json_value *string, size_t *len);
+struct text json_value_text(const struct json_value *string);
 
 #endif

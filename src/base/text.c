@@ -4,6 +4,14 @@
 #include <stdint.h>
 #include <unistr.h>
 
+size_t text_index(struct text text, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count && words[i]; i++)
+        if (text_is(text, words[i]))
+            return i;
+    return count;
+}
+
 static bool text_is_space(char byte)
 {
     return byte == ' ' || byte == '\t';

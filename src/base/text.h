@@ -64,6 +64,9 @@ static inline struct text text_behind(struct text text, size_t len)
     return (struct text){text.bytes + len, text.len - len};
 }
 
+/* The index of the word that it is; `count` when it is none of those up to there or to a NULL. */
+size_t text_index(struct text text, const char *const *words, size_t count);
+
 /* Without spaces and tabs at both ends. */
 struct text text_trim(struct text text);
 

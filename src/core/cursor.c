@@ -5,13 +5,9 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "base/text.h"
 
 #define START_LAST_PREFIX "last="
-
-static bool cursor_is_word(const char *text, size_t len, const char *word)
-{
-    return len == strlen(word) && memcmp(text, word, len) == 0;
-}
 
 static int position_parse(struct position *position, const char *text, size_t len)
 {
@@ -43,17 +39,18 @@ static int start_parse_cursor(struct start *start, const char *text, size_t len)
 
 int start_parse(struct start *start, const char *text, size_t len)
 {
+    const struct text whole = {text, len};
+    const size_t prefix_len = strlen(START_LAST_PREFIX);
     start->count = 0;
     start->last = 0;
     start->kind = START_NOW;
-    if (cursor_is_word(text, len, "now"))
+    if (text_is(whole, "now"))
         return 0;
-    if (cursor_is_word(text, len, "earliest")) {
+    if (text_is(whole, "earliest")) {
         start->kind = START_EARLIEST;
         return 0;
     }
-    const size_t prefix_len = strlen(START_LAST_PREFIX);
-    if (len > prefix_len && memcmp(text, START_LAST_PREFIX, prefix_len) == 0) {
+    if (text_begins(whole, START_LAST_PREFIX) && len > prefix_len) {
         start->kind = START_LAST;
         return number_parse_u64(&start->last, text + prefix_len, len - prefix_len) ? -EINVAL : 0;
     }

@@ -7,7 +7,6 @@
 
 #include "base/json_scan.h"
 #include "core/names.h"
-#include "base/text.h"
 
 static enum error_code draft_check_data(const struct message_parts *parts, char *fault)
 {
@@ -30,18 +29,15 @@ static enum error_code draft_check_data(const struct message_parts *parts, char 
     return ERROR_BAD_JSON;
 }
 
-bool draft_event_is_reserved(const char *event, size_t len)
+bool draft_event_is_reserved(struct text event)
 {
     static const char *const reserved[] = {"reset", "error", "open", "subscribed"};
-    for (size_t i = 0; i < ARRAY_LENGTH(reserved); i++)
-        if (len == strlen(reserved[i]) && memcmp(event, reserved[i], len) == 0)
-            return true;
-    return false;
+    return text_index(event, reserved, ARRAY_LENGTH(reserved)) < ARRAY_LENGTH(reserved);
 }
 
 static enum error_code draft_check(const struct draft *draft, uint64_t size_limit_bytes, char *fault)
 {
-    const char *name_fault = channel_name_fault(draft->channel, draft->channel_len);
+    const char *name_fault = channel_name_fault(draft->channel.bytes, draft->channel.len);
     if (name_fault) {
         snprintf(fault, DRAFT_FAULT_MAX, "a channel name %s", name_fault);
         return ERROR_BAD_CHANNEL;
@@ -53,23 +49,21 @@ static enum error_code draft_check(const struct draft *draft, uint64_t size_limi
     }
     const struct {
         const char *name;
-        const char *text;
-        size_t len;
-    } attributes[] = {{"event", draft->parts.event, draft->parts.event_len},
-                      {"producer", draft->parts.producer, draft->parts.producer_len},
-                      {"Idempotency-Key", draft->key, draft->key_len}};
+        struct text text;
+    } attributes[] = {
+        {"event", draft->parts.event}, {"producer", draft->parts.producer}, {"Idempotency-Key", draft->key}};
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++) {
-        bool is_empty = attributes[i].text && attributes[i].len == 0;
-        if (!is_empty && message_attribute_is_valid(attributes[i].text, attributes[i].len))
+        bool is_empty = attributes[i].text.bytes && attributes[i].text.len == 0;
+        if (!is_empty && message_attribute_is_valid(attributes[i].text))
             continue;
         snprintf(fault, DRAFT_FAULT_MAX, "%s must be 1 to %u bytes of UTF-8 without control characters",
                  attributes[i].name, MESSAGE_ATTRIBUTE_MAX);
         return ERROR_BAD_OPTION;
     }
-    if (draft_event_is_reserved(draft->parts.event, draft->parts.event_len)) {
+    if (draft_event_is_reserved(draft->parts.event)) {
         snprintf(fault, DRAFT_FAULT_MAX,
                  "the event %.*s is the server's or the browser's own; choose another name",
-                 (int)draft->parts.event_len, draft->parts.event);
+                 (int)draft->parts.event.len, draft->parts.event.bytes);
         return ERROR_BAD_OPTION;
     }
     return draft->is_checked ? ERROR_NONE : draft_check_data(&draft->parts, fault);
@@ -82,17 +76,17 @@ enum error_code draft_fill(struct publish_item *item, const struct draft *draft,
     if (error != ERROR_NONE)
         return error;
     snprintf(fault, DRAFT_FAULT_MAX, "%s", error_text(ERROR_OUT_OF_MEMORY));
-    item->channel = malloc(draft->channel_len + draft->key_len);
+    item->channel = malloc(draft->channel.len + draft->key.len);
     item->message = item->channel ? message_new(&draft->parts) : NULL;
     if (!item->message)
         return ERROR_OUT_OF_MEMORY;
-    memcpy(item->channel, draft->channel, draft->channel_len);
-    item->channel_len = (uint8_t)draft->channel_len;
+    memcpy(item->channel, draft->channel.bytes, draft->channel.len);
+    item->channel_len = (uint8_t)draft->channel.len;
     item->type = (uint8_t)draft->parts.type;
-    if (draft->key_len > 0) {
-        item->key = item->channel + draft->channel_len;
-        memcpy(item->channel + draft->channel_len, draft->key, draft->key_len);
-        item->key_len = (uint8_t)draft->key_len;
+    if (draft->key.len > 0) {
+        item->key = item->channel + draft->channel.len;
+        memcpy(item->channel + draft->channel.len, draft->key.bytes, draft->key.len);
+        item->key_len = (uint8_t)draft->key.len;
     }
     return ERROR_NONE;
 }

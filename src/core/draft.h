@@ -12,17 +12,15 @@
 /* All borrowed. */
 struct draft {
     struct message_parts parts;
-    const char *channel;
-    size_t channel_len;
-    const char *key;
-    size_t key_len;
+    struct text channel;
+    struct text key;
     bool is_checked; /* the data is known to be what its type says */
 };
 
 /* Whether nobody may publish under that event: a stream opens with `subscribed` and tells of a gap by
  * `reset`; for `error` and `open` browsers call an EventSource's own handlers, as if the connection had
  * failed or begun. */
-bool draft_event_is_reserved(const char *event, size_t len);
+bool draft_event_is_reserved(struct text event);
 
 /* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code draft_fill(struct publish_item *item, const struct draft *draft, uint64_t size_limit_bytes,

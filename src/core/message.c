@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/container.h"
-#include "base/text.h"
 
 static const char *const message_type_words[] = {
     [MESSAGE_TEXT] = "text", [MESSAGE_JSON] = "json", [MESSAGE_BINARY] = "binary"};
@@ -20,13 +19,11 @@ const char *message_type_word(enum message_type type)
 
 int message_type_parse(enum message_type *type, const char *text, size_t len)
 {
-    for (size_t i = 0; i < ARRAY_LENGTH(message_type_words); i++) {
-        if (strlen(message_type_words[i]) != len || memcmp(message_type_words[i], text, len) != 0)
-            continue;
-        *type = (enum message_type)i;
-        return 0;
-    }
-    return -EINVAL;
+    size_t found = text_index((struct text){text, len}, message_type_words, ARRAY_LENGTH(message_type_words));
+    if (found == ARRAY_LENGTH(message_type_words))
+        return -EINVAL;
+    *type = (enum message_type)found;
+    return 0;
 }
 
 enum message_type message_type_guess(const char *data, size_t len)
@@ -49,42 +46,42 @@ uint64_t message_memory_bytes(void)
     return atomic_load_explicit(&message_memory, memory_order_relaxed);
 }
 
-static char *message_put(char *to, const char *from, size_t len)
+static char *message_put(char *to, struct text from)
 {
-    if (len > 0)
-        memcpy(to, from, len);
-    return to + len;
+    if (from.len > 0)
+        memcpy(to, from.bytes, from.len);
+    return to + from.len;
 }
 
-bool message_attribute_is_valid(const char *text, size_t len)
+bool message_attribute_is_valid(struct text text)
 {
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.bytes[i] < 0x20 || text.bytes[i] == 0x7f)
             return false;
-    return len <= MESSAGE_ATTRIBUTE_MAX && text_is_utf8(text, len, NULL);
+    return text.len <= MESSAGE_ATTRIBUTE_MAX && text_is_utf8(text.bytes, text.len, NULL);
 }
 
 struct message *message_new(const struct message_parts *parts)
 {
     size_t bytes =
-        sizeof(struct message) + parts->size + parts->event_len + parts->producer_len + parts->mime_len;
+        sizeof(struct message) + parts->size + parts->event.len + parts->producer.len + parts->mime.len;
     struct message *message = malloc(bytes);
     if (!message)
         return NULL;
     *message = (struct message){
         .references = 1,
         .type = (uint8_t)parts->type,
-        .event_len = (uint16_t)parts->event_len,
-        .producer_len = (uint16_t)parts->producer_len,
-        .mime_len = (uint16_t)parts->mime_len,
+        .event_len = (uint16_t)parts->event.len,
+        .producer_len = (uint16_t)parts->producer.len,
+        .mime_len = (uint16_t)parts->mime.len,
         .size = (uint32_t)parts->size,
         .ttl_ms = parts->ttl_ms,
         .footprint = bytes,
     };
-    char *to = message_put(message->bytes, parts->data, parts->size);
-    to = message_put(to, parts->event, parts->event_len);
-    to = message_put(to, parts->producer, parts->producer_len);
-    message_put(to, parts->mime, parts->mime_len);
+    char *to = message_put(message->bytes, (struct text){parts->data, parts->size});
+    to = message_put(to, parts->event);
+    to = message_put(to, parts->producer);
+    message_put(to, parts->mime);
     message_memory_add(bytes);
     return message;
 }

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/text.h"
 #include "core/epoch.h"
 
 enum message_type { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
@@ -63,12 +64,9 @@ struct message_parts {
     enum message_type type;
     const char *data;
     size_t size;
-    const char *event;
-    size_t event_len;
-    const char *producer;
-    size_t producer_len;
-    const char *mime; /* content type as published; empty is the default of the type */
-    size_t mime_len;
+    struct text event;
+    struct text producer;
+    struct text mime; /* content type as published; empty is the default of the type */
     uint64_t ttl_ms;
 };
 
@@ -77,7 +75,7 @@ struct message_parts {
 
 /* Whether it may be an event, a producer, a key: such go into header fields and event lines, so they are at
  * most MESSAGE_ATTRIBUTE_MAX bytes of UTF-8 without control characters. Hostile input. */
-bool message_attribute_is_valid(const char *text, size_t len);
+bool message_attribute_is_valid(struct text text);
 
 /* A message with one reference; NULL when memory is out. The attributes have at most MESSAGE_ATTRIBUTE_MAX
  * bytes each, the data at most MESSAGE_SIZE_MAX: the caller has checked. */

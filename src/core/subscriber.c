@@ -55,8 +55,7 @@ void subscription_attached(struct subscription *subscription)
     subscriber->ops->wake(subscriber, true);
 }
 
-static enum error_code subscriber_join_channels(struct subscriber *subscriber,
-                                                const struct channel_reference *channels,
+static enum error_code subscriber_join_channels(struct subscriber *subscriber, const struct text *channels,
                                                 const struct start *start)
 {
     struct channel *found[CURSOR_CHANNELS_MAX];
@@ -64,7 +63,7 @@ static enum error_code subscriber_join_channels(struct subscriber *subscriber,
     bool must_wait = false;
     /* All are found before one is joined: from the last join on, the subscriber may be woken and leave. */
     for (unsigned i = 0; i < count; i++) {
-        enum error_code error = channel_get(subscriber->hub, channels[i].name, channels[i].len, &found[i]);
+        enum error_code error = channel_get(subscriber->hub, channels[i].bytes, channels[i].len, &found[i]);
         if (error != ERROR_NONE)
             return error;
         must_wait = must_wait || found[i]->state == CHANNEL_ATTACHING;
@@ -82,8 +81,7 @@ static enum error_code subscriber_join_channels(struct subscriber *subscriber,
 
 enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
                                 const struct subscriber_ops *ops, enum transport_kind transport,
-                                const struct channel_reference *channels, unsigned count,
-                                const struct start *start)
+                                const struct text *channels, unsigned count, const struct start *start)
 {
     subscriber->ops = ops;
     subscriber->hub = hub;

@@ -68,12 +68,6 @@ struct subscriber {
     struct subscription one;
 };
 
-/* A name among those that a subscriber asks for; borrowed. */
-struct channel_reference {
-    const char *name;
-    size_t len;
-};
-
 /* Something to tell a subscriber. */
 struct delivery {
     struct subscription *subscription;
@@ -87,8 +81,7 @@ struct delivery {
  * not, and then it has not joined. `wake` with is_first follows, in this call or later. */
 enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
                                 const struct subscriber_ops *ops, enum transport_kind transport,
-                                const struct channel_reference *channels, unsigned count,
-                                const struct start *start);
+                                const struct text *channels, unsigned count, const struct start *start);
 
 /* Leaves all channels; nothing is woken afterwards. Does nothing when it has left. */
 void subscriber_leave(struct subscriber *subscriber);

@@ -30,15 +30,14 @@ static void look_free(struct look *look)
 
 static struct look *look_new(struct exchange *exchange)
 {
-    size_t len;
-    const char *name = router_name(exchange, &len);
-    const char *fault = channel_name_fault(name, len);
+    struct text name = router_name(exchange);
+    const char *fault = channel_name_fault(name.bytes, name.len);
     if (fault) {
         exchange_fail(exchange, ERROR_BAD_CHANNEL, "a channel name %s", fault);
         return NULL;
     }
     struct look *look = calloc(1, sizeof(*look));
-    char *copy = strndup(name, len);
+    char *copy = strndup(name.bytes, name.len);
     if (!look || !copy) {
         free(look);
         free(copy);
@@ -47,7 +46,7 @@ static struct look *look_new(struct exchange *exchange)
     }
     look->exchange = exchange;
     look->request.name = copy;
-    look->request.name_len = len;
+    look->request.name_len = name.len;
     return look;
 }
 
@@ -250,24 +249,23 @@ static void listing_listed(struct broker_request *super)
 
 static bool listing_read_name(struct exchange *exchange, const char *parameter, char to[CHANNEL_NAME_MAX + 1])
 {
-    size_t len;
-    const char *value = exchange_query(exchange, parameter, &len);
-    if (!value)
+    struct text value = exchange_query(exchange, parameter);
+    if (!value.bytes)
         return true;
-    if (len > CHANNEL_NAME_MAX || memchr(value, '\0', len)) {
+    if (value.len > CHANNEL_NAME_MAX || memchr(value.bytes, '\0', value.len)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "%s must be the beginning of a channel name", parameter);
         return false;
     }
-    memcpy(to, value, len + 1);
+    memcpy(to, value.bytes, value.len + 1);
     return true;
 }
 
 static bool listing_read_options(struct exchange *exchange, struct list_request *request)
 {
-    size_t len;
     uint64_t limit = LIST_LIMIT_PRESET;
-    const char *value = exchange_query(exchange, "limit", &len);
-    if (value && (number_parse_u64(&limit, value, len) || limit < 1 || limit > LIST_LIMIT_MAX)) {
+    struct text value = exchange_query(exchange, "limit");
+    if (value.bytes &&
+        (number_parse_u64(&limit, value.bytes, value.len) || limit < 1 || limit > LIST_LIMIT_MAX)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "limit must be a number from 1 to %u", LIST_LIMIT_MAX);
         return false;
     }

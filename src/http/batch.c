@@ -66,27 +66,25 @@ static void batch_refuse_for_memory(struct batch_message *message)
 
 /* The bytes between the quotes of a string, or decoded to `*decoded` when any is escaped. NULL when memory is
  * out. */
-static const char *batch_string(struct text span, struct json_value **decoded, size_t *len)
+static struct text batch_string(struct text span, struct json_value **decoded)
 {
-    *len = span.len - 2;
     if (!memchr(span.bytes, '\\', span.len))
-        return span.bytes + 1;
+        return (struct text){span.bytes + 1, span.len - 2};
     if (!*decoded)
         *decoded = json_value_parse(span);
-    return *decoded ? json_value_text(*decoded, len) : NULL;
+    return *decoded ? json_value_text(*decoded) : (struct text){0};
 }
 
 /* The value of a member that must be a string; NULL when it is absent. */
-static const char *batch_text(struct batch_message *message, enum batch_member member, size_t *len)
+static struct text batch_text(struct batch_message *message, enum batch_member member)
 {
-    const struct text *span = &message->members[member];
-    const char *text = NULL;
-    *len = 0;
-    if (span->len == 0)
-        return NULL;
-    if (span->bytes[0] != '"')
+    const struct text span = message->members[member];
+    struct text text = {0};
+    if (span.len == 0)
+        return text;
+    if (span.bytes[0] != '"')
         batch_refuse(message, "\"%s\" must be a string", batch_members[member]);
-    else if (!(text = batch_string(*span, &message->strings[member], len)))
+    else if (!(text = batch_string(span, &message->strings[member])).bytes)
         batch_refuse_for_memory(message);
     return text;
 }
@@ -94,16 +92,12 @@ static const char *batch_text(struct batch_message *message, enum batch_member m
 static enum batch_member batch_find_member(struct batch_message *message, struct text name)
 {
     struct json_value *decoded = NULL;
-    size_t len;
-    const char *text = batch_string(name, &decoded, &len);
-    unsigned member = 0;
-    if (!text)
+    struct text text = batch_string(name, &decoded);
+    if (!text.bytes)
         batch_refuse_for_memory(message);
-    while (text && member < MEMBER_COUNT &&
-           (strlen(batch_members[member]) != len || memcmp(batch_members[member], text, len) != 0))
-        member++;
+    size_t member = text_index(text, batch_members, MEMBER_COUNT);
     json_value_free(decoded);
-    return text ? (enum batch_member)member : MEMBER_COUNT;
+    return (enum batch_member)member;
 }
 
 static void batch_refuse_member(struct batch_message *message, struct text name)
@@ -155,11 +149,10 @@ static void batch_read_data(struct batch_message *message, struct message_parts 
         batch_refuse(message, "\"data\" is missing");
         return;
     }
-    size_t type_len;
-    const char *type = batch_text(message, MEMBER_TYPE, &type_len);
+    struct text type = batch_text(message, MEMBER_TYPE);
     bool is_string = data->bytes[0] == '"';
     parts->type = is_string ? MESSAGE_TEXT : MESSAGE_JSON;
-    if (type && message_type_parse(&parts->type, type, type_len)) {
+    if (type.bytes && message_type_parse(&parts->type, type.bytes, type.len)) {
         batch_refuse(message, "\"type\" must be text, json or binary");
     } else if (parts->type == MESSAGE_JSON) {
         parts->data = data->bytes;
@@ -167,7 +160,9 @@ static void batch_read_data(struct batch_message *message, struct message_parts 
     } else if (!is_string) {
         batch_refuse(message, "\"data\" of this type must be a string");
     } else {
-        parts->data = batch_text(message, MEMBER_DATA, &parts->size);
+        struct text text = batch_text(message, MEMBER_DATA);
+        parts->data = text.bytes;
+        parts->size = text.len;
         if (parts->data && parts->type == MESSAGE_BINARY)
             batch_decode_base64(message, parts);
     }
@@ -176,14 +171,14 @@ static void batch_read_data(struct batch_message *message, struct message_parts 
 static void batch_read(struct batch_message *message, struct text object, struct draft *draft)
 {
     batch_split(message, object);
-    draft->channel = batch_text(message, MEMBER_CHANNEL, &draft->channel_len);
-    draft->parts.event = batch_text(message, MEMBER_EVENT, &draft->parts.event_len);
-    draft->parts.producer = batch_text(message, MEMBER_PRODUCER, &draft->parts.producer_len);
-    draft->key = batch_text(message, MEMBER_KEY, &draft->key_len);
-    if (!draft->channel)
+    draft->channel = batch_text(message, MEMBER_CHANNEL);
+    draft->parts.event = batch_text(message, MEMBER_EVENT);
+    draft->parts.producer = batch_text(message, MEMBER_PRODUCER);
+    draft->key = batch_text(message, MEMBER_KEY);
+    if (!draft->channel.bytes)
         batch_refuse(message, "\"channel\" is missing");
-    const struct text *ttl = &message->members[MEMBER_TTL];
-    if (ttl->len > 0 && publishing_parse_ttl(&draft->parts.ttl_ms, ttl->bytes, ttl->len))
+    const struct text ttl = message->members[MEMBER_TTL];
+    if (ttl.len > 0 && publishing_parse_ttl(&draft->parts.ttl_ms, ttl))
         batch_refuse(message, "\"ttl\" must be a whole number of seconds from 1 on");
     batch_read_data(message, &draft->parts);
     draft->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
@@ -202,10 +197,10 @@ static void batch_take_item(struct batch *batch, size_t index, struct text objec
     item->error = message.error;
     if (item->error != ERROR_NONE)
         batch->faults[index] = strdup(fault);
-    if (item->error != ERROR_NONE && !item->channel && draft.channel &&
-        draft.channel_len <= CHANNEL_NAME_MAX && (item->channel = malloc(draft.channel_len + 1))) {
-        memcpy(item->channel, draft.channel, draft.channel_len);
-        item->channel_len = (uint8_t)draft.channel_len;
+    if (item->error != ERROR_NONE && !item->channel && draft.channel.bytes &&
+        draft.channel.len <= CHANNEL_NAME_MAX && (item->channel = malloc(draft.channel.len + 1))) {
+        memcpy(item->channel, draft.channel.bytes, draft.channel.len);
+        item->channel_len = (uint8_t)draft.channel.len;
     }
     for (unsigned i = 0; i < MEMBER_COUNT; i++)
         json_value_free(message.strings[i]);

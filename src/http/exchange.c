@@ -268,16 +268,14 @@ const char *exchange_header(const struct exchange *exchange, const char *name)
     return exchange->fields[field];
 }
 
-const char *exchange_query(const struct exchange *exchange, const char *name, size_t *len)
+struct text exchange_query(const struct exchange *exchange, const char *name)
 {
-    const char *value = NULL;
-    size_t value_len = 0;
-    if (MHD_lookup_connection_value_n(exchange->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value,
-                                      &value_len) != MHD_YES)
-        return NULL;
-    if (len)
-        *len = value_len;
-    return value ? value : "";
+    struct text value = {0};
+    if (MHD_lookup_connection_value_n(exchange->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name),
+                                      &value.bytes, &value.len) == MHD_YES &&
+        !value.bytes)
+        value.bytes = "";
+    return value;
 }
 
 const char *exchange_body(const struct exchange *exchange, size_t *len)

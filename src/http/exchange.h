@@ -110,11 +110,11 @@ struct exchange {
     char target[]; /* as sent */
 };
 
-/* Header and query values; NULL when absent. `name` is one of http/fields.h. The length is set when `len` is
- * not NULL. */
+/* Header and query values; NULL when absent. The name of a header is one of http/fields.h. A query value is
+ * terminated too. */
 const char *exchange_field(const struct exchange *exchange, enum exchange_field field);
 const char *exchange_header(const struct exchange *exchange, const char *name);
-const char *exchange_query(const struct exchange *exchange, const char *name, size_t *len);
+struct text exchange_query(const struct exchange *exchange, const char *name);
 
 /* The body as it came, after a route has been called. */
 const char *exchange_body(const struct exchange *exchange, size_t *len);

@@ -37,19 +37,13 @@ static void publish_read_type(const struct exchange *exchange, struct draft *dra
     parts->type = publish_type(mime);
     if (publishing_mime_is(mime, "application/x-www-form-urlencoded") || strlen(mime) > MESSAGE_ATTRIBUTE_MAX)
         return;
-    parts->mime = mime;
-    parts->mime_len = strlen(mime);
+    parts->mime = text_of(mime);
 }
 
-static const char *publish_option(const struct exchange *exchange, const char *query, const char *header,
-                                  size_t *len)
+static struct text publish_option(const struct exchange *exchange, const char *query, const char *header)
 {
-    const char *value = exchange_query(exchange, query, len);
-    if (value)
-        return value;
-    value = exchange_header(exchange, header);
-    *len = value ? strlen(value) : 0;
-    return value;
+    struct text value = exchange_query(exchange, query);
+    return value.bytes ? value : text_of(exchange_header(exchange, header));
 }
 
 /* A path with what is not unreserved in it escaped. */
@@ -102,16 +96,14 @@ static void publish_done(struct publishing *publishing)
 
 static bool publish_read_options(struct exchange *exchange, struct draft *draft)
 {
-    size_t len;
-    const char *ttl = publish_option(exchange, "ttl", "Sluice-TTL", &len);
-    if (ttl && publishing_parse_ttl(&draft->parts.ttl_ms, ttl, len)) {
+    struct text ttl = publish_option(exchange, "ttl", "Sluice-TTL");
+    if (ttl.bytes && publishing_parse_ttl(&draft->parts.ttl_ms, ttl)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
         return false;
     }
-    draft->parts.event = publish_option(exchange, "event", "Sluice-Event", &draft->parts.event_len);
-    draft->parts.producer =
-        publish_option(exchange, "producer", "Sluice-Producer", &draft->parts.producer_len);
-    draft->key = publish_option(exchange, "idempotency_key", "Idempotency-Key", &draft->key_len);
+    draft->parts.event = publish_option(exchange, "event", "Sluice-Event");
+    draft->parts.producer = publish_option(exchange, "producer", "Sluice-Producer");
+    draft->key = publish_option(exchange, "idempotency_key", "Idempotency-Key");
     return true;
 }
 
@@ -121,7 +113,7 @@ void publish_handle(struct exchange *exchange)
     struct draft draft = {0};
     if (publishing_refuses(exchange, publish_queries) || !publish_read_options(exchange, &draft))
         return;
-    draft.channel = router_name(exchange, &draft.channel_len);
+    draft.channel = router_name(exchange);
     draft.parts.data = exchange_body(exchange, &draft.parts.size);
     publish_read_type(exchange, &draft);
     struct publishing *publishing = publishing_new(exchange, 1);

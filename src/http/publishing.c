@@ -19,8 +19,7 @@
 
 struct publishing_query {
     const char *const *names;
-    const char *unknown;
-    size_t unknown_len;
+    struct text unknown;
 };
 
 /* Returns MHD_NO to stop at the first unknown one. */
@@ -31,13 +30,10 @@ static enum MHD_Result publishing_visit_query(void *cls, enum MHD_ValueKind kind
     (void)kind;
     (void)value;
     (void)value_len; /* which ones there are is all that is asked */
-    for (size_t i = 0; query->names[i]; i++)
-        if (strlen(query->names[i]) == name_len && memcmp(query->names[i], name, name_len) == 0)
-            return MHD_YES;
-    if (name_len == 0)
+    struct text found = {name, name_len};
+    if (name_len == 0 || text_index(found, query->names, SIZE_MAX) < SIZE_MAX)
         return MHD_YES;
-    query->unknown = name;
-    query->unknown_len = name_len;
+    query->unknown = found;
     return MHD_NO;
 }
 
@@ -46,15 +42,14 @@ static bool publishing_refuses_query(struct exchange *exchange, const char *cons
     char list[128] = "";
     struct publishing_query query = {.names = names};
     MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, publishing_visit_query, &query);
-    if (!query.unknown)
+    if (!query.unknown.bytes)
         return false;
-    bool is_shown =
-        query.unknown_len <= NAME_SHOWN_MAX && message_attribute_is_valid(query.unknown, query.unknown_len);
+    if (query.unknown.len > NAME_SHOWN_MAX || !message_attribute_is_valid(query.unknown))
+        query.unknown = text_of("...");
     for (size_t i = 0; names[i]; i++)
         snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i > 0 ? ", " : "", names[i]);
     exchange_fail(exchange, ERROR_BAD_OPTION, "publishing has no query parameter '%.*s'; here it takes %s",
-                  is_shown ? (int)query.unknown_len : 3, is_shown ? query.unknown : "...",
-                  list[0] ? list : "none");
+                  (int)query.unknown.len, query.unknown.bytes, list[0] ? list : "none");
     return true;
 }
 
@@ -157,10 +152,10 @@ void publishing_render(struct buf *to, const struct publish_item *item)
     buf_append_char(to, '}');
 }
 
-int publishing_parse_ttl(uint64_t *ttl_ms, const char *text, size_t len)
+int publishing_parse_ttl(uint64_t *ttl_ms, struct text text)
 {
     uint64_t seconds;
-    if (number_parse_u64(&seconds, text, len) || seconds == 0)
+    if (number_parse_u64(&seconds, text.bytes, text.len) || seconds == 0)
         return -EINVAL;
     *ttl_ms = (seconds > TTL_SECONDS_MAX ? TTL_SECONDS_MAX : seconds) * 1000;
     return 0;

@@ -41,6 +41,6 @@ void publishing_free(struct publishing *publishing);
 void publishing_render(struct buf *to, const struct publish_item *item);
 
 /* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */
-int publishing_parse_ttl(uint64_t *ttl_ms, const char *text, size_t len);
+int publishing_parse_ttl(uint64_t *ttl_ms, struct text text);
 
 #endif

@@ -162,9 +162,7 @@ void router_choose(struct exchange *exchange)
         exchange->route = &router_method_route;
 }
 
-const char *router_name(const struct exchange *exchange, size_t *len)
+struct text router_name(const struct exchange *exchange)
 {
-    size_t prefix_len = strlen(exchange->route->prefix);
-    *len = exchange->path_len - prefix_len;
-    return exchange->path + prefix_len;
+    return text_behind((struct text){exchange->path, exchange->path_len}, strlen(exchange->route->prefix));
 }

@@ -24,7 +24,7 @@ void router_choose(struct exchange *exchange);
 void router_answer_not_found(struct exchange *exchange);
 
 /* The rest of the path behind the route's prefix. */
-const char *router_name(const struct exchange *exchange, size_t *len);
+struct text router_name(const struct exchange *exchange);
 
 /* Adds Allow for the path. */
 void router_add_allow(const struct exchange *exchange, struct MHD_Response *response);

@@ -14,17 +14,16 @@
  * nothing we have. */
 static const struct transport *subscribe_choose(struct exchange *exchange)
 {
-    size_t len;
-    const char *word = exchange_query(exchange, "transport", &len);
-    const char *accept = exchange_field(exchange, FIELD_ACCEPT);
-    if (!word)
-        return negotiation_find_accepted(accept ? accept : "", accept ? strlen(accept) : 0);
-    const struct transport *transport = negotiation_find_named(word, len);
+    struct text word = exchange_query(exchange, "transport");
+    struct text accept = text_of(exchange_field(exchange, FIELD_ACCEPT));
+    if (!word.bytes)
+        return negotiation_find_accepted(accept.bytes, accept.len);
+    const struct transport *transport = negotiation_find_named(word.bytes, word.len);
     struct buf words = {0};
     if (!transport) {
         negotiation_append_words(&words);
         exchange_fail(exchange, ERROR_NOT_ACCEPTABLE, "transport must be %.*s, not '%.64s'", (int)words.len,
-                      words.bytes, word);
+                      words.bytes, word.bytes);
     }
     buf_deinit(&words);
     return transport;
@@ -37,23 +36,23 @@ struct subscribe_reading {
     const char *fault;
 };
 
-static void subscribe_add_channel(struct subscribe_reading *reading, const char *name, size_t len)
+static void subscribe_add_channel(struct subscribe_reading *reading, struct text name)
 {
     struct subscription_wish *wish = reading->wish;
     if (reading->error != ERROR_NONE)
         return;
-    reading->fault = channel_name_fault(name, len);
+    reading->fault = channel_name_fault(name.bytes, name.len);
     if (reading->fault) {
         reading->error = ERROR_BAD_CHANNEL;
         return;
     }
     for (unsigned i = 0; i < wish->count; i++)
-        if (wish->channels[i].len == len && memcmp(wish->channels[i].name, name, len) == 0)
+        if (text_equals(wish->channels[i], name))
             return;
     if (wish->count == CURSOR_CHANNELS_MAX)
         reading->error = ERROR_TOO_MANY_CHANNELS;
     else
-        wish->channels[wish->count++] = (struct channel_reference){name, len};
+        wish->channels[wish->count++] = name;
 }
 
 static enum MHD_Result subscribe_visit_argument(void *cls, enum MHD_ValueKind kind, const char *name,
@@ -62,16 +61,14 @@ static enum MHD_Result subscribe_visit_argument(void *cls, enum MHD_ValueKind ki
     (void)kind;
     (void)name_len;
     if (strcmp(name, "channel") == 0)
-        subscribe_add_channel(cls, value ? value : "", value ? value_len : 0);
+        subscribe_add_channel(cls, (struct text){value, value_len});
     return MHD_YES;
 }
 
 static bool subscribe_read_channels(struct exchange *exchange, struct subscription_wish *wish)
 {
     struct subscribe_reading reading = {.exchange = exchange, .wish = wish};
-    size_t len;
-    const char *name = router_name(exchange, &len);
-    subscribe_add_channel(&reading, name, len);
+    subscribe_add_channel(&reading, router_name(exchange));
     MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, subscribe_visit_argument,
                                 &reading);
     if (reading.error == ERROR_BAD_CHANNEL)
@@ -84,45 +81,42 @@ static bool subscribe_read_channels(struct exchange *exchange, struct subscripti
 
 /* If-None-Match holds the cursor quoted, weak or bare, and behind it what servers that compress have put
  * there: -gzip, --gzip, ;gzip, -br and the like. */
-static void subscribe_strip_tag(const char **text, size_t *len)
+static struct text subscribe_strip_tag(const char *text)
 {
     static const char *const codings[] = {"gzip", "br", "deflate", "zstd"};
-    *text += strncmp(*text, "W/", 2) == 0 ? 2 : 0;
-    *text += **text == '"' ? 1 : 0;
-    *len = strcspn(*text, "\";");
+    text += strncmp(text, "W/", 2) == 0 ? 2 : 0;
+    text += *text == '"' ? 1 : 0;
+    struct text tag = {text, strcspn(text, "\";")};
     for (size_t i = 0; i < ARRAY_LENGTH(codings); i++) {
-        size_t coding_len = strlen(codings[i]);
-        if (*len <= coding_len || memcmp(*text + *len - coding_len, codings[i], coding_len) != 0)
+        if (tag.len == strlen(codings[i]) || !text_ends(tag, codings[i]))
             continue;
-        for (*len -= coding_len; *len > 0 && (*text)[*len - 1] == '-'; --*len)
+        for (tag.len -= strlen(codings[i]); text_ends(tag, "-"); tag.len--)
             ;
-        return;
+        break;
     }
+    return tag;
 }
 
 /* The cursor that the request names first, and whether it is one that the client has chosen itself: a
  * Last-Event-ID is whatever the last server said, and be it the one before us. */
-static const char *subscribe_find_cursor(const struct exchange *exchange, size_t *len, bool *is_chosen)
+static struct text subscribe_find_cursor(const struct exchange *exchange, bool *is_chosen)
 {
-    const char *text = exchange_query(exchange, "since", len);
+    struct text text = exchange_query(exchange, "since");
     *is_chosen = true;
-    if (text && *len > 0)
+    if (text.len > 0)
         return text;
-    text = exchange_field(exchange, FIELD_LAST_EVENT_ID);
-    *is_chosen = !text || (*len = strlen(text)) == 0;
+    text = text_of(exchange_field(exchange, FIELD_LAST_EVENT_ID));
+    *is_chosen = text.len == 0;
     if (!*is_chosen)
         return text;
-    text = exchange_field(exchange, FIELD_IF_NONE_MATCH);
-    if (!text)
-        return NULL;
-    subscribe_strip_tag(&text, len);
-    return *len > 0 ? text : NULL;
+    const char *tag = exchange_field(exchange, FIELD_IF_NONE_MATCH);
+    return tag ? subscribe_strip_tag(tag) : (struct text){0};
 }
 
-static bool subscribe_read_cursor(struct exchange *exchange, struct start *start, const char *cursor,
-                                  size_t len, bool is_chosen)
+static bool subscribe_read_cursor(struct exchange *exchange, struct start *start, struct text cursor,
+                                  bool is_chosen)
 {
-    int err = start_parse(start, cursor, len);
+    int err = start_parse(start, cursor.bytes, cursor.len);
     if (err && !is_chosen) {
         start->kind = START_UNKNOWN;
         return true;
@@ -137,56 +131,52 @@ static bool subscribe_read_cursor(struct exchange *exchange, struct start *start
 
 static bool subscribe_read_start(struct exchange *exchange, struct subscription_wish *wish)
 {
-    size_t len;
     bool is_chosen;
-    const char *cursor = subscribe_find_cursor(exchange, &len, &is_chosen);
+    struct text cursor = subscribe_find_cursor(exchange, &is_chosen);
     wish->start.kind = START_NOW;
-    wish->has_cursor = cursor != NULL;
-    if (cursor)
-        return subscribe_read_cursor(exchange, &wish->start, cursor, len, is_chosen);
-    const char *last = exchange_query(exchange, "last", &len);
-    if (!last)
+    wish->has_cursor = cursor.len > 0;
+    if (wish->has_cursor)
+        return subscribe_read_cursor(exchange, &wish->start, cursor, is_chosen);
+    struct text last = exchange_query(exchange, "last");
+    if (!last.bytes)
         return true;
     wish->start.kind = START_LAST;
     wish->has_cursor = true;
-    if (number_parse_u64(&wish->start.last, last, len) == 0)
+    if (number_parse_u64(&wish->start.last, last.bytes, last.len) == 0)
         return true;
     exchange_fail(exchange, ERROR_BAD_OPTION, "last must be a whole number");
     return false;
 }
 
 /* Prefer: wait=SECONDS (RFC 7240, section 4.3). */
-static const char *subscribe_find_wait(const struct exchange *exchange, size_t *len)
+static struct text subscribe_find_wait(const struct exchange *exchange)
 {
-    const char *wait = exchange_query(exchange, "wait", len);
-    const char *prefer = wait ? NULL : exchange_field(exchange, FIELD_PREFER);
+    struct text wait = exchange_query(exchange, "wait");
+    const char *prefer = wait.bytes ? NULL : exchange_field(exchange, FIELD_PREFER);
     const char *found = prefer ? strcasestr(prefer, "wait=") : NULL;
-    if (!found)
-        return wait;
-    *len = strcspn(found + 5, ",; ");
-    return found + 5;
+    return found ? (struct text){found + 5, strcspn(found + 5, ",; ")} : wait;
 }
 
 static bool subscribe_read_options(struct exchange *exchange, struct subscription_wish *wish)
 {
     const struct options *options = exchange->shard->options;
-    size_t len;
-    const char *wait = subscribe_find_wait(exchange, &len);
+    struct text wait = subscribe_find_wait(exchange);
     wish->wait_ms = options->poll_wait_ms;
-    if (wait && number_parse_duration_ms(&wish->wait_ms, wait, len)) {
+    if (wait.bytes && number_parse_duration_ms(&wish->wait_ms, wait.bytes, wait.len)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "wait must be a number of seconds");
         return false;
     }
     if (wish->wait_ms > options->poll_wait_max_ms)
         wish->wait_ms = options->poll_wait_max_ms;
-    const char *heartbeat = exchange_query(exchange, "heartbeat", &len);
-    wish->wants_objects = heartbeat != NULL;
-    if (heartbeat && strcmp(heartbeat, "json") != 0) {
+    struct text heartbeat = exchange_query(exchange, "heartbeat");
+    wish->wants_objects = heartbeat.bytes != NULL;
+    if (heartbeat.bytes && !text_is(heartbeat, "json")) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "heartbeat can only be json, for the NDJSON stream");
         return false;
     }
-    const char *padding = exchange_query(exchange, "padding", &len);
-    if (padding && (number_parse_u64(&wish->padding, padding, len) || wish->padding > PADDING_MAX)) {
+    struct text padding = exchange_query(exchange, "padding");
+    if (padding.bytes &&
+        (number_parse_u64(&wish->padding, padding.bytes, padding.len) || wish->padding > PADDING_MAX)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "padding must be a number of bytes up to %u", PADDING_MAX);
         return false;
     }

@@ -10,7 +10,7 @@
 
 /* What a client asks for with GET /channels/NAME. Borrowed for the call. */
 struct subscription_wish {
-    struct channel_reference channels[CURSOR_CHANNELS_MAX];
+    struct text channels[CURSOR_CHANNELS_MAX];
     unsigned count;
     struct start start;
     bool has_cursor;    /* some place to start was named */

@@ -9,25 +9,14 @@
 #include "base/json_scan.h"
 #include "base/number.h"
 #include "core/draft.h"
-#include "base/text.h"
 
 #define ENVELOPE_WORDS 11u
 /* As the option history-ttl allows; more would overflow the clock. */
 #define ENVELOPE_KEEP_MAX_MS 31536000000u
 
-struct word {
-    const char *text;
-    size_t len;
-};
-
-static bool word_is(const struct word *word, const char *text)
-{
-    return word->len == strlen(text) && memcmp(word->text, text, word->len) == 0;
-}
-
 /* Splits the header at single spaces. Returns its length with the line feed, 0 when it does not have that
  * form. */
-static size_t envelope_split(struct word words[ENVELOPE_WORDS], const char *bytes, size_t len)
+static size_t envelope_split(struct text words[ENVELOPE_WORDS], const char *bytes, size_t len)
 {
     const char *end = memchr(bytes, '\n', len < 256 ? len : 256);
     const char *at = bytes;
@@ -37,19 +26,19 @@ static size_t envelope_split(struct word words[ENVELOPE_WORDS], const char *byte
         const char *space = i + 1 < ENVELOPE_WORDS ? memchr(at, ' ', (size_t)(end - at)) : end;
         if (!space || space == at)
             return 0;
-        words[i] = (struct word){at, (size_t)(space - at)};
+        words[i] = (struct text){at, (size_t)(space - at)};
         at = space + 1;
     }
     return (size_t)(end - bytes) + 1;
 }
 
-static int envelope_read_kind(struct envelope *envelope, const struct word *word)
+static int envelope_read_kind(struct envelope *envelope, struct text word)
 {
     envelope->reason = RESET_NONE;
-    if (word_is(word, "message"))
+    if (text_is(word, "message"))
         return 0;
     for (enum reset_reason reason = RESET_NONE + 1; reason < RESET_COUNT; reason++) {
-        if (!word_is(word, reset_reason_word(reason)))
+        if (!text_is(word, reset_reason_word(reason)))
             continue;
         envelope->reason = reason;
         return 0;
@@ -69,16 +58,16 @@ static void envelope_set_keep(struct envelope *envelope, uint64_t keep_ms, uint6
 
 int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
 {
-    struct word words[ENVELOPE_WORDS];
+    struct text words[ENVELOPE_WORDS];
     uint64_t numbers[ENVELOPE_WORDS] = {0};
     *envelope = (struct envelope){0};
     size_t head = envelope_split(words, bytes, len);
-    if (head == 0 || !word_is(&words[0], "sluice1") || envelope_read_kind(envelope, &words[1]) ||
-        words[2].len != EPOCH_LEN || epoch_parse(&envelope->epoch, words[2].text) ||
-        message_type_parse(&envelope->parts.type, words[6].text, words[6].len))
+    if (head == 0 || !text_is(words[0], "sluice1") || envelope_read_kind(envelope, words[1]) ||
+        words[2].len != EPOCH_LEN || epoch_parse(&envelope->epoch, words[2].bytes) ||
+        message_type_parse(&envelope->parts.type, words[6].bytes, words[6].len))
         return -EINVAL;
     for (unsigned i = 3; i < ENVELOPE_WORDS; i++)
-        if (i != 6 && number_parse_u64(&numbers[i], words[i].text, words[i].len))
+        if (i != 6 && number_parse_u64(&numbers[i], words[i].bytes, words[i].len))
             return -EINVAL;
     size_t rest = len - head;
     if (numbers[7] > MESSAGE_ATTRIBUTE_MAX || numbers[8] > MESSAGE_ATTRIBUTE_MAX ||
@@ -88,14 +77,11 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
     struct message_parts *parts = &envelope->parts;
     envelope->offset = numbers[3];
     envelope->time_ms = (int64_t)numbers[4];
-    parts->event = bytes + head;
-    parts->event_len = (size_t)numbers[7];
-    parts->producer = parts->event + parts->event_len;
-    parts->producer_len = (size_t)numbers[8];
-    parts->mime = parts->producer + parts->producer_len;
-    parts->mime_len = (size_t)numbers[9];
-    parts->data = parts->mime + parts->mime_len;
-    parts->size = rest - parts->event_len - parts->producer_len - parts->mime_len;
+    parts->event = (struct text){bytes + head, (size_t)numbers[7]};
+    parts->producer = (struct text){parts->event.bytes + parts->event.len, (size_t)numbers[8]};
+    parts->mime = (struct text){parts->producer.bytes + parts->producer.len, (size_t)numbers[9]};
+    parts->data = parts->mime.bytes + parts->mime.len;
+    parts->size = (size_t)(bytes + len - parts->data);
     envelope_set_keep(envelope, numbers[10], numbers[5]);
     return 0;
 }
@@ -114,32 +100,27 @@ static int envelope_read_field(struct envelope *envelope, const struct redisRepl
     struct message_parts *parts = &envelope->parts;
     if (name->type != REDIS_REPLY_STRING || value->type != REDIS_REPLY_STRING)
         return -EINVAL;
-    const struct word word = {name->str, name->len};
-    const struct word text = {value->str, value->len};
-    const struct {
-        const char *name;
-        const char **to;
-        size_t *len;
-    } texts[] = {{"data", &parts->data, &parts->size},
-                 {"event", &parts->event, &parts->event_len},
-                 {"producer", &parts->producer, &parts->producer_len},
-                 {"mime", &parts->mime, &parts->mime_len}};
-    for (size_t i = 0; i < ARRAY_LENGTH(texts); i++) {
-        if (!word_is(&word, texts[i].name))
-            continue;
-        *texts[i].to = value->str;
-        *texts[i].len = value->len;
-        return 0;
-    }
+    const struct text word = {name->str, name->len};
+    const struct text text = {value->str, value->len};
     uint64_t number = 0;
-    if (word_is(&word, "type"))
-        return message_type_parse(&parts->type, text.text, text.len);
-    if ((word_is(&word, "time") || word_is(&word, "ttl")) &&
+    if (text_is(word, "data")) {
+        parts->data = text.bytes;
+        parts->size = text.len;
+    } else if (text_is(word, "event")) {
+        parts->event = text;
+    } else if (text_is(word, "producer")) {
+        parts->producer = text;
+    } else if (text_is(word, "mime")) {
+        parts->mime = text;
+    }
+    if (text_is(word, "type"))
+        return message_type_parse(&parts->type, text.bytes, text.len);
+    if ((text_is(word, "time") || text_is(word, "ttl")) &&
         (number_parse_u64(&number, value->str, value->len) || number > INT64_MAX))
         return -EINVAL;
-    if (word_is(&word, "time"))
+    if (text_is(word, "time"))
         envelope->time_ms = (int64_t)number;
-    if (word_is(&word, "ttl"))
+    if (text_is(word, "ttl"))
         *ttl_s = number;
     return 0;
 }
@@ -156,9 +137,9 @@ int envelope_parse_entry(struct envelope *envelope, const struct redisReply *ent
         if (envelope_read_field(envelope, fields->element[i], fields->element[i + 1], &ttl_s))
             return -EINVAL;
     if (!envelope->parts.data || envelope->parts.size > MESSAGE_SIZE_MAX ||
-        envelope->parts.event_len > MESSAGE_ATTRIBUTE_MAX ||
-        envelope->parts.producer_len > MESSAGE_ATTRIBUTE_MAX ||
-        envelope->parts.mime_len > MESSAGE_ATTRIBUTE_MAX)
+        envelope->parts.event.len > MESSAGE_ATTRIBUTE_MAX ||
+        envelope->parts.producer.len > MESSAGE_ATTRIBUTE_MAX ||
+        envelope->parts.mime.len > MESSAGE_ATTRIBUTE_MAX)
         return -EINVAL;
     envelope_set_keep(envelope, keep_ms, ttl_s);
     return 0;
@@ -177,11 +158,11 @@ static bool envelope_is_json(const struct message_parts *parts)
     return json_scan(&value, parts->data, parts->size, fault) == 0;
 }
 
-static bool envelope_mend_attribute(const char *text, size_t *len)
+static bool envelope_mend_attribute(struct text *text)
 {
-    if (message_attribute_is_valid(text, *len))
+    if (message_attribute_is_valid(*text))
         return false;
-    *len = 0;
+    text->len = 0;
     return true;
 }
 
@@ -194,15 +175,15 @@ bool envelope_mend(struct envelope *envelope)
     if (parts->type == MESSAGE_TEXT && !text_is_utf8(parts->data, parts->size, NULL))
         parts->type = MESSAGE_BINARY;
     bool is_changed = parts->type != type;
-    if (draft_event_is_reserved(parts->event, parts->event_len)) {
-        parts->event_len = 0;
+    if (draft_event_is_reserved(parts->event)) {
+        parts->event.len = 0;
         is_changed = true;
     }
-    is_changed |= envelope_mend_attribute(parts->event, &parts->event_len);
-    is_changed |= envelope_mend_attribute(parts->producer, &parts->producer_len);
-    is_changed |= envelope_mend_attribute(parts->mime, &parts->mime_len);
+    is_changed |= envelope_mend_attribute(&parts->event);
+    is_changed |= envelope_mend_attribute(&parts->producer);
+    is_changed |= envelope_mend_attribute(&parts->mime);
     if (is_changed && parts->type != type)
-        parts->mime_len = 0;
+        parts->mime.len = 0;
     return is_changed;
 }
 

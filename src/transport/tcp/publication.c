@@ -144,8 +144,7 @@ void tcp_publish(struct connection *connection, const char *channel, size_t chan
     /* What is not UTF-8 is kept and delivered as the bytes that it is. */
     const struct draft draft = {
         .parts = {.type = message_type_guess(data, len), .data = data, .size = len},
-        .channel = channel,
-        .channel_len = channel_len,
+        .channel = {channel, channel_len},
         .is_checked = true,
     };
     struct publication *publication = calloc(1, sizeof(*publication));

@@ -139,7 +139,7 @@ enum error_code tcp_subscribe(struct connection *connection, enum subscription_k
                               const struct tcp_pattern *pattern)
 {
     struct shard *shard = connection_shard(connection);
-    const struct channel_reference reference = {channel, len};
+    const struct text reference = {channel, len};
     struct tcp_subscription *subscription = calloc(1, sizeof(*subscription));
     if (!subscription)
         return ERROR_OUT_OF_MEMORY;

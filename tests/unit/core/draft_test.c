@@ -11,8 +11,7 @@ static char fault[DRAFT_FAULT_MAX];
 static struct draft draft_of(const char *data)
 {
     return (struct draft){.parts = {.type = MESSAGE_TEXT, .data = data, .size = strlen(data)},
-                          .channel = "a/b",
-                          .channel_len = 3};
+                          .channel = {"a/b", 3}};
 }
 
 static enum error_code fill(const struct draft *draft, uint64_t limit)
@@ -36,10 +35,8 @@ static void test_an_item_has_what_the_draft_says(void **state)
     struct publish_item item = {0};
     struct draft draft = draft_of("hello");
     (void)state;
-    draft.key = "k1";
-    draft.key_len = 2;
-    draft.parts.event = "goal";
-    draft.parts.event_len = 4;
+    draft.key = text_of("k1");
+    draft.parts.event = text_of("goal");
     assert_int_equal(draft_fill(&item, &draft, 5, fault), ERROR_NONE);
     assert_int_equal(item.channel_len, 3);
     assert_memory_equal(item.channel, "a/b", 3);
@@ -66,9 +63,9 @@ static void test_names_that_are_not_are_refused(void **state)
 {
     struct draft draft = draft_of("x");
     (void)state;
-    draft.channel = "a b";
+    draft.channel = text_of("a b");
     expect_refused(&draft, ERROR_BAD_CHANNEL, "a channel name ");
-    draft.channel_len = 0;
+    draft.channel.len = 0;
     expect_refused(&draft, ERROR_BAD_CHANNEL, "a channel name ");
 }
 
@@ -79,19 +76,16 @@ static void test_attributes_are_text_of_one_line(void **state)
     memset(longest, 'x', sizeof(longest));
     for (unsigned i = 0; i < 3; i++) {
         struct draft draft = draft_of("x");
-        const char **text = i == 0 ? &draft.parts.event : i == 1 ? &draft.parts.producer : &draft.key;
-        size_t *len = i == 0 ? &draft.parts.event_len : i == 1 ? &draft.parts.producer_len : &draft.key_len;
+        struct text *text = i == 0 ? &draft.parts.event : i == 1 ? &draft.parts.producer : &draft.key;
         static const char *const names[] = {"event must be", "producer must be", "Idempotency-Key must be"};
         static const char *const bad[] = {"", "\n", "a\x1f", "\x7f", "\xff"};
         for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++) {
-            *text = bad[j];
-            *len = strlen(bad[j]);
+            *text = text_of(bad[j]);
             expect_refused(&draft, ERROR_BAD_OPTION, names[i]);
         }
-        *text = longest;
-        *len = sizeof(longest);
+        *text = (struct text){longest, sizeof(longest)};
         expect_refused(&draft, ERROR_BAD_OPTION, names[i]);
-        *len = sizeof(longest) - 1;
+        text->len = sizeof(longest) - 1;
         assert_int_equal(fill(&draft, 1000), ERROR_NONE);
     }
 }
@@ -103,13 +97,11 @@ static void test_events_of_the_server_and_the_browser_are_refused(void **state)
     struct draft draft = draft_of("x");
     (void)state;
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-        draft.parts.event = reserved[i];
-        draft.parts.event_len = strlen(reserved[i]);
+        draft.parts.event = text_of(reserved[i]);
         expect_refused(&draft, ERROR_BAD_OPTION, reserved[i]);
     }
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        draft.parts.event = others[i];
-        draft.parts.event_len = strlen(others[i]);
+        draft.parts.event = text_of(others[i]);
         assert_int_equal(fill(&draft, 1000), ERROR_NONE);
     }
 }

@@ -107,7 +107,7 @@ static int end(void **state)
 
 static void join(struct listener *listener, const char *cursor)
 {
-    const struct channel_reference channel = {"a", 1};
+    const struct text channel = {"a", 1};
     struct start start;
     *listener = (struct listener){0};
     assert_int_equal(start_parse(&start, cursor, strlen(cursor)), 0);
@@ -541,7 +541,7 @@ static void test_a_page_that_ended_early_is_followed_by_the_next(void **state)
 
 static void test_a_channel_that_could_not_be_joined_is_detached(void **state)
 {
-    const struct channel_reference channel = {"a", 1};
+    const struct text channel = {"a", 1};
     const struct start start = {.kind = START_NOW};
     struct listener listener;
     (void)state;

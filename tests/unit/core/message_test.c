@@ -17,7 +17,7 @@ static struct rendering *render(const struct message *message, const char *chann
 
 static struct message *new_message(void)
 {
-    const struct message_parts parts = {.data = "data", .size = 4, .event = "e", .event_len = 1};
+    const struct message_parts parts = {.data = "data", .size = 4, .event = {"e", 1}};
     return message_new(&parts);
 }
 

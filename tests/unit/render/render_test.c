@@ -33,8 +33,7 @@ static char *payload_of(struct rendering *(*render)(const struct message *, cons
 static void expect_sse(enum message_type type, const char *data, size_t size, const char *event,
                        const char *expected)
 {
-    const struct message_parts parts = {
-        .type = type, .data = data, .size = size, .event = event, .event_len = event ? strlen(event) : 0};
+    const struct message_parts parts = {.type = type, .data = data, .size = size, .event = text_of(event)};
     char *payload = payload_of(render_sse, &parts);
     assert_string_equal(payload, expected);
     free(payload);
@@ -99,8 +98,7 @@ static void test_json_keeps_json_on_one_line(void **state)
 
 static void test_json_has_event_and_producer_where_given(void **state)
 {
-    const struct message_parts parts = {
-        .data = "x", .size = 1, .event = "e", .event_len = 1, .producer = "\"", .producer_len = 1};
+    const struct message_parts parts = {.data = "x", .size = 1, .event = {"e", 1}, .producer = {"\"", 1}};
     (void)state;
     char *payload = payload_of(render_json, &parts);
     assert_non_null(

@@ -26,9 +26,9 @@ static void test_a_message(void **state)
     assert_int_equal(envelope.time_ms, 1700000000000);
     assert_int_equal(envelope.keep_ms, 7000);
     assert_int_equal(envelope.parts.type, MESSAGE_JSON);
-    assert_memory_equal(envelope.parts.event, "ev", 2);
-    assert_memory_equal(envelope.parts.producer, "pro", 3);
-    assert_memory_equal(envelope.parts.mime, "mime", 4);
+    assert_memory_equal(envelope.parts.event.bytes, "ev", 2);
+    assert_memory_equal(envelope.parts.producer.bytes, "pro", 3);
+    assert_memory_equal(envelope.parts.mime.bytes, "mime", 4);
     assert_int_equal(envelope.parts.size, 9);
     assert_memory_equal(envelope.parts.data, "{\"a\":\"\n\"}", 9);
 }
@@ -83,7 +83,7 @@ static void test_data_that_lies_about_its_type_is_mended(void **state)
     assert_int_equal(envelope.parts.type, MESSAGE_BINARY);
     assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 2 0 0 9\na\rx"), 0);
     assert_true(envelope_mend(&envelope));
-    assert_int_equal(envelope.parts.event_len, 0);
+    assert_int_equal(envelope.parts.event.len, 0);
     assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 2 0 0 9\nabx"), 0);
     assert_false(envelope_mend(&envelope));
 }
@@ -94,13 +94,13 @@ static void test_an_event_that_nobody_may_publish_is_left_out(void **state)
     (void)state;
     assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 5 0 0 9\nresetx"), 0);
     assert_true(envelope_mend(&envelope));
-    assert_int_equal(envelope.parts.event_len, 0);
+    assert_int_equal(envelope.parts.event.len, 0);
     assert_int_equal(envelope.parts.size, 1);
     assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 4 0 0 9\nopenx"), 0);
     assert_true(envelope_mend(&envelope));
     assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 6 0 0 9\nopenedx"), 0);
     assert_false(envelope_mend(&envelope));
-    assert_int_equal(envelope.parts.event_len, 6);
+    assert_int_equal(envelope.parts.event.len, 6);
 }
 
 static void *read_reply(redisReader *reader, const char *text)
