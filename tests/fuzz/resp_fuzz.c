@@ -29,13 +29,12 @@ static void fuzz_check(const struct resp_command *command)
 static void fuzz_read_again(const struct resp_command *command)
 {
     static struct resp_command again;
-    struct resp_reader *reader = resp_reader_new();
     char *bytes = malloc(command->size);
-    if (reader && bytes) {
+    if (bytes) {
         memcpy(bytes, command->bytes, command->size);
-        if (resp_read(reader, bytes, command->size - 1, FUZZ_LIMIT, &again) != RESP_PARTIAL)
+        if (resp_read(bytes, command->size - 1, FUZZ_LIMIT, &again) != RESP_PARTIAL)
             abort();
-        if (resp_read(reader, bytes, command->size, FUZZ_LIMIT, &again) != RESP_WHOLE ||
+        if (resp_read(bytes, command->size, FUZZ_LIMIT, &again) != RESP_WHOLE ||
             again.count != command->count || again.size != command->size)
             abort();
         for (unsigned i = 0; i < again.count; i++)
@@ -43,24 +42,20 @@ static void fuzz_read_again(const struct resp_command *command)
                 memcmp(again.arguments[i].bytes, command->arguments[i].bytes, again.arguments[i].len) != 0)
                 abort();
     }
-    resp_reader_free(reader);
     free(bytes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct resp_command command;
-    struct resp_reader *reader = resp_reader_new();
     const char *bytes = (const char *)data;
     size_t done = 0;
-    while (reader && done < size &&
-           resp_read(reader, bytes + done, size - done, FUZZ_LIMIT, &command) == RESP_WHOLE) {
+    while (done < size && resp_read(bytes + done, size - done, FUZZ_LIMIT, &command) == RESP_WHOLE) {
         if (command.size == 0 || command.size > size - done || command.bytes != bytes + done)
             abort();
         fuzz_check(&command);
         fuzz_read_again(&command);
         done += command.size;
     }
-    resp_reader_free(reader);
     return 0;
 }

@@ -2,94 +2,18 @@
 #include "transport/tcp/resp.h"
 
 #include <ctype.h>
-#include <hiredis/read.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/number.h"
 
-/* "*1280\r\n", "$67108864\r\n" and then some zeros. */
+/* "*1280\r\n", "$67108864\r\n"; what is longer is a number as well, but too large a one. */
 #define RESP_LINE_MAX 32u
-
-struct resp_reader {
-    redisReader *reader;
-    struct resp_command *command; /* being read */
-    const char *bytes;            /* what the reader was fed with last */
-    size_t fed_at;                /* where in the reader's buffer it begins */
-};
 
 static const char resp_bulk_too_large[] = "too-large a bulk string has at most message-size bytes";
 static const char resp_total_too_large[] =
     "too-large the arguments of a command have together at most 320 KiB more than message-size";
 /* What a command of the largest bulk string and many small ones may have in all beyond the largest. */
 #define RESP_TOTAL_MORE (320u << 10)
-
-/* hiredis copies what it is fed; an argument is found again in the bytes that it was fed with. */
-static void *resp_create_string(const redisReadTask *task, char *text, size_t len)
-{
-    struct resp_reader *reader = task->privdata;
-    struct resp_command *command = reader->command;
-    const char *begin = reader->reader->buf + reader->fed_at;
-    if (command->count == RESP_ARGUMENTS_MAX)
-        return NULL;
-    command->arguments[command->count++] = (struct text){reader->bytes + (text - begin), len};
-    return command;
-}
-
-static void *resp_create_array(const redisReadTask *task, int elements)
-{
-    (void)elements; /* counted before */
-    return ((struct resp_reader *)task->privdata)->command;
-}
-
-/* What a command cannot be is refused before hiredis sees it. */
-static void *resp_create_integer(const redisReadTask *task, long long value)
-{
-    (void)task;
-    (void)value;
-    return NULL;
-}
-
-static void *resp_create_nil(const redisReadTask *task)
-{
-    (void)task;
-    return NULL;
-}
-
-static void resp_free_object(void *object)
-{
-    (void)object; /* it is the command's */
-}
-
-static redisReplyObjectFunctions resp_functions = {
-    .createString = resp_create_string,
-    .createArray = resp_create_array,
-    .createInteger = resp_create_integer,
-    .createNil = resp_create_nil,
-    .freeObject = resp_free_object,
-};
-
-struct resp_reader *resp_reader_new(void)
-{
-    struct resp_reader *reader = calloc(1, sizeof(*reader));
-    if (!reader)
-        return NULL;
-    reader->reader = redisReaderCreateWithFunctions(&resp_functions);
-    if (!reader->reader) {
-        free(reader);
-        return NULL;
-    }
-    reader->reader->privdata = reader;
-    return reader;
-}
-
-void resp_reader_free(struct resp_reader *reader)
-{
-    if (!reader)
-        return;
-    redisReaderFree(reader->reader);
-    free(reader);
-}
 
 static enum resp_result resp_fail(struct resp_command *command, const char *fault)
 {
@@ -112,17 +36,20 @@ static enum resp_result resp_read_number(struct resp_command *command, const cha
     if (!end)
         return room < RESP_LINE_MAX ? RESP_PARTIAL
                                     : resp_fail(command, "Protocol error: too big count string");
-    if (end[-1] != '\r' || number_parse_u64(number, line + 1, (size_t)(end - 1 - (line + 1))))
+    struct text digits = {line + 1, (size_t)(end - line) - 1};
+    bool is_line = text_ends(digits, "\r");
+    digits.len -= is_line;
+    if (!is_line || (digits.len > 1 && digits.bytes[0] == '0') ||
+        number_parse_u64(number, digits.bytes, digits.len))
         return resp_fail(command, mark == '$' ? "Protocol error: invalid bulk length"
                                               : "Protocol error: invalid multibulk length");
     *at = (size_t)(end + 1 - bytes);
     return RESP_WHOLE;
 }
 
-/* Whether an array of bulk strings is all there, and within the limits: hiredis would make room for whatever
- * is announced, and take what no command is made of. */
-static enum resp_result resp_measure(struct resp_command *command, const char *bytes, size_t len,
-                                     uint64_t limit)
+/* An array of bulk strings, checked against the limits before its bytes are waited for. */
+static enum resp_result resp_read_array(const char *bytes, size_t len, uint64_t limit,
+                                        struct resp_command *command)
 {
     uint64_t count = 0;
     uint64_t total = 0;
@@ -130,39 +57,25 @@ static enum resp_result resp_measure(struct resp_command *command, const char *b
     enum resp_result result = resp_read_number(command, bytes, len, &at, '*', &count);
     if (result == RESP_WHOLE && count > RESP_ARGUMENTS_MAX)
         return resp_fail(command, "Protocol error: invalid multibulk length");
-    for (uint64_t i = 0; result == RESP_WHOLE && i < count; i++) {
+    while (result == RESP_WHOLE && command->count < count) {
         uint64_t size = 0;
         result = resp_read_number(command, bytes, len, &at, '$', &size);
+        if (result != RESP_WHOLE)
+            return result;
         total += size;
-        if (result == RESP_WHOLE && size > limit)
+        if (size > limit)
             return resp_fail(command, resp_bulk_too_large);
-        if (result == RESP_WHOLE && total > limit + RESP_TOTAL_MORE)
+        if (total > limit + RESP_TOTAL_MORE)
             return resp_fail(command, resp_total_too_large);
-        if (result == RESP_WHOLE && len - at < size + 2)
+        if (len - at < size + 2)
             return RESP_PARTIAL;
-        if (result == RESP_WHOLE && memcmp(bytes + at + size, "\r\n", 2) != 0)
+        if (memcmp(bytes + at + size, "\r\n", 2) != 0)
             return resp_fail(command, "Protocol error: expected CRLF after a bulk string");
+        command->arguments[command->count++] = (struct text){bytes + at, size};
         at += size + 2;
     }
     command->size = at;
     return result;
-}
-
-static enum resp_result resp_read_array(struct resp_reader *reader, const char *bytes, size_t len,
-                                        uint64_t limit, struct resp_command *command)
-{
-    void *object = NULL;
-    enum resp_result result = resp_measure(command, bytes, len, limit);
-    if (result != RESP_WHOLE || memcmp(bytes, "*0\r\n", 4) == 0)
-        return result;
-    reader->command = command;
-    reader->bytes = bytes;
-    if (redisReaderFeed(reader->reader, bytes, command->size) != 0)
-        return resp_fail(command, "out of memory");
-    reader->fed_at = reader->reader->len - command->size;
-    if (redisReaderGetReply(reader->reader, &object) != 0 || !object)
-        return resp_fail(command, "Protocol error");
-    return RESP_WHOLE;
 }
 
 static int resp_hex(char digit)
@@ -236,8 +149,7 @@ static enum resp_result resp_read_line(const char *bytes, size_t len, struct res
     return RESP_WHOLE;
 }
 
-enum resp_result resp_read(struct resp_reader *reader, const char *bytes, size_t len, uint64_t limit,
-                           struct resp_command *command)
+enum resp_result resp_read(const char *bytes, size_t len, uint64_t limit, struct resp_command *command)
 {
     command->count = 0;
     command->bytes = bytes;
@@ -245,6 +157,6 @@ enum resp_result resp_read(struct resp_reader *reader, const char *bytes, size_t
     command->fault = NULL;
     if (len == 0)
         return RESP_PARTIAL;
-    return bytes[0] == '*' ? resp_read_array(reader, bytes, len, limit, command)
+    return bytes[0] == '*' ? resp_read_array(bytes, len, limit, command)
                            : resp_read_line(bytes, len, command);
 }

@@ -30,14 +30,8 @@ struct resp_command {
     char line[RESP_INLINE_MAX];
 };
 
-/* hiredis' reader, for as many commands as are there. */
-struct resp_reader;
-struct resp_reader *resp_reader_new(void);
-void resp_reader_free(struct resp_reader *reader);
-
 /* The next command; a bulk string has at most `limit` bytes. */
-enum resp_result resp_read(struct resp_reader *reader, const char *bytes, size_t len, uint64_t limit,
-                           struct resp_command *command);
+enum resp_result resp_read(const char *bytes, size_t len, uint64_t limit, struct resp_command *command);
 
 /* Runs the commands that have come. Returns how many bytes are done with. */
 size_t resp_read_commands(struct connection *connection, const char *bytes, size_t len);

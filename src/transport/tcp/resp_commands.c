@@ -241,15 +241,14 @@ static bool resp_refuse(struct connection *connection, const struct resp_command
     return true;
 }
 
-static size_t resp_run_commands(struct connection *connection, struct resp_reader *reader, const char *bytes,
-                                size_t len)
+size_t resp_read_commands(struct connection *connection, const char *bytes, size_t len)
 {
     struct stream_socket *socket = &connection->socket;
     const uint64_t limit = resp_bulk_limit(connection);
     struct resp_command command;
     size_t done = 0;
     while (socket->state == STREAM_OPEN && !socket->is_paused && done < len) {
-        enum resp_result result = resp_read(reader, bytes + done, len - done, limit, &command);
+        enum resp_result result = resp_read(bytes + done, len - done, limit, &command);
         if (result == RESP_PARTIAL)
             break;
         connection->is_fresh = false;
@@ -264,17 +263,5 @@ static size_t resp_run_commands(struct connection *connection, struct resp_reade
         if (connection->wait)
             stream_socket_pause(socket);
     }
-    return done;
-}
-
-size_t resp_read_commands(struct connection *connection, const char *bytes, size_t len)
-{
-    struct resp_reader *reader = resp_reader_new();
-    if (!reader) {
-        stream_socket_close(&connection->socket);
-        return len;
-    }
-    size_t done = resp_run_commands(connection, reader, bytes, len);
-    resp_reader_free(reader);
     return done;
 }

@@ -88,11 +88,8 @@ static int transaction_run_commands(struct connection *connection)
     const struct buf *commands = &transaction->commands;
     struct resp_command command;
     int err = commands->has_failed ? -ENOMEM : 0;
-    struct resp_reader *reader = resp_reader_new();
-    if (!reader)
-        err = -ENOMEM;
     while (!err && transaction->run < commands->len) {
-        if (resp_read(reader, commands->bytes + transaction->run, commands->len - transaction->run,
+        if (resp_read(commands->bytes + transaction->run, commands->len - transaction->run,
                       resp_bulk_limit(connection), &command) != RESP_WHOLE)
             err = -ENOMEM; /* each was whole when it came */
         else if (!resp_run(connection, &command))
@@ -100,7 +97,6 @@ static int transaction_run_commands(struct connection *connection)
         else
             transaction->run += command.size;
     }
-    resp_reader_free(reader);
     return err;
 }
 
