@@ -2,7 +2,6 @@
 #include "broker/redis/hello.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -14,38 +13,16 @@
 
 #define HELLO_VERSION_LEAST 60000u
 
-struct hello {
-    struct command command;
-    struct server *server;
-    void (*take)(struct server *server, const struct redisReply *reply);
-};
-
-static void hello_answered(struct command *command, struct link *link, const struct redisReply *reply)
+static struct server *hello_server(struct link *link)
 {
-    struct hello *hello = container_of(command, struct hello, command);
-    struct server *server = hello->server;
-    void (*take)(struct server *, const struct redisReply *) = hello->take;
-    (void)link;
-    command_deinit(command);
-    free(hello);
-    /* After a fault what is still answered does not matter. */
-    if (reply && server->state == SERVER_CONNECTING)
-        take(server, reply);
+    return container_of(link, struct server, commands);
 }
 
 static void hello_say(struct server *server, int argc, const char *const *argv,
-                      void (*take)(struct server *server, const struct redisReply *reply))
+                      void (*answered)(struct link *link, const struct redisReply *reply))
 {
-    struct hello *hello = calloc(1, sizeof(*hello));
-    if (!hello || command_format(&hello->command, argc, argv, NULL)) {
-        free(hello);
+    if (link_send_words(&server->commands, argc, argv, answered))
         server_fail(server, "no memory");
-        return;
-    }
-    hello->server = server;
-    hello->take = take;
-    hello->command.done = hello_answered;
-    link_send(&server->commands, &hello->command);
 }
 
 static void hello_refused(struct server *server, const char *what, const struct redisReply *reply)
@@ -56,20 +33,16 @@ static void hello_refused(struct server *server, const char *what, const struct 
     server_fail(server, fault);
 }
 
-static void hello_ignore(struct server *server, const struct redisReply *reply)
+static void hello_login_answered(struct link *link, const struct redisReply *reply)
 {
-    (void)server;
-    (void)reply;
-}
-
-static void hello_take_login(struct server *server, const struct redisReply *reply)
-{
+    struct server *server = hello_server(link);
     if (reply->type == REDIS_REPLY_ERROR)
         hello_refused(server, "Redis refuses user or password of the broker URL", reply);
 }
 
-static void hello_take_database(struct server *server, const struct redisReply *reply)
+static void hello_database_answered(struct link *link, const struct redisReply *reply)
 {
+    struct server *server = hello_server(link);
     if (reply->type != REDIS_REPLY_ERROR)
         return;
     if (strncmp(reply->str, "NOAUTH", 6) == 0)
@@ -79,8 +52,9 @@ static void hello_take_database(struct server *server, const struct redisReply *
         hello_refused(server, "Redis does not have the database of the broker URL", reply);
 }
 
-static void hello_take_id(struct server *server, const struct redisReply *reply)
+static void hello_id_answered(struct link *link, const struct redisReply *reply)
 {
+    struct server *server = hello_server(link);
     if (reply->type == REDIS_REPLY_INTEGER)
         server->client_id = reply->integer;
 }
@@ -128,8 +102,9 @@ static void hello_warn_of_eviction(struct server *server, const char *info)
 
 static void hello_load_library(struct server *server);
 
-static void hello_take_loaded(struct server *server, const struct redisReply *reply)
+static void hello_library_loaded(struct link *link, const struct redisReply *reply)
 {
+    struct server *server = hello_server(link);
     if (reply->type == REDIS_REPLY_ERROR)
         hello_refused(server, "Redis does not take Sluice's functions", reply);
     else if (server->has_functions)
@@ -142,8 +117,9 @@ static void hello_take_loaded(struct server *server, const struct redisReply *re
     }
 }
 
-static void hello_take_library_version(struct server *server, const struct redisReply *reply)
+static void hello_library_version_answered(struct link *link, const struct redisReply *reply)
 {
+    struct server *server = hello_server(link);
     char fault[LINK_FAULT_MAX];
     if (reply->type == REDIS_REPLY_INTEGER && reply->integer == LIBRARY_VERSION) {
         server_greeted(server);
@@ -170,9 +146,9 @@ static void hello_load_library(struct server *server)
     const char *const functions[] = {"FUNCTION", "LOAD", "REPLACE", library_functions};
     const char *const script[] = {"SCRIPT", "LOAD", library_script};
     if (server->has_functions)
-        hello_say(server, 4, functions, hello_take_loaded);
+        hello_say(server, 4, functions, hello_library_loaded);
     else
-        hello_say(server, 3, script, hello_take_loaded);
+        hello_say(server, 3, script, hello_library_loaded);
 }
 
 static void hello_check_role(struct server *server, const char *role)
@@ -190,13 +166,14 @@ static void hello_check_role(struct server *server, const char *role)
                         ? "the master that the Sentinel names is not master yet"
                         : "Redis is a read-only replica; give the master's address, or redis-sentinel://");
     else if (server->has_functions)
-        hello_say(server, 3, version, hello_take_library_version);
+        hello_say(server, 3, version, hello_library_version_answered);
     else
         hello_load_library(server);
 }
 
-static void hello_take_info(struct server *server, const struct redisReply *reply)
+static void hello_info_answered(struct link *link, const struct redisReply *reply)
 {
+    struct server *server = hello_server(link);
     char text[64];
     char role[16];
     if (reply->type != REDIS_REPLY_STRING) {
@@ -239,9 +216,9 @@ void hello_begin(struct server *server)
     const char *const id[] = {"CLIENT", "ID"};
     const char *const info[] = {"INFO"};
     if (words > 0)
-        hello_say(server, words, login, hello_take_login);
-    hello_say(server, 2, select, hello_take_database);
-    hello_say(server, 3, set_name, hello_ignore);
-    hello_say(server, 2, id, hello_take_id);
-    hello_say(server, 1, info, hello_take_info);
+        hello_say(server, words, login, hello_login_answered);
+    hello_say(server, 2, select, hello_database_answered);
+    hello_say(server, 3, set_name, NULL);
+    hello_say(server, 2, id, hello_id_answered);
+    hello_say(server, 1, info, hello_info_answered);
 }

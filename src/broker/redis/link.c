@@ -225,25 +225,31 @@ void command_deinit(struct command *command)
     command->bytes = NULL;
 }
 
+struct words {
+    struct command command;
+    void (*answered)(struct link *link, const struct redisReply *reply);
+};
+
 static void link_words_done(struct command *command, struct link *link, const struct redisReply *reply)
 {
-    (void)link;
-    (void)reply;
+    struct words *words = container_of(command, struct words, command);
+    if (reply && words->answered)
+        words->answered(link, reply);
     command_deinit(command);
-    free(command);
+    free(words);
 }
 
-int link_send_words(struct link *link, int argc, const char *const *argv, const size_t *lengths)
+int link_send_words(struct link *link, int argc, const char *const *argv,
+                    void (*answered)(struct link *link, const struct redisReply *reply))
 {
-    struct command *command = malloc(sizeof(*command));
-    if (!command)
-        return -ENOMEM;
-    if (command_format(command, argc, argv, lengths)) {
-        free(command);
+    struct words *words = calloc(1, sizeof(*words));
+    if (!words || command_format(&words->command, argc, argv, NULL)) {
+        free(words);
         return -ENOMEM;
     }
-    command->done = link_words_done;
-    link_send(link, command);
+    words->command.done = link_words_done;
+    words->answered = answered;
+    link_send(link, &words->command);
     return 0;
 }
 

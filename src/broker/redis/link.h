@@ -100,8 +100,10 @@ void link_send(struct link *link, struct command *command);
 int command_format(struct command *command, int argc, const char *const *argv, const size_t *lengths);
 void command_deinit(struct command *command);
 
-/* Sends words that nobody waits for individually (`done` frees them). Returns 0 or -ENOMEM. */
-int link_send_words(struct link *link, int argc, const char *const *argv, const size_t *lengths);
+/* Sends words. `answered`, unless it is NULL, gets the reply, if one comes before the link breaks; it may do
+ * what a command's `done` may. Returns 0 or -ENOMEM. */
+int link_send_words(struct link *link, int argc, const char *const *argv,
+                    void (*answered)(struct link *link, const struct redisReply *reply));
 
 /* What makes replies of bytes, which takes no array for as long as somebody says it is; NULL without memory.
  */

@@ -31,14 +31,10 @@ static char *sentinel_join(const struct redisReply *host, const struct redisRepl
     return len < 0 ? NULL : address;
 }
 
-static void sentinel_answered(struct command *command, struct link *link, const struct redisReply *reply)
+static void sentinel_answered(struct link *link, const struct redisReply *reply)
 {
     struct server *server = container_of(link, struct server, sentinel);
     char fault[LINK_FAULT_MAX];
-    command_deinit(command);
-    free(command);
-    if (!reply)
-        return;
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         reply->element[0]->type == REDIS_REPLY_STRING && reply->element[1]->type == REDIS_REPLY_STRING) {
         char *address = sentinel_join(reply->element[0], reply->element[1]);
@@ -61,14 +57,8 @@ static void sentinel_connected(struct link *link)
 {
     struct server *server = container_of(link, struct server, sentinel);
     const char *const argv[] = {"SENTINEL", "get-master-addr-by-name", server->broker->url.master};
-    struct command *command = calloc(1, sizeof(*command));
-    if (!command || command_format(command, 3, argv, NULL)) {
-        free(command);
+    if (link_send_words(link, ARRAY_LENGTH(argv), argv, sentinel_answered))
         link_break(link, "no memory");
-        return;
-    }
-    command->done = sentinel_answered;
-    link_send(link, command);
 }
 
 static const struct link_ops sentinel_ops = {.connected = sentinel_connected, .broken = sentinel_broken};

@@ -88,6 +88,7 @@ static void server_take_loss(struct server *server, const char *fault)
     server_move(server, SERVER_DOWN);
     server->feed_is_ready = false;
     server->probe_sent_ms = 0;
+    server->is_saying_probe = false;
     if (server->client_id > 0) {
         server->last_client_id = server->client_id;
         memcpy(server->last_run, server->run, sizeof(server->last_run));
@@ -154,45 +155,32 @@ void server_take_probe(struct server *server)
         server_sound(server);
 }
 
-static void server_words_answered(struct call *call, const struct redisReply *reply)
+static void server_words_answered(struct link *link, const struct redisReply *reply)
 {
-    if (reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0)
-        (void)call_error(call, reply);
-    call_deinit(call);
-    free(call);
-}
-
-/* Says something to which the answer does not matter. Returns 0 or -ENOMEM. */
-static int server_say(struct server *server, int argc, const char *const *argv,
-                      void (*answered)(struct call *call, const struct redisReply *reply))
-{
-    struct call *call = malloc(sizeof(*call));
-    if (!call || call_prepare_command(call, server, argc, argv, NULL, answered)) {
-        free(call);
-        return -ENOMEM;
-    }
-    call_submit(call);
-    return 0;
+    struct server *server = container_of(link, struct server, commands);
+    struct redis_broker *broker = server->broker;
+    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0)
+        (void)refusal_note(&broker->refusals, broker->now_ms, server->address, reply->str);
+    server_check_reply(server, reply);
 }
 
 /* Now it is on the feed. Before that it waits behind the opening of all channels, and only the command link's
  * own deadline counts. */
-static void server_probe_said(struct call *call, const struct redisReply *reply)
+static void server_probe_said(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = call->server;
+    struct server *server = container_of(link, struct server, commands);
     server->is_saying_probe = false;
     if (server->probe_sent_ms > 0)
         server->probe_sent_ms = server->broker->now_ms;
-    server_words_answered(call, reply);
+    server_words_answered(link, reply);
 }
 
 void server_send_probe(struct server *server)
 {
     const char *const probe[] = {server->has_sharded ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
     server->probe_sent_ms = server->broker->now_ms;
-    server->is_saying_probe = true;
-    if (server_say(server, 3, probe, server_probe_said))
-        server->is_saying_probe = false;
+    server->is_saying_probe =
+        link_send_words(&server->commands, ARRAY_LENGTH(probe), probe, server_probe_said) == 0;
 }
 
 /* A probe's channel has to be in a slot that this server has. */
@@ -218,7 +206,8 @@ static void server_up(struct server *server)
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};
     if (server->last_client_id > 0 && strcmp(server->last_run, server->run) == 0)
-        (void)server_say(server, 4, kill, server_words_answered);
+        /* Without memory it is as without the right to kill. */
+        (void)link_send_words(&server->commands, ARRAY_LENGTH(kill), kill, server_words_answered);
     if (!broker->is_cluster)
         for (unsigned i = 0; i < REDIS_SLOTS; i++)
             broker->slots[i] = server;
