@@ -9,6 +9,7 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
     for (unsigned level = 0; level < TIMER_LEVELS; level++)
         for (unsigned slot = 0; slot < TIMER_SLOTS; slot++)
             list_init(&wheel->slots[level][slot]);
+    list_init(&wheel->moving);
     wheel->tick = now_ms / TIMER_TICK_MS;
     wheel->count = 0;
 }
@@ -58,52 +59,51 @@ void timer_stop(struct timer_wheel *wheel, struct timer *timer)
     wheel->count--;
 }
 
-static void timer_cascade(struct timer_wheel *wheel, unsigned level)
+/* What is due in this tick goes to be fired, and what coarser levels have for it to be placed anew. The tick
+ * is over then, so that a timer armed for now goes to the next one and cannot keep us here. */
+static void timer_begin_tick(struct timer_wheel *wheel)
 {
-    struct list moved;
-    list_init(&moved);
-    list_splice(&moved, &wheel->slots[level][(wheel->tick >> (TIMER_SLOT_BITS * level)) & TIMER_SLOT_MASK]);
-    list_for_each_safe (link, &moved) {
-        list_remove(link);
-        timer_place(wheel, container_of(link, struct timer, link));
-    }
-}
-
-static void timer_run_tick(struct timer_wheel *wheel)
-{
-    for (unsigned level = 1; level < TIMER_LEVELS; level++) {
+    for (unsigned level = 0; level < TIMER_LEVELS; level++) {
         if (wheel->tick & ((1ull << (TIMER_SLOT_BITS * level)) - 1))
             break;
-        timer_cascade(wheel, level);
+        uint64_t slot = (wheel->tick >> (TIMER_SLOT_BITS * level)) & TIMER_SLOT_MASK;
+        list_splice(&wheel->moving, &wheel->slots[level][slot]);
     }
-    struct list due;
-    list_init(&due);
-    list_splice(&due, &wheel->slots[0][wheel->tick & TIMER_SLOT_MASK]);
-    /* Moved on before firing, so that a timer armed for now goes to the next tick and cannot keep us here. */
     wheel->tick++;
+}
+
+bool timer_wheel_step(struct timer_wheel *wheel, uint64_t now_ms)
+{
+    uint64_t now_tick = now_ms / TIMER_TICK_MS;
     struct list *link;
-    while ((link = list_first(&due))) {
-        struct timer *timer = container_of(link, struct timer, link);
-        list_remove(link);
+    while (!(link = list_first(&wheel->moving))) {
+        if (wheel->tick > now_tick)
+            return false;
+        if (wheel->count == 0)
+            wheel->tick = now_tick;
+        timer_begin_tick(wheel);
+    }
+    struct timer *timer = container_of(link, struct timer, link);
+    list_remove(link);
+    if (timer->due_tick >= wheel->tick) {
+        timer_place(wheel, timer);
+    } else {
         wheel->count--;
         timer->fire(timer);
     }
+    return true;
 }
 
 void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ms)
 {
-    uint64_t now_tick = now_ms / TIMER_TICK_MS;
-    while (wheel->tick <= now_tick) {
-        if (wheel->count == 0) {
-            wheel->tick = now_tick + 1;
-            return;
-        }
-        timer_run_tick(wheel);
-    }
+    while (timer_wheel_step(wheel, now_ms))
+        ;
 }
 
 uint64_t timer_wheel_wait_ms(const struct timer_wheel *wheel, uint64_t now_ms, uint64_t most_ms)
 {
+    if (!list_is_empty(&wheel->moving))
+        return 0;
     if (wheel->count == 0)
         return most_ms;
     uint64_t tick = wheel->tick;

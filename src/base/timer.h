@@ -27,7 +27,8 @@ struct timer {
 
 struct timer_wheel {
     struct list slots[TIMER_LEVELS][TIMER_SLOTS];
-    uint64_t tick; /* everything due before it has fired */
+    struct list moving; /* of the ticks that have begun: to be fired, or placed in a finer level */
+    uint64_t tick;      /* everything due before it has fired or is moving */
     uint64_t count;
 };
 
@@ -43,6 +44,9 @@ void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t at_ms);
 void timer_stop(struct timer_wheel *wheel, struct timer *timer);
 
 bool timer_is_armed(const struct timer *timer);
+
+/* Fires or moves one timer, whatever their number. Returns false when nothing is due at `now_ms` any more. */
+bool timer_wheel_step(struct timer_wheel *wheel, uint64_t now_ms);
 
 /* Fires everything due at `now_ms`. */
 void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ms);

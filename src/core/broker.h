@@ -150,6 +150,7 @@ struct watch_request {
     struct watcher *watcher;
     const char *prefix; /* belongs to the watcher; ends with a slash */
     size_t prefix_len;
+    void *known; /* the broker's own, from the watch to the unwatch */
 };
 
 /* What a broker posts to the mailbox of an attached shard. */

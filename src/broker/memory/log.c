@@ -1,212 +1,183 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/memory/log.h"
 
+#include <Judy.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory of a log beside what its struct says: its share of the table and of malloc. */
+#include "base/number.h"
+
+/* Memory of a log beside what its struct says: its share of the index and of malloc. */
 #define LOG_OVERHEAD_BYTES 64u
+/* Messages over the limits that one more pushes out at once; any others go with the time. */
+#define LOG_TRIM_MOST 64u
 
 static size_t log_size(const struct log *log)
 {
     return sizeof(*log) + log->name_len + 1 + LOG_OVERHEAD_BYTES;
 }
 
-void store_init(struct store *store)
-{
-    *store = (struct store){0};
-    list_init(&store->idle);
-}
+/* Messages. */
 
-void store_deinit(struct store *store)
+static struct message *log_first(const struct log *log)
 {
-    struct log *log;
-    struct log *next;
-    HASH_ITER (hh, store->logs, log, next) {
-        store_drop(log);
-    }
-}
-
-struct log *store_find(struct store *store, const char *name, size_t len)
-{
-    struct log *log;
-    HASH_FIND(hh, store->logs, name, len, log);
-    return log;
+    Word_t offset = 0;
+    PPvoid_t slot = JudyLFirst(log->messages, &offset, PJE0);
+    return slot ? *slot : NULL;
 }
 
 uint64_t log_oldest(const struct log *log)
 {
-    return log->ring.count > 0 ? ring_at(&log->ring, 0)->offset : log->top + 1;
+    const struct message *first = log_first(log);
+    return first ? first->offset : log->top + 1;
 }
 
-static void log_free_key(struct log *log, struct publish_key *key)
+/* By the end of its life, and among those that end together by the last bits of the offset. When two agree in
+ * that too, the second is not found by its life, and goes when it is the oldest. */
+#define LOG_LIFE_BITS 20u
+_Static_assert(sizeof(Word_t) == sizeof(uint64_t), "an index by offset takes 64 bits");
+
+static Word_t log_life_key(const struct message *message)
 {
-    uint64_t bytes = sizeof(*key) + key->len;
-    HASH_DEL(log->keys, key);
-    list_remove(&key->link);
-    log->store->log_bytes -= bytes;
-    free(key);
+    return message->expires_ms << LOG_LIFE_BITS | (message->offset & ((1u << LOG_LIFE_BITS) - 1));
 }
 
-static void log_expire_keys(struct log *log)
+static void log_note_life(struct log *log, const struct message *message)
 {
-    struct list *link;
-    while ((link = list_first(&log->keys_by_age))) {
-        struct publish_key *key = container_of(link, struct publish_key, link);
-        if (key->expires_ms > log->store->now_ms)
-            break;
-        log_free_key(log, key);
-    }
+    PPvoid_t slot = JudyLIns(&log->lives, log_life_key(message), PJE0);
+    if (slot && slot != PPJERR && !*slot)
+        *slot = (void *)(uintptr_t)message->offset;
 }
 
-/* When something of the log is to go: a message, a key, or the log itself once it is empty and nobody uses
- * it. */
-static void log_arm_expiry(struct log *log)
+static void log_forget_life(struct log *log, const struct message *message)
 {
-    uint64_t at_ms = ring_next_expiry_ms(&log->ring);
-    struct list *link = list_first(&log->keys_by_age);
-    if (link && container_of(link, struct publish_key, link)->expires_ms < at_ms)
-        at_ms = container_of(link, struct publish_key, link)->expires_ms;
-    if (at_ms == UINT64_MAX && log->attachment_count == 0)
-        at_ms = log->idle_since_ms + log->store->channel_ttl_ms;
-    if (at_ms != UINT64_MAX)
-        timer_arm(&log->store->wheel, &log->expiry, at_ms);
-    else
-        timer_stop(&log->store->wheel, &log->expiry);
+    PPvoid_t slot = log->lives ? JudyLGet(log->lives, log_life_key(message), PJE0) : NULL;
+    if (slot && (uintptr_t)*slot == message->offset)
+        (void)JudyLDel(&log->lives, log_life_key(message), PJE0); /* it is there */
 }
 
-static void log_expire(struct timer *timer)
+/* The one whose life is over first among those with a shorter one. */
+static struct message *log_first_life(const struct log *log)
 {
-    struct log *log = container_of(timer, struct log, expiry);
-    struct store *store = log->store;
-    store->message_count -= ring_expire(&log->ring, store->now_ms);
-    log_expire_keys(log);
-    bool is_empty = log->ring.count == 0 && list_is_empty(&log->keys_by_age) && log->attachment_count == 0;
-    if (is_empty && log->idle_since_ms + store->channel_ttl_ms <= store->now_ms)
-        store_drop(log);
-    else
-        log_arm_expiry(log);
+    Word_t key = 0;
+    PPvoid_t life = log->lives ? JudyLFirst(log->lives, &key, PJE0) : NULL;
+    PPvoid_t slot = life ? JudyLGet(log->messages, (Word_t)*life, PJE0) : NULL;
+    return slot ? *slot : NULL;
 }
 
-/* Idle logs are in order of when they were last used, so that the longest idle is the first. */
-static void log_touch(struct log *log)
+static void log_remove(struct log *log, struct message *message)
 {
-    log->idle_since_ms = log->store->now_ms;
-    list_remove(&log->idle_link);
-    if (log->attachment_count == 0)
-        list_append(&log->store->idle, &log->idle_link);
+    log_forget_life(log, message);
+    (void)JudyLDel(&log->messages, message->offset, PJE0); /* it is there */
+    log->count--;
+    log->bytes -= message->footprint;
+    message_unref(message);
 }
 
-struct log *store_get(struct store *store, const char *name, size_t len)
+static bool log_is_over_limits(const struct log *log)
 {
-    struct log *log = store_find(store, name, len);
-    if (log)
-        return log;
-    log = calloc(1, sizeof(*log) + len + 1);
-    if (!log)
-        return NULL;
-    log->store = store;
-    log->epoch = epoch_new(name, len);
-    ring_init(&log->ring);
-    list_init(&log->idle_link);
-    list_init(&log->keys_by_age);
-    timer_init(&log->expiry, log_expire);
-    log->name_len = (uint8_t)len;
-    memcpy(log->name, name, len);
-    HASH_ADD_KEYPTR(hh, store->logs, log->name, len, log);
-    if (!log->hh.tbl) {
-        free(log);
-        return NULL;
-    }
-    store->count++;
-    store->log_bytes += log_size(log);
-    log_touch(log);
-    log_arm_expiry(log);
-    if (store->begun)
-        store->begun(store, log);
-    return log;
+    const struct retention *retention = &log->store->retention;
+    return log->count > 0 && (log->count > retention->count || log->bytes > retention->bytes);
 }
 
-void store_drop(struct log *log)
+/* The next to go: the oldest while there are too many, or one whose time is over. */
+static struct message *log_next_to_go(const struct log *log)
 {
-    struct store *store = log->store;
-    struct list *link;
-    HASH_DEL(store->logs, log);
-    store->count--;
-    store->message_count -= log->ring.count;
-    store->log_bytes -= log_size(log);
-    list_remove(&log->idle_link);
-    timer_stop(&store->wheel, &log->expiry);
-    while ((link = list_first(&log->keys_by_age)))
-        log_free_key(log, container_of(link, struct publish_key, link));
-    ring_deinit(&log->ring);
-    free(log->attachments);
-    free(log);
+    struct message *first = log_first(log);
+    struct message *life = log_first_life(log);
+    if (life && life->expires_ms < first->expires_ms && !log_is_over_limits(log))
+        return life;
+    return first;
 }
 
-bool store_make_room(struct store *store, const struct log *but)
+static uint64_t log_next_expiry_ms(const struct log *log)
 {
-    while (message_memory_bytes() + store->log_bytes > store->memory_limit_bytes) {
-        struct list *link = list_first(&store->idle);
-        if (link && container_of(link, struct log, idle_link) == but)
-            link = link->next == &store->idle ? NULL : link->next;
-        if (!link)
-            return false;
-        store_drop(container_of(link, struct log, idle_link));
-        store->evicted++;
-    }
-    return true;
+    const struct message *next = log_next_to_go(log);
+    if (!next)
+        return UINT64_MAX;
+    return log_is_over_limits(log) ? log->store->now_ms : next->expires_ms;
 }
 
 int log_append(struct log *log, struct message *message)
 {
     struct store *store = log->store;
-    uint64_t ttl_ms = store->retention.ttl_ms;
-    if (message->ttl_ms > 0 && message->ttl_ms < ttl_ms)
-        ttl_ms = message->ttl_ms;
-    message->offset = log->top + 1;
-    message->expires_ms = store->now_ms + ttl_ms;
-    bool is_first_to_go = message->expires_ms < ring_next_expiry_ms(&log->ring);
-    int err = ring_append(&log->ring, message);
-    if (err)
-        return err;
-    log->top++;
+    bool has_own_life = message->ttl_ms > 0 && message->ttl_ms < store->retention.ttl_ms;
+    PPvoid_t slot = JudyLIns(&log->messages, log->top + 1, PJE0);
+    if (!slot || slot == PPJERR)
+        return -ENOMEM;
+    *slot = message;
+    message->offset = ++log->top;
+    message->expires_ms = store->now_ms + (has_own_life ? message->ttl_ms : store->retention.ttl_ms);
+    if (has_own_life)
+        log_note_life(log, message);
+    log->count++;
+    log->bytes += message->footprint;
     log->last_published_ms = message->time_ms;
     store->message_count++;
-    store->message_count -= ring_trim(&log->ring, &store->retention);
+    uint64_t expires_ms = message->expires_ms;
+    for (unsigned i = 0; i < LOG_TRIM_MOST && log_is_over_limits(log); i++) {
+        log_remove(log, log_first(log));
+        store->message_count--;
+    }
     log_touch(log);
-    if (is_first_to_go || !timer_is_armed(&log->expiry))
+    if (!timer_is_armed(&log->expiry) || expires_ms < log->due_ms || log_is_over_limits(log))
         log_arm_expiry(log);
     return 0;
 }
 
-size_t log_purge(struct log *log)
+int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ring)
 {
-    size_t count = log->ring.count;
-    struct list *link;
-    log->store->message_count -= count;
-    ring_deinit(&log->ring);
-    while ((link = list_first(&log->keys_by_age)))
-        log_free_key(log, container_of(link, struct publish_key, link));
-    log->epoch = epoch_new(log->name, log->name_len);
-    log->top = 0;
-    log_touch(log);
-    log_arm_expiry(log);
-    return count;
+    Word_t offset = number_greater(from, log_oldest(log));
+    if (*to - offset >= LOG_PAGE_MOST && *to > offset)
+        *to = offset + LOG_PAGE_MOST - 1;
+    PPvoid_t slot = JudyLFirst(log->messages, &offset, PJE0);
+    for (; slot && offset <= *to; slot = JudyLNext(log->messages, &offset, PJE0)) {
+        struct message *message = *slot;
+        if (message->expires_ms <= log->store->now_ms)
+            continue;
+        int err = ring_append(ring, message_ref(message));
+        if (err) {
+            message_unref(message);
+            ring_deinit(ring);
+            return err;
+        }
+    }
+    return 0;
+}
+
+/* Keys. */
+
+static void log_free_key(struct log *log, struct publish_key *key)
+{
+    (void)JudySLDel(&log->keys, (const uint8_t *)key->text, PJE0); /* it is there */
+    list_remove(&key->link);
+    log->store->log_bytes -= sizeof(*key) + key->len;
+    free(key);
+}
+
+static struct publish_key *log_oldest_key(const struct log *log)
+{
+    struct list *link = list_first(&log->keys_by_age);
+    return link ? container_of(link, struct publish_key, link) : NULL;
 }
 
 const struct publish_key *log_find_key(struct log *log, const char *key, size_t len)
 {
-    struct publish_key *found;
-    log_expire_keys(log);
-    HASH_FIND(hh, log->keys, key, len, found);
-    return found;
+    char text[UINT8_MAX + 1];
+    memcpy(text, key, len);
+    text[len] = '\0';
+    PPvoid_t slot = JudySLGet(log->keys, (const uint8_t *)text, PJE0);
+    struct publish_key *found = slot ? *slot : NULL;
+    if (!found || found->expires_ms > log->store->now_ms)
+        return found;
+    log_free_key(log, found);
+    return NULL;
 }
 
 int log_remember_key(struct log *log, const char *text, size_t len, const struct message *message)
 {
-    struct publish_key *key = malloc(sizeof(*key) + len);
+    struct publish_key *key = malloc(sizeof(*key) + len + 1);
     if (!key)
         return -ENOMEM;
     *key = (struct publish_key){
@@ -216,16 +187,106 @@ int log_remember_key(struct log *log, const char *text, size_t len, const struct
         .len = (uint8_t)len,
     };
     memcpy(key->text, text, len);
-    HASH_ADD_KEYPTR(hh, log->keys, key->text, len, key);
-    if (!key->hh.tbl) {
+    key->text[len] = '\0';
+    PPvoid_t slot = JudySLIns(&log->keys, (const uint8_t *)key->text, PJE0);
+    if (!slot || slot == PPJERR) {
         free(key);
         return -ENOMEM;
     }
+    *slot = key;
     list_init(&key->link);
     list_append(&log->keys_by_age, &key->link);
     log->store->log_bytes += sizeof(*key) + len;
-    log_arm_expiry(log);
+    if (key->expires_ms < log->due_ms)
+        log_arm_expiry(log);
     return 0;
+}
+
+/* Time. */
+
+/* When something of the log is to go: a message, a key, or the log itself once it is empty and nobody uses
+ * it. */
+void log_arm_expiry(struct log *log)
+{
+    const struct publish_key *key = log_oldest_key(log);
+    uint64_t at_ms = log_next_expiry_ms(log);
+    if (key && key->expires_ms < at_ms)
+        at_ms = key->expires_ms;
+    if (at_ms == UINT64_MAX && log->attachment_count == 0)
+        at_ms = log->idle_since_ms + log->store->channel_ttl_ms;
+    log->due_ms = at_ms;
+    if (at_ms != UINT64_MAX)
+        timer_arm(&log->store->wheel, &log->expiry, at_ms);
+    else
+        timer_stop(&log->store->wheel, &log->expiry);
+}
+
+static bool log_has_passed_away(const struct log *log)
+{
+    return log->count == 0 && list_is_empty(&log->keys_by_age) && log->attachment_count == 0 &&
+           log->idle_since_ms + log->store->channel_ttl_ms <= log->store->now_ms;
+}
+
+/* Drops what is due of the log, as far as the slice goes. */
+static void log_expire(struct timer *timer)
+{
+    struct log *log = container_of(timer, struct log, expiry);
+    struct store *store = log->store;
+    struct publish_key *key;
+    for (; store->steps > 1 && log_next_expiry_ms(log) <= store->now_ms; store->steps--) {
+        log_remove(log, log_next_to_go(log));
+        store->message_count--;
+    }
+    for (; store->steps > 1 && (key = log_oldest_key(log)) && key->expires_ms <= store->now_ms;
+         store->steps--)
+        log_free_key(log, key);
+    if (log_has_passed_away(log))
+        store_drop(log);
+    else
+        log_arm_expiry(log);
+}
+
+/* Idle logs are in order of when they were last used, so that the longest idle is the first. */
+void log_touch(struct log *log)
+{
+    log->idle_since_ms = log->store->now_ms;
+    list_remove(&log->link);
+    if (log->attachment_count == 0)
+        list_append(&log->store->idle, &log->link);
+}
+
+/* Life and attachments. */
+
+struct log *log_new(struct store *store, const char *name, size_t len)
+{
+    struct log *log = calloc(1, sizeof(*log) + len + 1);
+    if (!log)
+        return NULL;
+    log->store = store;
+    log->epoch = epoch_new(name, len);
+    list_init(&log->link);
+    list_init(&log->keys_by_age);
+    timer_init(&log->expiry, log_expire);
+    log->name_len = (uint8_t)len;
+    memcpy(log->name, name, len);
+    store->log_bytes += log_size(log);
+    return log;
+}
+
+void log_free_step(struct log *log)
+{
+    struct message *message = log_first(log);
+    struct publish_key *key = log_oldest_key(log);
+    if (message) {
+        log_remove(log, message);
+    } else if (key) {
+        log_free_key(log, key);
+    } else {
+        list_remove(&log->link);
+        log->store->log_bytes -= log_size(log);
+        free(log->attachments);
+        free(log);
+    }
 }
 
 int log_attach(struct log *log, struct mailbox *mailbox, struct channel *channel)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/memory/memory.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,18 @@
 /* How often time is looked after, at least. */
 #define MEMORY_TEND_MS 250u
 
+/* Channels listed or told of in one hold of the lock. */
+#define MEMORY_SLICE 128u
+
 /* Who is told of the channels below a prefix. */
 struct watch {
+    struct list link;
+    struct memory_broker *memory;
+    struct watch_request *request; /* the watcher's; answered once all that are there have been told */
     struct mailbox *mailbox;
-    struct watcher *watcher;
-    const char *prefix; /* the watcher's */
-    size_t prefix_len;
+    struct letter letter; /* behind a slice of names: goes on with the next */
+    bool has_begun;
+    char name[CHANNEL_NAME_MAX + 1]; /* the last that was told */
 };
 
 struct memory_broker {
@@ -25,8 +32,7 @@ struct memory_broker {
     pthread_mutex_t lock; /* of all below */
     struct options *options;
     struct store store;
-    struct watch *watches;
-    size_t watch_count;
+    struct list watches;
 };
 
 static struct memory_broker *memory_of(struct broker *broker)
@@ -95,24 +101,32 @@ static enum error_code memory_append(struct memory_broker *memory, struct log *l
     return ERROR_NONE;
 }
 
+/* Slice by slice; between them others have the lock. */
+static enum error_code memory_make_room(struct memory_broker *memory, const char *but, size_t but_len)
+{
+    int err;
+    while ((err = store_make_room(&memory->store, but, but_len)) == -EAGAIN) {
+        memory_leave(memory);
+        memory_enter(memory);
+    }
+    return err ? ERROR_MEMORY_LIMIT : ERROR_NONE;
+}
+
 static enum error_code memory_publish_one(struct memory_broker *memory, struct publish_item *item)
 {
-    struct store *store = &memory->store;
-    struct log *log = store_get(store, item->channel, item->channel_len);
+    enum error_code error = memory_make_room(memory, item->channel, item->channel_len);
+    struct log *log = store_get(&memory->store, item->channel, item->channel_len);
     if (!log)
         return ERROR_OUT_OF_MEMORY;
     const struct publish_key *key = item->key ? log_find_key(log, item->key, item->key_len) : NULL;
-    if (key) {
-        item->is_duplicate = true;
-        item->epoch = log->epoch;
-        item->offset = key->offset;
-        item->time_ms = key->time_ms;
-        broker_count(&memory->super, METRIC_DUPLICATES, 1);
-        return ERROR_NONE;
-    }
-    if (!store_make_room(store, log))
-        return ERROR_MEMORY_LIMIT;
-    return memory_append(memory, log, item);
+    if (!key)
+        return error != ERROR_NONE ? error : memory_append(memory, log, item);
+    item->is_duplicate = true;
+    item->epoch = log->epoch;
+    item->offset = key->offset;
+    item->time_ms = key->time_ms;
+    broker_count(&memory->super, METRIC_DUPLICATES, 1);
+    return ERROR_NONE;
 }
 
 static void memory_publish(struct memory_broker *memory, struct publish_request *request)
@@ -133,40 +147,33 @@ static void memory_publish(struct memory_broker *memory, struct publish_request 
 
 /* Attaching and reading. */
 
-/* Gives `ring` the log's messages [from, to], the newest `most` of them. */
-static enum error_code memory_copy(const struct log *log, uint64_t from, uint64_t to, uint64_t most,
-                                   struct ring *ring)
-{
-    size_t begin = ring_find(&log->ring, from);
-    size_t end = to == UINT64_MAX ? log->ring.count : ring_find(&log->ring, to + 1);
-    if (end > begin && end - begin > most)
-        begin = end - (size_t)most;
-    return ring_copy(ring, &log->ring, begin, end, log->store->now_ms) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
-}
-
 static enum error_code memory_attach(struct memory_broker *memory, struct attach_request *request)
 {
     struct store *store = &memory->store;
-    if (!store_find(store, request->name, request->name_len) && !store_make_room(store, NULL))
-        return ERROR_MEMORY_LIMIT;
+    enum error_code error = ERROR_NONE;
+    if (!store_find(store, request->name, request->name_len))
+        error = memory_make_room(memory, request->name, request->name_len);
+    if (error != ERROR_NONE)
+        return error;
     struct log *log = store_get(store, request->name, request->name_len);
     if (!log || log_attach(log, request->super.reply_to, request->channel))
         return ERROR_OUT_OF_MEMORY;
     request->epoch = log->epoch;
     request->top = log->top;
     request->oldest = log_oldest(log);
-    enum error_code error = memory_copy(log, 0, UINT64_MAX, request->tail_count, &request->tail);
-    if (error != ERROR_NONE)
-        log_detach(log, request->super.reply_to, request->channel);
-    return error;
+    uint64_t to = log->top;
+    uint64_t from = to > request->tail_count ? to - request->tail_count + 1 : 1;
+    if (log_copy(log, from, &to, &request->tail) == 0)
+        return ERROR_NONE;
+    log_detach(log, request->super.reply_to, request->channel);
+    return ERROR_OUT_OF_MEMORY;
 }
 
-static enum error_code memory_detach(struct memory_broker *memory, struct attach_request *request)
+static void memory_detach(struct memory_broker *memory, const struct attach_request *request)
 {
     struct log *log = store_find(&memory->store, request->name, request->name_len);
     if (log)
         log_detach(log, request->super.reply_to, request->channel);
-    return ERROR_NONE;
 }
 
 static enum error_code memory_history(struct memory_broker *memory, struct history_request *request)
@@ -179,7 +186,7 @@ static enum error_code memory_history(struct memory_broker *memory, struct histo
     request->oldest = log_oldest(log);
     if (request->to < request->from)
         return ERROR_NONE;
-    return memory_copy(log, request->from, request->to, UINT64_MAX, &request->messages);
+    return log_copy(log, request->from, &request->to, &request->messages) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
 }
 
 /* Looking and purging. */
@@ -189,7 +196,10 @@ static enum error_code memory_purge(struct memory_broker *memory, struct inspect
     struct log *log = store_find(&memory->store, request->name, request->name_len);
     if (!log)
         return ERROR_NO_CHANNEL;
-    request->messages = log_purge(log);
+    request->messages = log->count;
+    log = store_purge(log);
+    if (!log)
+        return ERROR_OUT_OF_MEMORY;
     for (unsigned i = 0; i < log->attachment_count; i++) {
         const struct attachment *to = &log->attachments[i];
         if (broker_feed_reset(to->mailbox, to->channel, RESET_PURGED, &log->epoch, log->top, log_oldest(log)))
@@ -204,23 +214,12 @@ static enum error_code memory_inspect(struct memory_broker *memory, struct inspe
     if (!log)
         return ERROR_NO_CHANNEL;
     request->epoch = log->epoch;
-    request->messages = log->ring.count;
-    request->bytes = log->ring.bytes;
+    request->messages = log->count;
+    request->bytes = log->bytes;
     request->oldest = log_oldest(log);
     request->top = log->top;
     request->last_published_ms = log->last_published_ms;
     return ERROR_NONE;
-}
-
-static int memory_compare_logs(const void *a, const void *b)
-{
-    return strcmp((*(struct log *const *)a)->name, (*(struct log *const *)b)->name);
-}
-
-static bool memory_is_listed(const struct log *log, const struct list_request *request)
-{
-    return strncmp(log->name, request->prefix, strlen(request->prefix)) == 0 &&
-           strcmp(log->name, request->after) > 0;
 }
 
 static void memory_fill_entry(struct list_entry *entry, const struct log *log)
@@ -228,115 +227,157 @@ static void memory_fill_entry(struct list_entry *entry, const struct log *log)
     *entry = (struct list_entry){
         .name_len = log->name_len,
         .epoch = log->epoch,
-        .messages = log->ring.count,
-        .bytes = log->ring.bytes,
+        .messages = log->count,
+        .bytes = log->bytes,
         .top = log->top,
         .last_published_ms = log->last_published_ms,
     };
     memcpy(entry->name, log->name, log->name_len + 1u);
 }
 
+/* Adds a log to the list. Returns false when it is the end of what is asked for. */
+static bool memory_list_one(struct list_request *request, const struct log *log)
+{
+    if (!log || strncmp(log->name, request->prefix, strlen(request->prefix)) != 0)
+        return false;
+    request->has_more = request->count == request->limit;
+    if (!request->has_more)
+        memory_fill_entry(&request->entries[request->count++], log);
+    return !request->has_more;
+}
+
 static enum error_code memory_list(struct memory_broker *memory, struct list_request *request)
 {
-    struct log **found = malloc((memory->store.count + 1) * sizeof(struct log *));
-    struct log *log;
-    struct log *next;
-    size_t count = 0;
-    if (!found)
+    char name[CHANNEL_NAME_MAX + 1];
+    bool is_included = strcmp(request->after, request->prefix) < 0;
+    bool goes_on = true;
+    strcpy(name, is_included ? request->prefix : request->after);
+    request->count = 0;
+    request->has_more = false;
+    request->entries = malloc(request->limit * sizeof(*request->entries));
+    if (!request->entries)
         return ERROR_OUT_OF_MEMORY;
-    HASH_ITER (hh, memory->store.logs, log, next) {
-        if (memory_is_listed(log, request))
-            found[count++] = log;
+    while (goes_on) {
+        memory_enter(memory);
+        for (unsigned i = 0; goes_on && i < MEMORY_SLICE; i++, is_included = false)
+            goes_on = memory_list_one(request, store_next(&memory->store, name, is_included));
+        memory_leave(memory);
     }
-    qsort(found, count, sizeof(struct log *), memory_compare_logs);
-    request->has_more = count > request->limit;
-    request->count = request->has_more ? request->limit : count;
-    request->entries = malloc((request->count + 1) * sizeof(*request->entries));
-    for (size_t i = 0; request->entries && i < request->count; i++)
-        memory_fill_entry(&request->entries[i], found[i]);
-    free(found);
-    return request->entries ? ERROR_NONE : ERROR_OUT_OF_MEMORY;
+    return ERROR_NONE;
 }
 
 /* Watching. */
 
 static bool memory_is_below(const struct log *log, const struct watch *watch)
 {
-    return log->name_len > watch->prefix_len && memcmp(log->name, watch->prefix, watch->prefix_len) == 0;
+    const struct watch_request *request = watch->request;
+    return log->name_len > request->prefix_len &&
+           memcmp(log->name, request->prefix, request->prefix_len) == 0;
+}
+
+static int memory_tell(const struct watch *watch, const struct log *log, bool is_new)
+{
+    return broker_tell_name(watch->mailbox, watch->request->watcher, log->name, log->name_len, is_new);
 }
 
 /* Without memory for the letter a watcher misses that channel; nothing tells it later. */
 static void memory_log_begun(struct store *store, const struct log *log)
 {
     const struct memory_broker *memory = container_of(store, struct memory_broker, store);
-    for (size_t i = 0; i < memory->watch_count; i++) {
-        const struct watch *watch = &memory->watches[i];
+    list_for_each (link, &memory->watches) {
+        const struct watch *watch = container_of(link, struct watch, link);
         if (memory_is_below(log, watch))
-            (void)broker_tell_name(watch->mailbox, watch->watcher, log->name, log->name_len, true);
+            (void)memory_tell(watch, log, true);
     }
 }
 
-static enum error_code memory_watch(struct memory_broker *memory, const struct watch_request *request)
+static void memory_forget_watch(struct watch *watch)
 {
-    struct watch *watches = realloc(memory->watches, (memory->watch_count + 1) * sizeof(*watches));
-    if (!watches)
-        return ERROR_OUT_OF_MEMORY;
-    memory->watches = watches;
-    const struct watch watch = {request->super.reply_to, request->watcher, request->prefix,
-                                request->prefix_len};
-    struct log *log;
-    struct log *next;
-    HASH_ITER (hh, memory->store.logs, log, next) {
-        if (memory_is_below(log, &watch) &&
-            broker_tell_name(watch.mailbox, watch.watcher, log->name, log->name_len, false))
-            return ERROR_OUT_OF_MEMORY;
-    }
-    watches[memory->watch_count++] = watch;
-    return ERROR_NONE;
+    list_remove(&watch->link);
+    free(watch);
 }
 
-static enum error_code memory_unwatch(struct memory_broker *memory, const struct watch_request *request)
+/* Tells a slice of the channels that are there. */
+static void memory_tell_slice(struct watch *watch)
 {
-    for (size_t i = 0; i < memory->watch_count; i++) {
-        if (memory->watches[i].watcher != request->watcher)
-            continue;
-        memory->watches[i] = memory->watches[--memory->watch_count];
-        break;
+    struct broker_request *request = &watch->request->super;
+    for (unsigned i = 0; i < MEMORY_SLICE; i++) {
+        const struct log *log = store_next(&watch->memory->store, watch->name, !watch->has_begun);
+        watch->has_begun = true;
+        if (!log || !memory_is_below(log, watch)) {
+            broker_answer(request, ERROR_NONE);
+            return;
+        }
+        if (memory_tell(watch, log, false)) {
+            memory_forget_watch(watch);
+            broker_answer(request, ERROR_OUT_OF_MEMORY);
+            return;
+        }
     }
-    return ERROR_NONE;
+    mailbox_post(watch->mailbox, &watch->letter);
+}
+
+static void memory_go_on_telling(struct letter *letter)
+{
+    struct watch *watch = container_of(letter, struct watch, letter);
+    struct memory_broker *memory = watch->memory;
+    memory_enter(memory);
+    memory_tell_slice(watch);
+    memory_leave(memory);
+}
+
+static void memory_watch(struct memory_broker *memory, struct watch_request *request)
+{
+    struct watch *watch = calloc(1, sizeof(*watch));
+    if (!watch) {
+        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    watch->memory = memory;
+    watch->request = request;
+    watch->mailbox = request->super.reply_to;
+    watch->letter.deliver = memory_go_on_telling;
+    memcpy(watch->name, request->prefix, request->prefix_len);
+    request->known = watch;
+    list_init(&watch->link);
+    list_append(&memory->watches, &watch->link);
+    memory_tell_slice(watch);
 }
 
 /* The engine. */
 
-static enum error_code memory_serve(struct memory_broker *memory, struct broker_request *request)
+/* Returns whether the request is answered; with the lock. */
+static bool memory_serve(struct memory_broker *memory, struct broker_request *request)
 {
     switch (request->operation) {
-    case BROKER_PUBLISH:
-        break; /* holds the lock for each message */
     case BROKER_ATTACH:
-        return memory_attach(memory, container_of(request, struct attach_request, super));
-    case BROKER_DETACH:
-        return memory_detach(memory, container_of(request, struct attach_request, super));
+        request->error = memory_attach(memory, container_of(request, struct attach_request, super));
+        return true;
     case BROKER_HISTORY:
-        return memory_history(memory, container_of(request, struct history_request, super));
+        request->error = memory_history(memory, container_of(request, struct history_request, super));
+        return true;
     case BROKER_PURGE:
-        return memory_purge(memory, container_of(request, struct inspect_request, super));
+        request->error = memory_purge(memory, container_of(request, struct inspect_request, super));
+        return true;
     case BROKER_INSPECT:
-        return memory_inspect(memory, container_of(request, struct inspect_request, super));
-    case BROKER_LIST:
-        return memory_list(memory, container_of(request, struct list_request, super));
+        request->error = memory_inspect(memory, container_of(request, struct inspect_request, super));
+        return true;
+    /* These are answered behind what has been posted before. */
+    case BROKER_DETACH:
+        memory_detach(memory, container_of(request, struct attach_request, super));
+        break;
     case BROKER_WATCH:
-        return memory_watch(memory, container_of(request, struct watch_request, super));
+        memory_watch(memory, container_of(request, struct watch_request, super));
+        return false;
     case BROKER_UNWATCH:
-        return memory_unwatch(memory, container_of(request, struct watch_request, super));
+        memory_forget_watch(container_of(request, struct watch_request, super)->known);
+        break;
+    case BROKER_PUBLISH:
+    case BROKER_LIST:
+        return false; /* hold the lock for a while each */
     }
-    return ERROR_INTERNAL;
-}
-
-/* The answer to who lets go comes behind what was fed before, and that to a watcher behind the names. */
-static bool memory_is_answered_behind(enum broker_operation operation)
-{
-    return operation == BROKER_DETACH || operation == BROKER_WATCH || operation == BROKER_UNWATCH;
+    broker_answer(request, ERROR_NONE);
+    return false;
 }
 
 static bool memory_submit(struct broker *broker, struct broker_request *request)
@@ -346,13 +387,14 @@ static bool memory_submit(struct broker *broker, struct broker_request *request)
         memory_publish(memory, container_of(request, struct publish_request, super));
         return true;
     }
+    if (request->operation == BROKER_LIST) {
+        request->error = memory_list(memory, container_of(request, struct list_request, super));
+        return true;
+    }
     memory_enter(memory);
-    request->error = memory_serve(memory, request);
-    bool is_behind = memory_is_answered_behind(request->operation);
-    if (is_behind)
-        broker_answer(request, request->error);
+    bool is_answered = memory_serve(memory, request);
     memory_leave(memory);
-    return !is_behind;
+    return is_answered;
 }
 
 static uint64_t memory_tend(struct broker *broker)
@@ -360,8 +402,9 @@ static uint64_t memory_tend(struct broker *broker)
     struct memory_broker *memory = memory_of(broker);
     struct store *store = &memory->store;
     memory_enter(memory);
-    timer_wheel_run(&store->wheel, store->now_ms);
-    uint64_t wait_ms = timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
+    uint64_t wait_ms = 0;
+    if (!store_tend(store))
+        wait_ms = timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
     memory_leave(memory);
     return wait_ms;
 }
@@ -394,9 +437,11 @@ static bool memory_is_ready(struct broker *broker)
 static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = memory_of(broker);
+    struct list *link;
     store_deinit(&memory->store);
     pthread_mutex_destroy(&memory->lock);
-    free(memory->watches);
+    while ((link = list_first(&memory->watches)))
+        memory_forget_watch(container_of(link, struct watch, link));
     options_unref(memory->options);
     free(memory);
 }
@@ -419,6 +464,7 @@ struct broker *memory_broker_new(struct options *options)
     pthread_mutex_init(&memory->lock, NULL);
     memory->super.ops = &memory_ops;
     memory->options = options_ref(options);
+    list_init(&memory->watches);
     store_init(&memory->store);
     memory->store.now_ms = clock_monotonic_ms();
     timer_wheel_init(&memory->store.wheel, memory->store.now_ms);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "broker/memory/log.h"
@@ -10,7 +12,6 @@ static struct store store;
 static int begin(void **state)
 {
     (void)state;
-    table_key_init();
     store_init(&store);
     store.now_ms = 1000;
     timer_wheel_init(&store.wheel, store.now_ms);
@@ -41,7 +42,8 @@ static struct message *publish(const char *channel, size_t size, uint64_t ttl_ms
 static void pass(uint64_t ms)
 {
     store.now_ms += ms;
-    timer_wheel_run(&store.wheel, store.now_ms);
+    while (store_tend(&store))
+        ;
 }
 
 static void test_log_counts_on_over_trims(void **state)
@@ -63,9 +65,9 @@ static void test_log_forgets_by_age_but_not_its_counter(void **state)
     publish("a", 10, 5000);
     struct log *log = store_find(&store, "a", 1);
     pass(6000);
-    assert_int_equal(log->ring.count, 1);
+    assert_int_equal(log->count, 1);
     pass(60000);
-    assert_int_equal(log->ring.count, 0);
+    assert_int_equal(log->count, 0);
     assert_int_equal(log_oldest(log), 3);
     assert_int_equal(publish("a", 10, 0)->offset, 3);
 }
@@ -98,11 +100,11 @@ static void test_room_is_made_from_the_longest_idle(void **state)
     store.now_ms++;
     publish("third", 90000, 0);
     store.memory_limit_bytes = 200000;
-    assert_true(store_make_room(&store, NULL));
+    assert_true(store_make_room(&store, "", 0) == 0);
     assert_null(store_find(&store, "first", 5));
     assert_non_null(store_find(&store, "third", 5));
     store.memory_limit_bytes = 10000;
-    assert_false(store_make_room(&store, store_find(&store, "third", 5)));
+    assert_int_equal(store_make_room(&store, "third", 5), -ENOSPC);
     assert_non_null(store_find(&store, "held", 4));
     assert_non_null(store_find(&store, "third", 5));
     assert_int_equal(store.evicted, 1);
@@ -125,18 +127,105 @@ static void test_keys_are_remembered_for_their_time(void **state)
 static void test_purge_begins_a_new_epoch(void **state)
 {
     (void)state;
-    publish("a", 10, 0);
+    struct message *message = publish("a", 10, 0);
     struct log *log = store_find(&store, "a", 1);
     struct epoch before = log->epoch;
     uint64_t bytes = store.log_bytes;
-    assert_int_equal(log_remember_key(log, "k", 1, ring_at(&log->ring, 0)), 0);
-    assert_int_equal(log_purge(log), 1);
+    assert_int_equal(log_remember_key(log, "k", 1, message), 0);
+    log = store_purge(log);
+    assert_int_equal(log->count, 0);
     assert_null(log_find_key(log, "k", 1));
+    pass(0);
     assert_int_equal(store.log_bytes, bytes);
     assert_int_equal(store.message_count, 0);
     assert_false(epoch_equals(&before, &log->epoch));
     assert_true(epoch_has_same_name(&before, &log->epoch));
     assert_int_equal(publish("a", 10, 0)->offset, 1);
+}
+
+static void test_what_expires_together_goes_in_slices(void **state)
+{
+    (void)state;
+    store.retention.count = 10000;
+    for (unsigned i = 0; i < 5000; i++)
+        publish("a", 10, i % 2 == 0 ? 1000 : 0);
+    char name[16];
+    for (unsigned i = 0; i < 3000; i++) {
+        snprintf(name, sizeof(name), "b%u", i);
+        publish(name, 10, 1000);
+    }
+    unsigned slices = 1;
+    store.now_ms += 2000;
+    for (uint64_t before = store.message_count; store_tend(&store); slices++) {
+        assert_true(before - store.message_count <= STORE_SLICE);
+        before = store.message_count;
+        store.now_ms += TIMER_TICK_MS;
+    }
+    assert_int_equal(store.message_count, 2500);
+    assert_true(slices >= 5500 / STORE_SLICE);
+    /* Those between the ones that have gone are found as before. */
+    struct ring ring;
+    uint64_t to = 11;
+    ring_init(&ring);
+    assert_int_equal(log_copy(store_find(&store, "a", 1), 2, &to, &ring), 0);
+    assert_int_equal(ring.count, 5);
+    assert_int_equal(ring_at(&ring, 4)->offset, 10);
+    ring_deinit(&ring);
+}
+
+static void test_channels_that_expire_together_go_in_slices(void **state)
+{
+    char name[16];
+    (void)state;
+    for (unsigned i = 0; i < 5000; i++) {
+        snprintf(name, sizeof(name), "%u", i);
+        assert_non_null(store_get(&store, name, strlen(name)));
+    }
+    store.now_ms += store.channel_ttl_ms + 1000;
+    for (uint64_t before = store.count; store_tend(&store); before = store.count) {
+        assert_true(before - store.count <= STORE_SLICE);
+        store.now_ms += TIMER_TICK_MS;
+    }
+    assert_int_equal(store.count, 0);
+    assert_int_equal(store.log_bytes, 0);
+}
+
+static void test_a_large_log_makes_room_in_slices(void **state)
+{
+    (void)state;
+    store.retention = (struct retention){10000, 1u << 30, 60000};
+    store.memory_limit_bytes = 1u << 30;
+    for (unsigned i = 0; i < 5000; i++)
+        publish("a", 100, 0);
+    publish("b", 100, 0);
+    uint64_t full = message_memory_bytes();
+    uint64_t each = full / 5001;
+    unsigned slices = 1;
+    store.memory_limit_bytes = full / 10;
+    for (uint64_t before = full; store_make_room(&store, "b", 1) == -EAGAIN; slices++) {
+        assert_true(before - message_memory_bytes() <= (STORE_SLICE + 1) * each);
+        before = message_memory_bytes();
+    }
+    assert_null(store_find(&store, "a", 1));
+    assert_int_equal(store.evicted, 1);
+    assert_true(slices > 3);
+    assert_true(message_memory_bytes() < full / 10);
+}
+
+static void test_a_log_that_lost_room_by_its_limits_trims_in_slices(void **state)
+{
+    (void)state;
+    store.retention.count = 5000;
+    for (unsigned i = 0; i < 5000; i++)
+        publish("a", 10, 0);
+    store.retention.count = 10;
+    publish("a", 10, 0);
+    assert_true(store_find(&store, "a", 1)->count > 4000);
+    pass(TIMER_TICK_MS);
+    for (unsigned i = 0; i < 10; i++)
+        pass(TIMER_TICK_MS);
+    assert_int_equal(store_find(&store, "a", 1)->count, 10);
+    assert_int_equal(log_oldest(store_find(&store, "a", 1)), 4992);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -147,6 +236,10 @@ static const struct CMUnitTest tests[] = {
     TEST(test_an_empty_log_that_nobody_uses_is_dropped),
     TEST(test_room_is_made_from_the_longest_idle),
     TEST(test_keys_are_remembered_for_their_time),
+    TEST(test_what_expires_together_goes_in_slices),
+    TEST(test_channels_that_expire_together_go_in_slices),
+    TEST(test_a_large_log_makes_room_in_slices),
+    TEST(test_a_log_that_lost_room_by_its_limits_trims_in_slices),
     TEST(test_purge_begins_a_new_epoch),
 };
 UNIT_MAIN(tests)

@@ -13,6 +13,14 @@
 #include "core/hub.h"
 #include "failing.h"
 
+/* The library of the index asks here for its memory. */
+unsigned long JudyMalloc(unsigned long words);
+
+unsigned long JudyMalloc(unsigned long words)
+{
+    return (unsigned long)malloc(words * sizeof(unsigned long));
+}
+
 static struct options *options;
 static struct broker *broker;
 static struct mailbox mailbox;
@@ -82,20 +90,23 @@ static struct publish_item publish(const char *channel, size_t size)
 
 static void test_an_append_without_memory_is_refused(void **state)
 {
+    uint64_t offset = 0;
     (void)state;
-    /* The ring grows with the fifth. */
-    for (unsigned i = 1; i <= 4; i++)
-        assert_int_equal(publish("a", 10).offset, i);
-    const struct message_parts parts = {.type = MESSAGE_BINARY, .data = "x", .size = 1};
-    struct publish_item item = {
-        .channel = (char *)(uintptr_t) "a", .channel_len = 1, .message = message_new(&parts)};
-    struct publish_request request = {.count = 1, .items = &item};
-    memory_is_out = true;
-    ask(&request.super, BROKER_PUBLISH);
-    memory_is_out = false;
-    assert_int_equal(item.error, ERROR_OUT_OF_MEMORY);
-    assert_null(item.message);
-    assert_int_equal(publish("a", 10).offset, 5);
+    /* The index needs memory with one of them. */
+    for (enum error_code error = ERROR_NONE; error == ERROR_NONE; offset += error == ERROR_NONE) {
+        const struct message_parts parts = {.type = MESSAGE_BINARY, .data = "x", .size = 1};
+        struct publish_item item = {
+            .channel = (char *)(uintptr_t) "a", .channel_len = 1, .message = message_new(&parts)};
+        struct publish_request request = {.count = 1, .items = &item};
+        memory_is_out = offset > 0;
+        assert_true(hub_submit(&hub, &request.super, BROKER_PUBLISH, answered));
+        memory_is_out = false;
+        error = item.error;
+        assert_null(item.message);
+        assert_true(error == ERROR_NONE || error == ERROR_OUT_OF_MEMORY);
+        assert_true(offset < 100);
+    }
+    assert_int_equal(publish("a", 10).offset, offset + 1);
 }
 
 static void test_a_full_memory_does_not_take_the_log_that_is_published_to(void **state)

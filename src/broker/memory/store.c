@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+#include "broker/memory/store.h"
+
+#include <Judy.h>
+#include <errno.h>
+#include <string.h>
+
+#include "broker/memory/log.h"
+
+void store_init(struct store *store)
+{
+    *store = (struct store){0};
+    list_init(&store->idle);
+    list_init(&store->trash);
+}
+
+/* Returns whether there is nothing left. */
+static bool store_empty_trash_step(struct store *store)
+{
+    struct list *link = list_first(&store->trash);
+    if (link)
+        log_free_step(container_of(link, struct log, link));
+    return list_is_empty(&store->trash);
+}
+
+void store_deinit(struct store *store)
+{
+    char name[CHANNEL_NAME_MAX + 1] = "";
+    struct log *log;
+    while ((log = store_next(store, name, true)))
+        store_drop(log);
+    while (!store_empty_trash_step(store))
+        ;
+}
+
+static void store_write_name(char to[CHANNEL_NAME_MAX + 1], const char *name, size_t len)
+{
+    memcpy(to, name, len);
+    to[len] = '\0';
+}
+
+struct log *store_find(const struct store *store, const char *name, size_t len)
+{
+    char index[CHANNEL_NAME_MAX + 1];
+    store_write_name(index, name, len);
+    PPvoid_t slot = JudySLGet(store->logs, (const uint8_t *)index, PJE0);
+    return slot ? *slot : NULL;
+}
+
+struct log *store_next(const struct store *store, char name[CHANNEL_NAME_MAX + 1], bool is_included)
+{
+    PPvoid_t slot = is_included ? JudySLFirst(store->logs, (uint8_t *)name, PJE0)
+                                : JudySLNext(store->logs, (uint8_t *)name, PJE0);
+    return slot ? *slot : NULL;
+}
+
+/* Puts the log into its place in the index, in place of one that had its name. Returns 0 or -ENOMEM. */
+static int store_place(struct store *store, struct log *log)
+{
+    PPvoid_t slot = JudySLIns(&store->logs, (const uint8_t *)log->name, PJE0);
+    if (!slot || slot == PPJERR)
+        return -ENOMEM;
+    *slot = log;
+    store->count++;
+    log_touch(log);
+    log_arm_expiry(log);
+    return 0;
+}
+
+struct log *store_get(struct store *store, const char *name, size_t len)
+{
+    struct log *log = store_find(store, name, len);
+    if (log)
+        return log;
+    log = log_new(store, name, len);
+    if (!log)
+        return NULL;
+    if (store_place(store, log)) {
+        log_free_step(log);
+        return NULL;
+    }
+    if (store->begun)
+        store->begun(store, log);
+    return log;
+}
+
+static void store_discard(struct log *log)
+{
+    struct store *store = log->store;
+    store->count--;
+    store->message_count -= log->count;
+    timer_stop(&store->wheel, &log->expiry);
+    list_remove(&log->link);
+    list_append(&store->trash, &log->link);
+}
+
+void store_drop(struct log *log)
+{
+    (void)JudySLDel(&log->store->logs, (const uint8_t *)log->name, PJE0); /* it is there */
+    store_discard(log);
+}
+
+struct log *store_purge(struct log *log)
+{
+    struct log *fresh = log_new(log->store, log->name, log->name_len);
+    if (!fresh)
+        return NULL;
+    fresh->last_published_ms = log->last_published_ms;
+    fresh->attachments = log->attachments;
+    fresh->attachment_count = log->attachment_count;
+    log->attachments = NULL;
+    log->attachment_count = 0;
+    (void)store_place(log->store, fresh); /* the name is there: nothing is allocated for it */
+    store_discard(log);
+    return fresh;
+}
+
+static bool store_is_full(const struct store *store)
+{
+    return message_memory_bytes() + store->log_bytes > store->memory_limit_bytes;
+}
+
+int store_make_room(struct store *store, const char *but_name, size_t but_len)
+{
+    const struct log *but = store_is_full(store) ? store_find(store, but_name, but_len) : NULL;
+    for (unsigned steps = 0; store_is_full(store); steps++) {
+        if (steps == STORE_SLICE)
+            return -EAGAIN;
+        if (!list_is_empty(&store->trash)) {
+            (void)store_empty_trash_step(store); /* what is left is seen in the next step */
+            continue;
+        }
+        struct list *link = list_first(&store->idle);
+        if (link && container_of(link, struct log, link) == but)
+            link = link->next == &store->idle ? NULL : link->next;
+        if (!link)
+            return -ENOSPC;
+        store_drop(container_of(link, struct log, link));
+        store->evicted++;
+    }
+    return 0;
+}
+
+bool store_tend(struct store *store)
+{
+    /* Half of the slice for each, so that neither waits for the end of the other. */
+    bool is_empty = list_is_empty(&store->trash);
+    for (unsigned i = 0; !is_empty && i < STORE_SLICE / 2; i++)
+        is_empty = store_empty_trash_step(store);
+    bool has_more = true;
+    for (store->steps = STORE_SLICE / 2; has_more && store->steps > 0; store->steps--)
+        has_more = timer_wheel_step(&store->wheel, store->now_ms);
+    return has_more || !list_is_empty(&store->trash);
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SLUICE_BROKER_MEMORY_STORE_H
+#define SLUICE_BROKER_MEMORY_STORE_H
+
+/* All logs of the memory broker, found and listed through one ordered index that never rehashes (JudySL).
+ *
+ * Whoever calls holds the broker's lock. What takes long in sum is done in slices of STORE_SLICE steps, a
+ * step being a message, a key, a log or a timer, so that no call depends on how much there is.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/timer.h"
+#include "core/names.h"
+#include "core/ring.h"
+
+struct log;
+
+#define STORE_SLICE 1024u
+
+struct store {
+    void *logs;        /* JudySL: by name */
+    struct list idle;  /* logs that no shard has attached, longest idle first */
+    struct list trash; /* logs that are no more, to be freed message by message */
+    struct timer_wheel wheel;
+    struct retention retention;
+    uint64_t memory_limit_bytes;
+    uint64_t channel_ttl_ms;
+    uint64_t idempotency_time_ms;
+    uint64_t now_ms;
+    uint64_t log_bytes; /* of logs and keys themselves, without their messages */
+    void (*begun)(struct store *store, const struct log *log); /* a log that was not there before */
+    uint64_t count;
+    uint64_t message_count;
+    uint64_t evicted;
+    unsigned steps; /* left in this slice */
+};
+
+void store_init(struct store *store);
+void store_deinit(struct store *store);
+
+/* The log of that name; NULL when there is none. */
+struct log *store_find(const struct store *store, const char *name, size_t len);
+
+/* The same, made if need be; NULL when memory is out. */
+struct log *store_get(struct store *store, const char *name, size_t len);
+
+/* The first log whose name is greater than `name`, or with `is_included` the same; its name is written to
+ * `name`. NULL when there is none. */
+struct log *store_next(const struct store *store, char name[CHANNEL_NAME_MAX + 1], bool is_included);
+
+/* Takes a log that no shard has attached out of the store; it is freed in slices. */
+void store_drop(struct log *log);
+
+/* Puts an empty log with a new epoch in the place of `log`, which is dropped; those who have it attached have
+ * the new one attached. Returns it, or NULL when memory is out. */
+struct log *store_purge(struct log *log);
+
+/* Makes room by dropping the longest idle logs, but not that of the name. Returns 0 when memory is within the
+ * limit, -EAGAIN when another slice is needed, -ENOSPC when nothing more can go. */
+int store_make_room(struct store *store, const char *but, size_t but_len);
+
+/* Does a slice of what is due. Returns whether there is more. */
+bool store_tend(struct store *store);
+
+#endif
