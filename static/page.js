@@ -69,10 +69,11 @@ const REASONS = {
   'unknown-id': 'your place was not one of this server.',
 };
 
-function showReset({ reason, missed }) {
+function showReset({ reason, missed, withdrawn }) {
   const count = missed === undefined ? '' : ` ${missed} missed.`;
+  const gone = withdrawn === undefined ? '' : ` ${withdrawn} that you have seen are gone.`;
   const row = make('li', 'reset');
-  row.append(make('strong', '', `Reset (${reason}):`), ` ${REASONS[reason] ?? ''}${count}`);
+  row.append(make('strong', '', `Reset (${reason}):`), ` ${REASONS[reason] ?? ''}${count}${gone}`);
   addRow(row);
   find('news').textContent = row.textContent;
 }

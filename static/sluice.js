@@ -33,7 +33,7 @@ function pause(ms, signal) {
 
 /**
  * Follows a channel from now on. Of `handlers`, onMessage gets a message as the server says it ({id, event, type,
- * data, …}), onReset what it says of a gap ({channel, reason, missed, cursor}), onState 'connecting', 'live',
+ * data, …}), onReset what it says of a gap ({channel, reason, missed or withdrawn, cursor}), onState 'connecting', 'live',
  * 'polling' (live, but by long-poll), 'reconnecting' or 'refused' (which is the end) and a reason or ''. stop() of
  * what is returned ends the feed.
  */

@@ -55,6 +55,29 @@ int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum res
     return broker_feed(mailbox, &feed);
 }
 
+static void broker_deliver_renewal(struct letter *letter)
+{
+    struct renewal *renewal = container_of(letter, struct renewal, letter);
+    hub_take_renewal(renewal);
+    free(renewal);
+}
+
+int broker_feed_renewal(struct mailbox *mailbox, struct channel *channel, const struct epoch *epoch,
+                        const struct ancestry *ancestry, uint64_t top, uint64_t oldest)
+{
+    struct renewal *renewal = malloc(sizeof(*renewal));
+    if (!renewal)
+        return -ENOMEM;
+    *renewal = (struct renewal){.letter.deliver = broker_deliver_renewal,
+                                .channel = channel,
+                                .epoch = *epoch,
+                                .ancestry = *ancestry,
+                                .top = top,
+                                .oldest = oldest};
+    mailbox_post(mailbox, &renewal->letter);
+    return 0;
+}
+
 struct name_letter {
     struct letter letter;
     struct watcher *watcher;

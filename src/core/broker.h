@@ -103,6 +103,7 @@ struct history_request {
     uint64_t to;
     /* Answer; `to` may have become less, where a page would have been too large: */
     struct epoch epoch;
+    struct ancestry ancestry;
     uint64_t top;
     uint64_t oldest;
     struct ring messages;
@@ -164,6 +165,17 @@ struct feed {
     uint64_t oldest;
 };
 
+/* What a broker posts there when the log goes on under another epoch. `ancestry` says how much of the one
+ * that it had is left. */
+struct renewal {
+    struct letter letter;
+    struct channel *channel;
+    struct epoch epoch;
+    struct ancestry ancestry;
+    uint64_t top;
+    uint64_t oldest;
+};
+
 /* Upper bounds of the latency histogram's buckets; the last bucket is what is above all. */
 #define BROKER_LATENCY_BOUNDS_US 100, 250, 500, 1000, 2500, 5000, 10000, 50000, 250000, 1000000
 #define BROKER_LATENCY_BUCKETS 11u
@@ -218,6 +230,10 @@ void broker_answer(struct broker_request *request, enum error_code error);
 int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message);
 int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum reset_reason reason,
                       const struct epoch *epoch, uint64_t top, uint64_t oldest);
+
+/* For brokers: the log goes on as `epoch`. Returns 0 or -ENOMEM. */
+int broker_feed_renewal(struct mailbox *mailbox, struct channel *channel, const struct epoch *epoch,
+                        const struct ancestry *ancestry, uint64_t top, uint64_t oldest);
 
 /* For brokers: tells a watcher of a channel. Returns 0 or -ENOMEM. */
 int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,

@@ -58,6 +58,26 @@ void channel_reset_subscription(struct subscription *subscription, enum reset_re
     subscription->offset = subscription->channel->oldest - 1;
 }
 
+void channel_withdraw_subscription(struct subscription *subscription, const struct forebear *forebear)
+{
+    const uint64_t offset = subscription->offset;
+    uint64_t gone = offset > forebear->shared ? offset - forebear->shared : 0;
+    if (gone > 0)
+        subscription->offset = forebear->shared;
+    if (forebear->is_doubtful) {
+        /* Who was told of a gap, and of nothing since, knows of this one. */
+        gone = subscription->is_after_gap ? 0 : MISSED_UNKNOWN;
+        subscription->offset = number_greater(subscription->offset, subscription->channel->oldest - 1);
+    }
+    if (gone > 0 && subscription->reset == RESET_NONE) {
+        subscription->reset = RESET_FAILOVER;
+        subscription->missed = gone;
+    } else if (gone > 0 && subscription->reset == RESET_FAILOVER &&
+               __builtin_add_overflow(subscription->missed, gone, &subscription->missed)) {
+        subscription->missed = MISSED_UNKNOWN;
+    }
+}
+
 /* Attaching, starting, detaching. */
 
 static void channel_free(struct channel *channel)
@@ -319,50 +339,81 @@ void channel_take_message(struct channel *channel, struct message *message)
     channel_trim(channel);
 }
 
-/* Those who are away now are told later why their cursors are of another epoch. */
-static void channel_change_epoch(struct channel *channel, const struct feed *feed)
+/* Those whose cursors were being checked against a log that is no more, or not so any more, go into
+ * `checking`. */
+static void channel_take_new_log(struct channel *channel, const struct epoch *epoch, uint64_t top,
+                                 uint64_t oldest, struct list *checking)
 {
-    if (epoch_equals(&channel->epoch, &feed->epoch))
-        return;
-    if (feed->reason == RESET_FAILOVER)
-        ancestry_add(&channel->ancestry, &channel->epoch);
-    else
-        channel->ancestry.count = 0;
-    channel->epoch = feed->epoch;
-}
-
-void channel_take_reset(struct channel *channel, const struct feed *feed)
-{
-    struct list checking; /* cursors that were being checked against a log that is no more */
-    list_init(&checking);
+    list_init(checking);
     channel_memo_clear(&channel->memo);
-    channel_change_epoch(channel, feed);
-    channel->top = feed->top;
-    channel->oldest = feed->oldest;
-    ring_deinit(&channel->window);
+    channel->epoch = *epoch;
+    channel->top = top;
+    channel->oldest = oldest;
     list_for_each (page_link, &channel->pages) {
         struct page *page = container_of(page_link, struct page, link);
         list_for_each_safe (link, &page->fetching) {
             struct subscription *subscription = container_of(link, struct subscription, link);
-            channel_reset_subscription(subscription, feed->reason);
             if (subscription->state == SUBSCRIPTION_FETCHING) {
                 channel_resume_subscription(subscription);
             } else {
                 list_remove(link);
-                list_append(&checking, link);
+                list_append(checking, link);
             }
         }
     }
     page_drop_all(channel);
-    channel_make_all_ready(channel);
-    list_for_each (link, &channel->ready)
-        channel_reset_subscription(container_of(link, struct subscription, link), feed->reason);
-    list_for_each (link, &channel->blocked)
-        channel_reset_subscription(container_of(link, struct subscription, link), feed->reason);
+}
+
+void channel_take_reset(struct channel *channel, const struct feed *feed)
+{
+    struct list checking;
     struct list *link;
+    if (!epoch_equals(&channel->epoch, &feed->epoch))
+        channel->ancestry.count = 0;
+    channel_take_new_log(channel, &feed->epoch, feed->top, feed->oldest, &checking);
+    ring_deinit(&channel->window);
+    channel_make_all_ready(channel);
+    list_for_each (each, &channel->ready)
+        channel_reset_subscription(container_of(each, struct subscription, link), feed->reason);
+    list_for_each (each, &channel->blocked)
+        channel_reset_subscription(container_of(each, struct subscription, link), feed->reason);
     while ((link = list_first(&checking))) {
         struct subscription *subscription = container_of(link, struct subscription, link);
+        channel_reset_subscription(subscription, feed->reason);
         channel_make_waiting(subscription);
         subscription_attached(subscription);
+    }
+}
+
+static void channel_withdraw_all(struct channel *channel, const struct forebear *forebear)
+{
+    struct list *const lists[] = {&channel->waiting, &channel->ready, &channel->blocked};
+    for (size_t i = 0; i < ARRAY_LENGTH(lists); i++)
+        list_for_each_safe (link, lists[i]) {
+            struct subscription *subscription = container_of(link, struct subscription, link);
+            channel_withdraw_subscription(subscription, forebear);
+            if (subscription->reset != RESET_NONE && lists[i] == &channel->waiting)
+                channel_make_ready(subscription);
+        }
+}
+
+/* Silent for all but those who were told what is gone. */
+void channel_take_renewal(struct channel *channel, const struct renewal *renewal)
+{
+    static const struct forebear nothing = {.is_doubtful = true};
+    const struct forebear *found = ancestry_find(&renewal->ancestry, &channel->epoch);
+    const struct forebear *forebear = found ? found : &nothing;
+    struct list checking;
+    struct list *link;
+    bool has_lost = forebear->is_doubtful || channel->top > forebear->shared;
+    channel->ancestry = renewal->ancestry;
+    channel_take_new_log(channel, &renewal->epoch, renewal->top, renewal->oldest, &checking);
+    if (has_lost) {
+        ring_deinit(&channel->window);
+        channel_withdraw_all(channel, forebear);
+    }
+    while ((link = list_first(&checking))) {
+        list_remove(link);
+        channel_start_again(container_of(link, struct subscription, link));
     }
 }

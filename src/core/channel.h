@@ -35,7 +35,9 @@ struct page {
     struct channel *channel;
     uint64_t from;
     uint64_t to;
-    bool is_read; /* the answer is here */
+    uint64_t least_top; /* where the log stood when it was asked for: an answer from below is of one that was
+                           set back */
+    bool is_read;       /* the answer is here */
     struct ring messages;
     struct list fetching; /* subscriptions that wait for it */
     struct timer timer;   /* to forget it once it is read, or to ask again after a failure */
@@ -89,6 +91,10 @@ void channel_resume_subscription(struct subscription *subscription);
 /* It is told `reason` next, and goes on from the oldest message kept. */
 void channel_reset_subscription(struct subscription *subscription, enum reset_reason reason);
 
+/* What it was told behind what the forebear shares with the log is gone: it is told so, and goes on from
+ * there. */
+void channel_withdraw_subscription(struct subscription *subscription, const struct forebear *forebear);
+
 /* Frees a detached channel once no page is on its way any more. */
 void channel_free_when_done(struct channel *channel);
 
@@ -99,6 +105,9 @@ bool channel_collect_reset(struct subscription *subscription, struct delivery *d
  * a page of history. */
 size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most);
 
+/* Whether only the broker knows what becomes of that start in an attached channel. */
+bool channel_must_ask(const struct channel *channel, const struct start *start);
+
 /* Sets where a subscription of an attached channel starts. Calls subscription_attached, at once or when the
  * broker has told whether a cursor is ahead of the log. */
 void channel_start_subscription(struct subscription *subscription, const struct start *start);
@@ -106,15 +115,18 @@ void channel_start_subscription(struct subscription *subscription, const struct 
 /* The same for one that has waited for the channel: `now` is when its request came. */
 void channel_start_late(struct subscription *subscription);
 
-/* It no longer waits for a page while starting; `top` is the offset of the newest message known. */
+/* It no longer waits for a page while starting; `top` is the offset of the newest message known. After a
+ * renewal it starts anew. */
 void channel_go_on_starting(struct subscription *subscription, uint64_t top);
+void channel_start_again(struct subscription *subscription);
 
 /* Drops what the window need not keep, once nobody waits for his turn. */
 void channel_trim(struct channel *channel);
 
-/* A message or a reset has come from the broker. */
+/* A message, a reset or a renewal has come from the broker. */
 void channel_take_message(struct channel *channel, struct message *message);
 void channel_take_reset(struct channel *channel, const struct feed *feed);
+void channel_take_renewal(struct channel *channel, const struct renewal *renewal);
 
 /* Asks the broker to detach; the channel is out of the table and freed with the answer. */
 void channel_detach(struct channel *channel);

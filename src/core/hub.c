@@ -160,3 +160,9 @@ void hub_take_feed(struct feed *feed)
     else
         channel_take_reset(channel, feed);
 }
+
+void hub_take_renewal(const struct renewal *renewal)
+{
+    if (renewal->channel->state == CHANNEL_ATTACHED)
+        channel_take_renewal(renewal->channel, renewal);
+}

@@ -77,5 +77,6 @@ void hub_take_answer(struct broker_request *request);
 
 /* What a broker's letter brings; consumes the message's reference. */
 void hub_take_feed(struct feed *feed);
+void hub_take_renewal(const struct renewal *renewal);
 
 #endif

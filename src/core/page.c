@@ -52,16 +52,24 @@ static void page_timer_fired(struct timer *timer)
         page_submit(page);
 }
 
+/* Not when the log was begun anew, or set back, and the letter that says so is still on its way. */
+static bool page_is_of_this_log(const struct page *page)
+{
+    const struct channel *channel = page->channel;
+    const struct history_request *request = &page->request;
+    const struct forebear *forebear = ancestry_find(&channel->ancestry, &request->epoch);
+    bool is_forebear = forebear && !forebear->is_doubtful && request->top <= forebear->shared;
+    return request->super.error == ERROR_NONE && request->top >= page->least_top &&
+           (is_forebear || epoch_equals(&request->epoch, &channel->epoch));
+}
+
 /* Takes what the broker has answered for a page that is still wanted. */
 static void page_read(struct page *page)
 {
     struct channel *channel = page->channel;
     struct history_request *request = &page->request;
-    bool is_of_this_log =
-        request->super.error == ERROR_NONE && epoch_equals(&request->epoch, &channel->epoch);
     uint64_t wait_ms = PAGE_FORGET_MS;
-    /* Also when the log was begun anew and the letter that says so is still on its way. */
-    if (!is_of_this_log) {
+    if (!page_is_of_this_log(page)) {
         ring_deinit(&request->messages);
         wait_ms = PAGE_RETRY_MS;
     } else {
@@ -69,6 +77,8 @@ static void page_read(struct page *page)
         page->to = request->to;
         page->messages = request->messages;
         ring_init(&request->messages);
+        if (epoch_equals(&request->epoch, &channel->epoch))
+            channel->ancestry = request->ancestry;
         channel->oldest = number_greater(channel->oldest, request->oldest);
     }
     timer_arm(channel->hub->wheel, &page->timer, channel->hub->now_ms + wait_ms);
@@ -95,6 +105,7 @@ static void page_answered(struct broker_request *super)
 static void page_submit(struct page *page)
 {
     struct channel *channel = page->channel;
+    page->least_top = channel->top;
     if (!hub_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered)) {
         channel->pages_unread++;
         return;
@@ -132,6 +143,16 @@ struct page *page_find(struct channel *channel, uint64_t offset)
     list_for_each (link, &channel->pages) {
         struct page *page = container_of(link, struct page, link);
         if (page->from <= offset && offset <= page->to)
+            return page;
+    }
+    return NULL;
+}
+
+struct page *page_find_question(struct channel *channel, uint64_t from)
+{
+    list_for_each (link, &channel->pages) {
+        struct page *page = container_of(link, struct page, link);
+        if (page->from == from && page->to < from && !page->is_read)
             return page;
     }
     return NULL;

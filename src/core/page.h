@@ -16,6 +16,9 @@ struct page *page_find(struct channel *channel, uint64_t offset);
  * already; otherwise who needs it joins those that are fetching it. NULL when memory is out. */
 struct page *page_request(struct channel *channel, uint64_t from, uint64_t to);
 
+/* A question for where the log stands that is under way already; NULL when there is none. */
+struct page *page_find_question(struct channel *channel, uint64_t from);
+
 /* Asks for the page around an offset below the window. NULL when memory is out. */
 struct page *page_request_around(struct channel *channel, uint64_t offset);
 

@@ -11,31 +11,45 @@ static void start_finish(struct subscription *subscription)
     subscription_attached(subscription);
 }
 
-/* A cursor beyond what this shard has seen: the broker knows whether the log has come so far. */
-static void start_check_future(struct subscription *subscription)
+/* Asks the broker where the log stands: it may know of an epoch, or have come so far. */
+static void start_ask(struct subscription *subscription, uint64_t from)
 {
     struct channel *channel = subscription->channel;
-    struct page *page = page_request(channel, subscription->offset, subscription->offset - 1);
+    struct page *page = page_find_question(channel, from);
+    if (!page)
+        page = page_request(channel, from, from - 1);
     if (page && !page->is_read)
         list_append(&page->fetching, &subscription->link);
     else
         channel_go_on_starting(subscription, page ? page_top(page) : channel->top);
 }
 
-static void start_at_cursor(struct subscription *subscription, const struct position *position)
+/* What there is to ask about a cursor: whether the log has come to that offset; for an epoch that is not
+ * known, to the last of all, which nobody answers without the engine. 0 when there is nothing. */
+static uint64_t start_question(const struct channel *channel, const struct position *position)
+{
+    const struct forebear *forebear = ancestry_find(&channel->ancestry, &position->epoch);
+    uint64_t offset = position->offset;
+    if (!forebear && !epoch_equals(&position->epoch, &channel->epoch))
+        return UINT64_MAX;
+    if (forebear && offset > forebear->shared)
+        offset = forebear->shared;
+    return offset > channel->top ? offset : 0;
+}
+
+/* The broker has been asked, or need not be. */
+static void start_at_cursor(struct subscription *subscription, const struct position *position, uint64_t top)
 {
     const struct channel *channel = subscription->channel;
-    if (!epoch_equals(&position->epoch, &channel->epoch)) {
-        bool is_of_forebear = ancestry_has(&channel->ancestry, &position->epoch);
-        channel_reset_subscription(subscription, is_of_forebear ? RESET_FAILOVER : RESET_EPOCH);
-        start_finish(subscription);
-        return;
-    }
+    const struct forebear *forebear = ancestry_find(&channel->ancestry, &position->epoch);
     subscription->offset = position->offset;
-    if (position->offset > channel->top)
-        start_check_future(subscription);
-    else
-        start_finish(subscription);
+    if (forebear)
+        channel_withdraw_subscription(subscription, forebear);
+    else if (!epoch_equals(&position->epoch, &channel->epoch))
+        channel_reset_subscription(subscription, RESET_EPOCH);
+    if (subscription->offset > top)
+        channel_reset_subscription(subscription, RESET_FUTURE);
+    start_finish(subscription);
 }
 
 /* The subscription stands at its `now`. */
@@ -131,13 +145,26 @@ static uint64_t start_find_top(struct channel *channel)
     return is_of_this_log ? request.top : channel->top;
 }
 
+static const struct position *start_find_position(const struct channel *channel, const struct start *start)
+{
+    return start->kind == START_CURSOR ? start_find(start, &channel->epoch) : NULL;
+}
+
+bool channel_must_ask(const struct channel *channel, const struct start *start)
+{
+    const struct position *position = start_find_position(channel, start);
+    return position && start_question(channel, position) > 0;
+}
+
 static void start_begin(struct subscription *subscription, const struct start *start, bool is_late)
 {
     struct channel *channel = subscription->channel;
-    const struct position *position = start->kind == START_CURSOR ? start_find(start, &channel->epoch) : NULL;
+    const struct position *position = start_find_position(channel, start);
     subscription->offset = channel->top;
-    if (position) {
-        start_at_cursor(subscription, position);
+    if (position && start_question(channel, position) > 0) {
+        start_ask(subscription, start_question(channel, position));
+    } else if (position) {
+        start_at_cursor(subscription, position, channel->top);
     } else if (start->kind == START_EARLIEST) {
         subscription->offset = channel->oldest - 1;
         start_finish(subscription);
@@ -165,11 +192,14 @@ void channel_start_late(struct subscription *subscription)
 
 void channel_go_on_starting(struct subscription *subscription, uint64_t top)
 {
-    if (subscription->state == SUBSCRIPTION_SEEKING) {
+    const struct start *start = subscription->subscriber->start;
+    if (subscription->state == SUBSCRIPTION_SEEKING)
         start_seek(subscription);
-        return;
-    }
-    if (subscription->offset > top)
-        channel_reset_subscription(subscription, RESET_FUTURE);
-    start_finish(subscription);
+    else
+        start_at_cursor(subscription, start_find_position(subscription->channel, start), top);
+}
+
+void channel_start_again(struct subscription *subscription)
+{
+    start_begin(subscription, subscription->subscriber->start, subscription->state == SUBSCRIPTION_SEEKING);
 }

@@ -66,7 +66,7 @@ static enum error_code subscriber_join_channels(struct subscriber *subscriber, c
         enum error_code error = channel_get(subscriber->hub, channels[i].bytes, channels[i].len, &found[i]);
         if (error != ERROR_NONE)
             return error;
-        must_wait = must_wait || found[i]->state == CHANNEL_ATTACHING;
+        must_wait = must_wait || found[i]->state == CHANNEL_ATTACHING || channel_must_ask(found[i], start);
     }
     if (must_wait && !(subscriber->own_start = start_copy(start, subscriber->hub->now_ms)))
         return ERROR_OUT_OF_MEMORY;
@@ -134,6 +134,7 @@ static void subscriber_swap_offset(struct delivery *delivery)
 void subscriber_advance(struct delivery *delivery)
 {
     subscriber_swap_offset(delivery);
+    delivery->subscription->is_after_gap = !delivery->message;
     if (!delivery->message) {
         delivery->subscription->reset = RESET_NONE;
         delivery->subscription->subscriber->hub->resets_told++;
@@ -143,6 +144,7 @@ void subscriber_advance(struct delivery *delivery)
 void subscriber_retreat(struct delivery *delivery)
 {
     subscriber_swap_offset(delivery);
+    delivery->subscription->is_after_gap = false;
     if (delivery->message)
         return;
     delivery->subscription->subscriber->hub->resets_told--;

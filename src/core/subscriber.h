@@ -38,10 +38,11 @@ struct subscription {
     struct list link; /* in a list of the channel, or of the page that it waits for */
     struct channel *channel;
     struct subscriber *subscriber;
-    uint64_t offset; /* of the last message delivered */
-    uint64_t missed; /* of the reset that is to be told */
-    uint8_t state;   /* enum subscription_state */
-    uint8_t reset;   /* enum reset_reason to be told before anything else */
+    uint64_t offset;   /* of the last message delivered */
+    uint64_t missed;   /* of the reset that is to be told; see struct delivery */
+    uint8_t state;     /* enum subscription_state */
+    uint8_t reset;     /* enum reset_reason to be told before anything else */
+    bool is_after_gap; /* the last thing that it was told is a reset */
 };
 
 struct subscriber_ops {
@@ -73,7 +74,8 @@ struct delivery {
     struct subscription *subscription;
     struct message *message; /* borrowed until the thread goes back to its loop; NULL is a reset */
     enum reset_reason reset;
-    uint64_t missed;
+    uint64_t
+        missed; /* messages, or MISSED_UNKNOWN; of a failover, how many of those that it was told are gone */
     uint64_t offset; /* of the subscription once this is delivered; before it, once advanced */
 };
 

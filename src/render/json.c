@@ -101,7 +101,9 @@ void render_reset(struct buf *to, const char *channel, size_t channel_len, enum 
     buf_append_text(to, reset_reason_word(reason));
     buf_append_char(to, '"');
     if (missed != UINT64_MAX) {
-        buf_append_text(to, ",\"missed\":");
+        buf_append_text(to, ",\"");
+        buf_append_text(to, reset_number_word(reason));
+        buf_append_text(to, "\":");
         buf_append_u64(to, missed);
     }
     buf_append_text(to, ",\"cursor\":\"");

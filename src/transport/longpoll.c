@@ -79,7 +79,8 @@ static size_t longpoll_note_reset(char *text, size_t len, const struct delivery 
     const char *name = subscription_channel(delivery->subscription, &name_len);
     len += (size_t)sprintf(text + len, "%s%s", len > 0 ? ", " : "", reset_reason_word(delivery->reset));
     if (delivery->missed != MISSED_UNKNOWN)
-        len += (size_t)sprintf(text + len, "; missed=%llu", (unsigned long long)delivery->missed);
+        len += (size_t)sprintf(text + len, "; %s=%llu", reset_number_word(delivery->reset),
+                               (unsigned long long)delivery->missed);
     return len + (size_t)sprintf(text + len, "; channel=\"%.*s\"", (int)name_len, name);
 }
 

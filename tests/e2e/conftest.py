@@ -48,4 +48,4 @@ def library(redis: RedisServer, request: pytest.FixtureRequest) -> Library:
 @pytest.fixture
 def lua(library: Library) -> Iterator[Library]:
     yield library
-    library.now_ms = None
+    library.now_ms, library.run = None, "a1"

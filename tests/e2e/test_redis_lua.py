@@ -31,7 +31,7 @@ def test_keys_hold_what_the_manual_says(lua: Library, redis: RedisServer, channe
                 limits=limits(7, 1000, 50, 9000))
     assert redis.client.hgetall(meta_key(channel)) == {
         b"epoch": epoch.encode(), b"offset": b"2", b"time": b"%d" % NOON, b"until": b"%d" % (NOON + 1000),
-        b"limits": b"7 1000 50 9000", b"run": b"", b"why": b"epoch", b"log": epoch.encode()} | (
+        b"limits": b"7 1000 50 9000", b"run": b"a1", b"why": b"epoch", b"log": epoch.encode()} | (
             {b"before": b""} if redis.client.hexists(meta_key(channel), "before") else {})
     assert redis.client.xrange(stream_key(channel)) == [
         (b"1-0", {b"time": b"%d" % NOON, b"type": b"text", b"data": b"plain"}),
@@ -50,12 +50,12 @@ def test_nodes_are_told_of_messages_purges_failovers_and_new_logs(lua: Library, 
         assert listener.hear() == (feed_of(channel), header.encode() + b"goalmea/b\0d")
         lua.publish(channel, "plain")
         assert listener.hear()[1] == f"sluice1 message {epoch} 2 {NOON} 0 text 0 0 0 7000\nplain".encode()
-        assert lua.open(channel, runs="one").epoch == epoch
-        renewed = lua.open(channel, runs="two").epoch
+        lua.run = "b2"
+        renewed = lua.open(channel).epoch
         assert listener.hear()[1] == f"sluice1 failover {renewed} 2 {NOON} 0 text 0 0 0 0\n".encode()
         lua.purge(channel)
         assert listener.hear() == (news, channel.encode())
-        purged = lua.open(channel, runs="two").epoch
+        purged = lua.open(channel).epoch
         assert listener.hear()[1] == f"sluice1 purged {purged} 0 {NOON} 0 text 0 0 0 0\n".encode()
         assert len({epoch, renewed, purged}) == 3 and {one[:5] for one in (renewed, purged)} == {epoch[:5]}
 
@@ -311,9 +311,9 @@ def test_a_key_is_forgotten_with_a_purge(lua: Library, channel: str) -> None:
 
 
 def test_a_key_is_known_after_a_failover_under_the_new_epoch(lua: Library, channel: str) -> None:
-    lua.open(channel, runs="one")
     first = lua.publish(channel, "one", key="k")
-    renewed = lua.open(channel, runs="two").epoch
+    lua.run = "b2"
+    renewed = lua.open(channel).epoch
     assert renewed != first.id[:12]
     assert lua.publish(channel, "one", key="k") == (known(renewed, 1), first.time, 1)
 

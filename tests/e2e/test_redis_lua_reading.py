@@ -12,11 +12,11 @@ NOON = 1_700_000_000_000  # a time that a test sets
 
 def test_open_begins_a_log(lua: Library, redis: RedisServer, channel: str) -> None:
     lua.now_ms = NOON
-    opened = lua.open(channel, "", "run", limits(5, 7000))
+    opened = lua.open(channel, "", "", limits(5, 7000))
     assert opened[1:] == (0, 1, NOON, "epoch", [], 0, 7000, [])
-    assert redis.client.hmget(meta_key(channel), "epoch", "offset", "run") == [opened.epoch.encode(), b"0", b"run"]
+    assert redis.client.hmget(meta_key(channel), "epoch", "offset", "run") == [opened.epoch.encode(), b"0", b"a1"]
     assert lua.publish(channel).id == known(opened.epoch, 1)
-    again = lua.open(channel, "", "run", limits(5, 7000))
+    again = lua.open(channel, "", "", limits(5, 7000))
     assert again[:8] == (opened.epoch, 1, 1, NOON, "epoch", [], NOON, 7000) and again.offsets == [1]
 
 
@@ -55,46 +55,123 @@ def test_pages_end_at_about_so_many_bytes(lua: Library, channel: str) -> None:
     assert lua.open(channel, known(epoch, 0), size=0).offsets == []
 
 
-def test_the_same_master_or_none_said_keeps_the_epoch(lua: Library, redis: RedisServer, channel: str) -> None:
+# Which master writes.
+
+def test_the_same_master_or_one_that_is_not_said_keeps_the_epoch(lua: Library, redis: RedisServer, channel: str) -> None:
     epoch = lua.publish(channel).id[:12]
-    assert redis.client.hget(meta_key(channel), "run") == b"", "begun by an application, which knows no run"
-    for runs in ("", "one", "one", "one two", ""):
-        assert lua.open(channel, known(epoch, 1), runs).epoch == epoch, runs
-    assert redis.client.hget(meta_key(channel), "run") == b"one"
+    for lua.run in ("a1", None, "a1"):
+        assert lua.open(channel, known(epoch, 1)).epoch == epoch and lua.publish(channel).id[:12] == epoch, lua.run
+    assert redis.client.hget(meta_key(channel), "run") == b"a1"
 
 
-def test_a_slot_that_moved_between_living_masters_keeps_the_epoch(lua: Library, redis: RedisServer, channel: str) -> None:
-    lua.open(channel, "", "one")
-    epoch = lua.publish(channel).id[:12]
-    opened = lua.open(channel, known(epoch, 1), "two three one")
-    assert (opened.epoch, opened.why) == (epoch, "epoch")
-    assert redis.client.hget(meta_key(channel), "run") == b"two"
+@pytest.mark.parametrize("is_publish", [True, False])
+def test_another_master_renews_the_epoch_and_keeps_messages(lua: Library, redis: RedisServer, channel: str, is_publish: bool) -> None:
+    """Whatever is called first: a publish too, before any node is back."""
+    epochs, before = [lua.fill(channel, 3)[0].id[:12]], []
+    for top, lua.run in ((3, "b2"), (4, "c3")):
+        epoch = lua.publish(channel).id[:12] if is_publish else lua.open(channel, known(epochs[0], top)).epoch
+        assert epoch not in epochs and epoch[:5] == epochs[0][:5]
+        if not is_publish:
+            assert lua.publish(channel).id == known(epoch, top + 1)
+        before.insert(0, known(epochs[0], top))
+        opened = lua.open(channel)
+        assert (opened.epoch, opened.why, opened.offset, opened.before) == (epoch, "epoch", top + 1, before)
+        assert opened.offsets == list(range(1, top + 2))
+        assert redis.client.hget(meta_key(channel), "run") == lua.run.encode()
+        epochs.insert(0, epoch)
 
 
-def test_another_master_renews_the_epoch_and_keeps_messages(lua: Library, redis: RedisServer, channel: str) -> None:
-    epoch = lua.open(channel, "", "one").epoch
-    lua.fill(channel, 3)
-    for runs in ("two three", "four"):
-        renewed = lua.open(channel, known(epoch, 3), runs)
-        assert renewed.epoch != epoch and renewed.epoch[:5] == epoch[:5] and renewed.why == "failover"
-        assert (renewed.offset, renewed.oldest, renewed.offsets) == (3, 1, [1, 2, 3])
-        epoch = renewed.epoch
-        assert lua.open(channel, known(epoch, 3), runs).epoch == epoch, "once for each failover"
-    assert redis.client.hget(meta_key(channel), "run") == b"four"
-    assert lua.publish(channel).id == known(epoch, 4)
-
-
-def test_the_eight_epochs_before_the_last_failovers_are_remembered(lua: Library, channel: str) -> None:
-    epochs = [lua.open(channel, "", "run 0").epoch]
-    lua.publish(channel)
+def test_the_eight_forebears_before_are_remembered(lua: Library, channel: str) -> None:
+    ids = [lua.publish(channel).id]
     for number in range(1, 11):
-        opened = lua.open(channel, "", f"run{number}")
-        assert opened.before == epochs[:8]
-        epochs.insert(0, opened.epoch)
+        lua.run = f"b{number}"
+        opened = lua.open(channel)
+        assert opened.before == [known(name[:12], number) for number, name in zip(range(number, 0, -1), ids)][:8]
+        ids.insert(0, lua.publish(channel).id)
     page = lua.read(channel, 1, 9)
-    assert page and page.before == epochs[1:9] and len(set(epochs)) == 11
+    assert page and len(page.before) == 8 and page.epoch == ids[0][:12] and len({name[:12] for name in ids}) == 11
     lua.purge(channel)
-    assert lua.open(channel, "", "run10").before == []
+    assert lua.open(channel).before == []
+
+
+def test_a_forebear_shares_no_more_than_those_after_it(lua: Library, redis: RedisServer, channel: str) -> None:
+    first = lua.fill(channel, 3)[0].id[:12]
+    copies = {key: redis.client.dump(key) for key in (meta_key(channel), stream_key(channel))}
+    lua.fill(channel, 3)
+    lua.run = "b2"
+    second = lua.open(channel).epoch
+    assert lua.open(channel).before == [known(first, 6)]
+    # What the second master had is lost but for its hash's word of the first.
+    redis.client.hset(meta_key(channel), "offset", 3)
+    redis.client.restore(stream_key(channel), 300_000, copies[stream_key(channel)], replace=True)
+    lua.run = "c3"
+    assert lua.open(channel).before == [known(second, 3), known(first, 3)]
+
+
+def test_what_follows_a_forebear_is_given_from_what_both_share(lua: Library, channel: str) -> None:
+    old = lua.fill(channel, 5)[0].id[:12]
+    lua.run = "b2"
+    new = lua.publish(channel).id[:12]
+    for begin, offsets in ((known(old, 2), [3, 4, 5, 6]), (known(old, 5), [6]), (known(old, 9), [6]), (known(new, 6), [])):
+        assert lua.open(channel, begin).offsets == offsets, begin
+    assert lua.open(channel, known(old, 2), most=2).offsets == [3, 4]
+
+
+def test_a_node_tells_of_an_epoch_that_was_lost_with_the_word_of_it(lua: Library, redis: RedisServer, channel: str) -> None:
+    """A change of master that was not on disk yet when the next one came."""
+    keys = (meta_key(channel), stream_key(channel))
+    first = lua.fill(channel, 3)[0].id[:12]
+    copies = {key: redis.client.dump(key) for key in keys}
+    lua.run = "b2"
+    lost = lua.fill(channel, 2)[0].id[:12]
+    lua.run = "c3"
+    lost_too = lua.publish(channel).id[:12]
+    for key in keys:
+        redis.client.restore(key, 300_000, copies[key], replace=True)
+    lua.run = "d4"
+    opened = lua.open(channel, known(lost_too, 6), f"{lost}-5 {first}-3")
+    assert (opened.offset, opened.offsets) == (3, [])
+    assert opened.before == [known(lost_too, 3), known(lost, 3), known(first, 3)]
+    assert lua.open(channel, known(lost_too, 6), f"{lost}-5 {first}-3") .before == opened.before, "once"
+    assert lua.publish(channel).id == known(opened.epoch, 4)
+    assert lua.open(channel, known(lost, 5)).offsets == [4]
+
+
+@pytest.mark.parametrize("forebears", ["", "garbage", "0123456789ab-3", "-", "x" * 5000, "a1a1a1a1 b2b2b2b2", "{}"])
+def test_an_epoch_that_shares_nothing_known_is_learnt_from_nobody(lua: Library, redis: RedisServer, channel: str, forebears: str) -> None:
+    epoch = lua.fill(channel, 3)[0].id[:12]
+    opened = lua.open(channel, known("0123456789ac", 9), forebears.format(epoch))
+    assert (opened.epoch, opened.before, opened.offsets) == (epoch, [], [1, 2, 3])
+
+
+def test_a_hash_of_version_2_goes_on(lua: Library, redis: RedisServer, channel: str) -> None:
+    """Its forebears say no offset; a log that an application began says no master."""
+    epoch = lua.fill(channel, 3)[0].id[:12]
+    redis.client.hset(meta_key(channel), mapping={"run": "", "why": "failover", "before": "0123456789ab 0123456789ac"})
+    page = lua.read(channel, 1, 1)
+    assert page and (page.why, page.before) == ("epoch", ["0123456789ab", "0123456789ac"])
+    opened = lua.open(channel, known(epoch, 3))
+    assert opened.before == [known(epoch, 3), "0123456789ab", "0123456789ac"] and opened.offset == 3
+    lua.run = "b2"
+    assert lua.open(channel).before == [known(opened.epoch, 3), known(epoch, 3), "0123456789ab", "0123456789ac"]
+    assert lua.publish(channel).id.endswith("-4")
+
+
+@pytest.mark.parametrize("before", ["x", "0123456789ab-", "0123456789ab--5", " 0123456789ab-5 ", "0123456789ab-5 " * 99, "0123456789iu-5",
+                                    "0123456789ab-99999999999999999999", "\0\xff", "a" * 100_000])
+def test_forebears_that_others_wrote_are_given_as_we_write_them(lua: Library, redis: RedisServer, channel: str, before: str) -> None:
+    lua.publish(channel)
+    redis.client.hset(meta_key(channel), "before", before)
+    assert set(lua.open(channel).before) <= {"0123456789ab", "0123456789ab-5"} and len(lua.open(channel).before) <= 8
+    lua.run = "b2"
+    assert lua.publish(channel).id.endswith("-2")
+
+
+def test_a_log_that_is_not_sound_is_not_renewed_but_begun_anew(lua: Library, redis: RedisServer, channel: str) -> None:
+    lua.fill(channel, 3)
+    redis.client.hset(meta_key(channel), "offset", 4)
+    lua.run = "b2"
+    assert lua.publish(channel).id.endswith("-1") and lua.open(channel).before == []
 
 
 def test_a_hash_that_was_copied_from_another_channel_is_not_believed(lua: Library, redis: RedisServer, channel: str) -> None:
@@ -107,23 +184,17 @@ def test_a_hash_that_was_copied_from_another_channel_is_not_believed(lua: Librar
     assert lua.open(channel, "", "", limits(), 1, 1, other[:5]).epoch[:5] == other[:5]
 
 
-def test_a_run_whose_name_is_part_of_another_is_another(lua: Library, channel: str) -> None:
-    epoch = lua.open(channel, "", "one").epoch
-    assert lua.open(channel, "", "two onetwo three").epoch != epoch
-
-
 def test_a_tail_that_is_gone_renews_the_epoch_of_the_same_master(lua: Library, channel: str) -> None:
-    """It was restarted with the same data but the last writes, or restored: who has more than it has is told."""
-    epoch = lua.open(channel, "", "one").epoch
-    lua.fill(channel, 3)
-    assert lua.open(channel, known(epoch, 3), "one").epoch == epoch
-    renewed = lua.open(channel, known(epoch, 4), "one")
-    assert (renewed.epoch != epoch, renewed.why, renewed.offset) == (True, "failover", 3)
+    """It was restored: who has more than it has is told."""
+    epoch = lua.fill(channel, 3)[0].id[:12]
+    assert lua.open(channel, known(epoch, 3)).epoch == epoch
+    renewed = lua.open(channel, known(epoch, 4))
+    assert (renewed.epoch != epoch, renewed.before, renewed.offset) == (True, [known(epoch, 3)], 3)
 
 
 def test_more_known_of_another_log_is_nothing_to_this_one(lua: Library, channel: str) -> None:
-    epoch = lua.open(channel, "", "one").epoch
-    assert lua.open(channel, known("0123456789ab", 99), "one").epoch == epoch
+    epoch = lua.open(channel).epoch
+    assert lua.open(channel, known("0123456789ab", 99)).epoch == epoch
 
 
 def test_a_log_whose_stream_was_evicted_is_begun_anew(lua: Library, redis: RedisServer, channel: str) -> None:
@@ -202,11 +273,10 @@ def test_inspect_tells_of_the_log(lua: Library, channel: str) -> None:
 
 def test_purge_drops_messages_and_begins_anew(lua: Library, redis: RedisServer, channel: str) -> None:
     assert lua.purge(channel) is None and not redis.client.exists(meta_key(channel))
-    lua.open(channel, "", "one")
     old = lua.fill(channel, 5)[0].id[:12]
     assert lua.purge(channel) == 5
     assert not redis.client.exists(stream_key(channel))
-    opened = lua.open(channel, known(old, 5), "one")
+    opened = lua.open(channel, known(old, 5))
     assert opened.epoch != old and (opened.offset, opened.oldest, opened.why) == (0, 1, "purged")
     assert lua.purge(channel) == 0
     assert lua.publish(channel).id.endswith("-1")

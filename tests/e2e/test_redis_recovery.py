@@ -203,8 +203,8 @@ def test_a_log_that_was_set_back_is_told(redis: RedisServer, pair: list[Server],
     finish(ledger, pair[0], followers)
     assert new.endswith("-4") and new not in gone
     for follower in followers:
-        assert follower.track.reasons == ["failover"], follower
-        assert follower.track.data[-5:] == ["kept 0", "kept 1", "kept 2", "new", "the end"], follower
+        assert [(reset["reason"], reset["withdrawn"]) for reset in follower.track.resets] == [("failover", 3)], follower
+        assert follower.track.data == [*(f"kept {i}" for i in range(3)), *(f"gone {i}" for i in range(3)), "new", "the end"], follower
 
 
 def test_options_are_reloaded(channel: str) -> None:

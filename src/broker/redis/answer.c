@@ -78,33 +78,12 @@ static int answer_take_id(struct published *published, const char *text, size_t 
 
 static int answer_take_reason(enum reset_reason *to, const struct redisReply *reply)
 {
-    *to = RESET_NONE;
+    *to = RESET_EPOCH;
     if (!answer_is(reply, REDIS_REPLY_STRING))
         return -EBADMSG;
     for (enum reset_reason reason = RESET_NONE + 1; reason < RESET_COUNT; reason++)
         if (strcmp(reply->str, reset_reason_word(reason)) == 0)
             *to = reason;
-    return 0;
-}
-
-/* Epochs with a space between, the newest first. */
-static int answer_take_ancestry(struct ancestry *ancestry, const struct redisReply *reply)
-{
-    ancestry->count = 0;
-    if (!answer_is(reply, REDIS_REPLY_STRING))
-        return -EBADMSG;
-    if (reply->len == 0)
-        return 0;
-    size_t count = (reply->len + 1) / (EPOCH_LEN + 1);
-    if (count > ANCESTRY_MAX || count * (EPOCH_LEN + 1) != reply->len + 1)
-        return -EBADMSG;
-    for (size_t i = count; i > 0; i--) {
-        const char *text = reply->str + (i - 1) * (EPOCH_LEN + 1);
-        struct epoch epoch;
-        if (epoch_parse(&epoch, text) || (i < count && text[EPOCH_LEN] != ' '))
-            return -EBADMSG;
-        ancestry_add(ancestry, &epoch);
-    }
     return 0;
 }
 
@@ -145,7 +124,8 @@ int answer_parse_reading(struct reading *reading, const struct redisReply *reply
     if (answer_take_epoch_reply(&reading->epoch, part[0], channel, channel_len) ||
         answer_take_number(&reading->top, part[1]) || answer_take_number(&reading->oldest, part[2]) ||
         answer_take_time(&reading->now_ms, part[3]) || answer_take_reason(&reading->reason, part[4]) ||
-        answer_take_ancestry(&reading->ancestry, part[5]) ||
+        !answer_is(part[5], REDIS_REPLY_STRING) ||
+        ancestry_parse(&reading->ancestry, part[5]->str, part[5]->len) ||
         answer_take_time(&reading->last_published_ms, part[6]) ||
         answer_take_number(&reading->keep_ms, part[7]) || reading->oldest == 0 ||
         reading->oldest > reading->top + 1)

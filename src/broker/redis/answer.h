@@ -23,7 +23,7 @@
 /* sluice_open, sluice_read: where a log stands and some of its messages. */
 struct reading {
     struct epoch epoch;
-    enum reset_reason reason; /* why this epoch was begun; RESET_NONE when it does not say */
+    enum reset_reason reason; /* why this log was begun */
     struct ancestry ancestry;
     uint64_t top;
     uint64_t oldest; /* from 1 to top + 1 */

@@ -195,7 +195,6 @@ static void hello_info_answered(struct link *link, const struct redisReply *repl
     server->has_functions = server->version >= 70000;
     server->has_sharded = server->has_functions;
     server->is_cluster = strcmp(text, "cluster") == 0;
-    hello_find(reply->str, "master_replid:", server->replid, sizeof(server->replid));
     hello_find(reply->str, "run_id:", server->run, sizeof(server->run));
     hello_find(reply->str, "role:", role, sizeof(role));
     hello_warn_of_eviction(server, reply->str);

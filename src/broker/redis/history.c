@@ -32,6 +32,7 @@ static enum error_code history_from_topic(struct history_request *request, const
     const struct ring *ring = &topic->ring;
     size_t end = request->to == UINT64_MAX ? ring->count : ring_find(ring, request->to + 1);
     request->epoch = topic->epoch;
+    request->ancestry = topic->ancestry;
     request->top = topic->top;
     request->oldest = topic->oldest;
     return ring_copy(&request->messages, ring, ring_find(ring, request->from), end, topic->broker->now_ms)
@@ -45,6 +46,7 @@ static enum error_code history_from_reading(struct history_request *request, con
     enum error_code error = ERROR_NONE;
     uint64_t last = 0;
     request->epoch = reading->epoch;
+    request->ancestry = reading->ancestry;
     request->top = reading->top;
     request->oldest = reading->oldest;
     for (size_t i = 0; i < reading->count && error == ERROR_NONE; i++) {

@@ -222,8 +222,7 @@ static void server_up(struct server *server)
 
 static void server_try_up(struct server *server)
 {
-    bool is_greeted = server->replid[0] != '\0' && server->is_greeted;
-    if (server->state == SERVER_CONNECTING && is_greeted && server->feed_is_ready)
+    if (server->state == SERVER_CONNECTING && server->is_greeted && server->feed_is_ready)
         server_up(server);
 }
 
@@ -283,7 +282,6 @@ static void server_connect(struct server *server)
 {
     server_move(server, SERVER_CONNECTING);
     server->is_greeted = false;
-    server->replid[0] = '\0';
     server->client_id = 0;
     server->clock = (struct clock_offset){0};
     link_close(&server->sentinel);
@@ -343,18 +341,6 @@ static void server_timer_fired(struct timer *timer)
     case SERVER_GONE:
         break;
     }
-}
-
-size_t server_list_runs(const struct server *server, char *to)
-{
-    size_t len = (size_t)snprintf(to, REDIS_REPLID_LEN + 1, "%s", server->replid);
-    list_for_each (link, &server->broker->servers) {
-        const struct server *other = container_of(link, const struct server, link);
-        if (other == server || other->state < SERVER_UP || len + REDIS_REPLID_LEN + 2 > REDIS_RUNS_MAX)
-            continue;
-        len += (size_t)snprintf(to + len, REDIS_REPLID_LEN + 2, " %s", other->replid);
-    }
-    return len;
 }
 
 struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix)

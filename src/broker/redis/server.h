@@ -17,7 +17,6 @@ struct redis_broker;
 struct server;
 
 #define REDIS_REPLID_LEN 40u
-#define REDIS_RUNS_MAX (URL_ADDRESSES_MAX * (REDIS_REPLID_LEN + 1u))
 
 /* A server: one Redis that keeps logs, with a connection for commands and one for subscriptions. Both live
  * and die together, so that "subscribe first, then read" is the one way back from any loss.
@@ -48,7 +47,6 @@ struct server {
     bool is_saying_probe;   /* it is still on its way to Redis */
     char probe[64];         /* the probe's own Pub/Sub channel */
     char told[LINK_FAULT_MAX];
-    char replid[REDIS_REPLID_LEN + 1];
     char run[REDIS_REPLID_LEN + 1];      /* of the process */
     char last_run[REDIS_REPLID_LEN + 1]; /* of the process that last_client_id is of */
     char script[REDIS_REPLID_LEN + 1];   /* SHA-1 of the script, without functions */
@@ -105,10 +103,6 @@ void server_note_feed(struct server *server);
 
 /* The words of AUTH; returns how many, 0 when the URL has no password. */
 int server_list_login(const struct server *server, const char *words[3]);
-
-/* The run ids of the masters that are there, the server's own first, separated by spaces; `to` has room for
- * REDIS_RUNS_MAX. Returns the length. */
-size_t server_list_runs(const struct server *server, char *to);
 
 /* Whether all that is needed works, for is_ready. */
 void server_update_readiness(struct redis_broker *broker);

@@ -3,14 +3,14 @@
 -- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
 --
 -- Keys of channel NAME, whose first segment is FIRST (docs/REDIS.md):
---   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, run, why, log, the epoch that it began with, and
---                               before, those that it had before failovers, the newest first
+--   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, why it was begun, log, the epoch that it began with, run,
+--                               the master that wrote last, and before, its forebears (see read_forebears)
 --   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
 --   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
 
-local VERSION = 2
+local VERSION = 3
 local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
 local SIZE_MAX = 67108864
 local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
@@ -95,12 +95,15 @@ local function hash_name(name)
     return text
 end
 
-local server_run
+-- The replication id of this master: another one after each start and each promotion. Empty where the caller may not ask.
+local function find_run()
+    local info = redis.pcall('INFO', 'replication')
+    return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+end
 
--- A script has no random numbers of its own: the time, the name and the server's run tell epochs apart.
+-- A script has no random numbers of its own: the time, the name and the master tell epochs apart.
 local function new_epoch(log)
-    server_run = server_run or string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
-    local random = redis.sha1hex(server_run .. ' ' .. log.micros .. ' ' .. log.name)
+    local random = redis.sha1hex(log.here .. ' ' .. log.micros .. ' ' .. log.name)
     local text = log.name_part or hash_name(log.name)
     for i = 1, 13, 2 do
         local digit = tonumber(string.sub(random, i, i + 1), 16) % 32
@@ -160,6 +163,35 @@ local function read_limits(text)
     end
 end
 
+-- Words of EPOCH-OFFSET, the newest first: the messages that this log had under that epoch up to that offset are those that it has
+-- now. Version 2 wrote no offset: then nobody knows.
+local function read_forebears(text)
+    local forebears = {}
+    for epoch, offset in string.gmatch(string.sub(text, 1, 28 * FOREBEARS), '(%w+)%-?(%d*)') do
+        if is_epoch(epoch) and #forebears < FOREBEARS then
+            forebears[#forebears + 1] = { epoch = epoch, shared = whole(offset) }
+        end
+    end
+    return forebears
+end
+
+local function write_forebears(forebears)
+    local words = {}
+    for i = 1, math.min(#forebears, FOREBEARS) do
+        words[i] = forebears[i].epoch .. (forebears[i].shared and '-' .. forebears[i].shared or '')
+    end
+    return table.concat(words, ' ')
+end
+
+-- How much of the log of that epoch this one has.
+local function find_shared(log, epoch)
+    for _, forebear in ipairs(read_forebears(log.before)) do
+        if forebear.epoch == epoch then
+            return forebear.shared
+        end
+    end
+end
+
 local BAD_LIMITS = 'limits must be four whole numbers below 10^12: messages, and ms for messages, channels and keys'
 
 -- `limits` have been checked. Of what others may have written to the hash, what is not as we write it counts as missing; without
@@ -178,14 +210,9 @@ local function load_log(log, limits)
     log.old_limits = meta[5]
     log.limits = limits or read_limits(meta[5]) and meta[5] or LIMITS
     log.run = meta[6] or ''
-    log.why = (meta[7] == 'failover' or meta[7] == 'purged') and meta[7] or 'epoch'
+    log.why = meta[7] == 'purged' and 'purged' or 'epoch'
     log.log = meta[8] or ''
-    log.before = {}
-    for epoch in string.gmatch(string.sub(meta[9] or '', 1, 13 * FOREBEARS), '%S+') do
-        if is_epoch(epoch) then
-            log.before[#log.before + 1] = epoch
-        end
-    end
+    log.before = meta[9] or ''
     log.keep, log.keep_ms, log.meta_ms, log.key_ms = unpack(read_limits(log.limits))
 end
 
@@ -194,7 +221,7 @@ local function has_stream(log)
     return kind == 'none' or kind == 'stream'
 end
 
--- The log of a key, or what is wrong with it.
+-- The log of a key, or what is wrong with it; for those who only look.
 local function get_log(key, limits)
     local log = open_log(key or '')
     if not log then
@@ -210,7 +237,7 @@ local function get_log(key, limits)
     return log, refused
 end
 
--- For those who only look: a log that is there, or what to answer without one.
+-- A log that is there, or what to answer without one.
 local function find_log(key)
     local log, refused = get_log(key)
     if not refused and log.is_bad then
@@ -232,17 +259,17 @@ local function publish_bytes(log, bytes)
 end
 
 -- Begins a new log: what was kept under the old one goes. Returns an error reply when the stream's key is not ours.
-local function begin(log, why, run)
+local function begin(log, why)
     if not has_stream(log) then
         return wrong_type(log.stream, 'stream')
     end
     local epoch = new_epoch(log)
     redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'limits', log.limits,
-        'run', run or '', 'why', why, 'log', epoch, 'before', '')
+        'run', log.here, 'why', why, 'log', epoch, 'before', '')
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
-    log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, run or '', why
-    log.old_limits, log.before = log.limits, {}
+    log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, log.here, why
+    log.old_limits, log.before = log.limits, ''
     publish_on(log.news, log.name)
 end
 
@@ -302,6 +329,59 @@ local function find_oldest(log)
         end
     end
     return high
+end
+
+-- Whether the stream holds what the meta data says; keys may have been evicted, restored or written by others.
+local function is_sound(log)
+    if is_evicted(log) or not has_stream(log) then
+        return false
+    end
+    local last = redis.call('XREVRANGE', log.stream, '+', '-', 'COUNT', 1)[1]
+    return not last or offset_of(last) == log.offset
+end
+
+-- Which master writes.
+
+-- Another one than wrote last, or the same one restarted: what the other had accepted may be lost.
+local function is_elsewhere(log)
+    return log.here ~= '' and log.run ~= log.here
+end
+
+-- The log goes on under a new epoch, so that no offset that was lost is given again under the old one. What is here is what both have:
+-- nobody is told but who has seen more.
+local function renew(log)
+    local forebears = { { epoch = log.epoch, shared = log.offset } }
+    for _, elder in ipairs(read_forebears(log.before)) do
+        elder.shared = elder.shared and math.min(elder.shared, log.offset)
+        forebears[#forebears + 1] = elder
+    end
+    log.epoch, log.run, log.before = new_epoch(log), log.here, write_forebears(forebears)
+    redis.call('HSET', log.meta, 'epoch', log.epoch, 'run', log.run, 'before', log.before)
+    publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
+end
+
+-- A node may know of an epoch that was lost together with the word of it: it says which forebears that one had. Through those of
+-- them that are known here, too, it and the others are forebears of this log.
+local function learn(log, epoch, text)
+    local theirs, shared = read_forebears(text), nil
+    for _, forebear in ipairs(theirs) do
+        local here = forebear.epoch == log.epoch and log.offset or find_shared(log, forebear.epoch)
+        if here and forebear.shared then
+            shared = math.max(shared or 0, math.min(here, forebear.shared))
+        end
+    end
+    if not shared then
+        return
+    end
+    local forebears = { { epoch = epoch, shared = shared } }
+    for _, forebear in ipairs(theirs) do
+        if forebear.shared and forebear.epoch ~= log.epoch and not find_shared(log, forebear.epoch) then
+            forebears[#forebears + 1] = { epoch = forebear.epoch, shared = math.min(forebear.shared, shared) }
+        end
+    end
+    log.before = write_forebears(forebears) .. ' ' .. log.before
+    log.before = write_forebears(read_forebears(log.before))
+    redis.call('HSET', log.meta, 'before', log.before)
 end
 
 -- Publishing.
@@ -412,7 +492,7 @@ local function keep(log, event, data, options)
     local refused = refusal(append(log, event, data, options), log.stream, 'stream')
     -- The stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
     if refused and (string.find(refused.err, ' smaller ', 1, true) or string.find(refused.err, 'exhausted', 1, true)) then
-        refused = begin(log, 'epoch', log.run) or refusal(append(log, event, data, options), log.stream, 'stream')
+        refused = begin(log, 'epoch') or refusal(append(log, event, data, options), log.stream, 'stream')
     end
     if refused then
         return refused
@@ -474,8 +554,11 @@ function handlers.publish(keys, args)
             return before or refused
         end
     end
-    if not log.epoch or is_evicted(log) or is_of_other_name(log) then
-        refused = begin(log, 'epoch', log.run)
+    log.here = find_run()
+    if not log.epoch or is_evicted(log) or is_of_other_name(log) or is_elsewhere(log) and not is_sound(log) then
+        refused = begin(log, 'epoch')
+    elseif is_elsewhere(log) then
+        renew(log)
     end
     if log.keep == 0 then
         log.till = 0
@@ -552,62 +635,42 @@ local function read_tail(log, from, most, bytes)
     return turned
 end
 
--- Whether the stream holds what the meta data says; keys may have been evicted, restored or written by others.
-local function is_sound(log)
-    if is_evicted(log) or not has_stream(log) then
-        return false
-    end
-    local last = redis.call('XREVRANGE', log.stream, '+', '-', 'COUNT', 1)[1]
-    return not last or offset_of(last) == log.offset
-end
-
-local function has_word(text, wanted)
-    return string.find(' ' .. text .. ' ', ' ' .. wanted .. ' ', 1, true) ~= nil
-end
-
--- Another master than the one that kept the log so far, and that one is not there any more: writes that it had accepted may be lost.
--- The messages stay, under a new epoch, so that every cursor of before is told.
-local function renew(log, run)
-    table.insert(log.before, 1, log.epoch)
-    log.before[FOREBEARS + 1] = nil
-    log.epoch, log.why, log.run = new_epoch(log), 'failover', run
-    redis.call('HSET', log.meta, 'epoch', log.epoch, 'why', 'failover', 'run', run, 'before', table.concat(log.before, ' '))
-    publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
-end
-
 local function answer(log, oldest, entries)
-    return { log.epoch, log.offset, oldest, log.now, log.why, table.concat(log.before, ' '), log.time, log.keep_ms, entries }
+    return { log.epoch, log.offset, oldest, log.now, log.why, write_forebears(read_forebears(log.before)), log.time, log.keep_ms,
+        entries }
 end
 
--- args: epoch known or '', offset known, runs of all live masters with this one's first, limits, most, bytes, and the part of an
--- epoch that comes from the name.
--- Returns epoch, offset, oldest, now, why, epochs before failovers, last published, how long messages are kept, and the entries that
--- follow what is known (or the newest).
+-- args: epoch known or '', offset known, the forebears of that epoch, limits, most, bytes, and the part of an epoch that comes from
+-- the name.
+-- Returns epoch, offset, oldest, now, why, forebears, last published, how long messages are kept, and the entries that follow what is
+-- known (or the newest).
 function handlers.open(keys, args)
     local log, refused = get_log(keys[1], args[4])
     if refused then
         return refused
     end
-    local known, runs, most, bytes = tonumber(args[2]) or 0, args[3] or '', tonumber(args[5]) or 0, tonumber(args[6]) or 0
-    local run = string.match(runs, '^%S+') or ''
+    local epoch, known, most, bytes = args[1] or '', tonumber(args[2]) or 0, tonumber(args[5]) or 0, tonumber(args[6]) or 0
+    log.here = find_run()
     set_name_part(log, args[7])
     if not log.epoch or not is_sound(log) or is_of_other_name(log) then
-        refused = begin(log, 'epoch', run)
+        refused = begin(log, 'epoch')
         if refused then
             return refused
         end
-    elseif log.run == '' or log.run ~= run and has_word(runs, log.run) then
-        redis.call('HSET', log.meta, 'run', run)
-    elseif log.run ~= run and run ~= '' or args[1] == log.epoch and known > log.offset then
-        renew(log, run)
+    elseif is_elsewhere(log) or epoch == log.epoch and known > log.offset then
+        renew(log)
+    end
+    if is_epoch(epoch) and epoch ~= log.epoch and not find_shared(log, epoch) then
+        learn(log, epoch, args[3] or '')
     end
     if log.old_limits ~= log.limits then
         redis.call('HSET', log.meta, 'limits', log.limits)
     end
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     local oldest, entries = find_oldest(log), {}
-    if args[1] == log.epoch then
-        entries = read_forward(log, math.max(oldest, known + 1), log.offset, most, bytes)
+    local shared = epoch == log.epoch and known or find_shared(log, epoch)
+    if shared then
+        entries = read_forward(log, math.max(oldest, math.min(known, shared) + 1), log.offset, most, bytes)
     else
         entries = read_tail(log, oldest, most, bytes)
     end
@@ -646,7 +709,8 @@ function handlers.purge(keys)
         return false
     end
     local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
-    refused = begin(log, 'purged', log.run)
+    log.here = find_run()
+    refused = begin(log, 'purged')
     if refused then
         return refused
     end

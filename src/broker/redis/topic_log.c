@@ -87,15 +87,44 @@ static void topic_append(struct topic *topic, struct message *message)
     topic_count_messages(topic, before);
 }
 
+static void topic_note_fed(const struct topic *topic, int err)
+{
+    if (err)
+        log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
+                  LOG_TEXT("reason", "no memory"));
+}
+
+static void topic_count_reset(struct topic *topic)
+{
+    if (topic->attachment_count > 0)
+        broker_count(&topic->broker->super, METRIC_BROKER_RESETS, 1);
+}
+
 static void topic_feed_reset(struct topic *topic, enum reset_reason reason)
 {
     for (unsigned i = 0; i < topic->attachment_count; i++)
-        if (broker_feed_reset(topic->attachments[i].mailbox, topic->attachments[i].channel, reason,
-                              &topic->epoch, topic->top, topic->oldest))
-            log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
-                      LOG_TEXT("reason", "no memory"));
-    if (topic->attachment_count > 0)
-        broker_count(&topic->broker->super, METRIC_BROKER_RESETS, 1);
+        topic_note_fed(topic, broker_feed_reset(topic->attachments[i].mailbox, topic->attachments[i].channel,
+                                                reason, &topic->epoch, topic->top, topic->oldest));
+    topic_count_reset(topic);
+}
+
+/* The log goes on as `epoch`. What it had of messages behind the forebear's shared ones is gone. */
+static void topic_renew(struct topic *topic, const struct epoch *epoch, const struct ancestry *ancestry,
+                        uint64_t oldest)
+{
+    const struct forebear *forebear = ancestry_find(ancestry, &topic->epoch);
+    if (topic->top > forebear->shared || forebear->is_doubtful) {
+        topic->top = forebear->shared;
+        topic->oldest = oldest;
+        topic_drop_ring(topic);
+        topic_count_reset(topic);
+    }
+    topic->epoch = *epoch;
+    topic->ancestry = *ancestry;
+    for (unsigned i = 0; i < topic->attachment_count; i++)
+        topic_note_fed(topic,
+                       broker_feed_renewal(topic->attachments[i].mailbox, topic->attachments[i].channel,
+                                           &topic->epoch, &topic->ancestry, topic->top, topic->oldest));
 }
 
 /* Bridged channels. */
@@ -113,24 +142,22 @@ uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope)
 }
 
 /* Without the messages of before: their ids are of the epoch that they came in. */
-static void topic_begin_bridged(struct topic *topic, enum reset_reason reason)
-{
-    topic->epoch = epoch_new(topic->name, topic->name_len);
-    topic->top = 0;
-    topic_drop_ring(topic);
-    topic_feed_reset(topic, reason);
-}
-
 void topic_renew_bridged(struct topic *topic)
 {
-    ancestry_add(&topic->ancestry, &topic->epoch);
-    topic_begin_bridged(topic, RESET_FAILOVER);
+    const struct forebear forebear = {topic->epoch, .is_doubtful = true, .shared = topic->top};
+    const struct epoch epoch = epoch_new(topic->name, topic->name_len);
+    struct ancestry ancestry = topic->ancestry;
+    ancestry_add(&ancestry, &forebear);
+    topic_renew(topic, &epoch, &ancestry, topic->oldest);
 }
 
 void topic_purge_bridged(struct topic *topic)
 {
     topic->ancestry.count = 0;
-    topic_begin_bridged(topic, RESET_PURGED);
+    topic->epoch = epoch_new(topic->name, topic->name_len);
+    topic->top = 0;
+    topic_drop_ring(topic);
+    topic_feed_reset(topic, RESET_PURGED);
 }
 
 /* What comes too early. */
@@ -182,15 +209,8 @@ void topic_stop_opening(struct topic *topic)
 
 /* The answer to open. */
 
-static enum reset_reason topic_reset_reason(const struct reading *reading)
-{
-    if (reading->reason != RESET_NONE)
-        return reading->reason;
-    return RESET_EPOCH;
-}
-
 /* A log that is not the one known so far, or the first. */
-static void topic_begin_log(struct topic *topic, const struct reading *reading)
+static void topic_begin_log(struct topic *topic, const struct reading *reading, enum reset_reason reason)
 {
     bool had_log = topic->has_log;
     topic_drop_ring(topic);
@@ -213,7 +233,7 @@ static void topic_begin_log(struct topic *topic, const struct reading *reading)
         topic_drop_ring(topic);
     topic->top = reading->top;
     if (had_log)
-        topic_feed_reset(topic, topic_reset_reason(reading));
+        topic_feed_reset(topic, reason);
 }
 
 static void topic_go_on(struct topic *topic, const struct reading *reading)
@@ -239,13 +259,18 @@ static void topic_go_on(struct topic *topic, const struct reading *reading)
 
 static void topic_take_reading(struct topic *topic, const struct reading *reading)
 {
-    bool is_first = !topic->has_log || !epoch_equals(&topic->epoch, &reading->epoch);
+    bool is_known = topic->has_log && epoch_equals(&topic->epoch, &reading->epoch);
+    const struct forebear *forebear =
+        topic->has_log ? ancestry_find(&reading->ancestry, &topic->epoch) : NULL;
     if (reading->last_published_ms > 0)
         topic->last_published_ms = reading->last_published_ms;
-    if (is_first)
-        topic_begin_log(topic, reading);
-    else
+    if (!is_known && (!forebear || forebear->is_doubtful)) {
+        topic_begin_log(topic, reading, forebear ? RESET_FAILOVER : reading->reason);
+    } else {
+        if (!is_known)
+            topic_renew(topic, &reading->epoch, &reading->ancestry, reading->oldest);
         topic_go_on(topic, reading);
+    }
     bool is_whole = topic->top >= reading->top;
     if (is_whole)
         is_whole = topic_take_early(topic, topic->futile_opens > OPEN_FUTILE_MOST) && !topic->has_hole;
@@ -286,7 +311,7 @@ static void topic_open_answered(struct call *call, const struct redisReply *repl
 void topic_open(struct topic *topic)
 {
     struct redis_broker *broker = topic->broker;
-    char runs[REDIS_RUNS_MAX];
+    char ancestry[ANCESTRY_TEXT_MAX];
     char top[21];
     char most[21];
     char bytes[21];
@@ -294,11 +319,10 @@ void topic_open(struct topic *topic)
         return;
     struct open *open = calloc(1, sizeof(*open));
     const struct epoch name_part = epoch_of_name(topic->name, topic->name_len);
-    const struct server *server = call_find_server(broker, topic->slot);
     const struct argument arguments[] = {
         {topic->epoch.text, topic->has_log ? EPOCH_LEN : 0},
         call_number(top, topic->top),
-        {runs, server ? server_list_runs(server, runs) : 0},
+        {ancestry, topic->has_log ? ancestry_format(ancestry, &topic->ancestry) : 0},
         {broker->limits, strlen(broker->limits)},
         call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),

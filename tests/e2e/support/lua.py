@@ -12,6 +12,7 @@ from .server import SOURCE
 
 FOLDER = SOURCE / "src/broker/redis"
 CLOCK = "test:clock"
+MASTER = "test:master"
 
 
 class Publication(NamedTuple):
@@ -35,7 +36,7 @@ class Reading(NamedTuple):
     oldest: int
     now: int
     why: str
-    before: list[str]  # epochs that it had before failovers, the newest first
+    before: list[str]  # forebears as EPOCH-OFFSET, the newest first
     published: int
     keep_ms: int
     entries: list[Entry]
@@ -85,15 +86,18 @@ def replace_once(text: str, old: str, new: str) -> str:
 
 
 class Library:
-    """As functions of Redis 7 or, when `is_script`, as the script that a Redis 6 gets. `now_ms` None is the real time."""
+    """As functions of Redis 7 or, when `is_script`, as the script that a Redis 6 gets. `now_ms` None is the real time; `run` says
+    which master it is, None where the caller may not ask."""
 
     def __init__(self, redis: RedisServer, is_script: bool) -> None:
         self.client = redis.client
         self.now_ms: int | None = None
+        self.run: str | None = "a1"
         self.calls = 0
         self.is_script = is_script
         text = read_library("library_script" if is_script else "library_functions")
         text = replace_once(text, "redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)")
+        text = replace_once(text, "redis.pcall('INFO', 'replication')", f"redis.pcall('GET', '{MASTER}')")
         if is_script:
             self.script = self.client.script_load(replace_once(text, "redis.REDIS_VERSION_NUM", "0x00060299"))
         else:
@@ -104,7 +108,9 @@ class Library:
         self.calls += 1
         keys = [keys] if isinstance(keys, str) else keys
         with self.client.pipeline(transaction=False) as pipeline:
-            pipeline.delete(CLOCK)
+            pipeline.delete(CLOCK, MASTER)
+            if self.run is not None:
+                pipeline.set(MASTER, f"role:master\r\nmaster_replid:{self.run}\r\n")
             pipeline.rpush(CLOCK, now_ms // 1000, now_ms % 1000 * 1000 + self.calls % 1000)
             if self.is_script:
                 pipeline.execute_command("EVALSHA", self.script, len(keys), *keys, name, *words)
@@ -123,11 +129,11 @@ class Library:
     def fill(self, channel: str, count: int, **options: Any) -> list[Publication]:
         return [self.publish(channel, str(number), **options) for number in range(1, count + 1)]
 
-    def open(self, channel: str, known: str = "", runs: str = "", with_limits: str = limits(), most: int = 1000,
+    def open(self, channel: str, known: str = "", forebears: str = "", with_limits: str = limits(), most: int = 1000,
              size: int = 1 << 20, *part: str) -> Reading:
         """`known` is an id, or empty."""
         epoch, _, offset = known.partition("-")
-        return self.read_reply(self.call("open", channel, epoch, offset or 0, runs, with_limits, most, size, *part))
+        return self.read_reply(self.call("open", channel, epoch, offset or 0, forebears, with_limits, most, size, *part))
 
     def read(self, channel: str, begin: int, end: int, most: int = 1000, size: int = 1 << 20) -> Reading | None:
         reply = self.call("read", channel, begin, end, most, size)

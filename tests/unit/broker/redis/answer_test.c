@@ -12,7 +12,7 @@
 #define OTHER "$12\r\n8w97aabcdefg\r\n"
 #define ENTRY(id) "*2\r\n" id "*2\r\n$4\r\ndata\r\n$1\r\nx\r\n"
 #define READING(epoch, top, oldest, before, entries)                                                         \
-    "*9\r\n" epoch top oldest ":1000\r\n$8\r\nfailover\r\n" before ":900\r\n:500\r\n" entries
+    "*9\r\n" epoch top oldest ":1000\r\n$6\r\npurged\r\n" before ":900\r\n:500\r\n" entries
 
 static struct redisReply *reply;
 
@@ -117,14 +117,16 @@ static void test_a_reading(void **state)
 {
     struct reading reading;
     (void)state;
-    (void)parsed(READING(EPOCH, ":9\r\n", ":4\r\n", "$25\r\n8w979aaaaaaa 8w979bbbbbbb\r\n",
+    (void)parsed(READING(EPOCH, ":9\r\n", ":4\r\n", "$28\r\n8w979aaaaaaa-77 8w979bbbbbbb\r\n",
                          "*2\r\n" ENTRY("$3\r\n4-0\r\n") ENTRY("$3\r\n9-0\r\n")));
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), 0);
     assert_memory_equal(reading.epoch.text, "8w979abcdefg", EPOCH_LEN);
-    assert_int_equal(reading.reason, RESET_FAILOVER);
+    assert_int_equal(reading.reason, RESET_PURGED);
     assert_int_equal(reading.ancestry.count, 2);
-    assert_memory_equal(reading.ancestry.forebears[0].text, "8w979aaaaaaa", EPOCH_LEN);
-    assert_memory_equal(reading.ancestry.forebears[1].text, "8w979bbbbbbb", EPOCH_LEN);
+    assert_memory_equal(reading.ancestry.forebears[0].epoch.text, "8w979aaaaaaa", EPOCH_LEN);
+    assert_int_equal(reading.ancestry.forebears[0].shared, 77);
+    assert_memory_equal(reading.ancestry.forebears[1].epoch.text, "8w979bbbbbbb", EPOCH_LEN);
+    assert_true(reading.ancestry.forebears[1].is_doubtful);
     assert_int_equal(reading.top, 9);
     assert_int_equal(reading.oldest, 4);
     assert_int_equal(reading.now_ms, 1000);
