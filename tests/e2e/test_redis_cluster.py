@@ -129,6 +129,17 @@ def test_a_slot_moves_under_load(cluster: Cluster, pair: list[Server], channels:
         await_ready(server)
 
 
+def test_a_moved_slot_is_looked_for_at_the_old_master_once(cluster: Cluster, pair: list[Server], channels: list[str]) -> None:
+    publish(pair[0], channels[0])
+    slot = cluster.slot_of(channels[0])
+    source = cluster.owner_of(slot)
+    cluster.move_slot(slot, cluster.masters[(cluster.masters.index(source) + 1) % 3])
+    before = source.refusals_of("fcall")
+    for _ in range(50):
+        publish(pair[0], channels[0])
+    assert source.refusals_of("fcall") - before <= 1
+
+
 def test_a_slot_that_is_on_its_way_for_long(cluster: Cluster, pair: list[Server], channels: list[str]) -> None:
     """Between the two masters: keys that have gone are answered with ASK, new ones live there already."""
     ledger = Ledger()

@@ -200,6 +200,10 @@ class RedisServer:
     def calls_of(self, command: str) -> int:
         return self.client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0)
 
+    def refusals_of(self, command: str) -> int:
+        """Those that were not executed: redirected in a Cluster, say."""
+        return self.client.info("commandstats").get(f"cmdstat_{command}", {}).get("rejected_calls", 0)
+
 
 def meta_key(channel: str) -> str:
     return f"sluice:{{{channel.split('/')[0]}}}:m:{channel}"
