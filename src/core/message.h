@@ -19,7 +19,8 @@
 
 enum message_type { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
 
-/* The type as a word on every wire: text, json, binary. */
+/* The type as a word on every wire, and all of them as people list them. */
+#define MESSAGE_TYPE_WORDS "text, json or binary"
 const char *message_type_word(enum message_type type);
 
 /* Returns 0, or -EINVAL when the text is none of the words. */

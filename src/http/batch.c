@@ -153,7 +153,7 @@ static void batch_read_data(struct batch_message *message, struct message_parts 
     bool is_string = data->bytes[0] == '"';
     parts->type = is_string ? MESSAGE_TEXT : MESSAGE_JSON;
     if (type.bytes && message_type_parse(&parts->type, type.bytes, type.len)) {
-        batch_refuse(message, "\"type\" must be text, json or binary");
+        batch_refuse(message, "\"type\" must be " MESSAGE_TYPE_WORDS);
     } else if (parts->type == MESSAGE_JSON) {
         parts->data = data->bytes;
         parts->size = data->len;

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "tbl/resets.h"
 
+static const char *const reset_words[RESET_COUNT] = {[RESET_NONE] = "none",
+#define RESET_WORD(name, word, number) [RESET_##name] = (word),
+                                                     RESET_TABLE(RESET_WORD)
+#undef RESET_WORD
+};
+
 const char *reset_reason_word(enum reset_reason reason)
 {
-    static const char *const words[RESET_COUNT] = {[RESET_NONE] = "none",
-#define RESET_WORD(name, word, number) [RESET_##name] = (word),
-                                                   RESET_TABLE(RESET_WORD)
-#undef RESET_WORD
-    };
-    return words[reason];
+    return reset_words[reason];
+}
+
+enum reset_reason reset_reason_find(struct text word)
+{
+    return (enum reset_reason)(text_index(word, reset_words, RESET_COUNT) % RESET_COUNT);
 }
 
 const char *reset_number_word(enum reset_reason reason)

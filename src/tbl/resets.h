@@ -4,6 +4,8 @@
 #ifndef SLUICE_TBL_RESETS_H
 #define SLUICE_TBL_RESETS_H
 
+#include "base/text.h"
+
 #define RESET_TABLE(ROW)                                                                                     \
     ROW(EPOCH, "epoch", "missed")           /* the log was begun anew since the cursor */                    \
     ROW(TRIMMED, "trimmed", "missed")       /* messages after the cursor are no longer kept */               \
@@ -25,5 +27,8 @@ const char *reset_reason_word(enum reset_reason reason);
 
 /* What the number is of that may be told with it. */
 const char *reset_number_word(enum reset_reason reason);
+
+/* RESET_NONE when it is none of the words. Any thread. */
+enum reset_reason reset_reason_find(struct text word);
 
 #endif

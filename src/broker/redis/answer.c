@@ -81,9 +81,7 @@ static int answer_take_reason(enum reset_reason *to, const struct redisReply *re
     *to = RESET_EPOCH;
     if (!answer_is(reply, REDIS_REPLY_STRING))
         return -EBADMSG;
-    for (enum reset_reason reason = RESET_NONE + 1; reason < RESET_COUNT; reason++)
-        if (strcmp(reply->str, reset_reason_word(reason)) == 0)
-            *to = reason;
+    *to = reset_reason_find((struct text){reply->str, reply->len});
     return 0;
 }
 

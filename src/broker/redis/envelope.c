@@ -34,16 +34,8 @@ static size_t envelope_split(struct text words[ENVELOPE_WORDS], const char *byte
 
 static int envelope_read_kind(struct envelope *envelope, struct text word)
 {
-    envelope->reason = RESET_NONE;
-    if (text_is(word, "message"))
-        return 0;
-    for (enum reset_reason reason = RESET_NONE + 1; reason < RESET_COUNT; reason++) {
-        if (!text_is(word, reset_reason_word(reason)))
-            continue;
-        envelope->reason = reason;
-        return 0;
-    }
-    return -EINVAL;
+    envelope->reason = reset_reason_find(word);
+    return envelope->reason != RESET_NONE || text_is(word, "message") ? 0 : -EINVAL;
 }
 
 /* The shorter of what the channel keeps and what the message asked for. */

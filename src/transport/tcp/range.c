@@ -115,7 +115,8 @@ static void range_overflow(struct range *range)
         return;
     range->has_failed = true;
     range->entries.len = 0;
-    buf_append_text(&range->entries, "-ERR too-large the range has over 4 MiB; ask for less with COUNT\r\n");
+    connection_append_error(range->subscription->connection, &range->entries, ERROR_TOO_LARGE,
+                            "the range has over 4 MiB; ask for less with COUNT");
 }
 
 /* Gathering. */
