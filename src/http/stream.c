@@ -9,6 +9,7 @@
 
 #include "base/random.h"
 #include "http/refusal.h"
+#include "shard/outlet.h"
 
 /*   waiting ──► opened ──► begun ──► ending
  *                  `───────────────────^
@@ -120,8 +121,8 @@ static void stream_fill_joined(struct stream *stream, const struct rendering *re
     stream_begin_chunk(stream, text, at, rendering->payload_end - rendering->shared);
 }
 
-int stream_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
-                struct outlet_frame *frame)
+static int stream_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
+                       struct outlet_frame *frame)
 {
     struct stream *stream = container_of(subscriber, struct stream, subscriber);
     if (!delivery->message) {
@@ -131,7 +132,7 @@ int stream_fill(struct subscriber *subscriber, const struct delivery *delivery, 
     size_t channel_len;
     const char *channel = subscription_channel(delivery->subscription, &channel_len);
     const struct rendering *rendering =
-        message_form(delivery->message, stream->format->frames.form, channel, channel_len,
+        message_form(delivery->message, stream->format->form, channel, channel_len,
                      subscription_epoch(delivery->subscription), stream->format->render);
     if (!rendering)
         return -ENOMEM;
@@ -170,10 +171,18 @@ static bool stream_write_opening(struct stream *stream)
     return true;
 }
 
+/* With a joined cursor no two streams are the same. */
+static unsigned stream_run(const struct stream *stream)
+{
+    return stream->subscriber.count > 1 ? 0
+                                        : 1u + stream->format->form + (stream->is_chunked ? FORM_COUNT : 0u);
+}
+
 static void stream_flush(struct stream *stream)
 {
+    const struct outlet_format format = {.fill = stream_fill, .run = stream_run(stream)};
     if (stream->phase == STREAM_PHASE_BEGUN || stream_write_opening(stream))
-        outlet_deliver(&stream->outlet, &stream->subscriber, &stream->format->frames, UINT64_MAX);
+        outlet_deliver(&stream->outlet, &stream->subscriber, &format, UINT64_MAX);
 }
 
 static void stream_write_closing(struct stream *stream)

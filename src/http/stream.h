@@ -10,7 +10,6 @@
 #include "http/exchange.h"
 #include "http/transport.h"
 #include "render/render.h"
-#include "shard/outlet.h"
 
 struct stream;
 
@@ -26,7 +25,7 @@ struct stream_opening {
 struct stream_format {
     const struct transport *transport;
     enum transport_kind kind;
-    struct outlet_format frames; /* with stream_fill */
+    enum message_form form;
     struct rendering *(*render)(const struct message *message, const char *channel, size_t channel_len,
                                 const struct epoch *epoch);
     /* What stands before a message's shared part when the cursor is a joined one. */
@@ -36,9 +35,6 @@ struct stream_format {
                   uint64_t missed, const char *cursor, size_t cursor_len);
     void (*heartbeat)(struct buf *to);
 };
-
-int stream_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
-                struct outlet_frame *frame);
 
 /* The begin of a transport whose stream has this format. */
 void stream_begin(struct exchange *exchange, const struct subscription_wish *wish,

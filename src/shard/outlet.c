@@ -26,15 +26,17 @@
 /* The frames of several messages one after another: made once for all subscribers of a channel that are to
  * get the same ones. */
 struct outlet_run {
-    enum message_form form;
-    size_t size;    /* tells apart what else than the form they differ in */
-    uint64_t first; /* offsets */
+    unsigned format; /* outlet_format.run */
+    uint64_t first;  /* offsets */
     uint64_t last;
+    size_t size;
     char bytes[];
 };
 
 struct outlet_batch {
     const struct outlet_format *format;
+    struct subscriber *subscriber;
+    const struct outlet_run *run; /* that has the bytes of all frames; NULL when there is none */
     size_t count;
     size_t size;
     struct buf text;
@@ -189,22 +191,13 @@ void outlet_call(struct outlet *outlet)
 
 /* Delivering. */
 
-/* Makes a frame of each delivery, as if all were taken. */
-static void batch_fill(struct outlet_batch *batch, struct subscriber *subscriber)
+static void batch_fill(struct outlet_batch *batch, size_t index)
 {
-    batch->text = (struct buf){0};
-    batch->has_failed = false;
-    batch->size = 0;
-    for (size_t i = 0; i < batch->count; i++) {
-        struct outlet_frame *frame = &batch->frames[i];
-        *frame = (struct outlet_frame){.text_at = batch->text.len};
-        subscriber_advance(&batch->deliveries[i]);
-        if (batch->format->fill(subscriber, &batch->deliveries[i], &batch->text, frame))
-            batch->has_failed = true;
-        frame->text_len = batch->text.len - frame->text_at;
-        batch->size += frame->text_len + frame->body_len + frame->end_len;
-    }
-    batch->has_failed = batch->has_failed || batch->text.has_failed;
+    struct outlet_frame *frame = &batch->frames[index];
+    *frame = (struct outlet_frame){.text_at = batch->text.len};
+    if (batch->format->fill(batch->subscriber, &batch->deliveries[index], &batch->text, frame))
+        batch->has_failed = true;
+    frame->text_len = batch->text.len - frame->text_at;
 }
 
 static void run_release(void *run)
@@ -212,41 +205,63 @@ static void run_release(void *run)
     free(run);
 }
 
-static struct outlet_run *batch_make_run(const struct outlet_batch *batch, const struct outlet_run *key)
+/* Whether the batch may be a run; anything but a message has a text of its own. */
+static bool batch_can_run(const struct outlet_batch *batch)
 {
-    struct outlet_run *run = malloc(sizeof(*run) + batch->size);
+    bool can_run = batch->format->run != 0 && batch->count >= OUTLET_RUN_LEAST;
+    for (size_t i = 0; can_run && i < batch->count; i++)
+        can_run = batch->deliveries[i].message != NULL;
+    return can_run;
+}
+
+/* The run that somebody else was told, if it is the same. */
+static const struct outlet_run *batch_find_run(const struct outlet_batch *batch)
+{
+    const struct channel_memo *memo = subscription_memo(batch->deliveries[0].subscription);
+    const struct outlet_run *run = memo->release == run_release ? memo->value : NULL;
+    bool is_it = run && run->format == batch->format->run &&
+                 run->first == batch->deliveries[0].message->offset &&
+                 run->last == batch->deliveries[batch->count - 1].message->offset;
+    return is_it ? run : NULL;
+}
+
+/* Makes a run of the frames, for the others as well. Without memory for it they are written one by one. */
+static void batch_make_run(struct outlet_batch *batch)
+{
+    struct channel_memo *memo = subscription_memo(batch->deliveries[0].subscription);
+    struct outlet_run *run = batch->size <= OUTLET_RUN_BYTES_MAX ? malloc(sizeof(*run) + batch->size) : NULL;
     if (!run)
-        return NULL;
-    *run = *key;
+        return;
+    *run = (struct outlet_run){.format = batch->format->run,
+                               .first = batch->deliveries[0].message->offset,
+                               .last = batch->deliveries[batch->count - 1].message->offset,
+                               .size = batch->size};
     char *to = run->bytes;
     for (size_t i = 0; i < batch->count; i++) {
         memcpy(to, batch->frames[i].body, batch->frames[i].body_len);
         to += batch->frames[i].body_len;
     }
-    return run;
+    channel_memo_clear(memo);
+    *memo = (struct channel_memo){.offset = run->last, .value = run, .release = run_release};
+    batch->run = run;
 }
 
-/* The bytes of all frames as one run; NULL when they are not only messages as everybody gets them. */
-static const char *batch_find_run(struct outlet_batch *batch)
+/* Tells the subscriber everything, as if all were taken, and makes the frames of it unless a run has them. */
+static void batch_tell(struct outlet_batch *batch)
 {
-    if (batch->count < OUTLET_RUN_LEAST || batch->size > OUTLET_RUN_BYTES_MAX || batch->text.len > 0 ||
-        batch->frames[0].end_len > 0)
-        return NULL;
-    const struct outlet_run key = {.form = batch->format->form,
-                                   .size = batch->size,
-                                   .first = batch->deliveries[0].message->offset,
-                                   .last = batch->deliveries[batch->count - 1].message->offset};
-    struct channel_memo *memo = subscription_memo(batch->deliveries[0].subscription);
-    const struct outlet_run *found = memo->release == run_release ? memo->value : NULL;
-    if (found && found->form == key.form && found->size == key.size && found->first == key.first &&
-        found->last == key.last)
-        return found->bytes;
-    struct outlet_run *run = batch_make_run(batch, &key);
-    if (!run)
-        return NULL;
-    channel_memo_clear(memo);
-    *memo = (struct channel_memo){.offset = key.last, .value = run, .release = run_release};
-    return run->bytes;
+    bool can_run = batch_can_run(batch);
+    batch->run = can_run ? batch_find_run(batch) : NULL;
+    batch->size = batch->run ? batch->run->size : 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        subscriber_advance(&batch->deliveries[i]);
+        if (batch->run)
+            continue;
+        batch_fill(batch, i);
+        batch->size += batch->frames[i].text_len + batch->frames[i].body_len + batch->frames[i].end_len;
+    }
+    batch->has_failed = batch->has_failed || batch->text.has_failed;
+    if (can_run && !batch->run && !batch->has_failed)
+        batch_make_run(batch);
 }
 
 static void batch_add_part(struct outlet_batch *batch, int *count, const char *bytes, size_t len)
@@ -258,9 +273,8 @@ static void batch_add_part(struct outlet_batch *batch, int *count, const char *b
 static int batch_list_parts(struct outlet_batch *batch)
 {
     int count = 0;
-    const char *run = batch_find_run(batch);
-    if (run) {
-        batch_add_part(batch, &count, run, batch->size);
+    if (batch->run) {
+        batch_add_part(batch, &count, batch->run->bytes, batch->size);
         return count;
     }
     for (size_t i = 0; i < batch->count; i++) {
@@ -321,10 +335,15 @@ static enum outlet_progress outlet_write_batch(struct outlet *outlet, struct out
         outlet->ops->broken(outlet);
     if (outlet->state == OUTLET_CLOSED)
         return OUTLET_GONE;
-    outlet_settle(outlet, batch, (size_t)sent);
     *written += (size_t)sent;
-    if ((size_t)sent == batch->size)
+    if ((size_t)sent == batch->size) {
+        shard_count(outlet->shard, METRIC_DELIVERIES, batch->count);
         return OUTLET_MORE;
+    }
+    /* Of a run nothing is known but its size; its messages have their renderings, so this cannot fail. */
+    for (size_t i = 0; batch->run && i < batch->count; i++)
+        batch_fill(batch, i);
+    outlet_settle(outlet, batch, (size_t)sent);
     outlet_set_blocked(outlet, true);
     return outlet->state == OUTLET_CLOSED ? OUTLET_GONE : OUTLET_WAITING;
 }
@@ -335,13 +354,16 @@ static enum outlet_progress outlet_deliver_batch(struct outlet *outlet, struct s
 {
     struct outlet_batch batch;
     batch.format = format;
+    batch.subscriber = subscriber;
+    batch.text = (struct buf){0};
+    batch.has_failed = false;
     batch.count = subscriber_collect(subscriber, batch.deliveries, OUTLET_BATCH);
     bool is_full = batch.count == OUTLET_BATCH;
     while (batch.count > 0 && batch.deliveries[batch.count - 1].offset > until)
         batch.count--;
     if (batch.count == 0)
         return OUTLET_DONE;
-    batch_fill(&batch, subscriber);
+    batch_tell(&batch);
     enum outlet_progress progress = outlet_write_batch(outlet, &batch, written);
     buf_deinit(&batch.text);
     return progress == OUTLET_MORE && !is_full ? OUTLET_DONE : progress;

@@ -114,12 +114,13 @@ struct outlet_frame {
 
 /* How messages look on the wire. */
 struct outlet_format {
-    /* Of the renderings that frames without text and end consist of. */
-    enum message_form form;
     /* Makes the frame of what the subscriber, as it stands now, has just been told: appends to the text, sets
      * body and end. Returns 0 or -ENOMEM. Does nothing else. */
     int (*fill)(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
                 struct outlet_frame *frame);
+    /* The same number for all subscribers of one channel to whom a message is the same bytes, all of them its
+     * body: many messages are then one run of bytes, made once. 0 where there are none such. */
+    unsigned run;
 };
 
 enum outlet_progress {

@@ -43,9 +43,9 @@ static void ndjson_heartbeat_line(struct buf *to)
 
 #define NDJSON_FORMAT(beat)                                                                                  \
     {                                                                                                        \
-        .transport = &ndjson_transport, .kind = TRANSPORT_STREAM, .frames = {FORM_JSON, stream_fill},        \
-        .render = render_json, .begin_message = ndjson_begin_message, .opening = ndjson_opening,             \
-        .reset = ndjson_reset, .heartbeat = (beat),                                                          \
+        .transport = &ndjson_transport, .kind = TRANSPORT_STREAM, .form = FORM_JSON, .render = render_json,  \
+        .begin_message = ndjson_begin_message, .opening = ndjson_opening, .reset = ndjson_reset,             \
+        .heartbeat = (beat),                                                                                 \
     }
 
 static const struct stream_format ndjson_format = NDJSON_FORMAT(ndjson_heartbeat);

@@ -63,7 +63,7 @@ static void sse_heartbeat(struct buf *to)
 static const struct stream_format sse_format = {
     .transport = &sse_transport,
     .kind = TRANSPORT_SSE,
-    .frames = {FORM_SSE, stream_fill},
+    .form = FORM_SSE,
     .render = render_sse,
     .begin_message = sse_append_id,
     .opening = sse_opening,

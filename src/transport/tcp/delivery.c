@@ -10,23 +10,18 @@
 typedef struct rendering *(*renderer)(const struct message *message, const char *channel, size_t channel_len,
                                       const struct epoch *epoch);
 
-struct delivery_form {
-    struct outlet_format format;
+static const struct delivery_form {
+    enum message_form form;
     renderer render;
     const char *end; /* of a JSON line, in the place of its line feed */
     size_t end_len;
-};
-
-static int delivery_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
-                         struct outlet_frame *frame);
-
-static const struct delivery_form delivery_forms[FRAMING_COUNT] = {
+} delivery_forms[FRAMING_COUNT] = {
     /* What nobody has shown to be anything else is lines. */
-    [FRAMING_AUTO] = {{FORM_CRLF, delivery_fill}, render_crlf, "\r\n", 2},
-    [FRAMING_CRLF] = {{FORM_CRLF, delivery_fill}, render_crlf, "\r\n", 2},
-    [FRAMING_NUL] = {{FORM_NUL, delivery_fill}, render_nul, "", 1},
-    [FRAMING_LEN32] = {{FORM_LEN32, delivery_fill}, render_len32, "", 0},
-    [FRAMING_RESP] = {{FORM_RESP, delivery_fill}, render_resp, "", 0},
+    [FRAMING_AUTO] = {FORM_CRLF, render_crlf, "\r\n", 2},
+    [FRAMING_CRLF] = {FORM_CRLF, render_crlf, "\r\n", 2},
+    [FRAMING_NUL] = {FORM_NUL, render_nul, "", 1},
+    [FRAMING_LEN32] = {FORM_LEN32, render_len32, "", 0},
+    [FRAMING_RESP] = {FORM_RESP, render_resp, "", 0},
 };
 
 static const struct rendering *delivery_render(const struct delivery *delivery, enum message_form form,
@@ -78,18 +73,25 @@ static void delivery_begin_pattern(const struct connection *connection, struct b
     render_resp_bulk(text, pattern->text, pattern->len);
 }
 
+/* Whether a frame is nothing but what a framing's rendering holds. */
+static bool delivery_is_rendering(const struct tcp_subscription *subscription)
+{
+    const struct connection *connection = subscription->connection;
+    return connection->framing == FRAMING_RESP ? connection->protocol == 2 && !subscription->pattern
+                                               : connection->format == UPDATE_RAW;
+}
+
 static int delivery_fill_message(const struct tcp_subscription *subscription, const struct delivery *delivery,
                                  struct buf *text, struct outlet_frame *frame)
 {
     const struct connection *connection = subscription->connection;
     const struct delivery_form *form = &delivery_forms[connection->framing];
-    bool is_resp = connection->framing == FRAMING_RESP;
-    if (connection->format == UPDATE_JSON && !is_resp)
+    if (connection->format == UPDATE_JSON && connection->framing != FRAMING_RESP)
         return delivery_fill_json(connection, delivery, text, frame);
-    const struct rendering *rendering = delivery_render(delivery, form->format.form, form->render);
+    const struct rendering *rendering = delivery_render(delivery, form->form, form->render);
     if (!rendering)
         return -ENOMEM;
-    bool is_whole = !is_resp || (connection->protocol == 2 && !subscription->pattern);
+    bool is_whole = delivery_is_rendering(subscription);
     if (subscription->pattern && !is_whole)
         delivery_begin_pattern(connection, text, subscription->pattern);
     else if (!is_whole)
@@ -138,7 +140,10 @@ static int delivery_fill(struct subscriber *subscriber, const struct delivery *d
 
 enum outlet_progress tcp_deliver(struct tcp_subscription *subscription)
 {
-    struct connection *connection = subscription->connection;
-    return outlet_deliver(&connection->socket.outlet, &subscription->subscriber,
-                          &delivery_forms[connection->framing].format, subscription->until);
+    const struct connection *connection = subscription->connection;
+    bool is_rendering = delivery_is_rendering(subscription);
+    const struct outlet_format format = {
+        .fill = delivery_fill, .run = is_rendering ? 1u + delivery_forms[connection->framing].form : 0};
+    return outlet_deliver(&subscription->connection->socket.outlet, &subscription->subscriber, &format,
+                          subscription->until);
 }
