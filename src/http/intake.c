@@ -57,14 +57,6 @@ static void intake_refuse(struct exchange *exchange, enum error_code error)
     exchange_set_deadline(exchange, INTAKE_DISCARD_MS);
 }
 
-void intake_expire(struct exchange *exchange)
-{
-    if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
-        intake_refuse(exchange, ERROR_BODY_TIMEOUT);
-    else if (exchange->state == EXCHANGE_DISCARD)
-        exchange_abandon(exchange);
-}
-
 static enum http_method intake_method(const char *method)
 {
     for (unsigned bit = METHOD_GET; bit <= METHOD_OPTIONS; bit <<= 1)
@@ -180,6 +172,16 @@ void intake_readable(struct exchange *exchange)
     if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
         intake_progress(exchange, upload_read(exchange));
     if (exchange->state == EXCHANGE_DISCARD && !upload_discard(exchange))
+        exchange_abandon(exchange);
+}
+
+void intake_expire(struct exchange *exchange)
+{
+    /* What has come in time counts, however late the loop comes to look at it. */
+    intake_readable(exchange);
+    if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
+        intake_refuse(exchange, ERROR_BODY_TIMEOUT);
+    else if (exchange->state == EXCHANGE_DISCARD)
         exchange_abandon(exchange);
 }
 

@@ -356,6 +356,18 @@ void door_run(struct door *door)
     }
 }
 
+/* What has come in time counts, however late the loop comes to look at it. */
+static void door_end_wait(struct client *client)
+{
+    door_look(client);
+    if (!door_waits_for(client) || client->deadline_ms > client->shard->now_ms)
+        return;
+    if (client->state == CLIENT_KEPT)
+        client_close(client);
+    else
+        door_refuse(client, ERROR_HEAD_TIMEOUT);
+}
+
 static void door_idle(struct timer *timer)
 {
     struct door *door = container_of(timer, struct door, idle);
@@ -364,7 +376,7 @@ static void door_idle(struct timer *timer)
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms > door->shard->now_ms)
             break;
-        client_close(client);
+        door_end_wait(client);
     }
     door_arm(door);
 }
@@ -377,7 +389,7 @@ static void door_deadline(struct timer *timer)
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms > door->shard->now_ms)
             break;
-        door_refuse(client, ERROR_HEAD_TIMEOUT);
+        door_end_wait(client);
     }
     door_arm(door);
 }
@@ -389,7 +401,7 @@ static void door_round(struct timer *timer)
     list_for_each_safe (link, &door->slow) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms <= now_ms)
-            door_refuse(client, ERROR_HEAD_TIMEOUT);
+            door_end_wait(client);
         else
             door_look(client);
     }

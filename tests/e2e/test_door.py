@@ -58,6 +58,21 @@ def test_who_dribbles_is_cut_and_does_not_keep_others_from_it() -> None:
             assert 0.9 < time.monotonic() - begun < 4
 
 
+def test_what_came_in_time_is_answered_however_late_it_is_looked_at() -> None:
+    begun = request_bytes("POST", "/channels/late", "x" * 200)
+    with Server(*ONE_SHARD, "--head-timeout", "2s", "--body-timeout", "2s") as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Connection(server)) for _ in range(20)]
+        for i, client in enumerate(clients):
+            client.send(begun[:i * len(begun) // 20])
+        wait_until(lambda: metric(server, "connections_accepted_total") > len(clients))
+        server.process.send_signal(signal.SIGSTOP)
+        for i, client in enumerate(clients):
+            client.send(begun[i * len(begun) // 20:])
+        time.sleep(2.1)  # the deadlines pass
+        server.process.send_signal(signal.SIGCONT)
+        assert [client.read_response().status for client in clients] == [201] * len(clients)
+
+
 def test_a_head_in_many_pieces_is_answered(server: Server) -> None:
     with Connection(server) as connection:
         begin_slowly(connection)
