@@ -48,8 +48,10 @@ static void cell_want_run(struct cell *cell)
 
 static void cell_ready(struct watch *watch, uint32_t events)
 {
+    struct cell *cell = container_of(watch, struct cell, watch);
     (void)events; /* the daemon finds out itself */
-    cell_want_run(container_of(watch, struct cell, watch));
+    cell->has_events = true;
+    cell_want_run(cell);
 }
 
 /* Full cells stand behind those with room, so that the first of a class is the one to take. */
@@ -236,9 +238,10 @@ void cell_resume(struct cell *cell, struct MHD_Connection *connection)
 static void cell_run(struct cell *cell)
 {
     unsigned runs = 0;
-    do
-        feed_run(cell->daemon);
-    while (cell_has_more(cell) && ++runs < CELL_RUNS);
+    do {
+        feed_run(cell->daemon, cell->has_events);
+        cell->has_events = false;
+    } while (cell_has_more(cell) && ++runs < CELL_RUNS);
     if (runs == CELL_RUNS)
         cell_want_run(cell);
 }
@@ -254,7 +257,7 @@ static bool cell_run_fed(struct cell *cell, int fd, const char *bytes, size_t le
 {
     feed_begin(fd, bytes, len);
     for (unsigned runs = 0; feed_is_open(fd) && runs < CELL_RUNS; runs++)
-        feed_run(cell->daemon);
+        feed_run(cell->daemon, false);
     if (cell_has_more(cell))
         cell_want_run(cell);
     return !feed_end(fd);

@@ -38,6 +38,7 @@ struct cell {
     struct shard *shard;
     struct MHD_Daemon *daemon;
     struct watch watch; /* of the daemon's epoll descriptor */
+    bool has_events;    /* there, that the daemon has not looked at */
     unsigned class;
     unsigned count;
     struct list clients;

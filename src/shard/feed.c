@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 static _Thread_local struct {
     bool is_running;
+    bool has_events;
     int fd; /* that is being fed; -1 when none is */
     const char *bytes;
     size_t len;
@@ -32,8 +34,16 @@ __attribute__((visibility("default"))) ssize_t recv(int fd, void *to, size_t siz
     return (ssize_t)len;
 }
 
-void feed_run(struct MHD_Daemon *daemon)
+/* The same. */
+__attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event *events, int most,
+                                                      int wait_ms)
 {
+    return feed.is_running && !feed.has_events ? 0 : epoll_pwait(fd, events, most, wait_ms, NULL);
+}
+
+void feed_run(struct MHD_Daemon *daemon, bool has_events)
+{
+    feed.has_events = has_events;
     feed.is_running = true;
     MHD_run(daemon);
     feed.is_running = false;
@@ -86,7 +96,7 @@ int feed_check(void)
     if (daemon &&
         MHD_add_connection(daemon, pair[0], (const struct sockaddr *)&nobody, sizeof(nobody)) == MHD_YES) {
         feed_begin(pair[0], head, sizeof(head) - 1);
-        feed_run(daemon);
+        feed_run(daemon, false);
         (void)feed_end(pair[0]); /* whether it was taken, the handler says */
     }
     int err = !daemon ? -ENOMEM : is_fed ? 0 : -ENOSYS;

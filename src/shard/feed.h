@@ -10,6 +10,9 @@
  * MHD_run with MSG_DONTWAIT: that is how they are told apart. While a daemon runs, the descriptor that is
  * being fed gives the bytes, and any other nothing (EAGAIN). Everybody else gets the system call.
  *
+ * In the same way a daemon asks for events only when there are some: the shard's epoll has its epoll nested,
+ * and says so.
+ *
  * Each thread has its own.
  */
 
@@ -21,8 +24,8 @@
  * not. */
 int feed_check(void);
 
-/* Runs the daemon. */
-void feed_run(struct MHD_Daemon *daemon);
+/* Runs the daemon; it learns of no event unless `has_events`. */
+void feed_run(struct MHD_Daemon *daemon, bool has_events);
 
 /* Who reads from `fd` gets these bytes while a daemon runs; the end of the connection when `bytes` is NULL.
  * They are borrowed until feed_end. */
