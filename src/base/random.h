@@ -2,12 +2,15 @@
 #ifndef SLUICE_BASE_RANDOM_H
 #define SLUICE_BASE_RANDOM_H
 
-/* Unpredictable numbers through libsodium. Any thread. */
+/* Unpredictable numbers through libsodium. Any thread; each takes them from the kernel in blocks of its own.
+ */
 
 #include <stdint.h>
 
-/* Prepares the library; once, before any thread starts. Returns 0 or -EIO. */
+/* Prepares the library; once, before any thread starts. Returns 0 or -errno. */
 int random_init(void);
+
+uint64_t random_next(void);
 
 /* A number from 0 to `below` - 1; 0 when `below` is 0. */
 uint64_t random_below(uint64_t below);

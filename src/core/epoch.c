@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/random.h"
+
 static const char epoch_alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /* Fixed for ever: cursors that clients keep, on every node, depend on it. */
@@ -31,9 +33,7 @@ struct epoch epoch_of_name(const char *name, size_t name_len)
 struct epoch epoch_new(const char *name, size_t name_len)
 {
     struct epoch epoch = epoch_of_name(name, name_len);
-    uint64_t random;
-    randombytes_buf(&random, sizeof(random));
-    epoch_write(epoch.text + EPOCH_NAME_LEN, random, EPOCH_LEN - EPOCH_NAME_LEN);
+    epoch_write(epoch.text + EPOCH_NAME_LEN, random_next(), EPOCH_LEN - EPOCH_NAME_LEN);
     return epoch;
 }
 

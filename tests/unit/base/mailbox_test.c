@@ -116,7 +116,44 @@ static void test_what_is_left_at_the_end_is_delivered(void **state)
     assert_int_equal(echo.count, 1);
 }
 
+static void *post_to_own(void *argument)
+{
+    mailbox_own(&mailbox);
+    mailbox_post(&mailbox, argument);
+    return NULL;
+}
+
+static void count_delivery(struct letter *letter)
+{
+    (void)letter;
+    delivered++;
+}
+
+static void test_nobody_rings_for_his_own_mailbox_or_while_a_lock_is_held(void **state)
+{
+    struct letter letters[] = {{.deliver = count_delivery}, {.deliver = count_delivery}};
+    pthread_t thread;
+    (void)state;
+    delivered = 0;
+    assert_int_equal(mailbox_init(&mailbox), 0);
+    assert_true(mailbox_is_empty(&mailbox));
+    assert_int_equal(pthread_create(&thread, NULL, post_to_own, &letters[0]), 0);
+    pthread_join(thread, NULL);
+    assert_false(has_rung());
+    assert_false(mailbox_is_empty(&mailbox));
+    assert_true(mailbox_drain(&mailbox));
+    assert_true(mailbox_is_empty(&mailbox));
+    mailbox_hold_rings();
+    mailbox_post(&mailbox, &letters[1]);
+    assert_false(has_rung());
+    mailbox_ring_held();
+    assert_true(has_rung());
+    mailbox_deinit(&mailbox);
+    assert_int_equal(delivered, 2);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_nobody_rings_for_his_own_mailbox_or_while_a_lock_is_held),
     cmocka_unit_test(test_what_a_delivery_posts_waits_for_the_next_call),
     cmocka_unit_test(test_what_is_left_at_the_end_is_delivered),
     cmocka_unit_test(test_mailbox_delivers_all_in_each_senders_order),

@@ -18,9 +18,39 @@ static struct timer_wheel wheel;
 static struct hub hub;
 static struct epoch epoch;
 
+/* An engine that answers in the call: its log has the messages 1 to near_top, the last one in the tail. */
+static bool is_near;
+static uint64_t near_top;
+static enum error_code near_error;
+
+static struct message *message_at(uint64_t offset);
+
+static void near_answer(struct broker_request *request)
+{
+    struct attach_request *attach = container_of(request, struct attach_request, super);
+    struct history_request *history = container_of(request, struct history_request, super);
+    request->error = near_error;
+    if (near_error == ERROR_NONE && request->operation == BROKER_ATTACH) {
+        attach->epoch = epoch;
+        attach->oldest = 1;
+        attach->top = near_top;
+        ring_append(&attach->tail, message_at(near_top));
+    } else if (near_error == ERROR_NONE && request->operation == BROKER_HISTORY) {
+        history->epoch = epoch;
+        history->oldest = 1;
+        history->top = near_top;
+        for (uint64_t offset = history->from; offset <= history->to; offset++)
+            ring_append(&history->messages, message_at(offset));
+    }
+}
+
 static bool fake_submit(struct broker *broker, struct broker_request *request)
 {
     (void)broker;
+    if (is_near && request->operation != BROKER_DETACH) {
+        near_answer(request);
+        return true;
+    }
     assert_true(asked_count < 16);
     asked[asked_count++] = request;
     return false;
@@ -34,9 +64,9 @@ struct listener {
     unsigned woken;
     bool is_attached;
     enum error_code error;
-    uint64_t offsets[256];
-    enum reset_reason resets[256];
-    uint64_t missed[256];
+    uint64_t offsets[1024];
+    enum reset_reason resets[1024];
+    uint64_t missed[1024];
     unsigned count;
 };
 
@@ -79,6 +109,9 @@ static int begin(void **state)
     (void)state;
     table_key_init();
     asked_count = 0;
+    is_near = false;
+    near_top = 3;
+    near_error = ERROR_NONE;
     epoch = epoch_new("a", 1);
     timer_wheel_init(&wheel, 1000);
     hub_init(&hub, &fake, &mailbox, &wheel, &settings);
@@ -1103,9 +1136,69 @@ static void test_a_channel_lingers_and_is_then_detached(void **state)
     assert_int_equal(asked[1]->operation, BROKER_DETACH);
 }
 
+static void test_a_near_broker_attaches_and_brings_pages_in_the_call(void **state)
+{
+    struct listener listener;
+    (void)state;
+    is_near = true;
+    near_top = 600;
+    join(&listener, "earliest");
+    assert_true(listener.is_attached);
+    assert_int_equal(listener.woken, 1);
+    assert_true(hub.requests_pending == 0);
+    subscriber_leave(&listener.subscriber);
+}
+
+static void test_a_near_broker_that_refuses_is_told_to_who_joins(void **state)
+{
+    const struct text channel = text_of("a");
+    const struct start start = {.kind = START_NOW};
+    struct listener listener = {0};
+    (void)state;
+    is_near = true;
+    near_error = ERROR_MEMORY_LIMIT;
+    assert_int_equal(
+        subscriber_join(&listener.subscriber, &hub, &listener_ops, TRANSPORT_SSE, &channel, 1, &start),
+        ERROR_MEMORY_LIMIT);
+    assert_int_equal(listener.error, ERROR_NONE);
+    assert_true(hub_is_idle(&hub));
+}
+
+/* What this shard publishes is in its mailbox until the loop comes to it, but answered already. */
+static void test_what_was_published_before_is_not_new_to_who_joins_now(void **state)
+{
+    struct listener before;
+    struct listener after;
+    (void)state;
+    is_near = true;
+    join(&before, "now");
+    struct message *message = message_at(++near_top);
+    assert_int_equal(broker_feed_message(&mailbox, before.subscriber.one.channel, message), 0);
+    message_unref(message);
+    join(&after, "now");
+    mailbox_drain(&mailbox);
+    serve();
+    assert_int_equal(before.count, 1);
+    assert_int_equal(before.offsets[0], 4);
+    assert_int_equal(after.count, 0);
+    near_top++;
+    message = message_at(near_top);
+    assert_int_equal(broker_feed_message(&mailbox, before.subscriber.one.channel, message), 0);
+    message_unref(message);
+    mailbox_drain(&mailbox);
+    serve();
+    assert_int_equal(after.count, 1);
+    assert_int_equal(after.offsets[0], 5);
+    subscriber_leave(&before.subscriber);
+    subscriber_leave(&after.subscriber);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 static const struct CMUnitTest tests[] = {
+    TEST(test_a_near_broker_attaches_and_brings_pages_in_the_call),
+    TEST(test_a_near_broker_that_refuses_is_told_to_who_joins),
+    TEST(test_what_was_published_before_is_not_new_to_who_joins_now),
     TEST(test_one_attach_for_all_and_the_feed_follows_the_tail),
     TEST(test_a_failed_attach_fails_all_who_wait),
     TEST(test_a_broker_that_is_away_is_asked_again),
