@@ -10,6 +10,7 @@ import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
 from support.redis import RedisServer, await_ready, metric, nodes
 from support.server import Server, wait_until
+from support.tcp import Raw
 
 BRIDGES = ("--redis-subscribe", "updates", "--redis-subscribe", "scores.*,news-[ab],both,bo*")
 
@@ -190,12 +191,33 @@ def test_a_lost_link_is_one_reset_and_no_message_comes_again_or_under_another_id
                 assert line["data"] == event.data == f"{round} {i}" and line["id"] == event.id
                 ids.append(line["id"])
             cursors.append(ids[-2])
-        assert len({name.split("-")[0] for name in ids}) == 3 and len(set(ids)) == len(ids)
+        assert len({name.split("-")[0] for name in ids}) == 3 and [int(name.split("-")[1]) for name in ids] == list(range(1, 10))
         for cursor in cursors[:2]:
             answer = get(server, path_of(channel, since=cursor), Accept="application/json").json
             assert [reset["reason"] for reset in answer["reset"]] == ["failover"]
             assert [message["id"] for message in answer["messages"]] == ids[-3:]
         assert get(server, path_of(channel, since=cursors[2])).cursor == ids[-1]
+
+
+def test_a_link_that_is_lost_again_is_told_only_to_who_got_something_in_between() -> None:
+    channel = "scores.again"
+    with RedisServer() as redis, nodes(1, redis, options=(*BRIDGES, "--tcp", "127.0.0.1:0")) as (server,), contextlib.ExitStack() as stack:
+        lines, events, tcp = (stack.enter_context(kind) for kind in (
+            LineStream(server, path_of(channel)), EventStream(server, path_of(channel)), Raw(server)))
+        lines.next_line(), events.next_block()
+        assert tcp.ask(b"SUBSCRIBE " + channel.encode()) == b"CONFIRMED"
+        say(redis, channel, "1")
+        assert lines.next_line()["id"] == events.next_event().id and tcp.take() == b"1"
+        lose_links(redis, server)
+        assert json.loads(events.next_event().data or "") == lines.next_line()["reset"]
+        assert tcp.take() == f"RESET {channel} failover -".encode()
+        late = stack.enter_context(LineStream(server, path_of(channel)))
+        late.next_line()
+        lose_links(redis, server)
+        assert late.next_line()["reset"]["reason"] == "failover"
+        wait_until(lambda: say(redis, channel, "2") == 1)
+        name = lines.next_line()["id"]
+        assert (name.split("-")[1], events.next_event().id, late.next_line()["id"], tcp.take()) == ("2", name, name, b"2")
 
 
 def test_a_purge_of_what_a_node_keeps(redis: RedisServer, pair: list[Server]) -> None:

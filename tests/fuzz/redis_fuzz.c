@@ -36,6 +36,19 @@ static void fuzz_expect(bool is_true)
         abort();
 }
 
+/* What is told to Redis again is what it has told. */
+static void fuzz_ancestry(const struct ancestry *ancestry)
+{
+    char text[ANCESTRY_TEXT_MAX];
+    struct ancestry again;
+    size_t len = ancestry_format(text, ancestry);
+    fuzz_expect(len < sizeof(text) && ancestry_parse(&again, text, len) == 0 &&
+                again.count == ancestry->count);
+    for (unsigned i = 0; i < again.count; i++)
+        fuzz_expect(again.forebears[i].shared == ancestry->forebears[i].shared &&
+                    again.forebears[i].is_doubtful == ancestry->forebears[i].is_doubtful);
+}
+
 static void fuzz_reading(const struct redisReply *reply)
 {
     struct reading reading;
@@ -43,6 +56,7 @@ static void fuzz_reading(const struct redisReply *reply)
         return;
     fuzz_expect(reading.oldest >= 1 && reading.oldest <= reading.top + 1 && reading.last <= reading.top);
     fuzz_expect(reading.ancestry.count <= ANCESTRY_MAX && reading.reason < RESET_COUNT);
+    fuzz_ancestry(&reading.ancestry);
     for (size_t i = 0; i < reading.count; i++) {
         struct message *message = reading_make_message(&reading, i, 1000);
         fuzz_expect(!message || (message->offset >= 1 && message->offset <= reading.last));
