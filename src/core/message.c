@@ -139,16 +139,15 @@ void message_mime(const struct message *message, char to[MESSAGE_ATTRIBUTE_MAX +
     to[len] = '\0';
 }
 
-const struct rendering *message_form(struct message *message, enum message_form form, const char *channel,
-                                     size_t channel_len, const struct epoch *epoch,
-                                     struct rendering *(*render)(const struct message *message,
-                                                                 const char *channel, size_t channel_len,
-                                                                 const struct epoch *epoch))
+const struct rendering *
+message_form(struct message *message, enum message_form form, struct text channel, const struct epoch *epoch,
+             struct rendering *(*render)(const struct message *message, struct text channel,
+                                         const struct epoch *epoch))
 {
     struct rendering *kept = atomic_load_explicit(&message->forms[form], memory_order_acquire);
     if (kept)
         return kept;
-    struct rendering *made = render(message, channel, channel_len, epoch);
+    struct rendering *made = render(message, channel, epoch);
     if (!made)
         return NULL;
     if (!atomic_compare_exchange_strong_explicit(&message->forms[form], &kept, made, memory_order_acq_rel,

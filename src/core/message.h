@@ -96,11 +96,10 @@ void message_mime(const struct message *message, char to[MESSAGE_ATTRIBUTE_MAX +
 /* The wire form, made by `render` if nobody has made it before; NULL when memory is out. Lives as long as the
  * message. `epoch` is that of the log that the message was accepted into: its id never changes. `render`
  * returns a malloc'd rendering. Any thread. */
-const struct rendering *message_form(struct message *message, enum message_form form, const char *channel,
-                                     size_t channel_len, const struct epoch *epoch,
-                                     struct rendering *(*render)(const struct message *message,
-                                                                 const char *channel, size_t channel_len,
-                                                                 const struct epoch *epoch));
+const struct rendering *
+message_form(struct message *message, enum message_form form, struct text channel, const struct epoch *epoch,
+             struct rendering *(*render)(const struct message *message, struct text channel,
+                                         const struct epoch *epoch));
 
 /* Bytes held by all messages of this process with their forms, and for answers that are made of them. Any
  * thread. */

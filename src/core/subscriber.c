@@ -233,10 +233,9 @@ void channel_memo_clear(struct channel_memo *memo)
     *memo = (struct channel_memo){0};
 }
 
-const char *subscription_channel(const struct subscription *subscription, size_t *len)
+struct text subscription_channel(const struct subscription *subscription)
 {
-    *len = subscription->channel->name_len;
-    return subscription->channel->name;
+    return (struct text){subscription->channel->name, subscription->channel->name_len};
 }
 
 const struct epoch *subscription_epoch(const struct subscription *subscription)

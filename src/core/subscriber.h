@@ -130,7 +130,7 @@ struct channel_memo *subscription_memo(const struct subscription *subscription);
 void channel_memo_clear(struct channel_memo *memo);
 
 /* The name of the channel that a delivery is of, and its log's epoch. */
-const char *subscription_channel(const struct subscription *subscription, size_t *len);
+struct text subscription_channel(const struct subscription *subscription);
 const struct epoch *subscription_epoch(const struct subscription *subscription);
 
 /* The offset of the newest message of its channel that this shard knows of. */

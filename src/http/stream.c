@@ -104,11 +104,10 @@ static void stream_make_chunk(const struct stream *stream, struct buf *text, siz
 static void stream_fill_reset(struct stream *stream, const struct delivery *delivery, struct buf *text)
 {
     char cursor[CURSOR_TEXT_MAX];
-    size_t channel_len;
-    const char *channel = subscription_channel(delivery->subscription, &channel_len);
+    size_t len = subscriber_cursor(&stream->subscriber, cursor);
     size_t at = text->len;
-    stream->format->reset(text, channel, channel_len, delivery->reset, delivery->missed, cursor,
-                          subscriber_cursor(&stream->subscriber, cursor));
+    stream->format->reset(text, subscription_channel(delivery->subscription), delivery->reset,
+                          delivery->missed, (struct text){cursor, len});
     stream_make_chunk(stream, text, at);
 }
 
@@ -117,7 +116,8 @@ static void stream_fill_joined(struct stream *stream, const struct rendering *re
 {
     char cursor[CURSOR_TEXT_MAX];
     size_t at = text->len;
-    stream->format->begin_message(text, cursor, subscriber_cursor(&stream->subscriber, cursor));
+    stream->format->begin_message(text,
+                                  (struct text){cursor, subscriber_cursor(&stream->subscriber, cursor)});
     stream_begin_chunk(stream, text, at, rendering->payload_end - rendering->shared);
 }
 
@@ -129,10 +129,8 @@ static int stream_fill(struct subscriber *subscriber, const struct delivery *del
         stream_fill_reset(stream, delivery, text);
         return 0;
     }
-    size_t channel_len;
-    const char *channel = subscription_channel(delivery->subscription, &channel_len);
     const struct rendering *rendering =
-        message_form(delivery->message, stream->format->form, channel, channel_len,
+        message_form(delivery->message, stream->format->form, subscription_channel(delivery->subscription),
                      subscription_epoch(delivery->subscription), stream->format->render);
     if (!rendering)
         return -ENOMEM;
@@ -157,8 +155,7 @@ static bool stream_write_opening(struct stream *stream)
     if (subscriber_is_fetching(&stream->subscriber))
         return false;
     const struct stream_opening opening = {
-        .cursor = cursor,
-        .cursor_len = subscriber_cursor(&stream->subscriber, cursor),
+        .cursor = {cursor, subscriber_cursor(&stream->subscriber, cursor)},
         .is_recovered = stream->has_cursor && !has_gap,
         .retry_ms = random_jitter(stream->exchange->shard->options->retry_ms),
         .padding = stream->padding,

@@ -15,9 +15,8 @@ struct stream;
 
 /* What a stream opens with. */
 struct stream_opening {
-    const char *cursor; /* from where on it goes, not terminated */
-    size_t cursor_len;
-    bool is_recovered; /* it begins right after the cursor that the client named */
+    struct text cursor; /* from where on it goes */
+    bool is_recovered;  /* it begins right after the cursor that the client named */
     uint64_t retry_ms;
     uint64_t padding; /* bytes of something that means nothing, where the format has such a thing */
 };
@@ -26,13 +25,13 @@ struct stream_format {
     const struct transport *transport;
     enum transport_kind kind;
     enum message_form form;
-    struct rendering *(*render)(const struct message *message, const char *channel, size_t channel_len,
+    struct rendering *(*render)(const struct message *message, struct text channel,
                                 const struct epoch *epoch);
     /* What stands before a message's shared part when the cursor is a joined one. */
-    void (*begin_message)(struct buf *to, const char *cursor, size_t cursor_len);
+    void (*begin_message)(struct buf *to, struct text cursor);
     void (*opening)(struct buf *to, const struct stream_opening *opening);
-    void (*reset)(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
-                  uint64_t missed, const char *cursor, size_t cursor_len);
+    void (*reset)(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                  struct text cursor);
     void (*heartbeat)(struct buf *to);
 };
 

@@ -65,8 +65,7 @@ static void json_append_data(struct buf *to, const struct message *message)
     }
 }
 
-struct rendering *render_json(const struct message *message, const char *channel, size_t channel_len,
-                              const struct epoch *epoch)
+struct rendering *render_json(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     struct buf payload = {0};
     buf_append_text(&payload, "{\"cursor\":\"");
@@ -74,7 +73,7 @@ struct rendering *render_json(const struct message *message, const char *channel
     buf_append_text(&payload, "\",");
     size_t shared = payload.len;
     buf_append_text(&payload, "\"channel\":");
-    render_json_string(&payload, channel, channel_len);
+    render_json_string(&payload, channel.bytes, channel.len);
     buf_append_text(&payload, ",\"id\":\"");
     render_id(&payload, epoch, message->offset);
     buf_append_text(&payload, "\",\"time\":");
@@ -92,11 +91,11 @@ struct rendering *render_json(const struct message *message, const char *channel
     return render_finish(&payload, shared);
 }
 
-void render_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
-                  uint64_t missed, const char *cursor, size_t cursor_len)
+void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                  struct text cursor)
 {
     buf_append_text(to, "{\"channel\":");
-    render_json_string(to, channel, channel_len);
+    render_json_string(to, channel.bytes, channel.len);
     buf_append_text(to, ",\"reason\":\"");
     buf_append_text(to, reset_reason_word(reason));
     buf_append_char(to, '"');
@@ -107,6 +106,6 @@ void render_reset(struct buf *to, const char *channel, size_t channel_len, enum 
         buf_append_u64(to, missed);
     }
     buf_append_text(to, ",\"cursor\":\"");
-    buf_append(to, cursor, cursor_len);
+    buf_append(to, cursor.bytes, cursor.len);
     buf_append_text(to, "\"}");
 }

@@ -32,32 +32,26 @@ static struct rendering *raw_render_delimited(const struct message *message, con
     return render_finish_plain(&payload, 0);
 }
 
-struct rendering *render_crlf(const struct message *message, const char *channel, size_t channel_len,
-                              const struct epoch *epoch)
+struct rendering *render_crlf(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     (void)channel; /* a raw frame is the data alone */
-    (void)channel_len;
     (void)epoch;
     return raw_render_delimited(message, "\r\n", 2, "\r\n", 2);
 }
 
-struct rendering *render_nul(const struct message *message, const char *channel, size_t channel_len,
-                             const struct epoch *epoch)
+struct rendering *render_nul(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     (void)channel;
-    (void)channel_len;
     (void)epoch;
     return raw_render_delimited(message, "\0", 1, "\0", 1);
 }
 
-struct rendering *render_len32(const struct message *message, const char *channel, size_t channel_len,
-                               const struct epoch *epoch)
+struct rendering *render_len32(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     struct buf payload = {0};
     const uint32_t size = message->size;
     const char prefix[] = {(char)(size >> 24), (char)(size >> 16), (char)(size >> 8), (char)size};
     (void)channel;
-    (void)channel_len;
     (void)epoch;
     buf_append(&payload, prefix, sizeof(prefix));
     buf_append(&payload, message_data(message), size);

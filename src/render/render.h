@@ -25,34 +25,28 @@ void render_base64(struct buf *to, const char *bytes, size_t len);
 /* A line of the NDJSON stream: the payload begins with `{"cursor":"ID",`; what is shared begins with
  * `"channel"` and ends with the line. Return malloc'd renderings for message_form; NULL when memory is out.
  */
-struct rendering *render_json(const struct message *message, const char *channel, size_t channel_len,
-                              const struct epoch *epoch);
+struct rendering *render_json(const struct message *message, struct text channel, const struct epoch *epoch);
 
 /* An event of a text/event-stream: the payload begins with `id: ID`; what is shared begins with the line
  * after it. */
-struct rendering *render_sse(const struct message *message, const char *channel, size_t channel_len,
-                             const struct epoch *epoch);
+struct rendering *render_sse(const struct message *message, struct text channel, const struct epoch *epoch);
 
 /* Frames of the raw TCP feed (docs/TCP.md): the data and CRLF, or and NUL, or behind its length in four
  * bytes. Data that has the delimiter in it becomes a JSON string, of base64 if it is not text. */
-struct rendering *render_crlf(const struct message *message, const char *channel, size_t channel_len,
-                              const struct epoch *epoch);
-struct rendering *render_nul(const struct message *message, const char *channel, size_t channel_len,
-                             const struct epoch *epoch);
-struct rendering *render_len32(const struct message *message, const char *channel, size_t channel_len,
-                               const struct epoch *epoch);
+struct rendering *render_crlf(const struct message *message, struct text channel, const struct epoch *epoch);
+struct rendering *render_nul(const struct message *message, struct text channel, const struct epoch *epoch);
+struct rendering *render_len32(const struct message *message, struct text channel, const struct epoch *epoch);
 
 /* A `message` of the Redis protocol as RESP2 has it; RESP3 has `>` for its first byte. What is shared begins
  * with the channel. */
-struct rendering *render_resp(const struct message *message, const char *channel, size_t channel_len,
-                              const struct epoch *epoch);
+struct rendering *render_resp(const struct message *message, struct text channel, const struct epoch *epoch);
 
 /* A bulk string of the Redis protocol. */
 void render_resp_bulk(struct buf *to, const char *bytes, size_t len);
 
 /* The object that tells of a reset. `cursor` is the joined one from which the feed goes on. */
-void render_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
-                  uint64_t missed, const char *cursor, size_t cursor_len);
+void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                  struct text cursor);
 
 /* Appends the "data:" lines of an event, one for each line of the text (CR, LF and CRLF each end one). */
 void render_sse_data(struct buf *to, const char *text, size_t len);

@@ -18,12 +18,10 @@ void render_sse_data(struct buf *to, const char *text, size_t len)
     }
 }
 
-struct rendering *render_sse(const struct message *message, const char *channel, size_t channel_len,
-                             const struct epoch *epoch)
+struct rendering *render_sse(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     struct buf payload = {0};
     (void)channel; /* an event has no field for its channel; its id tells */
-    (void)channel_len;
     buf_append_text(&payload, "id: ");
     render_id(&payload, epoch, message->offset);
     buf_append_char(&payload, '\n');

@@ -75,20 +75,19 @@ static void longpoll_answer_nothing(struct longpoll *poll)
 /* An item of a structured list (RFC 8941): no name has anything in it that a quoted string escapes. */
 static size_t longpoll_note_reset(char *text, size_t len, const struct delivery *delivery)
 {
-    size_t name_len;
-    const char *name = subscription_channel(delivery->subscription, &name_len);
+    struct text name = subscription_channel(delivery->subscription);
     len += (size_t)sprintf(text + len, "%s%s", len > 0 ? ", " : "", reset_reason_word(delivery->reset));
     if (delivery->missed != MISSED_UNKNOWN)
         len += (size_t)sprintf(text + len, "; %s=%llu", reset_number_word(delivery->reset),
                                (unsigned long long)delivery->missed);
-    return len + (size_t)sprintf(text + len, "; channel=\"%.*s\"", (int)name_len, name);
+    return len + (size_t)sprintf(text + len, "; channel=\"%.*s\"", (int)name.len, name.bytes);
 }
 
-static void longpoll_add_text(struct MHD_Response *response, const char *name, const char *text, size_t len)
+static void longpoll_add_text(struct MHD_Response *response, const char *name, struct text text)
 {
     char value[MESSAGE_ATTRIBUTE_MAX + 1];
-    memcpy(value, text, len);
-    value[len] = '\0';
+    memcpy(value, text.bytes, text.len);
+    value[text.len] = '\0';
     exchange_response_header(response, name, value);
 }
 
@@ -96,18 +95,18 @@ static void longpoll_add_meta(struct MHD_Response *response, const struct delive
 {
     const struct message *message = delivery->message;
     char text[MESSAGE_ATTRIBUTE_MAX + 1];
-    size_t len;
-    const char *channel = subscription_channel(delivery->subscription, &len);
-    longpoll_add_text(response, "Sluice-Channel", channel, len);
-    len = position_format(text, subscription_epoch(delivery->subscription), message->offset);
+    longpoll_add_text(response, "Sluice-Channel", subscription_channel(delivery->subscription));
+    size_t len = position_format(text, subscription_epoch(delivery->subscription), message->offset);
     text[len] = '\0';
     exchange_response_header(response, "Sluice-Id", text);
     snprintf(text, sizeof(text), "%lld", (long long)message->time_ms);
     exchange_response_header(response, "Sluice-Time", text);
     if (message->event_len > 0)
-        longpoll_add_text(response, "Sluice-Event", message_event(message), message->event_len);
+        longpoll_add_text(response, "Sluice-Event",
+                          (struct text){message_event(message), message->event_len});
     if (message->producer_len > 0)
-        longpoll_add_text(response, "Sluice-Producer", message_producer(message), message->producer_len);
+        longpoll_add_text(response, "Sluice-Producer",
+                          (struct text){message_producer(message), message->producer_len});
 }
 
 /* A message may say that it is HTML: nothing in it is to run as a page of ours. */
@@ -183,20 +182,18 @@ static bool longpoll_tell_raw(struct longpoll *poll)
 static void longpoll_append_reset(struct longpoll *poll, struct buf *resets, const struct delivery *delivery)
 {
     char cursor[CURSOR_TEXT_MAX];
-    size_t len;
-    const char *channel = subscription_channel(delivery->subscription, &len);
+    size_t len = subscriber_cursor(&poll->subscriber, cursor);
     buf_append_text(resets, resets->len > 0 ? "," : "");
-    render_reset(resets, channel, len, delivery->reset, delivery->missed, cursor,
-                 subscriber_cursor(&poll->subscriber, cursor));
+    render_reset(resets, subscription_channel(delivery->subscription), delivery->reset, delivery->missed,
+                 (struct text){cursor, len});
 }
 
 /* Returns false when the page is full. */
 static bool longpoll_append_message(struct body *page, const struct delivery *delivery, bool is_first)
 {
-    size_t len;
-    const char *channel = subscription_channel(delivery->subscription, &len);
-    const struct rendering *rendering = message_form(delivery->message, FORM_JSON, channel, len,
-                                                     subscription_epoch(delivery->subscription), render_json);
+    const struct rendering *rendering =
+        message_form(delivery->message, FORM_JSON, subscription_channel(delivery->subscription),
+                     subscription_epoch(delivery->subscription), render_json);
     if (!rendering) {
         page->has_failed = true;
         return false;

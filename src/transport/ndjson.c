@@ -5,26 +5,26 @@
 #include "http/stream.h"
 #include "transport/transports.h"
 
-static void ndjson_begin_message(struct buf *to, const char *cursor, size_t cursor_len)
+static void ndjson_begin_message(struct buf *to, struct text cursor)
 {
     buf_append_text(to, "{\"cursor\":\"");
-    buf_append(to, cursor, cursor_len);
+    buf_append(to, cursor.bytes, cursor.len);
     buf_append_text(to, "\",");
 }
 
 /* No client would read for how long it shall wait. */
 static void ndjson_opening(struct buf *to, const struct stream_opening *opening)
 {
-    ndjson_begin_message(to, opening->cursor, opening->cursor_len);
+    ndjson_begin_message(to, opening->cursor);
     buf_append_text(to, opening->is_recovered ? "\"recovered\":true}\n" : "\"recovered\":false}\n");
 }
 
-static void ndjson_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
-                         uint64_t missed, const char *cursor, size_t cursor_len)
+static void ndjson_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                         struct text cursor)
 {
-    ndjson_begin_message(to, cursor, cursor_len);
+    ndjson_begin_message(to, cursor);
     buf_append_text(to, "\"reset\":");
-    render_reset(to, channel, channel_len, reason, missed, cursor, cursor_len);
+    render_reset(to, channel, reason, missed, cursor);
     buf_append_text(to, "}\n");
 }
 

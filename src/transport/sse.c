@@ -17,10 +17,10 @@ static void sse_append_retry(struct buf *to, uint64_t retry_ms)
     buf_append_char(to, '\n');
 }
 
-static void sse_append_id(struct buf *to, const char *cursor, size_t cursor_len)
+static void sse_append_id(struct buf *to, struct text cursor)
 {
     buf_append_text(to, "id: ");
-    buf_append(to, cursor, cursor_len);
+    buf_append(to, cursor.bytes, cursor.len);
     buf_append_char(to, '\n');
 }
 
@@ -40,18 +40,18 @@ static void sse_opening(struct buf *to, const struct stream_opening *opening)
     if (opening->padding > 0)
         sse_append_padding(to, opening->padding);
     sse_append_retry(to, opening->retry_ms);
-    sse_append_id(to, opening->cursor, opening->cursor_len);
+    sse_append_id(to, opening->cursor);
     buf_append_text(to, "event: subscribed\ndata: {\"cursor\":\"");
-    buf_append(to, opening->cursor, opening->cursor_len);
+    buf_append(to, opening->cursor.bytes, opening->cursor.len);
     buf_append_text(to, opening->is_recovered ? "\",\"recovered\":true}\n\n" : "\",\"recovered\":false}\n\n");
 }
 
-static void sse_reset(struct buf *to, const char *channel, size_t channel_len, enum reset_reason reason,
-                      uint64_t missed, const char *cursor, size_t cursor_len)
+static void sse_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                      struct text cursor)
 {
-    sse_append_id(to, cursor, cursor_len);
+    sse_append_id(to, cursor);
     buf_append_text(to, "event: reset\ndata: ");
-    render_reset(to, channel, channel_len, reason, missed, cursor, cursor_len);
+    render_reset(to, channel, reason, missed, cursor);
     buf_append_text(to, "\n\n");
 }
 

@@ -7,7 +7,7 @@
 #include "render/render.h"
 #include "transport/tcp/connection.h"
 
-typedef struct rendering *(*renderer)(const struct message *message, const char *channel, size_t channel_len,
+typedef struct rendering *(*renderer)(const struct message *message, struct text channel,
                                       const struct epoch *epoch);
 
 static const struct delivery_form {
@@ -27,10 +27,8 @@ static const struct delivery_form {
 static const struct rendering *delivery_render(const struct delivery *delivery, enum message_form form,
                                                renderer render)
 {
-    size_t len;
-    const char *channel = subscription_channel(delivery->subscription, &len);
-    return message_form(delivery->message, form, channel, len, subscription_epoch(delivery->subscription),
-                        render);
+    return message_form(delivery->message, form, subscription_channel(delivery->subscription),
+                        subscription_epoch(delivery->subscription), render);
 }
 
 static void frame_set_body(struct outlet_frame *frame, const struct rendering *rendering, size_t from,
@@ -106,10 +104,9 @@ static int delivery_fill_reset(const struct connection *connection, const struct
                                struct buf *text)
 {
     struct buf line = {0};
-    size_t len;
-    const char *channel = subscription_channel(delivery->subscription, &len);
+    struct text channel = subscription_channel(delivery->subscription);
     buf_append_text(&line, "RESET ");
-    buf_append(&line, channel, len);
+    buf_append(&line, channel.bytes, channel.len);
     buf_append_char(&line, ' ');
     buf_append_text(&line, reset_reason_word(delivery->reset));
     buf_append_char(&line, ' ');

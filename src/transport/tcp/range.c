@@ -75,14 +75,13 @@ static void range_append_entry(struct range *range, const struct subscription *s
 static void range_take_reset(struct range *range, const struct delivery *delivery)
 {
     struct buf *to = &range->entries;
-    size_t len;
-    const char *channel = subscription_channel(delivery->subscription, &len);
+    struct text channel = subscription_channel(delivery->subscription);
     if (delivery->reset == RESET_TRIMMED)
         return;
     to->len = 0;
     range->has_failed = true;
     buf_append_text(to, "-RESET ");
-    buf_append(to, channel, len);
+    buf_append(to, channel.bytes, channel.len);
     buf_append_char(to, ' ');
     buf_append_text(to, reset_reason_word(delivery->reset));
     buf_append_text(to, " the log is another one than the id's; begin again with 0\r\n");
@@ -92,15 +91,14 @@ static void range_answer(const struct range *range)
 {
     struct connection *connection = range->subscription->connection;
     struct buf *to = &connection->wait->text;
-    size_t len;
-    const char *channel = subscription_channel(&range->subscription->subscriber.one, &len);
+    struct text channel = subscription_channel(&range->subscription->subscriber.one);
     if (range->is_read && range->count == 0 && !range->has_failed) {
         buf_append_text(to, connection->protocol == 3 ? "_\r\n" : "*-1\r\n");
         return;
     }
     if (range->is_read && !range->has_failed) {
         buf_append_text(to, connection->protocol == 3 ? "%1\r\n" : "*1\r\n*2\r\n");
-        render_resp_bulk(to, channel, len);
+        render_resp_bulk(to, channel.bytes, channel.len);
     }
     if (!range->has_failed)
         reply_append_header(to, '*', range->count);

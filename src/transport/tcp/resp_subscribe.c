@@ -63,11 +63,10 @@ static void resp_unsubscribe_all(struct connection *connection, struct buf *out)
     bool has_any = false;
     list_for_each_safe (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
-        struct text channel;
+        const struct text channel = subscription_channel(&subscription->subscriber.one);
         if (subscription->pattern)
             continue;
         has_any = true;
-        channel.bytes = subscription_channel(&subscription->subscriber.one, &channel.len);
         resp_append_subscription(connection, out, "unsubscribe", &channel, resp_count(connection) - 1);
         tcp_unsubscribe(subscription);
     }

@@ -60,10 +60,8 @@ struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
 {
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
-        size_t found_len;
-        const char *found = subscription_channel(&subscription->subscriber.one, &found_len);
-        if (subscription->kind == SUBSCRIPTION_FEED && subscription->pattern == pattern && found_len == len &&
-            memcmp(found, channel, len) == 0)
+        if (subscription->kind == SUBSCRIPTION_FEED && subscription->pattern == pattern &&
+            text_equals(subscription_channel(&subscription->subscriber.one), (struct text){channel, len}))
             return subscription;
     }
     return NULL;

@@ -8,11 +8,10 @@
 
 static unsigned rendered;
 
-static struct rendering *render(const struct message *message, const char *channel, size_t channel_len,
-                                const struct epoch *epoch)
+static struct rendering *render(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     rendered++;
-    return render_json(message, channel, channel_len, epoch);
+    return render_json(message, channel, epoch);
 }
 
 static struct message *new_message(void)
@@ -30,8 +29,8 @@ static void test_a_form_is_made_once_and_goes_with_its_message(void **state)
     struct message *message = new_message();
     uint64_t bare = message_memory_bytes();
     assert_int_equal(bare - before, message->footprint);
-    const struct rendering *form = message_form(message, FORM_JSON, "a", 1, &epoch, render);
-    assert_ptr_equal(message_form(message, FORM_JSON, "a", 1, &epoch, render), form);
+    const struct rendering *form = message_form(message, FORM_JSON, text_of("a"), &epoch, render);
+    assert_ptr_equal(message_form(message, FORM_JSON, text_of("a"), &epoch, render), form);
     assert_int_equal(rendered, 1);
     assert_int_equal(message_memory_bytes() - bare, sizeof(*form) + form->size);
     message_unref(message);
@@ -43,7 +42,7 @@ static void test_a_chunk_is_whole(void **state)
     const struct epoch epoch = epoch_of_name("a", 1);
     (void)state;
     struct message *message = new_message();
-    struct rendering *form = render_sse(message, "a", 1, &epoch);
+    struct rendering *form = render_sse(message, text_of("a"), &epoch);
     assert_memory_equal(form->bytes + form->size - 2, "\r\n", 2);
     assert_int_equal(form->size, form->payload_end + 2);
     free(form);

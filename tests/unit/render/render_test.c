@@ -8,7 +8,7 @@
 
 static struct epoch epoch;
 
-static char *payload_of(struct rendering *(*render)(const struct message *, const char *, size_t,
+static char *payload_of(struct rendering *(*render)(const struct message *, struct text,
                                                     const struct epoch *),
                         const struct message_parts *parts)
 {
@@ -16,7 +16,7 @@ static char *payload_of(struct rendering *(*render)(const struct message *, cons
     message->offset = 7;
     message->time_ms = 1700000000000;
     assert_int_equal(epoch_parse(&epoch, "k3q9xm2ab7zt"), 0);
-    struct rendering *rendering = render(message, "a/b", 3, &epoch);
+    struct rendering *rendering = render(message, text_of("a/b"), &epoch);
     assert_non_null(rendering);
     /* The chunk around the payload says how long it is. */
     assert_int_equal(strtoul(rendering->bytes, NULL, 16), rendering->payload_end - rendering->payload);
@@ -110,8 +110,8 @@ static void test_resets_say_what_is_known(void **state)
 {
     struct buf to = {0};
     (void)state;
-    render_reset(&to, "a", 1, RESET_TRIMMED, 3, "c-1", 3);
-    render_reset(&to, "a", 1, RESET_EPOCH, UINT64_MAX, "c-1", 3);
+    render_reset(&to, text_of("a"), RESET_TRIMMED, 3, text_of("c-1"));
+    render_reset(&to, text_of("a"), RESET_EPOCH, UINT64_MAX, text_of("c-1"));
     buf_append_char(&to, '\0');
     assert_string_equal(to.bytes, "{\"channel\":\"a\",\"reason\":\"trimmed\",\"missed\":3,\"cursor\":\"c-1\"}"
                                   "{\"channel\":\"a\",\"reason\":\"epoch\",\"cursor\":\"c-1\"}");
