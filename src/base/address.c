@@ -67,8 +67,10 @@ int address_check(const char *text, const char **why)
     return address_split(text, host, sizeof(host), &port, why);
 }
 
-static int address_parse_host(struct address *address, const char *text, const char **why, bool may_look_up)
+static int address_parse_host(struct address *addresses, size_t *count, const char *text, const char **why,
+                              bool may_look_up)
 {
+    size_t most = *count;
     char host[HOST_MAX];
     char service[8];
     uint64_t port;
@@ -86,20 +88,30 @@ static int address_parse_host(struct address *address, const char *text, const c
         *why = address_lookup_fault(host, err);
         return may_look_up || strchr(host, ':') ? -EINVAL : -ENOENT;
     }
-    memcpy(&address->storage, found->ai_addr, found->ai_addrlen);
-    address->len = found->ai_addrlen;
+    *count = 0;
+    for (const struct addrinfo *at = found; at && *count < most; at = at->ai_next) {
+        memcpy(&addresses[*count].storage, at->ai_addr, at->ai_addrlen);
+        addresses[(*count)++].len = at->ai_addrlen;
+    }
     freeaddrinfo(found);
     return 0;
 }
 
+int address_look_up(struct address *addresses, size_t *count, const char *text, const char **why)
+{
+    return address_parse_host(addresses, count, text, why, true);
+}
+
 int address_parse(struct address *address, const char *text, const char **why)
 {
-    return address_parse_host(address, text, why, true);
+    size_t count = 1;
+    return address_parse_host(address, &count, text, why, true);
 }
 
 int address_parse_number(struct address *address, const char *text, const char **why)
 {
-    return address_parse_host(address, text, why, false);
+    size_t count = 1;
+    return address_parse_host(address, &count, text, why, false);
 }
 
 static const struct sockaddr_in6 *address_v6(const struct address *address)

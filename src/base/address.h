@@ -23,7 +23,11 @@ int address_check(const char *text, const char **why);
  * 0, or -EINVAL with *why set to what is wrong. */
 int address_parse(struct address *address, const char *text, const char **why);
 
-/* The same without looking anything up, which may take long: -ENOENT for a name. */
+/* The same with all addresses that the name has, in the order in which they are to be tried: writes the first
+ * `*count` at most, and how many there are to `*count`. */
+int address_look_up(struct address *addresses, size_t *count, const char *text, const char **why);
+
+/* The same as address_parse without looking anything up, which may take long: -ENOENT for a name. */
 int address_parse_number(struct address *address, const char *text, const char **why);
 
 /* "127.0.0.1:8080" or "[::1]:8080"; IPv4 mapped into IPv6 is shown as IPv4. */

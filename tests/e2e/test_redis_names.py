@@ -22,6 +22,13 @@ def test_a_name_that_is_not_there_is_told() -> None:
         assert line["event"] == "broker-lost" and "name" in line["reason"], line
 
 
+def test_the_next_address_of_a_name_is_tried(channel: str) -> None:
+    with RedisServer() as redis, FaultyServer("--broker", f"redis://localhost:{redis.port}/0", *NODE_OPTIONS,
+                                              from_start=("getaddrinfo_double",)) as server:
+        await_ready(server)
+        assert publish(server, channel).endswith("-1")
+
+
 def test_while_no_name_server_answers(channel: str) -> None:
     with RedisServer() as redis, FaultyServer("--broker", f"redis://localhost:{redis.port}/0", *NODE_OPTIONS, "--redis-timeout", "300ms",
                                               from_start=("getaddrinfo_held",)) as server:

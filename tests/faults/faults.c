@@ -147,7 +147,8 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wa
     return __real_epoll_wait(epoll_fd, events, most, wait_ms);
 }
 
-/* As long as it is armed, no name server answers; IPv4 addresses need none. */
+/* As long as it is held, no name server answers; IPv4 addresses need none. A name that is double has an
+ * address before its own where nobody listens. */
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **found)
 {
@@ -157,7 +158,10 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
         (void)fault_is_due("getaddrinfo");
     while (is_name && fault_is_due("getaddrinfo_held"))
         nanosleep(&pause_for, NULL);
-    return __real_getaddrinfo(host, service, hints, found);
+    if (!is_name || !fault_is_due("getaddrinfo_double"))
+        return __real_getaddrinfo(host, service, hints, found);
+    int err = __real_getaddrinfo("127.0.0.2", service, hints, found);
+    return err ? err : __real_getaddrinfo(host, service, hints, &(*found)->ai_next);
 }
 
 /* Late: libmicrohttpd has begun the connection when its own epoll refuses the descriptor, which is a plain

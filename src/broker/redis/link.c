@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/link.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -178,7 +179,7 @@ static void link_write(struct link *link)
 {
     struct iovec parts[LINK_WRITE_PARTS];
     list_remove(&link->flush_link);
-    while (link_is_open(link) && link->is_connected && !list_is_empty(&link->unsent)) {
+    while (link->state == LINK_CONNECTED && !list_is_empty(&link->unsent)) {
         struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)link_list_parts(link, parts)};
         ssize_t sent = sendmsg(link->fd, &message, MSG_NOSIGNAL);
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
@@ -197,7 +198,7 @@ void link_send(struct link *link, struct command *command)
         return;
     }
     /* The time begins with the question, however long nothing has come before it. */
-    if (list_is_empty(&link->waiting) && list_is_empty(&link->unsent) && link->is_connected)
+    if (list_is_empty(&link->waiting) && list_is_empty(&link->unsent) && link->state == LINK_CONNECTED)
         link->received_ms = link->set->now_ms;
     list_append(&link->unsent, &command->link);
     link->unsent_bytes += command->len;
@@ -260,7 +261,7 @@ static void link_deadline_over(struct timer *timer)
     struct link *link = container_of(timer, struct link, deadline);
     struct link_set *set = link->set;
     char fault[LINK_FAULT_MAX];
-    if (link->is_connected && list_is_empty(&link->waiting) && list_is_empty(&link->unsent))
+    if (link->state == LINK_CONNECTED && list_is_empty(&link->waiting) && list_is_empty(&link->unsent))
         return;
     uint64_t due_ms = link->received_ms + set->timeout_ms;
     if (due_ms > set->now_ms) {
@@ -268,7 +269,8 @@ static void link_deadline_over(struct timer *timer)
         return;
     }
     snprintf(fault, sizeof(fault),
-             link->lookup ? "the name is not looked up within %llu ms" : "no answer within %llu ms",
+             link->state == LINK_LOOKING_UP ? "the name is not looked up within %llu ms"
+                                            : "no answer within %llu ms",
              (unsigned long long)set->timeout_ms);
     link_break(link, fault);
 }
@@ -292,7 +294,30 @@ void link_init(struct link *link, struct link_set *set, const struct link_ops *o
 
 bool link_is_open(const struct link *link)
 {
-    return link->fd >= 0;
+    return link->state != LINK_CLOSED;
+}
+
+/* Each state but the last has a descriptor of its own. */
+static void link_move(struct link *link, enum link_state to)
+{
+    static const unsigned legal[] = {
+        [LINK_CLOSED] = 1u << LINK_CLOSED | 1u << LINK_LOOKING_UP | 1u << LINK_CONNECTING,
+        [LINK_LOOKING_UP] = 1u << LINK_CLOSED | 1u << LINK_CONNECTING,
+        [LINK_CONNECTING] = 1u << LINK_CLOSED | 1u << LINK_CONNECTING | 1u << LINK_CONNECTED,
+        [LINK_CONNECTED] = 1u << LINK_CLOSED,
+    };
+    assert(legal[link->state] & 1u << to);
+    if (to != LINK_CONNECTED && link->fd >= 0) {
+        /* The lookup's other descriptors would keep this one in the set: it cannot fail. */
+        (void)epoll_ctl(link->set->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
+        close(link->fd);
+        link->fd = -1;
+    }
+    if (to == LINK_CLOSED || to == LINK_CONNECTED) {
+        lookup_unref(link->lookup);
+        link->lookup = NULL;
+    }
+    link->state = to;
 }
 
 static int link_watch(struct link *link, uint32_t events)
@@ -301,17 +326,9 @@ static int link_watch(struct link *link, uint32_t events)
     return epoll_ctl(link->set->epoll_fd, EPOLL_CTL_ADD, link->fd, &event) ? -errno : 0;
 }
 
-static void link_close_fd(struct link *link)
-{
-    if (link->fd >= 0)
-        close(link->fd);
-    link->fd = -1;
-    lookup_unref(link->lookup);
-    link->lookup = NULL;
-}
-
 static int link_connect_to(struct link *link, const struct sockaddr *address, socklen_t len)
 {
+    link_move(link, LINK_CONNECTING);
     link->fd = socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (link->fd < 0)
         return -errno;
@@ -331,11 +348,10 @@ static int link_begin_lookup(struct link *link, const char *address)
     link->lookup = lookup_begin(&link->set->lookups, address);
     if (!link->lookup)
         return -ENOMEM;
-    int fd = lookup_watch(link->lookup);
-    if (fd < 0)
-        return fd;
-    link->fd = fd;
-    return link_watch(link, EPOLLIN);
+    link->tried = 0;
+    link_move(link, LINK_LOOKING_UP);
+    link->fd = lookup_watch(link->lookup);
+    return link->fd < 0 ? link->fd : link_watch(link, EPOLLIN);
 }
 
 /* Returns 0, or -errno with *why set where errno does not say enough. */
@@ -357,9 +373,11 @@ static int link_connect_path(struct link *link, const char *path)
     return link_connect_to(link, (const struct sockaddr *)&address, sizeof(address));
 }
 
-/* The first fault counts: what fails after it fails because of it. */
-static void link_break_now(struct link *link, const char *fault)
+/* The descriptor goes at once, so that nothing more happens on it; the reader may be in use further up. The
+ * first fault counts: what fails after it fails because of it. */
+void link_break(struct link *link, const char *fault)
 {
+    link_move(link, LINK_CLOSED);
     if (!list_is_empty(&link->report_link))
         return;
     snprintf(link->fault, sizeof(link->fault), "%s", fault);
@@ -369,16 +387,15 @@ static void link_break_now(struct link *link, const char *fault)
 void link_open(struct link *link, const char *address, bool is_unix)
 {
     const char *why = NULL;
-    link->is_connected = false;
     link->received_ms = link->set->now_ms;
     link->reader = link_new_reader();
     if (!link->reader) {
-        link_break_now(link, "no memory");
+        link_break(link, "no memory");
         return;
     }
     int err = is_unix ? link_connect_path(link, address) : link_connect(link, address, &why);
     if (err)
-        link_break_now(link, why ? why : strerror(-err));
+        link_break(link, why ? why : strerror(-err));
     else
         link_arm_deadline(link);
 }
@@ -398,8 +415,7 @@ static void link_fail_all(struct link *link, struct list *commands)
 
 void link_close(struct link *link)
 {
-    link_close_fd(link);
-    link->is_connected = false;
+    link_move(link, LINK_CLOSED);
     if (link->reader)
         redisReaderFree(link->reader);
     link->reader = NULL;
@@ -414,23 +430,25 @@ void link_close(struct link *link)
     link_fail_all(link, &link->unsent);
 }
 
-/* The descriptor goes at once, so that nothing more happens on it; the reader may be in use further up. */
-void link_break(struct link *link, const char *fault)
+/* Connects to the next address of the name, of which the one before was refused with `err`. */
+static int link_connect_next(struct link *link, int err)
 {
-    link_close_fd(link);
-    link_break_now(link, fault);
+    const struct address *address;
+    while (err && link->lookup && (address = lookup_find(link->lookup, link->tried))) {
+        link->tried++;
+        err = link_connect_to(link, (const struct sockaddr *)&address->storage, address->len);
+    }
+    return err;
 }
 
 static void link_finish_lookup(struct link *link)
 {
-    struct address address;
     const char *why = NULL;
-    int err = lookup_take(link->lookup, &address, &why);
+    int err = lookup_check(link->lookup, &why);
     if (err == -EAGAIN)
         return;
-    link_close_fd(link);
     if (!err)
-        err = link_connect_to(link, (const struct sockaddr *)&address.storage, address.len);
+        err = link_connect_next(link, -EADDRNOTAVAIL);
     if (err)
         link_break(link, why ? why : strerror(-err));
 }
@@ -442,25 +460,25 @@ static void link_finish_connect(struct link *link)
     if (getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &err, &len))
         err = errno;
     if (err) {
-        link_break(link, strerror(err));
+        err = link_connect_next(link, -err);
+        if (err)
+            link_break(link, strerror(-err));
         return;
     }
-    link->is_connected = true;
+    link_move(link, LINK_CONNECTED);
     link->received_ms = link->set->now_ms;
     link->ops->connected(link);
 }
 
 void link_handle_events(struct link *link, uint32_t events)
 {
-    if (link->lookup) {
+    if (link->state == LINK_LOOKING_UP)
         link_finish_lookup(link);
-        return;
-    }
-    if (link_is_open(link) && !link->is_connected && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+    else if (link->state == LINK_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
         link_finish_connect(link);
-    if (link_is_open(link) && link->is_connected && (events & EPOLLOUT))
+    if (link->state == LINK_CONNECTED && (events & EPOLLOUT))
         link_write(link);
-    if (link_is_open(link) && link->is_connected && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))
+    if (link->state == LINK_CONNECTED && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))
         link_read(link, (events & ~(uint32_t)(EPOLLIN | EPOLLOUT)) != 0);
 }
 

@@ -56,12 +56,18 @@ struct link_ops {
     void (*pushed)(struct link *link, const struct redisReply *reply);
 };
 
+/*   closed --> looking up --> connecting --> connected
+ *                              ^      '-- refused, and the name has another address
+ * and from any to closed. A link that has broken is closed, too, while its owner is to be told. */
+enum link_state { LINK_CLOSED, LINK_LOOKING_UP, LINK_CONNECTING, LINK_CONNECTED };
+
 struct link {
     const struct link_ops *ops;
     struct link_set *set;
-    int fd;                /* -1 when closed */
-    struct lookup *lookup; /* the address is looked up, and `fd` tells when that has ended; NULL otherwise */
-    bool is_connected;
+    enum link_state state;
+    int fd;                /* -1 when closed; tells when the lookup has ended; the socket */
+    struct lookup *lookup; /* of its name, until it is connected; NULL when it needs none */
+    size_t tried;          /* of the name's addresses */
     struct redisReader *reader;
     struct list unsent;   /* commands, the first may be sent in part */
     size_t unsent_offset; /* of the first */

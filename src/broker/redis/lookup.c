@@ -12,6 +12,9 @@
 
 #include "base/container.h"
 
+/* Whoever has more keeps others behind them. */
+#define LOOKUP_ADDRESSES 8u
+
 struct lookup {
     struct list link; /* in the owner's list, which holds a reference */
     _Atomic unsigned references;
@@ -19,7 +22,8 @@ struct lookup {
     _Atomic bool has_ended;
     int err; /* from here on the thread's until it has ended */
     const char *why;
-    struct address address;
+    struct address addresses[LOOKUP_ADDRESSES];
+    size_t count;
     char text[];
 };
 
@@ -41,7 +45,8 @@ static void *lookup_run(void *argument)
 {
     struct lookup *lookup = argument;
     pthread_setname_np(pthread_self(), "sluice-lookup");
-    lookup->err = address_parse(&lookup->address, lookup->text, &lookup->why);
+    lookup->count = LOOKUP_ADDRESSES;
+    lookup->err = address_look_up(lookup->addresses, &lookup->count, lookup->text, &lookup->why);
     atomic_store_explicit(&lookup->has_ended, true, memory_order_release);
     (void)eventfd_write(lookup->ended_fd, 1); /* it cannot be full */
     lookup_unref(lookup);
@@ -114,16 +119,17 @@ int lookup_watch(const struct lookup *lookup)
     return fd < 0 ? -errno : fd;
 }
 
-int lookup_take(const struct lookup *lookup, struct address *address, const char **why)
+int lookup_check(const struct lookup *lookup, const char **why)
 {
     if (!lookup_has_ended(lookup))
         return -EAGAIN;
-    if (lookup->err) {
-        *why = lookup->why;
-        return -EINVAL;
-    }
-    *address = lookup->address;
-    return 0;
+    *why = lookup->why;
+    return lookup->err;
+}
+
+const struct address *lookup_find(const struct lookup *lookup, size_t index)
+{
+    return index < lookup->count ? &lookup->addresses[index] : NULL;
 }
 
 void lookup_forget_all(struct list *lookups)

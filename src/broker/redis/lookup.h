@@ -21,8 +21,12 @@ struct lookup *lookup_begin(struct list *lookups, const char *address);
 /* A descriptor, the caller's own, that becomes readable when the lookup has ended. Returns it or -errno. */
 int lookup_watch(const struct lookup *lookup);
 
-/* Returns 0 with the address, -EAGAIN while it is under way, or -EINVAL with what is wrong, for people. */
-int lookup_take(const struct lookup *lookup, struct address *address, const char **why);
+/* Returns 0 when it has succeeded, -EAGAIN while it is under way, or -EINVAL with what is wrong, for people.
+ */
+int lookup_check(const struct lookup *lookup, const char **why);
+
+/* Of one that has succeeded: the address to be tried after `index` others; NULL when there is none. */
+const struct address *lookup_find(const struct lookup *lookup, size_t index);
 
 void lookup_unref(struct lookup *lookup);
 

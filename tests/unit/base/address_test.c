@@ -54,6 +54,18 @@ static void test_names_are_looked_up(void **state)
     assert_true(address_is_loopback(&address));
 }
 
+static void test_no_more_addresses_are_written_than_there_is_room_for(void **state)
+{
+    struct address addresses[2] = {0};
+    const char *why;
+    size_t count = 1;
+    (void)state;
+    assert_int_equal(address_look_up(addresses, &count, "localhost:80", &why), 0);
+    assert_int_equal(count, 1);
+    assert_true(address_is_loopback(&addresses[0]));
+    assert_int_equal(addresses[1].len, 0);
+}
+
 static void test_names_are_told_from_numbers_without_a_lookup(void **state)
 {
     struct address address;
@@ -134,6 +146,7 @@ static void test_a_client_is_an_ipv4_address_or_an_ipv6_network(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_addresses_are_shown_as_they_are_written),
     cmocka_unit_test(test_names_are_looked_up),
+    cmocka_unit_test(test_no_more_addresses_are_written_than_there_is_room_for),
     cmocka_unit_test(test_names_are_told_from_numbers_without_a_lookup),
     cmocka_unit_test(test_wrong_addresses_are_explained),
     cmocka_unit_test(test_only_loopback_is_loopback),
