@@ -7,7 +7,7 @@
 
 #include "base/container.h"
 #include "base/nearest.h"
-#include "tbl/commands.h"
+#include "tables/commands.h"
 
 struct command {
     const char *word;

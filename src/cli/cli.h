@@ -10,7 +10,7 @@
 /* Returns the process's exit status. `environment` as main gets it. */
 int cli_run(int argument_count, char **arguments, char **environment);
 
-/* The subcommands of tbl/commands.h; the arguments are those after the subcommand. */
+/* The subcommands of tables/commands.h; the arguments are those after the subcommand. */
 int cli_serve(int argument_count, char **arguments, char **environment);
 int cli_check_config(int argument_count, char **arguments, char **environment);
 int cli_help(int argument_count, char **arguments, char **environment);

@@ -6,8 +6,8 @@
 #include "cli/cli.h"
 #include "config.h"
 #include "config/options.h"
-#include "tbl/commands.h"
-#include "tbl/errors.h"
+#include "tables/commands.h"
+#include "tables/errors.h"
 
 #define HELP_ARGUMENT_MAX 256u
 

@@ -3,14 +3,14 @@
 #define SLUICE_CONFIG_OPTIONS_H
 
 /* The options as the program uses them: an immutable snapshot with a reference count, because shards on other
- * threads keep one over a reload. The fields come from tbl/options.h.
+ * threads keep one over a reload. The fields come from tables/options.h.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#include "tbl/options.h"
+#include "tables/options.h"
 
 struct string_list {
     char **items;

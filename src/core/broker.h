@@ -22,9 +22,9 @@
 #include "core/message.h"
 #include "core/names.h"
 #include "core/ring.h"
-#include "tbl/errors.h"
-#include "tbl/metrics.h"
-#include "tbl/resets.h"
+#include "tables/errors.h"
+#include "tables/metrics.h"
+#include "tables/resets.h"
 
 struct hub;
 struct options;

@@ -16,9 +16,9 @@
 #include "base/list.h"
 #include "core/cursor.h"
 #include "core/message.h"
-#include "tbl/errors.h"
-#include "tbl/resets.h"
-#include "tbl/transports.h"
+#include "tables/errors.h"
+#include "tables/resets.h"
+#include "tables/transports.h"
 
 struct channel;
 struct hub;

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "base/buf.h"
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 /* Seconds after which a client that got 503 may come back. */
 #define ERRORS_RETRY_AFTER "2"

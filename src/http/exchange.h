@@ -20,7 +20,7 @@
 #include "http/chunks.h"
 #include "http/fields.h"
 #include "shard/shard.h"
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 enum http_method {
     METHOD_GET = 1u << 0,

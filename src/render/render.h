@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "core/epoch.h"
 #include "core/message.h"
-#include "tbl/resets.h"
+#include "tables/resets.h"
 
 /* Appends a JSON string, quotes included. The bytes are UTF-8. */
 void render_json_string(struct buf *to, const char *bytes, size_t len);

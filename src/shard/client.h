@@ -13,7 +13,7 @@
 #include "shard/garbage.h"
 #include "shard/limits.h"
 #include "shard/watch.h"
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 struct cell;
 struct MHD_Connection;

@@ -17,7 +17,7 @@
 #include "shard/client.h"
 #include "shard/listener.h"
 #include "shard/watch.h"
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 struct shard;
 

@@ -10,7 +10,7 @@
 
 #include "base/address.h"
 #include "config/options.h"
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 struct connection_limits;
 

@@ -17,7 +17,7 @@
 #include "base/timer.h"
 #include "shard/limits.h"
 #include "shard/watch.h"
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 /* So many may be told at a time that there is no descriptor left. */
 #define LISTENER_SPARES 8u

@@ -25,7 +25,7 @@
 #include "shard/outlet.h"
 #include "shard/stream.h"
 #include "shard/watch.h"
-#include "tbl/metrics.h"
+#include "tables/metrics.h"
 
 /*   running ──► draining ──► closing ──► idle ──► stopped
  *      `────────────────────────^

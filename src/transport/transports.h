@@ -5,7 +5,7 @@
 /* The transports over HTTP, from their table. */
 
 #include "http/transport.h"
-#include "tbl/transports.h"
+#include "tables/transports.h"
 
 #define TRANSPORTS_DECLARE(name) extern const struct transport name;
 TRANSPORT_TABLE(TRANSPORT_NONE, TRANSPORTS_DECLARE, )

@@ -18,7 +18,7 @@
 #include "core/ancestry.h"
 #include "core/broker.h"
 #include "core/epoch.h"
-#include "tbl/resets.h"
+#include "tables/resets.h"
 
 /* sluice_open, sluice_read: where a log stands and some of its messages. */
 struct reading {

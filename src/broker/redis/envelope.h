@@ -18,7 +18,7 @@
 
 #include "core/epoch.h"
 #include "core/message.h"
-#include "tbl/resets.h"
+#include "tables/resets.h"
 
 struct envelope {
     enum reset_reason reason; /* RESET_NONE: a message */

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 #define REFUSALS_MAX 16u
 #define REFUSAL_TEXT_MAX 256u

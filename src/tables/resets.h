@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a subscriber could not be given everything since its cursor; one row each: name, word on the wire, and
  * the word for the number that is told with it. */
-#ifndef SLUICE_TBL_RESETS_H
-#define SLUICE_TBL_RESETS_H
+#ifndef SLUICE_TABLES_RESETS_H
+#define SLUICE_TABLES_RESETS_H
 
 #include "base/text.h"
 

@@ -2,10 +2,10 @@
 /* Every number that the server keeps for operators, one row each: name, kind, text, help, and where its value
  * comes from. /metrics shows them as sluice_NAME, /api/stats as NAME.
  */
-#ifndef SLUICE_TBL_METRICS_H
-#define SLUICE_TBL_METRICS_H
+#ifndef SLUICE_TABLES_METRICS_H
+#define SLUICE_TABLES_METRICS_H
 
-#include "tbl/transports.h"
+#include "tables/transports.h"
 
 /* COUNTED: with shard_count or broker_count, where it happens; SHARD: what each `shard` says at the end of
  * its turn, added up; ASKED: what `group`, all of them, says when somebody asks. */

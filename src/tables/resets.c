@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tbl/resets.h"
+#include "tables/resets.h"
 
 static const char *const reset_words[RESET_COUNT] = {[RESET_NONE] = "none",
 #define RESET_WORD(name, word, number) [RESET_##name] = (word),

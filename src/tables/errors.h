@@ -2,8 +2,8 @@
 /* Every error that a client can get, one row each: name, HTTP status, code on the wire, what it means.
  * The answers, docs/ERRORS.md and the counters come from this table.
  */
-#ifndef SLUICE_TBL_ERRORS_H
-#define SLUICE_TBL_ERRORS_H
+#ifndef SLUICE_TABLES_ERRORS_H
+#define SLUICE_TABLES_ERRORS_H
 
 #define ERROR_TABLE(ROW)                                                                                     \
     ROW(BAD_REQUEST, 400, "bad-request", "The request is not HTTP as RFC 9112 wants it.")                    \

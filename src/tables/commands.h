@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The subcommands of the program, one row each: word, function in cli/, what it does. */
-#ifndef SLUICE_TBL_COMMANDS_H
-#define SLUICE_TBL_COMMANDS_H
+#ifndef SLUICE_TABLES_COMMANDS_H
+#define SLUICE_TABLES_COMMANDS_H
 
 #define COMMAND_TABLE(ROW)                                                                                   \
     ROW("serve", cli_serve, "Run the server (also without any subcommand).")                                 \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "tbl/errors.h"
+#include "tables/errors.h"
 
 static const struct error_row {
     unsigned status;
