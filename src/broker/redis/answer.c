@@ -25,7 +25,7 @@ static int answer_fault(const struct redisReply *reply)
 }
 
 /* All numbers that we are told count something. */
-static int answer_take_number(uint64_t *number, const struct redisReply *reply)
+static int answer_read_number(uint64_t *number, const struct redisReply *reply)
 {
     if (!answer_is(reply, REDIS_REPLY_INTEGER) || reply->integer < 0)
         return -EBADMSG;
@@ -33,7 +33,7 @@ static int answer_take_number(uint64_t *number, const struct redisReply *reply)
     return 0;
 }
 
-static int answer_take_time(int64_t *time_ms, const struct redisReply *reply)
+static int answer_read_time(int64_t *time_ms, const struct redisReply *reply)
 {
     if (!answer_is(reply, REDIS_REPLY_INTEGER) || reply->integer < 0)
         return -EBADMSG;
@@ -43,7 +43,7 @@ static int answer_take_time(int64_t *time_ms, const struct redisReply *reply)
 
 /* Cursors are found by the part of the epoch that comes from the channel's name: with another it is of no
  * use. */
-static int answer_take_epoch(struct epoch *epoch, const char *text, size_t len, const char *channel,
+static int answer_read_epoch(struct epoch *epoch, const char *text, size_t len, const char *channel,
                              size_t channel_len)
 {
     const struct epoch name = epoch_of_name(channel, channel_len);
@@ -54,20 +54,20 @@ static int answer_take_epoch(struct epoch *epoch, const char *text, size_t len, 
     return 0;
 }
 
-static int answer_take_epoch_reply(struct epoch *epoch, const struct redisReply *reply, const char *channel,
+static int answer_read_epoch_reply(struct epoch *epoch, const struct redisReply *reply, const char *channel,
                                    size_t channel_len)
 {
     if (!answer_is(reply, REDIS_REPLY_STRING))
         return -EBADMSG;
-    return answer_take_epoch(epoch, reply->str, reply->len, channel, channel_len);
+    return answer_read_epoch(epoch, reply->str, reply->len, channel, channel_len);
 }
 
 /* EPOCH-OFFSET. */
-static int answer_take_id(struct published *published, const char *text, size_t len, const char *channel,
+static int answer_read_id(struct published *published, const char *text, size_t len, const char *channel,
                           size_t channel_len)
 {
     if (len <= EPOCH_LEN + 1 || text[EPOCH_LEN] != '-' ||
-        answer_take_epoch(&published->epoch, text, EPOCH_LEN, channel, channel_len) ||
+        answer_read_epoch(&published->epoch, text, EPOCH_LEN, channel, channel_len) ||
         number_parse_u64(&published->offset, text + EPOCH_LEN + 1, len - EPOCH_LEN - 1) ||
         published->offset == 0)
         return -EBADMSG;
@@ -76,7 +76,7 @@ static int answer_take_id(struct published *published, const char *text, size_t 
 
 /* Readings. */
 
-static int answer_take_reason(enum reset_reason *to, const struct redisReply *reply)
+static int answer_read_reason(enum reset_reason *to, const struct redisReply *reply)
 {
     *to = RESET_EPOCH;
     if (!answer_is(reply, REDIS_REPLY_STRING))
@@ -86,7 +86,7 @@ static int answer_take_reason(enum reset_reason *to, const struct redisReply *re
 }
 
 /* "OFFSET-0", and whatever stands in place of the 0. */
-static int answer_take_offset(uint64_t *offset, const struct redisReply *entry)
+static int answer_read_offset(uint64_t *offset, const struct redisReply *entry)
 {
     if (!answer_is_array(entry, 2) || !answer_is(entry->element[0], REDIS_REPLY_STRING) ||
         !answer_is(entry->element[1], REDIS_REPLY_ARRAY))
@@ -96,14 +96,14 @@ static int answer_take_offset(uint64_t *offset, const struct redisReply *entry)
     return dash && number_parse_u64(offset, id->str, (size_t)(dash - id->str)) == 0 ? 0 : -EBADMSG;
 }
 
-static int answer_take_entries(struct reading *reading, const struct redisReply *reply)
+static int answer_read_entries(struct reading *reading, const struct redisReply *reply)
 {
     if (!answer_is(reply, REDIS_REPLY_ARRAY))
         return -EBADMSG;
     reading->last = 0;
     for (size_t i = 0; i < reply->elements; i++) {
         uint64_t offset;
-        if (answer_take_offset(&offset, reply->element[i]) || offset == 0 || offset < reading->last ||
+        if (answer_read_offset(&offset, reply->element[i]) || offset == 0 || offset < reading->last ||
             offset > reading->top)
             return -EBADMSG;
         reading->last = offset;
@@ -119,16 +119,16 @@ int answer_parse_reading(struct reading *reading, const struct redisReply *reply
     if (!answer_is_array(reply, 9))
         return answer_fault(reply);
     struct redisReply **part = reply->element;
-    if (answer_take_epoch_reply(&reading->epoch, part[0], channel, channel_len) ||
-        answer_take_number(&reading->top, part[1]) || answer_take_number(&reading->oldest, part[2]) ||
-        answer_take_time(&reading->now_ms, part[3]) || answer_take_reason(&reading->reason, part[4]) ||
+    if (answer_read_epoch_reply(&reading->epoch, part[0], channel, channel_len) ||
+        answer_read_number(&reading->top, part[1]) || answer_read_number(&reading->oldest, part[2]) ||
+        answer_read_time(&reading->now_ms, part[3]) || answer_read_reason(&reading->reason, part[4]) ||
         !answer_is(part[5], REDIS_REPLY_STRING) ||
         ancestry_parse(&reading->ancestry, part[5]->str, part[5]->len) ||
-        answer_take_time(&reading->last_published_ms, part[6]) ||
-        answer_take_number(&reading->keep_ms, part[7]) || reading->oldest == 0 ||
+        answer_read_time(&reading->last_published_ms, part[6]) ||
+        answer_read_number(&reading->keep_ms, part[7]) || reading->oldest == 0 ||
         reading->oldest > reading->top + 1)
         return -EBADMSG;
-    return answer_take_entries(reading, part[8]);
+    return answer_read_entries(reading, part[8]);
 }
 
 /* The others. */
@@ -143,10 +143,10 @@ int answer_parse_inspection(struct inspect_request *request, const struct redisR
     int64_t last_published_ms;
     if (!answer_is_array(reply, 5))
         return answer_fault(reply);
-    if (answer_take_epoch_reply(&epoch, reply->element[0], channel, channel_len) ||
-        answer_take_number(&top, reply->element[1]) || answer_take_number(&oldest, reply->element[2]) ||
-        answer_take_number(&bytes, reply->element[3]) ||
-        answer_take_time(&last_published_ms, reply->element[4]) || oldest == 0 || oldest > top + 1)
+    if (answer_read_epoch_reply(&epoch, reply->element[0], channel, channel_len) ||
+        answer_read_number(&top, reply->element[1]) || answer_read_number(&oldest, reply->element[2]) ||
+        answer_read_number(&bytes, reply->element[3]) ||
+        answer_read_time(&last_published_ms, reply->element[4]) || oldest == 0 || oldest > top + 1)
         return -EBADMSG;
     request->epoch = epoch;
     request->top = top;
@@ -159,7 +159,7 @@ int answer_parse_inspection(struct inspect_request *request, const struct redisR
 
 int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply)
 {
-    return answer_is_array(reply, 1) ? answer_take_number(dropped, reply->element[0]) : answer_fault(reply);
+    return answer_is_array(reply, 1) ? answer_read_number(dropped, reply->element[0]) : answer_fault(reply);
 }
 
 int answer_parse_published(struct published *published, const struct redisReply *reply, const char *channel,
@@ -167,9 +167,9 @@ int answer_parse_published(struct published *published, const struct redisReply 
 {
     uint64_t is_duplicate;
     if (!answer_is_array(reply, 3) || !answer_is(reply->element[0], REDIS_REPLY_STRING) ||
-        answer_take_id(published, reply->element[0]->str, reply->element[0]->len, channel, channel_len) ||
-        answer_take_time(&published->time_ms, reply->element[1]) ||
-        answer_take_number(&is_duplicate, reply->element[2]))
+        answer_read_id(published, reply->element[0]->str, reply->element[0]->len, channel, channel_len) ||
+        answer_read_time(&published->time_ms, reply->element[1]) ||
+        answer_read_number(&is_duplicate, reply->element[2]))
         return -EBADMSG;
     published->is_duplicate = is_duplicate != 0;
     return 0;
@@ -178,7 +178,7 @@ int answer_parse_published(struct published *published, const struct redisReply 
 int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t count)
 {
     uint64_t number;
-    if (!answer_is_array(reply, count + 1) || answer_take_number(&number, reply->element[0]))
+    if (!answer_is_array(reply, count + 1) || answer_read_number(&number, reply->element[0]))
         return -EBADMSG;
     *is_complete = number == 1;
     return 0;
@@ -196,7 +196,7 @@ int answer_parse_found_at(struct published *published, const struct redisReply *
         return -ENOENT;
     const char *space = memchr(at->str, ' ', at->len);
     size_t len = space ? (size_t)(space - at->str) : 0;
-    if (!space || answer_take_id(published, at->str, len, channel, channel_len) ||
+    if (!space || answer_read_id(published, at->str, len, channel, channel_len) ||
         number_parse_u64(&time_ms, space + 1, at->len - len - 1) || time_ms > INT64_MAX)
         return -EBADMSG;
     published->time_ms = (int64_t)time_ms;

@@ -164,8 +164,8 @@ static bool bridge_is_full(const struct redis_broker *broker)
     return message_memory_bytes() + channels * BRIDGE_CHANNEL_BYTES > broker->options->memory_limit_bytes;
 }
 
-void bridge_take(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
-                 const struct redisReply *payload)
+void bridge_receive(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
+                    const struct redisReply *payload)
 {
     struct envelope envelope;
     if (strlen(channel->str) != channel->len || bridge_is_repeat(broker, pattern, channel->str))
@@ -188,7 +188,7 @@ void bridge_take(struct redis_broker *broker, const char *pattern, const struct 
     if (!topic)
         topic = topic_get_bridged(broker, channel->str, channel->len);
     envelope_of_payload(&envelope, payload->str, payload->len);
-    uint64_t offset = topic ? topic_take_bridged(topic, &envelope) : 0;
+    uint64_t offset = topic ? topic_append_bridged(topic, &envelope) : 0;
     if (offset > 0)
-        publish_take_bridged(topic, offset, payload->str, payload->len);
+        publish_note_echo(topic, offset, payload->str, payload->len);
 }

@@ -27,7 +27,7 @@ bool bridge_matches(const struct redis_broker *broker, const char *name, size_t 
 struct server *bridge_server(const struct redis_broker *broker);
 
 /* A message; `pattern` is NULL when it came by a name. */
-void bridge_take(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
-                 const struct redisReply *payload);
+void bridge_receive(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
+                    const struct redisReply *payload);
 
 #endif

@@ -57,7 +57,7 @@ struct server *cluster_find(struct redis_broker *broker, const struct server *te
 }
 
 /* One range of CLUSTER SLOTS: first, last, then the master as [host, port, id …]. */
-static void cluster_take_range(struct server *teller, const struct redisReply *range)
+static void cluster_note_range(struct server *teller, const struct redisReply *range)
 {
     struct redis_broker *broker = teller->broker;
     char address[CLUSTER_ADDRESS_MAX];
@@ -94,7 +94,7 @@ static void cluster_slots_answered(struct call *call, const struct redisReply *r
         broker->is_cluster = true;
         memset(broker->slots, 0, sizeof(broker->slots));
         for (size_t i = 0; i < reply->elements; i++)
-            cluster_take_range(call->server, reply->element[i]);
+            cluster_note_range(call->server, reply->element[i]);
         cluster_mark_leaving(broker);
         servers_slots_changed(broker);
         server_update_readiness(broker);

@@ -58,22 +58,22 @@ static bool feed_is(const struct redisReply *kind, const char *word)
     return kind->len == strlen(word) && memcmp(kind->str, word, kind->len) == 0;
 }
 
-static void feed_take_message(struct server *server, const struct redisReply *channel,
-                              const struct redisReply *payload)
+static void feed_handle_message(struct server *server, const struct redisReply *channel,
+                                const struct redisReply *payload)
 {
     struct topic *topic = feed_find_topic(server->broker, channel);
     if (topic)
-        topic_take_envelope(topic, payload->str, payload->len);
+        topic_receive(topic, payload->str, payload->len);
     else if (feed_is(channel, server->probe))
-        server_take_probe(server);
+        server_note_probe(server);
     else if (watch_is_news(channel->str, channel->len))
-        watch_take_name(server->broker, payload->str, payload->len);
+        watch_announce(server->broker, payload->str, payload->len);
     else
-        bridge_take(server->broker, NULL, channel, payload);
+        bridge_receive(server->broker, NULL, channel, payload);
 }
 
 /* Redis drops the subscriptions of a slot that has moved, and says so. */
-static void feed_take_unsubscribed(struct server *server, const struct redisReply *channel)
+static void feed_handle_unsubscribed(struct server *server, const struct redisReply *channel)
 {
     struct topic *topic = feed_find_topic(server->broker, channel);
     if (topic && topic->resident.server == server)
@@ -85,7 +85,7 @@ static void feed_take_unsubscribed(struct server *server, const struct redisRepl
 }
 
 /* An error names no channel; MOVED names the slot. */
-static void feed_take_error(struct server *server, const struct redisReply *reply)
+static void feed_handle_error(struct server *server, const struct redisReply *reply)
 {
     struct redis_broker *broker = server->broker;
     unsigned slot;
@@ -108,12 +108,12 @@ static void feed_take_error(struct server *server, const struct redisReply *repl
     }
 }
 
-static void feed_take_three(struct server *server, const struct redisReply *kind,
-                            const struct redisReply *channel, const struct redisReply *third)
+static void feed_handle_three(struct server *server, const struct redisReply *kind,
+                              const struct redisReply *channel, const struct redisReply *third)
 {
     bool is_text = channel->type == REDIS_REPLY_STRING && third->type == REDIS_REPLY_STRING;
     if (is_text && (feed_is(kind, "smessage") || feed_is(kind, "message"))) {
-        feed_take_message(server, channel, third);
+        feed_handle_message(server, channel, third);
     } else if (feed_is(kind, "ssubscribe") || feed_is(kind, "subscribe")) {
         struct topic *topic = feed_find_topic(server->broker, channel);
         if (topic && topic->resident.server == server)
@@ -123,20 +123,20 @@ static void feed_take_three(struct server *server, const struct redisReply *kind
         else if (channel->type == REDIS_REPLY_STRING)
             watch_subscribed(server, channel->str, channel->len);
     } else if (feed_is(kind, "sunsubscribe") || feed_is(kind, "unsubscribe")) {
-        feed_take_unsubscribed(server, channel);
+        feed_handle_unsubscribed(server, channel);
     }
 }
 
-void feed_take(struct link *link, const struct redisReply *reply)
+void feed_handle_push(struct link *link, const struct redisReply *reply)
 {
     struct server *server = container_of(link, struct server, feed);
     if (reply->type == REDIS_REPLY_ERROR)
-        feed_take_error(server, reply);
+        feed_handle_error(server, reply);
     else if (reply->type != REDIS_REPLY_ARRAY)
         server_note_feed(server);
     else if (reply->elements == 3 && reply->element[0]->type == REDIS_REPLY_STRING)
-        feed_take_three(server, reply->element[0], reply->element[1], reply->element[2]);
+        feed_handle_three(server, reply->element[0], reply->element[1], reply->element[2]);
     else if (reply->elements == 4 && reply->element[1]->type == REDIS_REPLY_STRING &&
              reply->element[2]->type == REDIS_REPLY_STRING && reply->element[3]->type == REDIS_REPLY_STRING)
-        bridge_take(server->broker, reply->element[1]->str, reply->element[2], reply->element[3]);
+        bridge_receive(server->broker, reply->element[1]->str, reply->element[2], reply->element[3]);
 }

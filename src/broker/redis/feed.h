@@ -18,6 +18,6 @@ void feed_subscribe_topic(struct server *server, const struct topic *topic);
 void feed_unsubscribe_topic(struct server *server, const struct topic *topic);
 
 /* A push; the `pushed` of the feed link. */
-void feed_take(struct link *link, const struct redisReply *reply);
+void feed_handle_push(struct link *link, const struct redisReply *reply);
 
 #endif

@@ -54,7 +54,7 @@ redisReader *link_new_reader(void)
     return reader;
 }
 
-static void link_take_reply(struct link *link, const redisReply *reply)
+static void link_deliver(struct link *link, const redisReply *reply)
 {
     struct list *first = list_first(&link->waiting);
     link->reply_bytes = 0;
@@ -84,7 +84,7 @@ static void link_describe_garbage(struct link *link, const char *bytes, size_t l
     link_break(link, fault);
 }
 
-static void link_take_bytes(struct link *link, const char *bytes, size_t len)
+static void link_parse(struct link *link, const char *bytes, size_t len)
 {
     link->received_ms = link->set->now_ms;
     link->reply_bytes += len;
@@ -100,7 +100,7 @@ static void link_take_bytes(struct link *link, const char *bytes, size_t len)
         }
         if (!reply)
             break;
-        link_take_reply(link, reply);
+        link_deliver(link, reply);
         freeReplyObject(reply);
     }
     if (link_is_open(link) && link->reply_bytes > LINK_REPLY_MAX)
@@ -126,7 +126,7 @@ static void link_read(struct link *link, bool must_see_end)
         mailbox_drain(link->set->mailbox);
         if (!link_is_open(link))
             return;
-        link_take_bytes(link, bytes, (size_t)len);
+        link_parse(link, bytes, (size_t)len);
         if ((size_t)len < sizeof(bytes) && !must_see_end)
             return;
     }
@@ -275,7 +275,7 @@ static void link_deadline_over(struct timer *timer)
     link_break(link, fault);
 }
 
-void link_take_timeout(struct link *link)
+void link_renew_timeout(struct link *link)
 {
     if (timer_is_armed(&link->deadline))
         timer_arm(link->set->wheel, &link->deadline, link->set->now_ms);

@@ -92,7 +92,7 @@ void link_open(struct link *link, const char *address, bool is_unix);
 void link_close(struct link *link);
 
 /* The set has another timeout: it counts for what is waited for already. */
-void link_take_timeout(struct link *link);
+void link_renew_timeout(struct link *link);
 
 /* Breaks the link for a reason that the owner has found; `broken` follows at the end of the turn. */
 void link_break(struct link *link, const char *fault);

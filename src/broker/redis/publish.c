@@ -55,7 +55,7 @@ static void publication_read_own(struct publication *publication)
     message->offset = item->offset;
     message->time_ms = item->time_ms;
     message->expires_ms = broker->now_ms + keep_ms;
-    topic_take_own(topic, &item->epoch, message);
+    topic_append_own(topic, &item->epoch, message);
 }
 
 void publication_accept(struct publication *publication, const struct published *published)
@@ -166,7 +166,7 @@ static enum error_code publication_send_bridged(struct publication *publication)
     return ERROR_NONE;
 }
 
-void publish_take_bridged(const struct topic *topic, uint64_t offset, const char *bytes, size_t len)
+void publish_note_echo(const struct topic *topic, uint64_t offset, const char *bytes, size_t len)
 {
     list_for_each (link, &topic->broker->bridged_publications) {
         struct publication *publication = container_of(link, struct publication, link);

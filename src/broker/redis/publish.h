@@ -51,7 +51,7 @@ void publication_accept(struct publication *publication, const struct published 
 void publish_submit(struct redis_broker *broker, struct publish_request *request);
 
 /* A bridged channel has got this message: if it is ours, now its id is known. */
-void publish_take_bridged(const struct topic *topic, uint64_t offset, const char *bytes, size_t len);
+void publish_note_echo(const struct topic *topic, uint64_t offset, const char *bytes, size_t len);
 
 /* Before the broker ends: nothing waits any more. */
 void publish_fail_bridged(struct redis_broker *broker);

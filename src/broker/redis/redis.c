@@ -180,7 +180,7 @@ static int redis_start(struct broker *super, char *error, size_t error_size)
     return -err;
 }
 
-static void redis_take_options(struct letter *letter)
+static void redis_deliver_options(struct letter *letter)
 {
     struct configure_letter *configure = container_of(letter, struct configure_letter, letter);
     struct redis_broker *broker = configure->broker;
@@ -188,7 +188,7 @@ static void redis_take_options(struct letter *letter)
     broker->options = configure->options;
     redis_apply_options(broker);
     list_for_each (link, &broker->servers)
-        server_take_times(container_of(link, struct server, link));
+        server_renew_times(container_of(link, struct server, link));
     free(configure);
 }
 
@@ -198,19 +198,19 @@ static int redis_configure(struct broker *super, struct options *options)
     struct configure_letter *configure = malloc(sizeof(*configure));
     if (!configure)
         return -ENOMEM;
-    configure->letter.deliver = redis_take_options;
+    configure->letter.deliver = redis_deliver_options;
     configure->broker = broker;
     configure->options = options_ref(options);
     mailbox_post(&broker->mailbox, &configure->letter);
     return 0;
 }
 
-static void redis_take_stop(struct letter *letter)
+static void redis_deliver_stop(struct letter *letter)
 {
     container_of(letter, struct redis_broker, stop)->is_stopping = true;
 }
 
-static void redis_take_cut(struct letter *letter)
+static void redis_deliver_cut(struct letter *letter)
 {
     struct redis_broker *broker = container_of(letter, struct redis_broker, cut);
     broker->is_cut = true;
@@ -220,7 +220,7 @@ static void redis_take_cut(struct letter *letter)
 static void redis_cut(struct broker *super)
 {
     struct redis_broker *broker = redis_of(super);
-    broker->cut.deliver = redis_take_cut;
+    broker->cut.deliver = redis_deliver_cut;
     mailbox_post(&broker->mailbox, &broker->cut);
 }
 
@@ -233,7 +233,7 @@ static void redis_stop(struct broker *super)
 {
     struct redis_broker *broker = redis_of(super);
     if (broker->is_started) {
-        broker->stop.deliver = redis_take_stop;
+        broker->stop.deliver = redis_deliver_stop;
         mailbox_post(&broker->mailbox, &broker->stop);
         pthread_join(broker->thread, NULL);
     }

@@ -78,7 +78,7 @@ static void server_tell_loss(struct server *server, const char *fault)
                                        "by itself"));
 }
 
-static void server_take_loss(struct server *server, const char *fault)
+static void server_lose(struct server *server, const char *fault)
 {
     struct redis_broker *broker = server->broker;
     bool was_up = server->state >= SERVER_UP;
@@ -109,12 +109,12 @@ static void server_take_loss(struct server *server, const char *fault)
 
 static void server_commands_broken(struct link *link, const char *fault)
 {
-    server_take_loss(container_of(link, struct server, commands), fault);
+    server_lose(container_of(link, struct server, commands), fault);
 }
 
 static void server_feed_broken(struct link *link, const char *fault)
 {
-    server_take_loss(container_of(link, struct server, feed), fault);
+    server_lose(container_of(link, struct server, feed), fault);
 }
 
 void server_fail(struct server *server, const char *fault)
@@ -148,7 +148,7 @@ static void server_sound(struct server *server)
               LOG_TEXT("mode", server->is_cluster ? "cluster" : "single"));
 }
 
-void server_take_probe(struct server *server)
+void server_note_probe(struct server *server)
 {
     server->probe_sent_ms = 0;
     if (server->state == SERVER_UP)
@@ -275,7 +275,7 @@ static const struct link_ops server_commands_ops = {
 static const struct link_ops server_feed_ops = {
     .connected = server_feed_connected,
     .broken = server_feed_broken,
-    .pushed = feed_take,
+    .pushed = feed_handle_push,
 };
 
 static void server_connect(struct server *server)
@@ -369,10 +369,10 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
     return server;
 }
 
-void server_take_times(struct server *server)
+void server_renew_times(struct server *server)
 {
-    link_take_timeout(&server->commands);
-    link_take_timeout(&server->feed);
+    link_renew_timeout(&server->commands);
+    link_renew_timeout(&server->feed);
     if (server->state >= SERVER_UP)
         server_arm(server, 0);
 }

@@ -81,7 +81,7 @@ void servers_close(struct redis_broker *broker);
 void servers_slots_changed(struct redis_broker *broker);
 
 /* The options' times have changed: they count for what is waited for already. */
-void server_take_times(struct server *server);
+void server_renew_times(struct server *server);
 
 /* Gives the server up for now, for a reason that people can read. It comes back by itself. From anywhere on
  * the broker's thread: its links end with this turn of the loop. */
@@ -96,7 +96,7 @@ void server_greeted(struct server *server);
 
 /* The probe's channel is subscribed to; it has come back. */
 void server_send_probe(struct server *server);
-void server_take_probe(struct server *server);
+void server_note_probe(struct server *server);
 
 /* The feed has told something. */
 void server_note_feed(struct server *server);

@@ -349,6 +349,6 @@ struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, s
     topic->epoch = epoch_new(name, len);
     topic->oldest = 1;
     topic_arm_check(topic);
-    watch_take_name(broker, name, len);
+    watch_announce(broker, name, len);
     return topic;
 }

@@ -129,7 +129,7 @@ static void topic_renew(struct topic *topic, const struct epoch *epoch, const st
 
 /* Bridged channels. */
 
-uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope)
+uint64_t topic_append_bridged(struct topic *topic, struct envelope *envelope)
 {
     envelope->offset = topic->top + 1;
     envelope->time_ms = clock_wall_ms();
@@ -181,7 +181,7 @@ static void topic_keep_early(struct topic *topic, const struct envelope *envelop
 }
 
 /* Returns whether all of it fits behind what is known. */
-static bool topic_take_early(struct topic *topic, bool is_forced)
+static bool topic_append_early(struct topic *topic, bool is_forced)
 {
     struct ring *early = &topic->early;
     if (early->count > 0 && !epoch_equals(&topic->early_epoch, &topic->epoch))
@@ -257,7 +257,7 @@ static void topic_go_on(struct topic *topic, const struct reading *reading)
     }
 }
 
-static void topic_take_reading(struct topic *topic, const struct reading *reading)
+static void topic_merge_reading(struct topic *topic, const struct reading *reading)
 {
     bool is_known = topic->has_log && epoch_equals(&topic->epoch, &reading->epoch);
     const struct forebear *forebear =
@@ -273,7 +273,7 @@ static void topic_take_reading(struct topic *topic, const struct reading *readin
     }
     bool is_whole = topic->top >= reading->top;
     if (is_whole)
-        is_whole = topic_take_early(topic, topic->futile_opens > OPEN_FUTILE_MOST) && !topic->has_hole;
+        is_whole = topic_append_early(topic, topic->futile_opens > OPEN_FUTILE_MOST) && !topic->has_hole;
     if (!is_whole) {
         topic->has_hole = false;
         topic_open(topic);
@@ -299,7 +299,7 @@ static void topic_open_answered(struct call *call, const struct redisReply *repl
         topic->open = NULL;
         if (reply && answer_parse_reading(&reading, reply, topic->name, topic->name_len) == 0) {
             topic_note_clock(topic, call, &reading);
-            topic_take_reading(topic, &reading);
+            topic_merge_reading(topic, &reading);
         } else {
             topic_open_failed(topic, call_error(call, reply));
         }
@@ -365,7 +365,7 @@ static void topic_follow(struct topic *topic, const struct envelope *envelope)
     topic_open(topic);
 }
 
-void topic_take_envelope(struct topic *topic, const char *bytes, size_t len)
+void topic_receive(struct topic *topic, const char *bytes, size_t len)
 {
     struct envelope envelope;
     broker_count(&topic->broker->super, METRIC_BROKER_RECEIVED, 1);
@@ -385,7 +385,7 @@ void topic_take_envelope(struct topic *topic, const char *bytes, size_t len)
         topic->has_hole = true;
 }
 
-void topic_take_own(struct topic *topic, const struct epoch *epoch, struct message *message)
+void topic_append_own(struct topic *topic, const struct epoch *epoch, struct message *message)
 {
     if (topic->state == TOPIC_LIVE && !topic->open && epoch_equals(&topic->epoch, epoch) &&
         message->offset == topic->top + 1)

@@ -25,14 +25,14 @@ void topic_drop_ring(struct topic *topic);
 void topic_expire_ring(struct topic *topic);
 
 /* An envelope came by the feed. */
-void topic_take_envelope(struct topic *topic, const char *bytes, size_t len);
+void topic_receive(struct topic *topic, const char *bytes, size_t len);
 
 /* A publish of this node has been answered before its envelope was seen: read your own writes. Borrows the
  * message. */
-void topic_take_own(struct topic *topic, const struct epoch *epoch, struct message *message);
+void topic_append_own(struct topic *topic, const struct epoch *epoch, struct message *message);
 
 /* A message of a bridged channel; its offset is given here. Returns it, or 0 without memory. */
-uint64_t topic_take_bridged(struct topic *topic, struct envelope *envelope);
+uint64_t topic_append_bridged(struct topic *topic, struct envelope *envelope);
 
 /* A bridged channel's feed may have lost something: a new epoch, which begins empty. */
 void topic_renew_bridged(struct topic *topic);

@@ -174,7 +174,7 @@ void watch_subscribed(struct server *server, const char *channel, size_t len)
     }
 }
 
-void watch_take_name(struct redis_broker *broker, const char *name, size_t len)
+void watch_announce(struct redis_broker *broker, const char *name, size_t len)
 {
     if (!channel_name_is_valid(name, len))
         return;

@@ -17,7 +17,7 @@ void watch_begin(struct redis_broker *broker, struct watch_request *request);
 void watch_end(struct redis_broker *broker, struct watch_request *request);
 
 /* A log was begun here or in Redis. */
-void watch_take_name(struct redis_broker *broker, const char *name, size_t len);
+void watch_announce(struct redis_broker *broker, const char *name, size_t len);
 
 /* The Pub/Sub channel of the news is subscribed at a server. */
 void watch_subscribed(struct server *server, const char *channel, size_t len);
