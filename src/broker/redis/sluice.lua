@@ -95,10 +95,17 @@ local function hash_name(name)
     return text
 end
 
--- The replication id of this master: another one after each start and each promotion. Empty where the caller may not ask.
-local function find_run()
-    local info = redis.pcall('INFO', 'replication')
-    return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+local run, run_ms = '', 0
+
+-- The replication id of this master: another one after each start and each promotion, which take more than a millisecond. Empty
+-- where the caller may not ask.
+local function find_run(log)
+    if run == '' or run_ms ~= log.now then
+        local info = redis.pcall('INFO', 'replication')
+        run = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+        run_ms = log.now
+    end
+    return run
 end
 
 -- A script has no random numbers of its own: the time, the name and the master tell epochs apart.
@@ -554,7 +561,7 @@ function handlers.publish(keys, args)
             return before or refused
         end
     end
-    log.here = find_run()
+    log.here = find_run(log)
     if not log.epoch or is_evicted(log) or is_of_other_name(log) or is_elsewhere(log) and not is_sound(log) then
         refused = begin(log, 'epoch')
     elseif is_elsewhere(log) then
@@ -650,7 +657,7 @@ function handlers.open(keys, args)
         return refused
     end
     local epoch, known, most, bytes = args[1] or '', tonumber(args[2]) or 0, tonumber(args[5]) or 0, tonumber(args[6]) or 0
-    log.here = find_run()
+    log.here = find_run(log)
     set_name_part(log, args[7])
     if not log.epoch or not is_sound(log) or is_of_other_name(log) then
         refused = begin(log, 'epoch')
@@ -709,7 +716,7 @@ function handlers.purge(keys)
         return false
     end
     local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
-    log.here = find_run()
+    log.here = find_run(log)
     refused = begin(log, 'purged')
     if refused then
         return refused

@@ -97,6 +97,7 @@ class Library:
         self.is_script = is_script
         text = read_library("library_script" if is_script else "library_functions")
         text = replace_once(text, "redis.call('TIME')", f"redis.call('LRANGE', '{CLOCK}', 0, 1)")
+        text = replace_once(text, "run == '' or run_ms ~= log.now", "true")
         text = replace_once(text, "redis.pcall('INFO', 'replication')", f"redis.pcall('GET', '{MASTER}')")
         if is_script:
             self.script = self.client.script_load(replace_once(text, "redis.REDIS_VERSION_NUM", "0x00060299"))
