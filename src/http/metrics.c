@@ -13,23 +13,23 @@ static const struct {
     const char *name;
     const char *kind;
     const char *help;
-} numbers_rows[METRIC_COUNT] = {
-#define NUMBERS_ROW(name, kind, text, help, ...) [METRIC_##name] = {text, kind, help},
-    METRIC_TABLE(NUMBERS_ROW, NUMBERS_ROW, NUMBERS_ROW)
-#undef NUMBERS_ROW
+} metrics_rows[METRIC_COUNT] = {
+#define METRICS_ROW(name, kind, text, help, ...) [METRIC_##name] = {text, kind, help},
+    METRIC_TABLE(METRICS_ROW, METRICS_ROW, METRICS_ROW)
+#undef METRICS_ROW
 };
 
-static void numbers_gather(const struct shard_group *group, uint64_t values[METRIC_COUNT])
+static void metrics_gather(const struct shard_group *group, uint64_t values[METRIC_COUNT])
 {
     for (unsigned i = 0; i < METRIC_COUNT; i++)
         values[i] = shard_group_sum(group, (enum metric)i) +
                     atomic_load_explicit(&group->broker->counters[i], memory_order_relaxed);
-#define NUMBERS_ASK(name, kind, text, help, value) values[METRIC_##name] = value;
-    METRIC_TABLE(METRIC_NONE, METRIC_NONE, NUMBERS_ASK)
-#undef NUMBERS_ASK
+#define METRICS_ASK(name, kind, text, help, value) values[METRIC_##name] = value;
+    METRIC_TABLE(METRIC_NONE, METRIC_NONE, METRICS_ASK)
+#undef METRICS_ASK
 }
 
-static void numbers_append_seconds(struct buf *text, uint64_t us)
+static void metrics_append_seconds(struct buf *text, uint64_t us)
 {
     char digits[32];
     buf_append(text, digits,
@@ -38,7 +38,7 @@ static void numbers_append_seconds(struct buf *text, uint64_t us)
 }
 
 /* The one histogram (Prometheus text format, "Histograms and summaries"). */
-static void numbers_append_latency(struct buf *text, const struct shard_group *group)
+static void metrics_append_latency(struct buf *text, const struct shard_group *group)
 {
     static const uint64_t bounds_us[] = {BROKER_LATENCY_BOUNDS_US};
     const struct broker *broker = group->broker;
@@ -49,7 +49,7 @@ static void numbers_append_latency(struct buf *text, const struct shard_group *g
         count += atomic_load_explicit(&broker->latency[i], memory_order_relaxed);
         buf_append_text(text, "sluice_broker_latency_seconds_bucket{le=\"");
         if (i < ARRAY_LENGTH(bounds_us))
-            numbers_append_seconds(text, bounds_us[i]);
+            metrics_append_seconds(text, bounds_us[i]);
         else
             buf_append_text(text, "+Inf");
         buf_append_text(text, "\"} ");
@@ -57,7 +57,7 @@ static void numbers_append_latency(struct buf *text, const struct shard_group *g
         buf_append_char(text, '\n');
     }
     buf_append_text(text, "sluice_broker_latency_seconds_sum ");
-    numbers_append_seconds(text, atomic_load_explicit(&broker->latency_sum_us, memory_order_relaxed));
+    metrics_append_seconds(text, atomic_load_explicit(&broker->latency_sum_us, memory_order_relaxed));
     buf_append_text(text, "\nsluice_broker_latency_seconds_count ");
     buf_append_u64(text, count);
     buf_append_char(text, '\n');
@@ -67,12 +67,12 @@ void stats_handle(struct exchange *exchange)
 {
     uint64_t values[METRIC_COUNT];
     struct buf json = {0};
-    numbers_gather(exchange->shard->group, values);
+    metrics_gather(exchange->shard->group, values);
     buf_append_text(&json, "{\"version\":\"" PACKAGE_VERSION "\",\"shards\":");
     buf_append_u64(&json, exchange->shard->group->count);
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
         buf_append_text(&json, ",\n");
-        render_json_key(&json, numbers_rows[i].name);
+        render_json_key(&json, metrics_rows[i].name);
         buf_append_u64(&json, values[i]);
     }
     buf_append_text(&json, "}\n");
@@ -84,25 +84,25 @@ void metrics_handle(struct exchange *exchange)
     uint64_t values[METRIC_COUNT];
     struct buf text = {0};
     struct MHD_Response *response = NULL;
-    numbers_gather(exchange->shard->group, values);
+    metrics_gather(exchange->shard->group, values);
     for (unsigned i = 0; i < METRIC_COUNT; i++) {
-        const char *name = numbers_rows[i].name;
-        const char *const words[] = {"# HELP sluice_",   name, " ", numbers_rows[i].help,
-                                     "\n# TYPE sluice_", name, " ", numbers_rows[i].kind,
+        const char *name = metrics_rows[i].name;
+        const char *const words[] = {"# HELP sluice_",   name, " ", metrics_rows[i].help,
+                                     "\n# TYPE sluice_", name, " ", metrics_rows[i].kind,
                                      "\nsluice_",        name, " "};
         for (size_t j = 0; j < ARRAY_LENGTH(words); j++)
             buf_append_text(&text, words[j]);
         buf_append_u64(&text, values[i]);
         buf_append_char(&text, '\n');
     }
-    numbers_append_latency(&text, exchange->shard->group);
+    metrics_append_latency(&text, exchange->shard->group);
     if (!text.has_failed)
         response = exchange_response(text.bytes, text.len, "text/plain; version=0.0.4; charset=utf-8", false);
     buf_deinit(&text);
     exchange_answer(exchange, MHD_HTTP_OK, response);
 }
 
-static void numbers_answer_text(struct exchange *exchange, unsigned status, const char *text)
+static void metrics_answer_text(struct exchange *exchange, unsigned status, const char *text)
 {
     struct MHD_Response *response = exchange_response(text, strlen(text), "text/plain; charset=utf-8", false);
     if (response)
@@ -112,7 +112,7 @@ static void numbers_answer_text(struct exchange *exchange, unsigned status, cons
 
 void health_handle(struct exchange *exchange)
 {
-    numbers_answer_text(exchange, MHD_HTTP_OK, "ok\n");
+    metrics_answer_text(exchange, MHD_HTTP_OK, "ok\n");
 }
 
 void ready_handle(struct exchange *exchange)
@@ -123,5 +123,5 @@ void ready_handle(struct exchange *exchange)
     else if (!broker->ops->is_ready(broker))
         exchange_fail(exchange, ERROR_BROKER_DOWN, "%s", error_text(ERROR_BROKER_DOWN));
     else
-        numbers_answer_text(exchange, MHD_HTTP_OK, "ready\n");
+        metrics_answer_text(exchange, MHD_HTTP_OK, "ready\n");
 }
