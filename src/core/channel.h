@@ -99,11 +99,11 @@ void channel_withdraw_subscription(struct subscription *subscription, const stru
 void channel_free_when_done(struct channel *channel);
 
 /* The reset that the subscription is to be told first. Returns false when there is none. */
-bool channel_collect_reset(struct subscription *subscription, struct delivery *delivery);
+bool channel_read_reset(struct subscription *subscription, struct delivery *delivery);
 
-/* Fills `deliveries` with what `subscription` is to be told next, behind its reset; may leave it waiting for
+/* Fills `to` with what `subscription` is to be told next, behind its reset; may leave it waiting for
  * a page of history. */
-size_t channel_collect(struct subscription *subscription, struct delivery *deliveries, size_t most);
+size_t channel_read(struct subscription *subscription, struct delivery *to, size_t most);
 
 /* Whether only the broker knows what becomes of that start in an attached channel. */
 bool channel_must_ask(const struct channel *channel, const struct start *start);

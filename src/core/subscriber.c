@@ -109,16 +109,16 @@ enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
     return error;
 }
 
-size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
+size_t subscriber_read(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
 {
     size_t count = 0;
     if (!subscriber->subscriptions || subscriber->pending > 0)
         return 0;
     /* First, so that whoever is told a message has been told what its joined cursor is past. */
     for (unsigned i = 0; i < subscriber->count && count < most; i++)
-        count += channel_collect_reset(&subscriber->subscriptions[i], deliveries + count);
+        count += channel_read_reset(&subscriber->subscriptions[i], deliveries + count);
     for (unsigned i = 0; i < subscriber->count && count < most; i++)
-        count += channel_collect(&subscriber->subscriptions[i], deliveries + count, most - count);
+        count += channel_read(&subscriber->subscriptions[i], deliveries + count, most - count);
     return count;
 }
 
@@ -168,8 +168,8 @@ bool subscriber_has_gap(struct subscriber *subscriber)
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++) {
         struct subscription *subscription = &subscriber->subscriptions[i];
         struct delivery next;
-        if (channel_collect_reset(subscription, &next) ||
-            (channel_collect(subscription, &next, 1) > 0 && !next.message))
+        if (channel_read_reset(subscription, &next) ||
+            (channel_read(subscription, &next, 1) > 0 && !next.message))
             has_gap = true;
     }
     return has_gap;

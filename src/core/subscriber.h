@@ -5,7 +5,7 @@
 /* A subscriber: a cursor into the ring of each of its channels, and a `wake` operation. It has no queue.
  *
  * Everything here runs on the thread of the shard whose hub the subscriber joined. A transport embeds `struct
- * subscriber`, joins with subscriber_join, and from `wake` on collects deliveries, sends what its client
+ * subscriber`, joins with subscriber_join, and from `wake` on reads deliveries, sends what its client
  * takes and says with subscriber_advance what was sent.
  */
 
@@ -46,8 +46,8 @@ struct subscription {
 };
 
 struct subscriber_ops {
-    /* There may be something to collect, or (`is_first`) all channels are attached and the cursor is known.
-     * May collect, advance, block and leave; must not free the subscriber (that is for after the turn of the
+    /* There may be something to read, or (`is_first`) all channels are attached and the cursor is known.
+     * May read, advance, block and leave; must not free the subscriber (that is for after the turn of the
      * loop). */
     void (*wake)(struct subscriber *subscriber, bool is_first);
     /* A channel cannot be attached; the subscriber has left already. */
@@ -90,22 +90,22 @@ void subscriber_leave(struct subscriber *subscriber);
 
 /* Fills `deliveries` with up to `most` things to tell, in order, without changing where the subscriber
  * stands. When it returns 0 the subscriber has everything and will be woken. */
-size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most);
+size_t subscriber_read(struct subscriber *subscriber, struct delivery *deliveries, size_t most);
 
-/* The subscriber has been told `delivery`; in the order of collecting. */
+/* The subscriber has been told `delivery`; in the order of reading. */
 void subscriber_advance(struct delivery *delivery);
 
 /* Takes an advance back, in reverse order: the client did not take it after all. */
 void subscriber_retreat(struct delivery *delivery);
 
-/* There is more to collect, but others shall have their turn first. */
+/* There is more to read, but others shall have their turn first. */
 void subscriber_yield(struct subscriber *subscriber);
 
 /* Whether a reset is what some channel has to tell first. Only certain while nothing is being fetched, which
  * this may begin. */
 bool subscriber_has_gap(struct subscriber *subscriber);
 
-/* Whether something older is on its way from the broker, so that collecting 0 does not mean having
+/* Whether something older is on its way from the broker, so that reading 0 does not mean having
  * everything. */
 bool subscriber_is_fetching(const struct subscriber *subscriber);
 

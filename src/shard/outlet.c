@@ -357,7 +357,7 @@ static enum outlet_progress outlet_deliver_batch(struct outlet *outlet, struct s
     batch.subscriber = subscriber;
     batch.text = (struct buf){0};
     batch.has_failed = false;
-    batch.count = subscriber_collect(subscriber, batch.deliveries, OUTLET_BATCH);
+    batch.count = subscriber_read(subscriber, batch.deliveries, OUTLET_BATCH);
     bool is_full = batch.count == OUTLET_BATCH;
     while (batch.count > 0 && batch.deliveries[batch.count - 1].offset > until)
         batch.count--;

@@ -157,7 +157,7 @@ static bool longpoll_tell_raw(struct longpoll *poll)
     size_t resets_len = 0;
     struct delivery delivery = {0};
     while (resets_len + RESET_TEXT_MAX < RESETS_TEXT_MAX &&
-           subscriber_collect(&poll->subscriber, &delivery, 1) == 1) {
+           subscriber_read(&poll->subscriber, &delivery, 1) == 1) {
         subscriber_advance(&delivery);
         if (delivery.message)
             break;
@@ -217,7 +217,7 @@ static struct page_count longpoll_fill_page(struct longpoll *poll, struct body *
     struct delivery deliveries[BATCH_STEP];
     struct page_count told = {0};
     size_t count;
-    while ((count = subscriber_collect(&poll->subscriber, deliveries, BATCH_STEP)) > 0) {
+    while ((count = subscriber_read(&poll->subscriber, deliveries, BATCH_STEP)) > 0) {
         for (size_t i = 0; i < count; i++) {
             bool is_message = deliveries[i].message;
             if (is_message && !longpoll_append_message(page, &deliveries[i], told.messages == 0))

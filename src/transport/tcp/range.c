@@ -147,7 +147,7 @@ bool range_gather(struct tcp_subscription *subscription)
     if (range->last > subscription->until && !range->is_blocking)
         range->last = subscription->until;
     while (goes_on && count == RANGE_BATCH) {
-        count = subscriber_collect(&subscription->subscriber, deliveries, RANGE_BATCH);
+        count = subscriber_read(&subscription->subscriber, deliveries, RANGE_BATCH);
         for (size_t i = 0; goes_on && i < count; i++)
             goes_on = range_take(range, &deliveries[i]);
     }

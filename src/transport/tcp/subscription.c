@@ -194,7 +194,7 @@ bool tcp_subscriptions_are_done(struct connection *connection)
         if (!subscription->is_live)
             continue; /* nothing was promised to it yet */
         if (subscriber_is_fetching(&subscription->subscriber) ||
-            subscriber_collect(&subscription->subscriber, &delivery, 1) > 0)
+            subscriber_read(&subscription->subscriber, &delivery, 1) > 0)
             return false;
     }
     return true;

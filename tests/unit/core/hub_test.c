@@ -77,7 +77,7 @@ static void listener_wake(struct subscriber *subscriber, bool is_first)
     size_t count;
     listener->woken++;
     listener->is_attached = listener->is_attached || is_first;
-    while ((count = subscriber_collect(subscriber, deliveries, 8)) > 0) {
+    while ((count = subscriber_read(subscriber, deliveries, 8)) > 0) {
         for (size_t i = 0; i < count; i++) {
             listener->offsets[listener->count] = deliveries[i].message ? deliveries[i].message->offset : 0;
             listener->resets[listener->count] = deliveries[i].reset;
@@ -460,7 +460,7 @@ static void test_two_losses_that_are_told_at_once_are_one(void **state)
     subscriber_block(&listener.subscriber);
     feed_renewal(&ancestry, 7, false);
     feed_renewal(&ancestry, 4, false);
-    assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 1);
+    assert_int_equal(subscriber_read(&listener.subscriber, deliveries, 8), 1);
     assert_int_equal(deliveries[0].reset, RESET_FAILOVER);
     assert_int_equal(deliveries[0].missed, 5);
     subscriber_leave(&listener.subscriber);
@@ -1038,7 +1038,7 @@ static void test_retreating_tells_the_same_reset_again(void **state)
     subscriber_block(&listener.subscriber);
     feed_reset(RESET_PURGED);
     for (unsigned round = 0; round < 2; round++) {
-        assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 1);
+        assert_int_equal(subscriber_read(&listener.subscriber, deliveries, 8), 1);
         assert_int_equal(deliveries[0].reset, RESET_PURGED);
         assert_true(deliveries[0].missed == MISSED_UNKNOWN);
         subscriber_advance(&deliveries[0]);
@@ -1107,12 +1107,12 @@ static void test_retreating_tells_the_same_again(void **state)
     subscriber_block(&listener.subscriber);
     for (uint64_t offset = 4; offset <= 6; offset++)
         feed(offset);
-    assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 3);
+    assert_int_equal(subscriber_read(&listener.subscriber, deliveries, 8), 3);
     for (unsigned i = 0; i < 3; i++)
         subscriber_advance(&deliveries[i]);
     for (unsigned i = 3; i > 1; i--)
         subscriber_retreat(&deliveries[i - 1]);
-    assert_int_equal(subscriber_collect(&listener.subscriber, deliveries, 8), 2);
+    assert_int_equal(subscriber_read(&listener.subscriber, deliveries, 8), 2);
     assert_int_equal(deliveries[0].message->offset, 5);
     subscriber_leave(&listener.subscriber);
 }

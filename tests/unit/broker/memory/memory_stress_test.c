@@ -75,7 +75,7 @@ static void listener_wake(struct subscriber *subscriber, bool is_first)
     struct delivery deliveries[16];
     size_t count;
     (void)is_first;
-    while ((count = subscriber_collect(subscriber, deliveries, ARRAY_LENGTH(deliveries))) > 0) {
+    while ((count = subscriber_read(subscriber, deliveries, ARRAY_LENGTH(deliveries))) > 0) {
         for (size_t i = 0; i < count; i++) {
             listener_take(container_of(subscriber, struct listener, subscriber), &deliveries[i]);
             subscriber_advance(&deliveries[i]);

@@ -22,7 +22,7 @@ static struct shard shard;
 static struct channel_memo memo;
 static const struct epoch epoch = {"k3q9xm2ab7zt"};
 
-size_t subscriber_collect(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
+size_t subscriber_read(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
 {
     size_t count = 0;
     for (size_t i = told; i < message_count && count < most; i++)
@@ -76,7 +76,7 @@ void subscriber_block(struct subscriber *subscriber)
 void subscriber_yield(struct subscriber *subscriber)
 {
     (void)subscriber;
-    fail_msg("there is more than was collected");
+    fail_msg("there is more than was read");
 }
 
 static ssize_t take(const char *bytes, size_t len)

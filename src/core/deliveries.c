@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* What a subscription is to be told next: out of the window, out of pages below it, or that something is
+ * missing. */
+
+#include "core/channel.h"
+#include "core/page.h"
+
+struct deliveries {
+    struct subscription *subscription;
+    struct delivery *at;
+    size_t count;
+    size_t most;
+    uint64_t offset;
+};
+
+static void deliveries_add(struct deliveries *deliveries, struct message *message, uint64_t offset)
+{
+    deliveries->at[deliveries->count++] =
+        (struct delivery){.subscription = deliveries->subscription, .message = message, .offset = offset};
+    deliveries->offset = offset;
+}
+
+static void deliveries_add_gap(struct deliveries *deliveries, uint64_t offset)
+{
+    uint64_t missed = offset - deliveries->offset;
+    deliveries_add(deliveries, NULL, offset);
+    deliveries->at[deliveries->count - 1].reset = RESET_TRIMMED;
+    deliveries->at[deliveries->count - 1].missed = missed;
+}
+
+/* What follows in the ring; a hole in it is a gap. Returns whether it has moved on. */
+static bool deliveries_add_ring(struct deliveries *deliveries, const struct ring *ring)
+{
+    size_t before = deliveries->count;
+    size_t index = ring_find(ring, deliveries->offset + 1);
+    while (deliveries->count < deliveries->most && index < ring->count) {
+        struct message *message = ring_at(ring, index);
+        if (message->offset > deliveries->offset + 1) {
+            deliveries_add_gap(deliveries, message->offset - 1);
+            continue;
+        }
+        deliveries_add(deliveries, message, message->offset);
+        index++;
+    }
+    return deliveries->count > before;
+}
+
+/* Below the window: from a page of history. Returns whether it has moved on. */
+static bool deliveries_add_page(struct deliveries *deliveries, struct channel *channel)
+{
+    struct subscription *subscription = deliveries->subscription;
+    struct page *page = page_find(channel, deliveries->offset + 1);
+    if (!page)
+        page = page_request_around(channel, deliveries->offset + 1);
+    if (!page)
+        return false; /* no memory for it now: tried again with the next message */
+    if (page->is_read) {
+        if (!deliveries_add_ring(deliveries, &page->messages))
+            deliveries_add_gap(deliveries, page->to);
+        return true;
+    }
+    /* Asked for while what was read before it is being sent. */
+    list_remove(&subscription->link);
+    list_append(&page->fetching, &subscription->link);
+    subscription->state = SUBSCRIPTION_FETCHING;
+    return false;
+}
+
+bool channel_read_reset(struct subscription *subscription, struct delivery *delivery)
+{
+    if (subscription->state != SUBSCRIPTION_LIVE || subscription->reset == RESET_NONE)
+        return false;
+    *delivery = (struct delivery){.subscription = subscription,
+                                  .reset = (enum reset_reason)subscription->reset,
+                                  .missed = subscription->missed,
+                                  .offset = subscription->offset};
+    return true;
+}
+
+size_t channel_read(struct subscription *subscription, struct delivery *to, size_t most)
+{
+    struct channel *channel = subscription->channel;
+    struct deliveries deliveries = {subscription, to, 0, most, subscription->offset};
+    if (subscription->state != SUBSCRIPTION_LIVE)
+        return 0;
+    bool has_moved = true;
+    while (has_moved && deliveries.count < most && deliveries.offset < channel->top) {
+        uint64_t next = deliveries.offset + 1;
+        if (next < channel->oldest)
+            deliveries_add_gap(&deliveries, channel->oldest - 1);
+        else if (channel->window.count > 0 && ring_at(&channel->window, 0)->offset <= next)
+            has_moved = deliveries_add_ring(&deliveries, &channel->window);
+        else
+            has_moved = deliveries_add_page(&deliveries, channel);
+    }
+    return deliveries.count;
+}
