@@ -10,7 +10,6 @@
 #include "broker/redis/answer.h"
 #include "broker/redis/envelope.h"
 #include "broker/redis/link.h"
-#include "broker/redis/reading.h"
 #include "broker/redis/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

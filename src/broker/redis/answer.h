@@ -39,6 +39,12 @@ struct reading {
 int answer_parse_reading(struct reading *reading, const struct redisReply *reply, const char *channel,
                          size_t channel_len);
 
+/* The message of entry `index`; NULL when it is none, has expired, or memory is out. */
+struct message *reading_make_message(const struct reading *reading, size_t index, uint64_t now_ms);
+
+/* Tells the operator that somebody writes messages that are not what they say. */
+void reading_tell_mended(const char *channel);
+
 /* sluice_inspect, into the answer's part of the request, which is left alone by what is not one. */
 int answer_parse_inspection(struct inspect_request *request, const struct redisReply *reply,
                             const char *channel, size_t channel_len);

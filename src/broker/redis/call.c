@@ -40,9 +40,9 @@ struct server *call_find_server(const struct redis_broker *broker, uint16_t slot
     return server && server->state >= SERVER_UP ? server : NULL;
 }
 
-struct argument call_number(char *to, uint64_t number)
+struct text call_number(char *to, uint64_t number)
 {
-    return (struct argument){to, number_format_u64(to, number)};
+    return (struct text){to, number_format_u64(to, number)};
 }
 
 /* Latency. */
@@ -218,44 +218,46 @@ static void call_init(struct call *call, struct redis_broker *broker,
 
 /* In a Cluster every key that is touched is declared, so that Redis sees when some of them have moved
  * already. */
-static unsigned call_list_keys(struct argument keys[3], char *text, bool is_cluster, const char *channel,
-                               size_t channel_len, const char *key, size_t key_len)
+static unsigned call_list_keys(struct text keys[3], char *text, bool is_cluster, struct text channel,
+                               struct text key)
 {
-    const char *slash = memchr(channel, '/', channel_len);
-    int first = (int)(slash ? (size_t)(slash - channel) : channel_len);
+    const char *slash = memchr(channel.bytes, '/', channel.len);
+    int first = (int)(slash ? (size_t)(slash - channel.bytes) : channel.len);
     unsigned count = 0;
-    keys[0] = (struct argument){channel, channel_len};
+    keys[0] = channel;
     if (!is_cluster)
         return 1;
     for (const char *kind = "ms"; *kind; kind++) {
-        int len = sprintf(text, "sluice:{%.*s}:%c:%.*s", first, channel, *kind, (int)channel_len, channel);
-        keys[count++] = (struct argument){text, (size_t)len};
+        int len = sprintf(text, "sluice:{%.*s}:%c:%.*s", first, channel.bytes, *kind, (int)channel.len,
+                          channel.bytes);
+        keys[count++] = (struct text){text, (size_t)len};
         text += len;
     }
-    if (key_len > 0) {
-        int len = sprintf(text, "sluice:{%.*s}:k:%.*s#", first, channel, (int)channel_len, channel);
-        memcpy(text + len, key, key_len);
-        keys[count++] = (struct argument){text, (size_t)len + key_len};
+    if (key.len > 0) {
+        int len =
+            sprintf(text, "sluice:{%.*s}:k:%.*s#", first, channel.bytes, (int)channel.len, channel.bytes);
+        memcpy(text + len, key.bytes, key.len);
+        keys[count++] = (struct text){text, (size_t)len + key.len};
     }
     return count;
 }
 
-int call_prepare(struct call *call, struct redis_broker *broker, const char *function, const char *channel,
-                 size_t channel_len, const char *key, size_t key_len, const struct argument *arguments,
-                 unsigned count, void (*done)(struct call *call, const struct redisReply *reply))
+int call_prepare(struct call *call, struct redis_broker *broker, const char *function, struct text channel,
+                 struct text key, const struct text *arguments, unsigned count,
+                 void (*done)(struct call *call, const struct redisReply *reply))
 {
     const char *argv[CALL_ARGUMENTS_MAX + 8];
     size_t lengths[CALL_ARGUMENTS_MAX + 8];
-    struct argument keys[3];
+    struct text keys[3];
     char text[3 * CALL_KEY_MAX];
     char name[32];
     int argc = 0;
     call_init(call, broker, done);
-    call->slot = call_slot(channel, channel_len);
+    call->slot = call_slot(channel.bytes, channel.len);
     const struct server *server = call_find_server(broker, call->slot);
     if (!server)
         return -EHOSTDOWN;
-    unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, channel_len, key, key_len);
+    unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, key);
     call->key_count = (uint8_t)key_count;
     snprintf(name, sizeof(name), "sluice_%s", function);
     argv[argc++] = server->has_functions ? "FCALL" : "EVALSHA";
@@ -264,7 +266,7 @@ int call_prepare(struct call *call, struct redis_broker *broker, const char *fun
     for (int i = 0; i < argc; i++)
         lengths[i] = strlen(argv[i]);
     for (unsigned i = 0; i < key_count; i++, argc++) {
-        argv[argc] = keys[i].text;
+        argv[argc] = keys[i].bytes;
         lengths[argc] = keys[i].len;
     }
     if (!server->has_functions) {
@@ -272,7 +274,7 @@ int call_prepare(struct call *call, struct redis_broker *broker, const char *fun
         lengths[argc++] = strlen(function);
     }
     for (unsigned i = 0; i < count; i++, argc++) {
-        argv[argc] = arguments[i].text ? arguments[i].text : "";
+        argv[argc] = arguments[i].bytes ? arguments[i].bytes : "";
         lengths[argc] = arguments[i].len;
     }
     return command_format(&call->command, argc, argv, lengths);

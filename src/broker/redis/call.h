@@ -6,6 +6,7 @@
  * here, with a bound.
  */
 
+#include "base/text.h"
 #include "base/timer.h"
 #include "broker/redis/link.h"
 #include "core/broker.h"
@@ -31,22 +32,16 @@ struct call {
     void (*done)(struct call *call, const struct redisReply *reply);
 };
 
-/* One argument; borrowed until the call is prepared. */
-struct argument {
-    const char *text;
-    size_t len;
-};
-
 /* The slot of a channel: CRC-16 of its first segment (Redis Cluster specification, "Key distribution model").
  */
 uint16_t call_slot(const char *channel, size_t len);
 
-/* Formats a call of `function` for the channel. `key`, of `key_len` bytes unless that is 0, is an idempotency
- * key that the call touches. Returns 0, -ENOMEM, or -EHOSTDOWN when the slot's server is away; then `done` is
- * not called. */
-int call_prepare(struct call *call, struct redis_broker *broker, const char *function, const char *channel,
-                 size_t channel_len, const char *key, size_t key_len, const struct argument *arguments,
-                 unsigned count, void (*done)(struct call *call, const struct redisReply *reply));
+/* Formats a call of `function` for the channel. `key`, unless it is empty, is an idempotency key that the
+ * call touches. Borrows all of it. Returns 0, -ENOMEM, or -EHOSTDOWN when the slot's server is away; then
+ * `done` is not called. */
+int call_prepare(struct call *call, struct redis_broker *broker, const char *function, struct text channel,
+                 struct text key, const struct text *arguments, unsigned count,
+                 void (*done)(struct call *call, const struct redisReply *reply));
 
 /* Formats a plain command for one server. Returns 0 or -ENOMEM. */
 int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,
@@ -67,6 +62,6 @@ struct server *call_find_server(const struct redis_broker *broker, uint16_t slot
 enum error_code call_error(const struct call *call, const struct redisReply *reply);
 
 /* A decimal number as an argument; `to` has room for 21 bytes. */
-struct argument call_number(char *to, uint64_t number);
+struct text call_number(char *to, uint64_t number);
 
 #endif

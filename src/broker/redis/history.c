@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "broker/redis/answer.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
-#include "broker/redis/reading.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
 
@@ -91,10 +91,11 @@ static enum error_code history_ask(struct redis_broker *broker, struct history_r
     char bytes[21];
     uint64_t wanted = request->to >= request->from ? request->to - request->from + 1 : 0;
     struct history_call *history = calloc(1, sizeof(*history));
-    const struct argument arguments[] = {call_number(from, request->from), call_number(to, request->to),
-                                         call_number(most, wanted), call_number(bytes, HISTORY_BYTES)};
-    int err = history ? call_prepare(&history->call, broker, "read", request->name, request->name_len, NULL,
-                                     0, arguments, ARRAY_LENGTH(arguments), history_answered)
+    const struct text arguments[] = {call_number(from, request->from), call_number(to, request->to),
+                                     call_number(most, wanted), call_number(bytes, HISTORY_BYTES)};
+    int err = history ? call_prepare(&history->call, broker, "read",
+                                     (struct text){request->name, request->name_len}, (struct text){0},
+                                     arguments, ARRAY_LENGTH(arguments), history_answered)
                       : -ENOMEM;
     if (err) {
         free(history);

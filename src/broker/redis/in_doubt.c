@@ -112,16 +112,16 @@ static void finding_gather(struct finding *finding, struct in_doubt *in_doubt)
 
 static int finding_prepare(struct finding *finding, struct redis_broker *broker)
 {
-    struct argument arguments[IN_DOUBT_MOST + 1];
+    struct text arguments[IN_DOUBT_MOST + 1];
     const struct publication *first = finding->publications[0];
     int64_t since_ms = clock_wall_ms() - (int64_t)(broker->now_ms - first->submitted_ms) - IN_DOUBT_SLACK_MS;
     char since[21];
     arguments[0] = call_number(since, since_ms > 0 ? (uint64_t)since_ms : 0);
     for (size_t i = 0; i < finding->count; i++)
-        arguments[i + 1] =
-            (struct argument){finding->publications[i]->mark, strlen(finding->publications[i]->mark)};
-    return call_prepare(&finding->call, broker, "find", first->item->channel, first->item->channel_len, NULL,
-                        0, arguments, (unsigned)finding->count + 1, finding_answered);
+        arguments[i + 1] = text_of(finding->publications[i]->mark);
+    return call_prepare(&finding->call, broker, "find",
+                        (struct text){first->item->channel, first->item->channel_len}, (struct text){0},
+                        arguments, (unsigned)finding->count + 1, finding_answered);
 }
 
 static void in_doubt_find_next(struct in_doubt *in_doubt)

@@ -129,8 +129,9 @@ static void listing_inspect_all(struct listing *listing)
             struct inspect_request known;
             manage_inspect_bridged(&known, topic);
             listing_fill(entry->entry, &known);
-        } else if (call_prepare(&entry->call, listing->broker, "inspect", entry->entry->name,
-                                entry->entry->name_len, NULL, 0, NULL, 0, listing_inspected)) {
+        } else if (call_prepare(&entry->call, listing->broker, "inspect",
+                                (struct text){entry->entry->name, entry->entry->name_len}, (struct text){0},
+                                NULL, 0, listing_inspected)) {
             listing->error = ERROR_BROKER_DOWN;
         } else {
             listing->pending++;

@@ -57,8 +57,9 @@ static void manage_ask(struct redis_broker *broker, struct inspect_request *requ
                        void (*done)(struct call *call, const struct redisReply *reply))
 {
     struct manage_call *manage = calloc(1, sizeof(*manage));
-    int err = manage ? call_prepare(&manage->call, broker, function, request->name, request->name_len, NULL,
-                                    0, NULL, 0, done)
+    int err = manage ? call_prepare(&manage->call, broker, function,
+                                    (struct text){request->name, request->name_len}, (struct text){0}, NULL,
+                                    0, done)
                      : -ENOMEM;
     if (err) {
         free(manage);

@@ -10,7 +10,6 @@
 #include "base/number.h"
 #include "broker/redis/bridge.h"
 #include "broker/redis/in_doubt.h"
-#include "broker/redis/reading.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
@@ -90,7 +89,7 @@ static enum error_code publication_send(struct publication *publication)
     char ttl[21];
     const char *type = message_type_word((enum message_type)message->type);
     const struct epoch name_part = epoch_of_name(item->channel, item->channel_len);
-    const struct argument arguments[] = {
+    const struct text arguments[] = {
         {message_data(message), message->size},
         {message_event(message), message->event_len},
         {"type", 4},
@@ -110,8 +109,9 @@ static enum error_code publication_send(struct publication *publication)
         {"key", 3},
         {item->key, item->key_len},
     };
-    int err = call_prepare(&publication->call, broker, "publish", item->channel, item->channel_len, item->key,
-                           item->key_len, arguments, ARRAY_LENGTH(arguments), publication_answered);
+    int err = call_prepare(
+        &publication->call, broker, "publish", (struct text){item->channel, item->channel_len},
+        (struct text){item->key, item->key_len}, arguments, ARRAY_LENGTH(arguments), publication_answered);
     if (err)
         return err == -ENOMEM ? ERROR_OUT_OF_MEMORY : ERROR_BROKER_DOWN;
     if (call_find_server(broker, publication->call.slot)->commands.unsent_bytes > PUBLISH_UNSENT_MAX)

@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "broker/redis/answer.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/envelope.h"
-#include "broker/redis/reading.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "config/options.h"
@@ -319,7 +319,7 @@ void topic_open(struct topic *topic)
         return;
     struct open *open = calloc(1, sizeof(*open));
     const struct epoch name_part = epoch_of_name(topic->name, topic->name_len);
-    const struct argument arguments[] = {
+    const struct text arguments[] = {
         {topic->epoch.text, topic->has_log ? EPOCH_LEN : 0},
         call_number(top, topic->top),
         {ancestry, topic->has_log ? ancestry_format(ancestry, &topic->ancestry) : 0},
@@ -328,8 +328,8 @@ void topic_open(struct topic *topic)
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
         {name_part.text, EPOCH_NAME_LEN},
     };
-    int err = open ? call_prepare(&open->call, broker, "open", topic->name, topic->name_len, NULL, 0,
-                                  arguments, ARRAY_LENGTH(arguments), topic_open_answered)
+    int err = open ? call_prepare(&open->call, broker, "open", (struct text){topic->name, topic->name_len},
+                                  (struct text){0}, arguments, ARRAY_LENGTH(arguments), topic_open_answered)
                    : -ENOMEM;
     if (err) {
         free(open);

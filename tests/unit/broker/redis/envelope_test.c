@@ -4,8 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "broker/redis/answer.h"
 #include "broker/redis/call.h"
-#include "broker/redis/reading.h"
 #include "unit.h"
 
 #define HEAD "sluice1 message fxrnz7bkz9yw 42 1700000000000 7 json 2 3 4 300000\n"
