@@ -168,20 +168,20 @@ static void batch_read_data(struct batch_message *message, struct message_parts 
     }
 }
 
-static void batch_read(struct batch_message *message, struct text object, struct draft *draft)
+static void batch_read(struct batch_message *message, struct text object, struct publish_wish *wish)
 {
     batch_split(message, object);
-    draft->channel = batch_text(message, MEMBER_CHANNEL);
-    draft->parts.event = batch_text(message, MEMBER_EVENT);
-    draft->parts.producer = batch_text(message, MEMBER_PRODUCER);
-    draft->key = batch_text(message, MEMBER_KEY);
-    if (!draft->channel.bytes)
+    wish->channel = batch_text(message, MEMBER_CHANNEL);
+    wish->parts.event = batch_text(message, MEMBER_EVENT);
+    wish->parts.producer = batch_text(message, MEMBER_PRODUCER);
+    wish->key = batch_text(message, MEMBER_KEY);
+    if (!wish->channel.bytes)
         batch_refuse(message, "\"channel\" is missing");
     const struct text ttl = message->members[MEMBER_TTL];
-    if (ttl.len > 0 && publishing_parse_ttl(&draft->parts.ttl_ms, ttl))
+    if (ttl.len > 0 && publishing_parse_ttl(&wish->parts.ttl_ms, ttl))
         batch_refuse(message, "\"ttl\" must be a whole number of seconds from 1 on");
-    batch_read_data(message, &draft->parts);
-    draft->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
+    batch_read_data(message, &wish->parts);
+    wish->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
 }
 
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
@@ -189,18 +189,18 @@ static void batch_take_item(struct batch *batch, size_t index, struct text objec
 {
     char fault[PUBLISHING_FAULT_MAX] = "";
     struct batch_message message = {.fault = fault};
-    struct draft draft = {0};
+    struct publish_wish wish = {0};
     struct publish_item *item = &batch->super.request.items[index];
-    batch_read(&message, object, &draft);
+    batch_read(&message, object, &wish);
     if (message.error == ERROR_NONE)
-        message.error = publishing_fill(batch->super.exchange, item, &draft, fault);
+        message.error = publishing_fill(batch->super.exchange, item, &wish, fault);
     item->error = message.error;
     if (item->error != ERROR_NONE)
         batch->faults[index] = strdup(fault);
-    if (item->error != ERROR_NONE && !item->channel && draft.channel.bytes &&
-        draft.channel.len <= CHANNEL_NAME_MAX && (item->channel = malloc(draft.channel.len + 1))) {
-        memcpy(item->channel, draft.channel.bytes, draft.channel.len);
-        item->channel_len = (uint8_t)draft.channel.len;
+    if (item->error != ERROR_NONE && !item->channel && wish.channel.bytes &&
+        wish.channel.len <= CHANNEL_NAME_MAX && (item->channel = malloc(wish.channel.len + 1))) {
+        memcpy(item->channel, wish.channel.bytes, wish.channel.len);
+        item->channel_len = (uint8_t)wish.channel.len;
     }
     for (unsigned i = 0; i < MEMBER_COUNT; i++)
         json_value_free(message.strings[i]);

@@ -25,13 +25,13 @@ static enum message_type publish_type(const char *mime)
 
 /* Many clients say nothing of their own accord. curl -d says form, whatever it sends: nobody wants to get
  * that back as the type of a text. */
-static void publish_read_type(const struct exchange *exchange, struct draft *draft)
+static void publish_read_type(const struct exchange *exchange, struct publish_wish *wish)
 {
-    struct message_parts *parts = &draft->parts;
+    struct message_parts *parts = &wish->parts;
     const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
     if (!mime || !*mime) {
         parts->type = message_type_guess(parts->data, parts->size);
-        draft->is_checked = true;
+        wish->is_checked = true;
         return;
     }
     parts->type = publish_type(mime);
@@ -94,31 +94,31 @@ static void publish_done(struct publishing *publishing)
     publishing_free(publishing);
 }
 
-static bool publish_read_options(struct exchange *exchange, struct draft *draft)
+static bool publish_read_options(struct exchange *exchange, struct publish_wish *wish)
 {
     struct text ttl = publish_option(exchange, "ttl", "Sluice-TTL");
-    if (ttl.bytes && publishing_parse_ttl(&draft->parts.ttl_ms, ttl)) {
+    if (ttl.bytes && publishing_parse_ttl(&wish->parts.ttl_ms, ttl)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
         return false;
     }
-    draft->parts.event = publish_option(exchange, "event", "Sluice-Event");
-    draft->parts.producer = publish_option(exchange, "producer", "Sluice-Producer");
-    draft->key = publish_option(exchange, "idempotency_key", "Idempotency-Key");
+    wish->parts.event = publish_option(exchange, "event", "Sluice-Event");
+    wish->parts.producer = publish_option(exchange, "producer", "Sluice-Producer");
+    wish->key = publish_option(exchange, "idempotency_key", "Idempotency-Key");
     return true;
 }
 
 void publish_handle(struct exchange *exchange)
 {
     char fault[PUBLISHING_FAULT_MAX];
-    struct draft draft = {0};
-    if (publishing_refuses(exchange, publish_queries) || !publish_read_options(exchange, &draft))
+    struct publish_wish wish = {0};
+    if (publishing_refuses(exchange, publish_queries) || !publish_read_options(exchange, &wish))
         return;
-    draft.channel = router_name(exchange);
-    draft.parts.data = exchange_body(exchange, &draft.parts.size);
-    publish_read_type(exchange, &draft);
+    wish.channel = router_name(exchange);
+    wish.parts.data = exchange_body(exchange, &wish.parts.size);
+    publish_read_type(exchange, &wish);
     struct publishing *publishing = publishing_new(exchange, 1);
-    enum error_code error = publishing ? publishing_fill(exchange, publishing->request.items, &draft, fault)
-                                       : ERROR_OUT_OF_MEMORY;
+    enum error_code error =
+        publishing ? publishing_fill(exchange, publishing->request.items, &wish, fault) : ERROR_OUT_OF_MEMORY;
     if (error == ERROR_NONE) {
         publishing_submit(publishing, publish_done);
         return;

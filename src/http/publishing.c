@@ -9,7 +9,6 @@
 
 #include "base/number.h"
 #include "core/cursor.h"
-#include "base/text.h"
 #include "http/origin.h"
 #include "render/render.h"
 
@@ -87,9 +86,9 @@ bool publishing_refuses(struct exchange *exchange, const char *const *names)
 }
 
 enum error_code publishing_fill(const struct exchange *exchange, struct publish_item *item,
-                                const struct draft *draft, char fault[PUBLISHING_FAULT_MAX])
+                                const struct publish_wish *wish, char fault[PUBLISHING_FAULT_MAX])
 {
-    return draft_fill(item, draft, exchange->shard->options->message_size_bytes, fault);
+    return publish_item_fill(item, wish, exchange->shard->options->message_size_bytes, fault);
 }
 
 struct publishing *publishing_new(struct exchange *exchange, size_t count)

@@ -5,10 +5,10 @@
 /* What single and batch publishing share. On the shard's thread. */
 
 #include "core/broker.h"
-#include "core/draft.h"
+#include "core/publish.h"
 #include "http/exchange.h"
 
-#define PUBLISHING_FAULT_MAX DRAFT_FAULT_MAX
+#define PUBLISHING_FAULT_MAX PUBLISH_FAULT_MAX
 
 /* Answers what is no publish at all: from a foreign origin, with a query parameter that is not of `names`
  * (which ends with NULL; a wrong one would be lost without a word), with a form in parts as its body, or
@@ -18,9 +18,9 @@ bool publishing_refuses(struct exchange *exchange, const char *const *names);
 /* Whether a media type with parameters is `want`. */
 bool publishing_mime_is(const char *mime, const char *want);
 
-/* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
+/* Checks a wish and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code publishing_fill(const struct exchange *exchange, struct publish_item *item,
-                                const struct draft *draft, char fault[PUBLISHING_FAULT_MAX]);
+                                const struct publish_wish *wish, char fault[PUBLISHING_FAULT_MAX]);
 
 /* A request for `count` items on behalf of an exchange; NULL when memory is out. */
 struct publishing {

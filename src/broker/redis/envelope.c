@@ -8,7 +8,7 @@
 #include "base/container.h"
 #include "base/json_scan.h"
 #include "base/number.h"
-#include "core/draft.h"
+#include "core/publish.h"
 
 #define ENVELOPE_WORDS 11u
 /* As the option history-ttl allows; more would overflow the clock. */
@@ -167,7 +167,7 @@ bool envelope_mend(struct envelope *envelope)
     if (parts->type == MESSAGE_TEXT && !text_is_utf8(parts->data, parts->size, NULL))
         parts->type = MESSAGE_BINARY;
     bool is_changed = parts->type != type;
-    if (draft_event_is_reserved(parts->event)) {
+    if (publish_event_is_reserved(parts->event)) {
         parts->event.len = 0;
         is_changed = true;
     }

@@ -139,8 +139,7 @@ static void commands_publish(struct connection *connection, const struct command
         connection_answer_error(connection, ERROR_BAD_COMMAND, "PUBLISH takes a channel and data");
         return;
     }
-    tcp_publish(connection, command->first.bytes ? command->first.bytes : "", command->first.len,
-                command->data.bytes, command->data.len, PUBLICATION_CONFIRMED);
+    tcp_publish(connection, command->first, command->data, PUBLISH_CONFIRMED);
 }
 
 static void commands_ping(struct connection *connection, const struct command *command)
@@ -217,8 +216,7 @@ bool commands_take(struct connection *connection, const struct frame *frame)
     bool is_too_large = (is_publish ? command.data.len : frame->len) >
                         connection_shard(connection)->options->message_size_bytes;
     /* Answers come in the order of their commands. */
-    if (is_publish && !is_too_large ? tcp_publications_are_full(connection)
-                                    : connection->publication_count > 0)
+    if (is_publish && !is_too_large ? tcp_publishes_are_full(connection) : connection->publish_count > 0)
         return false;
     if (is_too_large)
         connection_refuse_frame(connection);

@@ -101,7 +101,7 @@ void connection_wait_end(struct connection *connection)
 static bool connection_has_said_everything(struct connection *connection)
 {
     /* What the client said before its end has been taken: its end is not read while the socket is paused. */
-    return !connection->wait && connection->publication_count == 0 && tcp_subscriptions_are_done(connection);
+    return !connection->wait && connection->publish_count == 0 && tcp_subscriptions_are_done(connection);
 }
 
 void connection_try_leave(struct connection *connection)
@@ -185,10 +185,10 @@ static bool connection_take_frame(struct connection *connection, const struct fr
                    connection->framing == FRAMING_LEN32 ? frame->bytes - 4 : frame->bytes, frame->size);
         return true;
     case INPUT_PUBLISH:
-        if (tcp_publications_are_full(connection))
+        if (tcp_publishes_are_full(connection))
             return false;
-        tcp_publish(connection, declaration->publish_to.text, declaration->publish_to.len, frame->bytes,
-                    frame->len, PUBLICATION_SILENT);
+        tcp_publish(connection, (struct text){declaration->publish_to.text, declaration->publish_to.len},
+                    (struct text){frame->bytes, frame->len}, PUBLISH_SILENT);
         return true;
     case INPUT_IGNORE:
         return true;
@@ -204,7 +204,7 @@ static bool connection_act(struct connection *connection, enum frame_result resu
         return connection_take_frame(connection, frame);
     case FRAME_TOO_LARGE:
     case FRAME_BROKEN:
-        if (connection->publication_count > 0)
+        if (connection->publish_count > 0)
             return false;
         connection_refuse_frame(connection);
         return true;
@@ -311,7 +311,7 @@ static void connection_gone(struct stream_socket *socket)
     struct connection *connection = connection_of(socket);
     tcp_patterns_forget(connection);
     tcp_unsubscribe_all(connection);
-    tcp_publications_forget(connection);
+    tcp_publishes_forget(connection);
     resp_transaction_forget(connection);
     if (connection->wait) {
         pubsub_forget(connection->wait->pubsub);
@@ -364,7 +364,7 @@ static enum error_code connection_take(struct listener *listener, const struct a
     connection->is_fresh = true;
     list_init(&connection->subscriptions);
     list_init(&connection->patterns);
-    list_init(&connection->publications);
+    list_init(&connection->publishes);
     connection_subscribe_feeds(connection);
     return ERROR_NONE;
 }

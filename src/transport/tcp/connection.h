@@ -25,8 +25,8 @@
 #define SUBSCRIPTIONS_MAX 1024u
 #define PATTERNS_MAX 64u
 /* Publishes of one connection that the broker has not answered. */
-#define PUBLICATIONS_MAX 1024u
-#define PUBLICATION_BYTES_MAX (4u << 20)
+#define PUBLISHES_MAX 1024u
+#define PUBLISH_BYTES_MAX (4u << 20)
 
 enum update_format { UPDATE_RAW, UPDATE_JSON };
 
@@ -44,16 +44,16 @@ struct connection {
     const struct declaration *declaration;
     struct list subscriptions;            /* in the order in which they were asked for */
     struct list patterns;                 /* of PSUBSCRIBE */
-    struct list publications;             /* in the order in which they are to be answered */
+    struct list publishes;                /* in the order in which they are to be answered */
     struct connection_wait *wait;         /* NULL when the next command may be looked at */
     struct resp_transaction *transaction; /* from MULTI to EXEC; NULL otherwise */
-    uint64_t publication_bytes;
+    uint64_t publish_bytes;
     struct frame_reader reader;
     uint32_t id;                 /* as CLIENT ID says it */
     uint16_t subscription_count; /* of all kinds */
     uint16_t pattern_count;
     uint16_t below_count; /* of the subscriptions, those that a pattern has made */
-    uint16_t publication_count;
+    uint16_t publish_count;
 };
 
 /* connection.c */
@@ -190,22 +190,22 @@ bool resp_transaction_is_running(const struct resp_transaction *transaction);
 struct buf *resp_transaction_replies(struct resp_transaction *transaction);
 void resp_transaction_forget(struct connection *connection);
 
-/* publication.c */
+/* publish.c */
 
-enum publication_answer {
-    PUBLICATION_SILENT,    /* only errors are told */
-    PUBLICATION_CONFIRMED, /* CONFIRMED */
-    PUBLICATION_COUNT,     /* how many receive it, as a RESP integer */
+enum tcp_publish_answer {
+    PUBLISH_SILENT,    /* only errors are told */
+    PUBLISH_CONFIRMED, /* CONFIRMED */
+    PUBLISH_COUNT,     /* how many receive it, as a RESP integer */
 };
 
 /* Publishes; the answer comes in the order of the publishes. */
-void tcp_publish(struct connection *connection, const char *channel, size_t channel_len, const char *data,
-                 size_t len, enum publication_answer answer);
+void tcp_publish(struct connection *connection, struct text channel, struct text data,
+                 enum tcp_publish_answer answer);
 
 /* Whether so many are on their way that the next has to wait. */
-bool tcp_publications_are_full(const struct connection *connection);
+bool tcp_publishes_are_full(const struct connection *connection);
 
 /* The connection has gone: nobody is told. */
-void tcp_publications_forget(struct connection *connection);
+void tcp_publishes_forget(struct connection *connection);
 
 #endif

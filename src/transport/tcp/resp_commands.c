@@ -18,9 +18,7 @@
 
 static void resp_run_publish(const struct resp_call *call)
 {
-    const struct text *channel = &call->arguments[1];
-    const struct text *data = &call->arguments[2];
-    tcp_publish(call->connection, channel->bytes, channel->len, data->bytes, data->len, PUBLICATION_COUNT);
+    tcp_publish(call->connection, call->arguments[1], call->arguments[2], PUBLISH_COUNT);
 }
 
 /* Small ones. */
@@ -195,7 +193,7 @@ static const char *resp_find_fault(const struct resp_call *call, const struct re
  */
 static bool resp_has_to_wait(const struct connection *connection, bool is_publish)
 {
-    return is_publish ? tcp_publications_are_full(connection) : connection->publication_count > 0;
+    return is_publish ? tcp_publishes_are_full(connection) : connection->publish_count > 0;
 }
 
 bool resp_run(struct connection *connection, const struct resp_command *command)
@@ -233,7 +231,7 @@ uint64_t resp_bulk_limit(const struct connection *connection)
 static bool resp_refuse(struct connection *connection, const struct resp_command *command)
 {
     char text[160];
-    if (connection->publication_count > 0)
+    if (connection->publish_count > 0)
         return false;
     snprintf(text, sizeof(text), "ERR %s", command->fault);
     reply_error(connection, text);

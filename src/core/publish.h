@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_DRAFT_H
-#define SLUICE_CORE_DRAFT_H
+#ifndef SLUICE_CORE_PUBLISH_H
+#define SLUICE_CORE_PUBLISH_H
 
 /* A message that somebody wants published, by whatever way it came: what is checked before a broker sees it.
  * Any thread. */
 
 #include "core/broker.h"
 
-#define DRAFT_FAULT_MAX 512u
+#define PUBLISH_FAULT_MAX 512u
 
 /* All borrowed. */
-struct draft {
+struct publish_wish {
     struct message_parts parts;
     struct text channel;
     struct text key;
@@ -20,10 +20,10 @@ struct draft {
 /* Whether nobody may publish under that event: a stream opens with `subscribed` and tells of a gap by
  * `reset`; for `error` and `open` browsers call an EventSource's own handlers, as if the connection had
  * failed or begun. */
-bool draft_event_is_reserved(struct text event);
+bool publish_event_is_reserved(struct text event);
 
-/* Checks a draft and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
-enum error_code draft_fill(struct publish_item *item, const struct draft *draft, uint64_t size_limit_bytes,
-                           char fault[DRAFT_FAULT_MAX]);
+/* Checks a wish and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
+enum error_code publish_item_fill(struct publish_item *item, const struct publish_wish *wish,
+                                  uint64_t size_limit_bytes, char fault[PUBLISH_FAULT_MAX]);
 
 #endif

@@ -4,40 +4,40 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/draft.h"
+#include "core/publish.h"
 
-static char fault[DRAFT_FAULT_MAX];
+static char fault[PUBLISH_FAULT_MAX];
 
-static struct draft draft_of(const char *data)
+static struct publish_wish wish_of(const char *data)
 {
-    return (struct draft){.parts = {.type = MESSAGE_TEXT, .data = data, .size = strlen(data)},
-                          .channel = {"a/b", 3}};
+    return (struct publish_wish){.parts = {.type = MESSAGE_TEXT, .data = data, .size = strlen(data)},
+                                 .channel = {"a/b", 3}};
 }
 
-static enum error_code fill(const struct draft *draft, uint64_t limit)
+static enum error_code fill(const struct publish_wish *wish, uint64_t limit)
 {
     struct publish_item item = {0};
-    enum error_code error = draft_fill(&item, draft, limit, fault);
+    enum error_code error = publish_item_fill(&item, wish, limit, fault);
     free(item.channel);
     message_unref(item.message);
     return error;
 }
 
-static void expect_refused(const struct draft *draft, enum error_code error, const char *why)
+static void expect_refused(const struct publish_wish *wish, enum error_code error, const char *why)
 {
-    assert_int_equal(fill(draft, 1000), error);
+    assert_int_equal(fill(wish, 1000), error);
     if (!strstr(fault, why))
         fail_msg("'%s' does not say '%s'", fault, why);
 }
 
-static void test_an_item_has_what_the_draft_says(void **state)
+static void test_an_item_has_what_the_wish_says(void **state)
 {
     struct publish_item item = {0};
-    struct draft draft = draft_of("hello");
+    struct publish_wish wish = wish_of("hello");
     (void)state;
-    draft.key = text_of("k1");
-    draft.parts.event = text_of("goal");
-    assert_int_equal(draft_fill(&item, &draft, 5, fault), ERROR_NONE);
+    wish.key = text_of("k1");
+    wish.parts.event = text_of("goal");
+    assert_int_equal(publish_item_fill(&item, &wish, 5, fault), ERROR_NONE);
     assert_int_equal(item.channel_len, 3);
     assert_memory_equal(item.channel, "a/b", 3);
     assert_int_equal(item.key_len, 2);
@@ -52,21 +52,21 @@ static void test_an_item_has_what_the_draft_says(void **state)
 
 static void test_the_limit_itself_is_allowed(void **state)
 {
-    struct draft draft = draft_of("12345");
+    struct publish_wish wish = wish_of("12345");
     (void)state;
-    assert_int_equal(fill(&draft, 5), ERROR_NONE);
-    assert_int_equal(fill(&draft, 4), ERROR_TOO_LARGE);
+    assert_int_equal(fill(&wish, 5), ERROR_NONE);
+    assert_int_equal(fill(&wish, 4), ERROR_TOO_LARGE);
     assert_non_null(strstr(fault, "the message has 5 bytes; message-size allows 4"));
 }
 
 static void test_names_that_are_not_are_refused(void **state)
 {
-    struct draft draft = draft_of("x");
+    struct publish_wish wish = wish_of("x");
     (void)state;
-    draft.channel = text_of("a b");
-    expect_refused(&draft, ERROR_BAD_CHANNEL, "a channel name ");
-    draft.channel.len = 0;
-    expect_refused(&draft, ERROR_BAD_CHANNEL, "a channel name ");
+    wish.channel = text_of("a b");
+    expect_refused(&wish, ERROR_BAD_CHANNEL, "a channel name ");
+    wish.channel.len = 0;
+    expect_refused(&wish, ERROR_BAD_CHANNEL, "a channel name ");
 }
 
 static void test_attributes_are_text_of_one_line(void **state)
@@ -75,18 +75,18 @@ static void test_attributes_are_text_of_one_line(void **state)
     (void)state;
     memset(longest, 'x', sizeof(longest));
     for (unsigned i = 0; i < 3; i++) {
-        struct draft draft = draft_of("x");
-        struct text *text = i == 0 ? &draft.parts.event : i == 1 ? &draft.parts.producer : &draft.key;
+        struct publish_wish wish = wish_of("x");
+        struct text *text = i == 0 ? &wish.parts.event : i == 1 ? &wish.parts.producer : &wish.key;
         static const char *const names[] = {"event must be", "producer must be", "Idempotency-Key must be"};
         static const char *const bad[] = {"", "\n", "a\x1f", "\x7f", "\xff"};
         for (size_t j = 0; j < sizeof(bad) / sizeof(bad[0]); j++) {
             *text = text_of(bad[j]);
-            expect_refused(&draft, ERROR_BAD_OPTION, names[i]);
+            expect_refused(&wish, ERROR_BAD_OPTION, names[i]);
         }
         *text = (struct text){longest, sizeof(longest)};
-        expect_refused(&draft, ERROR_BAD_OPTION, names[i]);
+        expect_refused(&wish, ERROR_BAD_OPTION, names[i]);
         text->len = sizeof(longest) - 1;
-        assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+        assert_int_equal(fill(&wish, 1000), ERROR_NONE);
     }
 }
 
@@ -94,34 +94,34 @@ static void test_events_of_the_server_and_the_browser_are_refused(void **state)
 {
     static const char *const reserved[] = {"reset", "error", "open", "subscribed"};
     static const char *const others[] = {"resets", "rese", "Error", "opened", "message"};
-    struct draft draft = draft_of("x");
+    struct publish_wish wish = wish_of("x");
     (void)state;
     for (size_t i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
-        draft.parts.event = text_of(reserved[i]);
-        expect_refused(&draft, ERROR_BAD_OPTION, reserved[i]);
+        wish.parts.event = text_of(reserved[i]);
+        expect_refused(&wish, ERROR_BAD_OPTION, reserved[i]);
     }
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
-        draft.parts.event = text_of(others[i]);
-        assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+        wish.parts.event = text_of(others[i]);
+        assert_int_equal(fill(&wish, 1000), ERROR_NONE);
     }
 }
 
 static void test_data_is_what_its_type_says(void **state)
 {
-    struct draft draft = draft_of("ab\xff");
+    struct publish_wish wish = wish_of("ab\xff");
     (void)state;
-    expect_refused(&draft, ERROR_BAD_TEXT, "not UTF-8 from byte 3 on");
-    draft.is_checked = true;
-    assert_int_equal(fill(&draft, 1000), ERROR_NONE);
-    draft = draft_of("ab\xff");
-    draft.parts.type = MESSAGE_BINARY;
-    assert_int_equal(fill(&draft, 1000), ERROR_NONE);
-    draft = draft_of("[1,\n]");
-    draft.parts.type = MESSAGE_JSON;
-    expect_refused(&draft, ERROR_BAD_JSON, "the data is not JSON: line 2, column 1: a value is expected");
-    draft = draft_of(" [1]\n");
-    draft.parts.type = MESSAGE_JSON;
-    assert_int_equal(fill(&draft, 1000), ERROR_NONE);
+    expect_refused(&wish, ERROR_BAD_TEXT, "not UTF-8 from byte 3 on");
+    wish.is_checked = true;
+    assert_int_equal(fill(&wish, 1000), ERROR_NONE);
+    wish = wish_of("ab\xff");
+    wish.parts.type = MESSAGE_BINARY;
+    assert_int_equal(fill(&wish, 1000), ERROR_NONE);
+    wish = wish_of("[1,\n]");
+    wish.parts.type = MESSAGE_JSON;
+    expect_refused(&wish, ERROR_BAD_JSON, "the data is not JSON: line 2, column 1: a value is expected");
+    wish = wish_of(" [1]\n");
+    wish.parts.type = MESSAGE_JSON;
+    assert_int_equal(fill(&wish, 1000), ERROR_NONE);
 }
 
 static void test_types_have_words_and_data_without_one_is_guessed(void **state)
@@ -140,7 +140,7 @@ static void test_types_have_words_and_data_without_one_is_guessed(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_an_item_has_what_the_draft_says),
+    cmocka_unit_test(test_an_item_has_what_the_wish_says),
     cmocka_unit_test(test_the_limit_itself_is_allowed),
     cmocka_unit_test(test_names_that_are_not_are_refused),
     cmocka_unit_test(test_attributes_are_text_of_one_line),
