@@ -28,10 +28,10 @@ def test_keys_hold_what_the_manual_says(lua: Library, redis: RedisServer, channe
     lua.now_ms = NOON
     epoch = lua.publish(channel, "plain").id.split("-")[0]
     lua.publish(channel, "{}", "goal", type="json", ttl=60, producer="me", mime="a/b", mark="node.1", key="k",
-                limits=limits(7, 1000, 50, 9000))
+                limits=limits(7, 100_000, 50, 90_000))
     assert redis.client.hgetall(meta_key(channel)) == {
-        b"epoch": epoch.encode(), b"offset": b"2", b"time": b"%d" % NOON, b"until": b"%d" % (NOON + 1000),
-        b"limits": b"7 1000 50 9000", b"run": b"a1", b"why": b"epoch", b"log": epoch.encode()} | (
+        b"epoch": epoch.encode(), b"offset": b"2", b"time": b"%d" % NOON, b"until": b"%d" % (NOON + 100_000),
+        b"limits": b"7 100000 50 90000", b"run": b"a1", b"why": b"epoch", b"log": epoch.encode()} | (
             {b"before": b""} if redis.client.hexists(meta_key(channel), "before") else {})
     assert redis.client.xrange(stream_key(channel)) == [
         (b"1-0", {b"time": b"%d" % NOON, b"type": b"text", b"data": b"plain"}),
@@ -44,12 +44,12 @@ def test_nodes_are_told_of_messages_purges_failovers_and_new_logs(lua: Library, 
     lua.now_ms = NOON
     news = f"sluice:{{{channel.split('/')[0]}}}:n"
     with Listener(lua, feed_of(channel), news) as listener:
-        epoch = lua.publish(channel, b"\0d", "goal", type="binary", ttl=9, producer="me", mime="a/b", limits=limits(5, 7000)).id[:12]
+        epoch = lua.publish(channel, b"\0d", "goal", type="binary", ttl=9, producer="me", mime="a/b", limits=limits(5, 700_000)).id[:12]
         assert listener.hear() == (news, channel.encode())
-        header = f"sluice1 message {epoch} 1 {NOON} 9 binary 4 2 3 7000\n"
+        header = f"sluice1 message {epoch} 1 {NOON} 9 binary 4 2 3 700000\n"
         assert listener.hear() == (feed_of(channel), header.encode() + b"goalmea/b\0d")
         lua.publish(channel, "plain")
-        assert listener.hear()[1] == f"sluice1 message {epoch} 2 {NOON} 0 text 0 0 0 7000\nplain".encode()
+        assert listener.hear()[1] == f"sluice1 message {epoch} 2 {NOON} 0 text 0 0 0 700000\nplain".encode()
         lua.run = "b2"
         renewed = lua.open(channel).epoch
         assert listener.hear()[1] == f"sluice1 failover {renewed} 2 {NOON} 0 text 0 0 0 0\n".encode()
@@ -259,12 +259,13 @@ def test_a_hash_without_expiry_gets_one(lua: Library, redis: RedisServer, channe
 
 
 def test_the_counter_outlives_the_messages_and_ends_with_the_channel(lua: Library, redis: RedisServer, channel: str) -> None:
-    short = limits(100, 30, 1000)
+    short = limits(100, 30, HOUR)
     first = lua.publish(channel, limits=short).id
     wait_until(lambda: not redis.client.exists(stream_key(channel)))
     opened = lua.open(channel, with_limits=short)
     assert (opened.oldest, opened.offset, opened.entries, opened.epoch) == (2, 1, [], first[:12])
     assert lua.publish(channel, limits=short).id == known(first[:12], 2)
+    redis.client.pexpire(meta_key(channel), 1)
     wait_until(lambda: not redis.client.exists(meta_key(channel)))
     again = lua.publish(channel, limits=short).id
     assert again.endswith("-1") and again[:12] != first[:12] and again[:5] == first[:5]
