@@ -6,7 +6,7 @@
 
 #include "base/base64.h"
 #include "base/json.h"
-#include "http/publishing.h"
+#include "http/publish.h"
 #include "http/routes.h"
 #include "render/render.h"
 
@@ -42,7 +42,7 @@ struct batch_message {
 };
 
 struct batch {
-    struct publishing super;
+    struct http_publish super;
     char **faults; /* for each item that was refused here */
 };
 
@@ -54,7 +54,7 @@ __attribute__((format(printf, 2, 3))) static void batch_refuse(struct batch_mess
         return;
     message->error = ERROR_BAD_BATCH;
     va_start(arguments, format);
-    vsnprintf(message->fault, PUBLISHING_FAULT_MAX, format, arguments);
+    vsnprintf(message->fault, PUBLISH_FAULT_MAX, format, arguments);
     va_end(arguments);
 }
 
@@ -178,7 +178,7 @@ static void batch_read(struct batch_message *message, struct text object, struct
     if (!wish->channel.bytes)
         batch_refuse(message, "\"channel\" is missing");
     const struct text ttl = message->members[MEMBER_TTL];
-    if (ttl.len > 0 && publishing_parse_ttl(&wish->parts.ttl_ms, ttl))
+    if (ttl.len > 0 && http_publish_parse_ttl(&wish->parts.ttl_ms, ttl))
         batch_refuse(message, "\"ttl\" must be a whole number of seconds from 1 on");
     batch_read_data(message, &wish->parts);
     wish->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
@@ -187,13 +187,14 @@ static void batch_read(struct batch_message *message, struct text object, struct
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
 static void batch_take_item(struct batch *batch, size_t index, struct text object)
 {
-    char fault[PUBLISHING_FAULT_MAX] = "";
+    char fault[PUBLISH_FAULT_MAX] = "";
     struct batch_message message = {.fault = fault};
     struct publish_wish wish = {0};
     struct publish_item *item = &batch->super.request.items[index];
     batch_read(&message, object, &wish);
     if (message.error == ERROR_NONE)
-        message.error = publishing_fill(batch->super.exchange, item, &wish, fault);
+        message.error =
+            publish_item_fill(item, &wish, batch->super.exchange->shard->options->message_size_bytes, fault);
     item->error = message.error;
     if (item->error != ERROR_NONE)
         batch->faults[index] = strdup(fault);
@@ -224,7 +225,7 @@ static void batch_render_item(struct buf *to, const struct publish_item *item, c
                               enum error_code error)
 {
     if (error == ERROR_NONE) {
-        publishing_render(to, item);
+        http_publish_render(to, item);
         return;
     }
     buf_append_text(to, "{\"channel\":");
@@ -240,7 +241,7 @@ static void batch_render_item(struct buf *to, const struct publish_item *item, c
     buf_append_char(to, '}');
 }
 
-static void batch_done(struct publishing *super)
+static void batch_done(struct http_publish *super)
 {
     struct batch *batch = container_of(super, struct batch, super);
     const struct publish_request *request = &super->request;
@@ -352,13 +353,13 @@ void batch_handle(struct exchange *exchange)
     size_t len;
     const char *body = exchange_body(exchange, &len);
     const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
-    if (publishing_refuses(exchange, batch_queries))
+    if (http_publish_refuses(exchange, batch_queries))
         return;
-    bool is_lines = mime && (publishing_mime_is(mime, "application/x-ndjson") ||
-                             publishing_mime_is(mime, "application/ndjson") ||
-                             publishing_mime_is(mime, "application/jsonl"));
+    bool is_lines = mime && (http_publish_mime_is(mime, "application/x-ndjson") ||
+                             http_publish_mime_is(mime, "application/ndjson") ||
+                             http_publish_mime_is(mime, "application/jsonl"));
     struct batch *batch =
         is_lines ? batch_read_lines(exchange, body, len) : batch_read_array(exchange, body, len);
     if (batch)
-        publishing_submit(&batch->super, batch_done);
+        http_publish_submit(&batch->super, batch_done);
 }

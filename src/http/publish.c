@@ -1,24 +1,161 @@
 /* SPDX-License-Identifier: MIT */
+#include "http/publish.h"
+
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/number.h"
 #include "core/cursor.h"
-#include "http/publishing.h"
+#include "http/origin.h"
 #include "http/router.h"
 #include "http/routes.h"
+#include "render/render.h"
+
+#define TTL_SECONDS_MAX 31536000u
+
+#define NAME_SHOWN_MAX 64u
+
+struct publish_query {
+    const char *const *names;
+    struct text unknown;
+};
+
+/* Returns MHD_NO to stop at the first unknown one. */
+static enum MHD_Result http_publish_visit_query(void *cls, enum MHD_ValueKind kind, const char *name,
+                                                size_t name_len, const char *value, size_t value_len)
+{
+    struct publish_query *query = cls;
+    (void)kind;
+    (void)value;
+    (void)value_len; /* which ones there are is all that is asked */
+    struct text found = {name, name_len};
+    if (name_len == 0 || text_index(found, query->names, SIZE_MAX) < SIZE_MAX)
+        return MHD_YES;
+    query->unknown = found;
+    return MHD_NO;
+}
+
+static bool http_publish_refuses_query(struct exchange *exchange, const char *const *names)
+{
+    char list[128] = "";
+    struct publish_query query = {.names = names};
+    MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, http_publish_visit_query,
+                                &query);
+    if (!query.unknown.bytes)
+        return false;
+    if (query.unknown.len > NAME_SHOWN_MAX || !message_attribute_is_valid(query.unknown))
+        query.unknown = text_of("...");
+    for (size_t i = 0; names[i]; i++)
+        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i > 0 ? ", " : "", names[i]);
+    exchange_fail(exchange, ERROR_BAD_OPTION, "publishing has no query parameter '%.*s'; here it takes %s",
+                  (int)query.unknown.len, query.unknown.bytes, list[0] ? list : "none");
+    return true;
+}
+
+/* What some libraries for event streams do when they are told to use POST. */
+static bool http_publish_is_meant_to_receive(const struct exchange *exchange)
+{
+    const char *accept = exchange_field(exchange, FIELD_ACCEPT);
+    return exchange->body.len == 0 && !exchange_field(exchange, FIELD_CONTENT_TYPE) && accept &&
+           strcasestr(accept, "text/event-stream");
+}
+
+bool http_publish_mime_is(const char *mime, const char *want)
+{
+    size_t len = strcspn(mime, "; \t");
+    return len == strlen(want) && strncasecmp(mime, want, len) == 0;
+}
+
+bool http_publish_refuses(struct exchange *exchange, const char *const *names)
+{
+    const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
+    if (origin_refuses_change(exchange))
+        return true;
+    if (http_publish_is_meant_to_receive(exchange)) {
+        exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
+                      "this method publishes, and there is no body to publish; to receive events use GET");
+        return true;
+    }
+    if (mime && http_publish_mime_is(mime, "multipart/form-data")) {
+        exchange_fail(exchange, ERROR_MEDIA_TYPE,
+                      "the body is a form in parts; send the data alone as the body, with its own "
+                      "Content-Type (curl: --data-binary @FILE in place of -F)");
+        return true;
+    }
+    return http_publish_refuses_query(exchange, names);
+}
+
+static void http_publish_answered(struct broker_request *super)
+{
+    struct publish_request *request = container_of(super, struct publish_request, super);
+    struct http_publish *publish = container_of(request, struct http_publish, request);
+    publish->done(publish);
+}
+
+void http_publish_submit(struct http_publish *publish, void (*done)(struct http_publish *publish))
+{
+    publish->done = done;
+    struct exchange *exchange = publish->exchange;
+    if (hub_submit(&exchange->shard->hub, &publish->request.super, BROKER_PUBLISH, http_publish_answered))
+        done(publish);
+    else
+        exchange_suspend(exchange);
+}
+
+void http_publish_render(struct buf *to, const struct publish_item *item)
+{
+    char id[POSITION_TEXT_MAX];
+    buf_append_text(to, "{\"channel\":");
+    render_json_string(to, item->channel, item->channel_len);
+    buf_append_text(to, ",\"id\":\"");
+    buf_append(to, id, position_format(id, &item->epoch, item->offset));
+    buf_append_text(to, "\",\"time\":");
+    buf_append_u64(to, (uint64_t)item->time_ms);
+    buf_append_text(to, ",\"type\":\"");
+    buf_append_text(to, message_type_word((enum message_type)item->type));
+    buf_append_char(to, '"');
+    if (item->is_duplicate)
+        buf_append_text(to, ",\"duplicate\":true");
+    buf_append_char(to, '}');
+}
+
+int http_publish_parse_ttl(uint64_t *ttl_ms, struct text text)
+{
+    uint64_t seconds;
+    if (number_parse_u64(&seconds, text.bytes, text.len) || seconds == 0)
+        return -EINVAL;
+    *ttl_ms = (seconds > TTL_SECONDS_MAX ? TTL_SECONDS_MAX : seconds) * 1000;
+    return 0;
+}
+
+/* One message: POST or PUT of its channel. */
 
 #define LOCATION_MAX (3u * CHANNEL_NAME_MAX + POSITION_TEXT_MAX + 32u)
 
 static const char *const publish_queries[] = {"event", "ttl", "producer", "idempotency_key", NULL};
 
+struct publish_one {
+    struct http_publish super;
+    struct publish_item item;
+};
+
+static void publish_free(struct publish_one *one)
+{
+    free(one->item.channel);
+    message_unref(one->item.message);
+    free(one);
+}
+
 static enum message_type publish_type(const char *mime)
 {
     size_t len = strcspn(mime, "; \t");
-    if (publishing_mime_is(mime, "application/json") ||
+    if (http_publish_mime_is(mime, "application/json") ||
         (len > 5 && strncasecmp(mime + len - 5, "+json", 5) == 0))
         return MESSAGE_JSON;
-    if (strncasecmp(mime, "text/", 5) == 0 || publishing_mime_is(mime, "application/x-www-form-urlencoded"))
+    if (strncasecmp(mime, "text/", 5) == 0 || http_publish_mime_is(mime, "application/x-www-form-urlencoded"))
         return MESSAGE_TEXT;
     return MESSAGE_BINARY;
 }
@@ -35,7 +172,8 @@ static void publish_read_type(const struct exchange *exchange, struct publish_wi
         return;
     }
     parts->type = publish_type(mime);
-    if (publishing_mime_is(mime, "application/x-www-form-urlencoded") || strlen(mime) > MESSAGE_ATTRIBUTE_MAX)
+    if (http_publish_mime_is(mime, "application/x-www-form-urlencoded") ||
+        strlen(mime) > MESSAGE_ATTRIBUTE_MAX)
         return;
     parts->mime = text_of(mime);
 }
@@ -70,18 +208,19 @@ static void publish_format_location(char *to, const struct publish_item *item)
     to[len] = '\0';
 }
 
-static void publish_done(struct publishing *publishing)
+static void publish_done(struct http_publish *publish)
 {
-    struct exchange *exchange = publishing->exchange;
-    const struct publish_item *item = &publishing->request.items[0];
+    struct publish_one *one = container_of(publish, struct publish_one, super);
+    struct exchange *exchange = publish->exchange;
+    const struct publish_item *item = &one->item;
     enum error_code error =
-        publishing->request.super.error != ERROR_NONE ? publishing->request.super.error : item->error;
+        publish->request.super.error != ERROR_NONE ? publish->request.super.error : item->error;
     if (error != ERROR_NONE) {
         exchange_fail(exchange, error, "%s", error_text(error));
     } else {
         char location[LOCATION_MAX];
         struct buf json = {0};
-        publishing_render(&json, item);
+        http_publish_render(&json, item);
         buf_append_char(&json, '\n');
         publish_format_location(location, item);
         struct MHD_Response *response =
@@ -91,13 +230,13 @@ static void publish_done(struct publishing *publishing)
             exchange_response_header(response, MHD_HTTP_HEADER_LOCATION, location);
         exchange_answer(exchange, item->is_duplicate ? MHD_HTTP_OK : MHD_HTTP_CREATED, response);
     }
-    publishing_free(publishing);
+    publish_free(one);
 }
 
 static bool publish_read_options(struct exchange *exchange, struct publish_wish *wish)
 {
     struct text ttl = publish_option(exchange, "ttl", "Sluice-TTL");
-    if (ttl.bytes && publishing_parse_ttl(&wish->parts.ttl_ms, ttl)) {
+    if (ttl.bytes && http_publish_parse_ttl(&wish->parts.ttl_ms, ttl)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
         return false;
     }
@@ -109,21 +248,27 @@ static bool publish_read_options(struct exchange *exchange, struct publish_wish 
 
 void publish_handle(struct exchange *exchange)
 {
-    char fault[PUBLISHING_FAULT_MAX];
+    char fault[PUBLISH_FAULT_MAX];
     struct publish_wish wish = {0};
-    if (publishing_refuses(exchange, publish_queries) || !publish_read_options(exchange, &wish))
+    if (http_publish_refuses(exchange, publish_queries) || !publish_read_options(exchange, &wish))
         return;
     wish.channel = router_name(exchange);
     wish.parts.data = exchange_body(exchange, &wish.parts.size);
     publish_read_type(exchange, &wish);
-    struct publishing *publishing = publishing_new(exchange, 1);
-    enum error_code error =
-        publishing ? publishing_fill(exchange, publishing->request.items, &wish, fault) : ERROR_OUT_OF_MEMORY;
-    if (error == ERROR_NONE) {
-        publishing_submit(publishing, publish_done);
+    struct publish_one *one = calloc(1, sizeof(*one));
+    if (!one) {
+        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
-    exchange_fail(exchange, error, "%s", publishing ? fault : error_text(error));
-    if (publishing)
-        publishing_free(publishing);
+    one->super.exchange = exchange;
+    one->super.request.count = 1;
+    one->super.request.items = &one->item;
+    enum error_code error =
+        publish_item_fill(&one->item, &wish, exchange->shard->options->message_size_bytes, fault);
+    if (error == ERROR_NONE) {
+        http_publish_submit(&one->super, publish_done);
+        return;
+    }
+    exchange_fail(exchange, error, "%s", fault);
+    publish_free(one);
 }
