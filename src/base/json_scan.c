@@ -27,7 +27,7 @@ static bool scan_is_at(const struct scan *scan, char byte)
     return scan->at < scan->end && *scan->at == byte;
 }
 
-static bool scan_take(struct scan *scan, char byte)
+static bool scan_skip(struct scan *scan, char byte)
 {
     if (!scan_is_at(scan, byte))
         return false;
@@ -107,7 +107,7 @@ static bool scan_escape(struct scan *scan)
 
 static bool scan_string(struct scan *scan)
 {
-    if (!scan_take(scan, '"'))
+    if (!scan_skip(scan, '"'))
         return scan_fail(scan, "a string is expected");
     for (;;) {
         scan_plain(scan);
@@ -140,14 +140,14 @@ static bool scan_digits(struct scan *scan)
 
 static bool scan_number(struct scan *scan)
 {
-    (void)scan_take(scan, '-'); /* may be there */
-    if (!scan_take(scan, '0') && !scan_digits(scan))
+    (void)scan_skip(scan, '-'); /* may be there */
+    if (!scan_skip(scan, '0') && !scan_digits(scan))
         return false;
-    if (scan_take(scan, '.') && !scan_digits(scan))
+    if (scan_skip(scan, '.') && !scan_digits(scan))
         return false;
-    if (scan_take(scan, 'e') || scan_take(scan, 'E')) {
-        if (!scan_take(scan, '+'))
-            (void)scan_take(scan, '-'); /* may be there */
+    if (scan_skip(scan, 'e') || scan_skip(scan, 'E')) {
+        if (!scan_skip(scan, '+'))
+            (void)scan_skip(scan, '-'); /* may be there */
         return scan_digits(scan);
     }
     return true;
@@ -183,7 +183,7 @@ static bool scan_name(struct scan *scan, size_t *len)
         return false;
     *len = (size_t)(scan->at - begin);
     scan_space(scan);
-    if (!scan_take(scan, ':'))
+    if (!scan_skip(scan, ':'))
         return scan_fail(scan, "a colon is expected");
     scan_space(scan);
     return true;
@@ -196,11 +196,11 @@ static bool scan_behind_value(struct scan *scan, const char *closers, unsigned *
     while (*depth > 0) {
         char closer = closers[*depth - 1];
         scan_space(scan);
-        if (scan_take(scan, ',')) {
+        if (scan_skip(scan, ',')) {
             scan_space(scan);
             return closer == ']' || scan_name(scan, &name_len);
         }
-        if (!scan_take(scan, closer))
+        if (!scan_skip(scan, closer))
             return scan_fail(scan, closer == ']' ? "a comma or ] is expected" : "a comma or } is expected");
         --*depth;
     }
@@ -214,7 +214,7 @@ static bool scan_open(struct scan *scan, char closer, bool *is_empty)
     size_t name_len;
     scan->at++;
     scan_space(scan);
-    *is_empty = scan_take(scan, closer);
+    *is_empty = scan_skip(scan, closer);
     return *is_empty || closer == ']' || scan_name(scan, &name_len);
 }
 

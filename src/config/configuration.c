@@ -245,7 +245,7 @@ void configuration_visit_strays(const struct configuration *configuration,
 
 /* File. */
 
-static int loader_take_pair(void *context, const char *name, const char *value, unsigned line)
+static int loader_add_pair(void *context, const char *name, const char *value, unsigned line)
 {
     struct loader *loader = context;
     char place[512];
@@ -270,7 +270,7 @@ static int loader_read_file(struct loader *loader, const char *path)
     FILE *file = fopen(path, "re");
     if (!file)
         return loader_fail(loader, "cannot read the configuration file %s: %s", path, strerror(errno));
-    int err = file_read_pairs(file, loader_take_pair, loader, &fault);
+    int err = file_read_pairs(file, loader_add_pair, loader, &fault);
     fclose(file);
     if (err == -EINVAL && fault.line == 0)
         return loader_fail(loader, "cannot read the configuration file %s: %s", path, fault.text);

@@ -13,7 +13,7 @@
 struct file_reader {
     FILE *file;
     unsigned line;
-    file_take_fn *take;
+    file_pair_fn *on_pair;
     void *context;
     bool is_stopped; /* by `take` */
     struct file_fault *fault;
@@ -67,17 +67,17 @@ static char *file_read_line(char *to, int size, void *context)
     return len > 0 ? to : NULL;
 }
 
-static int file_take_pair(void *context, const char *section, const char *name, const char *value)
+static int file_pass_pair(void *context, const char *section, const char *name, const char *value)
 {
     struct file_reader *reader = context;
     (void)section; /* file_read_line lets none through */
-    reader->is_stopped = reader->take(reader->context, name, value, reader->line) != 0;
+    reader->is_stopped = reader->on_pair(reader->context, name, value, reader->line) != 0;
     return !reader->is_stopped;
 }
 
-int file_read_pairs(FILE *file, file_take_fn *take, void *context, struct file_fault *fault)
+int file_read_pairs(FILE *file, file_pair_fn *on_pair, void *context, struct file_fault *fault)
 {
-    struct file_reader reader = {.file = file, .take = take, .context = context, .fault = fault};
+    struct file_reader reader = {.file = file, .on_pair = on_pair, .context = context, .fault = fault};
     *fault = (struct file_fault){0};
     /* Debian's libinih takes its limits at run time. Continuation lines would make an indented option part of
      * the one before. */
@@ -86,7 +86,7 @@ int file_read_pairs(FILE *file, file_take_fn *take, void *context, struct file_f
     ini_initial_alloc = (int)FILE_LINE_MAX;
     ini_allow_multiline = false;
     ini_stop_on_first_error = true;
-    int result = ini_parse_stream(file_read_line, &reader, file_take_pair, &reader);
+    int result = ini_parse_stream(file_read_line, &reader, file_pass_pair, &reader);
     if (reader.is_stopped)
         return -ECANCELED;
     if (result < 0)

@@ -17,10 +17,10 @@ struct file_fault {
 };
 
 /* Gets a pair, valid until it returns. Returns 0, or anything else to stop. */
-typedef int file_take_fn(void *context, const char *name, const char *value, unsigned line);
+typedef int file_pair_fn(void *context, const char *name, const char *value, unsigned line);
 
 /* Gives every pair to `take` until the first fault. Returns 0, -EINVAL with `fault` filled, or -ECANCELED
  * when `take` stopped. A line that libinih would cut, and a byte that it would stop at, are faults. */
-int file_read_pairs(FILE *file, file_take_fn *take, void *context, struct file_fault *fault);
+int file_read_pairs(FILE *file, file_pair_fn *on_pair, void *context, struct file_fault *fault);
 
 #endif

@@ -10,7 +10,7 @@
 
 static void broker_deliver_answer(struct letter *letter)
 {
-    hub_take_answer(container_of(letter, struct broker_request, letter));
+    hub_answered(container_of(letter, struct broker_request, letter));
 }
 
 void broker_answer(struct broker_request *request, enum error_code error)
@@ -58,7 +58,7 @@ int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum res
 static void broker_deliver_renewal(struct letter *letter)
 {
     struct renewal *renewal = container_of(letter, struct renewal, letter);
-    hub_take_renewal(renewal);
+    hub_apply_renewal(renewal);
     free(renewal);
 }
 

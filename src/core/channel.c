@@ -341,8 +341,8 @@ void channel_take_message(struct channel *channel, struct message *message)
 
 /* Those whose cursors were being checked against a log that is no more, or not so any more, go into
  * `checking`. */
-static void channel_take_new_log(struct channel *channel, const struct epoch *epoch, uint64_t top,
-                                 uint64_t oldest, struct list *checking)
+static void channel_begin_log(struct channel *channel, const struct epoch *epoch, uint64_t top,
+                              uint64_t oldest, struct list *checking)
 {
     list_init(checking);
     channel_memo_clear(&channel->memo);
@@ -364,13 +364,13 @@ static void channel_take_new_log(struct channel *channel, const struct epoch *ep
     page_drop_all(channel);
 }
 
-void channel_take_reset(struct channel *channel, const struct feed *feed)
+void channel_apply_reset(struct channel *channel, const struct feed *feed)
 {
     struct list checking;
     struct list *link;
     if (!epoch_equals(&channel->epoch, &feed->epoch))
         channel->ancestry.count = 0;
-    channel_take_new_log(channel, &feed->epoch, feed->top, feed->oldest, &checking);
+    channel_begin_log(channel, &feed->epoch, feed->top, feed->oldest, &checking);
     ring_deinit(&channel->window);
     channel_make_all_ready(channel);
     list_for_each (each, &channel->ready)
@@ -398,7 +398,7 @@ static void channel_withdraw_all(struct channel *channel, const struct forebear 
 }
 
 /* Silent for all but those who were told what is gone. */
-void channel_take_renewal(struct channel *channel, const struct renewal *renewal)
+void channel_apply_renewal(struct channel *channel, const struct renewal *renewal)
 {
     static const struct forebear nothing = {.is_doubtful = true};
     const struct forebear *found = ancestry_find(&renewal->ancestry, &channel->epoch);
@@ -407,7 +407,7 @@ void channel_take_renewal(struct channel *channel, const struct renewal *renewal
     struct list *link;
     bool has_lost = forebear->is_doubtful || channel->top > forebear->shared;
     channel->ancestry = renewal->ancestry;
-    channel_take_new_log(channel, &renewal->epoch, renewal->top, renewal->oldest, &checking);
+    channel_begin_log(channel, &renewal->epoch, renewal->top, renewal->oldest, &checking);
     if (has_lost) {
         ring_deinit(&channel->window);
         channel_withdraw_all(channel, forebear);

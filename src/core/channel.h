@@ -125,8 +125,8 @@ void channel_trim(struct channel *channel);
 
 /* A message, a reset or a renewal has come from the broker. */
 void channel_take_message(struct channel *channel, struct message *message);
-void channel_take_reset(struct channel *channel, const struct feed *feed);
-void channel_take_renewal(struct channel *channel, const struct renewal *renewal);
+void channel_apply_reset(struct channel *channel, const struct feed *feed);
+void channel_apply_renewal(struct channel *channel, const struct renewal *renewal);
 
 /* Asks the broker to detach; the channel is out of the table and freed with the answer. */
 void channel_detach(struct channel *channel);

@@ -46,7 +46,7 @@ bool hub_submit(struct hub *hub, struct broker_request *request, enum broker_ope
     return is_answered;
 }
 
-void hub_take_answer(struct broker_request *request)
+void hub_answered(struct broker_request *request)
 {
     request->hub->requests_pending--;
     request->done(request);
@@ -158,11 +158,11 @@ void hub_take_feed(struct feed *feed)
     else if (feed->message)
         channel_take_message(channel, feed->message);
     else
-        channel_take_reset(channel, feed);
+        channel_apply_reset(channel, feed);
 }
 
-void hub_take_renewal(const struct renewal *renewal)
+void hub_apply_renewal(const struct renewal *renewal)
 {
     if (renewal->channel->state == CHANNEL_ATTACHED)
-        channel_take_renewal(renewal->channel, renewal);
+        channel_apply_renewal(renewal->channel, renewal);
 }

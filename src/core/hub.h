@@ -38,7 +38,7 @@ struct hub {
     uint64_t subscriber_count[TRANSPORT_COUNT]; /* subscribers, not subscriptions */
     uint64_t resets_told;
     uint64_t refills;
-    uint64_t requests_pending; /* at the broker; counted by hub_submit and hub_take_answer */
+    uint64_t requests_pending; /* at the broker; counted by hub_submit and hub_answered */
     uint64_t now_ms;           /* of this turn of the loop */
 };
 
@@ -73,10 +73,10 @@ bool hub_submit(struct hub *hub, struct broker_request *request, enum broker_ope
 void hub_tend(struct hub *hub);
 
 /* An answer that a broker's letter brings. */
-void hub_take_answer(struct broker_request *request);
+void hub_answered(struct broker_request *request);
 
 /* What a broker's letter brings; consumes the message's reference. */
 void hub_take_feed(struct feed *feed);
-void hub_take_renewal(const struct renewal *renewal);
+void hub_apply_renewal(const struct renewal *renewal);
 
 #endif

@@ -185,7 +185,7 @@ static void batch_read(struct batch_message *message, struct text object, struct
 }
 
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
-static void batch_take_item(struct batch *batch, size_t index, struct text object)
+static void batch_read_item(struct batch *batch, size_t index, struct text object)
 {
     char fault[PUBLISH_FAULT_MAX] = "";
     struct batch_message message = {.fault = fault};
@@ -303,7 +303,7 @@ static struct batch *batch_read_array(struct exchange *exchange, const char *bod
     struct batch *batch = batch_new(exchange, count);
     json_walk_begin(&walk, root);
     for (size_t i = 0; batch && json_walk_next(&walk); i++)
-        batch_take_item(batch, i, walk.value);
+        batch_read_item(batch, i, walk.value);
     return batch;
 }
 
@@ -343,7 +343,7 @@ static struct batch *batch_read_lines(struct exchange *exchange, const char *bod
             batch_free(batch);
             return NULL;
         }
-        batch_take_item(batch, index++, object);
+        batch_read_item(batch, index++, object);
     }
     return batch;
 }

@@ -14,7 +14,7 @@ static int chunks_digit(char byte)
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-static int chunks_take_size(struct chunks *chunks, char byte)
+static int chunks_read_size(struct chunks *chunks, char byte)
 {
     int digit = chunks_digit(byte);
     if (digit >= 0) {
@@ -57,7 +57,7 @@ static int chunks_step(struct chunks *chunks, char byte)
 {
     switch (chunks->state) {
     case CHUNKS_SIZE:
-        return chunks_take_size(chunks, byte);
+        return chunks_read_size(chunks, byte);
     case CHUNKS_EXTENSION:
         return chunks_skip(chunks, byte, CHUNKS_SIZE_END);
     case CHUNKS_SIZE_END:
@@ -84,7 +84,7 @@ static int chunks_step(struct chunks *chunks, char byte)
     return -EINVAL;
 }
 
-ssize_t chunks_take(struct chunks *chunks, const char *bytes, size_t len, const char **data, size_t *data_len)
+ssize_t chunks_read(struct chunks *chunks, const char *bytes, size_t len, const char **data, size_t *data_len)
 {
     size_t at = 0;
     *data_len = 0;

@@ -36,7 +36,7 @@ struct chunks {
 
 /* Takes some of the bytes: up to the end of a run of data, or of the body, or all of them. Returns how many,
  * or -EINVAL. The run of data among them is at *data, of *data_len, which may be 0. */
-ssize_t chunks_take(struct chunks *chunks, const char *bytes, size_t len, const char **data,
+ssize_t chunks_read(struct chunks *chunks, const char *bytes, size_t len, const char **data,
                     size_t *data_len);
 
 static inline bool chunks_are_done(const struct chunks *chunks)

@@ -132,7 +132,7 @@ static bool head_split_absolute(struct head_reading *reading)
     return len > 0 && head_is_authority(reading->authority);
 }
 
-static enum error_code head_take_request_line(struct head_reading *reading, struct text line)
+static enum error_code head_read_request_line(struct head_reading *reading, struct text line)
 {
     struct door_head *head = reading->head;
     struct text *target = &reading->target;
@@ -160,7 +160,7 @@ static enum error_code head_take_request_line(struct head_reading *reading, stru
     return ERROR_NONE;
 }
 
-static bool head_take_length(struct head_reading *reading, struct text value)
+static bool head_read_length(struct head_reading *reading, struct text value)
 {
     struct request_framing *framing = &reading->head->framing;
     bool is_first = !reading->has_length;
@@ -168,7 +168,7 @@ static bool head_take_length(struct head_reading *reading, struct text value)
     return is_first && value.len < 20 && number_parse_u64(&framing->body_len, value.bytes, value.len) == 0;
 }
 
-static bool head_take_encoding(struct head_reading *reading, struct text value)
+static bool head_read_encoding(struct head_reading *reading, struct text value)
 {
     struct request_framing *framing = &reading->head->framing;
     bool is_first = !framing->is_chunked;
@@ -176,13 +176,13 @@ static bool head_take_encoding(struct head_reading *reading, struct text value)
     return is_first && !reading->is_http10 && text_is_word(value, "chunked");
 }
 
-static bool head_take_expectation(struct head_reading *reading, struct text value)
+static bool head_read_expectation(struct head_reading *reading, struct text value)
 {
     reading->head->framing.expects_continue = !reading->is_http10 && text_is_word(value, "100-continue");
     return true;
 }
 
-static bool head_take_connection(struct head_reading *reading, struct text value)
+static bool head_read_connection(struct head_reading *reading, struct text value)
 {
     for (size_t at = 0; at < value.len;) {
         struct text token = {value.bytes + at, 0};
@@ -195,7 +195,7 @@ static bool head_take_connection(struct head_reading *reading, struct text value
 }
 
 /* A target in absolute form has the host in it (RFC 9112, section 3.2.2). */
-static bool head_take_host(struct head_reading *reading, struct text value)
+static bool head_read_host(struct head_reading *reading, struct text value)
 {
     bool is_first = !reading->has_host;
     reading->has_host = true;
@@ -205,13 +205,13 @@ static bool head_take_host(struct head_reading *reading, struct text value)
 /* Fields that say where the request ends and for whom it is. */
 static const struct {
     const char *name;
-    bool (*take)(struct head_reading *reading, struct text value);
+    bool (*read)(struct head_reading *reading, struct text value);
 } head_framing_fields[] = {
-    {"Content-Length", head_take_length},
-    {"Transfer-Encoding", head_take_encoding},
-    {"Expect", head_take_expectation},
-    {"Connection", head_take_connection},
-    {"Host", head_take_host},
+    {"Content-Length", head_read_length},
+    {"Transfer-Encoding", head_read_encoding},
+    {"Expect", head_read_expectation},
+    {"Connection", head_read_connection},
+    {"Host", head_read_host},
 };
 
 static bool head_is_value(struct text value)
@@ -236,7 +236,7 @@ static void head_feed_field(struct head_reading *reading, struct text line, stru
     head_append_text(reading->head, "\r\n");
 }
 
-static enum error_code head_take_field(struct head_reading *reading, struct text line)
+static enum error_code head_read_field(struct head_reading *reading, struct text line)
 {
     struct text name = {line.bytes, head_count_token(line)};
     if (++reading->fields > HEAD_FIELDS_MAX)
@@ -247,7 +247,7 @@ static enum error_code head_take_field(struct head_reading *reading, struct text
     if (!head_is_value(value))
         return ERROR_BAD_REQUEST;
     for (size_t i = 0; i < ARRAY_LENGTH(head_framing_fields); i++)
-        if (text_is_word(name, head_framing_fields[i].name) && !head_framing_fields[i].take(reading, value))
+        if (text_is_word(name, head_framing_fields[i].name) && !head_framing_fields[i].read(reading, value))
             return ERROR_BAD_REQUEST;
     head_feed_field(reading, line, name, value);
     return ERROR_NONE;
@@ -317,7 +317,7 @@ void head_inspect(const char *bytes, size_t len, struct door_head *head)
             return;
         }
         head->error =
-            head->has_target ? head_take_field(&reading, line) : head_take_request_line(&reading, line);
+            head->has_target ? head_read_field(&reading, line) : head_read_request_line(&reading, line);
     }
 }
 

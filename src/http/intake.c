@@ -77,7 +77,7 @@ static enum MHD_Result intake_visit_field(void *cls, enum MHD_ValueKind kind, co
     return MHD_YES;
 }
 
-static enum MHD_Result intake_take_head(struct exchange *exchange, const char *method, const char *version)
+static enum MHD_Result intake_read_head(struct exchange *exchange, const char *method, const char *version)
 {
     MHD_get_connection_values_n(exchange->connection, MHD_HEADER_KIND, intake_visit_field, exchange);
     shard_count(exchange->shard, METRIC_REQUESTS, 1);
@@ -154,7 +154,7 @@ static void intake_await_body(struct exchange *exchange)
     exchange_set_deadline(exchange, exchange->shard->options->body_timeout_ms);
 }
 
-static enum MHD_Result intake_take_body(struct exchange *exchange)
+static enum MHD_Result intake_read_body(struct exchange *exchange)
 {
     if (!exchange->has_body)
         intake_progress(exchange, upload_read(exchange));
@@ -205,10 +205,10 @@ static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connectio
         return MHD_NO;
     switch (exchange->state) {
     case EXCHANGE_HEAD:
-        result = intake_take_head(exchange, method, version);
+        result = intake_read_head(exchange, method, version);
         break;
     case EXCHANGE_BODY:
-        result = intake_take_body(exchange);
+        result = intake_read_body(exchange);
         break;
     case EXCHANGE_DISCARD:
         result = intake_discard(exchange);

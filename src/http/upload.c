@@ -39,13 +39,13 @@ static enum upload_progress upload_read_piece(struct exchange *exchange, size_t 
     return exchange->body_left == 0 ? UPLOAD_WHOLE : UPLOAD_MORE;
 }
 
-static enum upload_progress upload_take_chunks(struct exchange *exchange, const char *bytes, size_t len)
+static enum upload_progress upload_parse_chunks(struct exchange *exchange, const char *bytes, size_t len)
 {
     const char *data;
     size_t data_len;
     size_t at = 0;
     while (at < len && !chunks_are_done(&exchange->chunks)) {
-        ssize_t taken = chunks_take(&exchange->chunks, bytes + at, len - at, &data, &data_len);
+        ssize_t taken = chunks_read(&exchange->chunks, bytes + at, len - at, &data, &data_len);
         if (taken < 0)
             return UPLOAD_MALFORMED;
         at += (size_t)taken;
@@ -66,7 +66,7 @@ static enum upload_progress upload_read_chunks(struct exchange *exchange, size_t
     if (got <= 0)
         return upload_progress_of(got);
     *read += (size_t)got;
-    return upload_take_chunks(exchange, bytes, (size_t)got);
+    return upload_parse_chunks(exchange, bytes, (size_t)got);
 }
 
 enum upload_progress upload_read(struct exchange *exchange)

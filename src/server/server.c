@@ -277,7 +277,7 @@ static void server_move(struct server *server, enum server_state to)
     }
 }
 
-static void server_take_stop(struct server *server, const char *word)
+static void server_handle_stop(struct server *server, const char *word)
 {
     if (server->state == SERVER_RUNNING) {
         log_event(LOG_INFO, "stopping", LOG_TEXT("signal", word),
@@ -290,18 +290,18 @@ static void server_take_stop(struct server *server, const char *word)
     }
 }
 
-static void server_take_signals(struct server *server)
+static void server_handle_signals(struct server *server)
 {
     struct signalfd_siginfo info;
     while (read(server->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         if (info.ssi_signo != SIGHUP)
-            server_take_stop(server, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
+            server_handle_stop(server, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
         else if (server->state == SERVER_RUNNING)
             server_reload(server);
     }
 }
 
-static void server_take_time(struct server *server)
+static void server_handle_time(struct server *server)
 {
     if (server->state != SERVER_DRAINING || clock_monotonic_ms() < server->drain_until_ms)
         return;
@@ -327,10 +327,10 @@ static void server_loop(struct server *server)
         if (is_stopping && server->group.idle_count == server->running)
             server_move(server, SERVER_LEAVING);
         else if (poll(waits, ARRAY_LENGTH(waits), server_wait_ms(server)) > 0)
-            server_take_signals(server);
+            server_handle_signals(server);
         mailbox_acknowledge(&server->mailbox);
         mailbox_drain(&server->mailbox);
-        server_take_time(server);
+        server_handle_time(server);
     }
     for (unsigned i = 0; i < server->running; i++)
         pthread_join(server->group.shards[i].thread, NULL);

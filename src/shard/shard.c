@@ -125,39 +125,39 @@ void shard_move(struct shard *shard, enum shard_state to)
     }
 }
 
-static void shard_take_drain(struct letter *letter)
+static void shard_deliver_drain(struct letter *letter)
 {
     shard_move(container_of(letter, struct shard, drain_letter), SHARD_DRAINING);
 }
 
 /* It may have closed by itself meanwhile. */
-static void shard_take_close(struct letter *letter)
+static void shard_deliver_close(struct letter *letter)
 {
     struct shard *shard = container_of(letter, struct shard, close_letter);
     if (shard->state < SHARD_CLOSING)
         shard_move(shard, SHARD_CLOSING);
 }
 
-static void shard_take_leave(struct letter *letter)
+static void shard_deliver_leave(struct letter *letter)
 {
     shard_move(container_of(letter, struct shard, leave_letter), SHARD_STOPPED);
 }
 
 void shard_drain(struct shard *shard)
 {
-    shard->drain_letter.deliver = shard_take_drain;
+    shard->drain_letter.deliver = shard_deliver_drain;
     mailbox_post(&shard->mailbox, &shard->drain_letter);
 }
 
 void shard_close(struct shard *shard)
 {
-    shard->close_letter.deliver = shard_take_close;
+    shard->close_letter.deliver = shard_deliver_close;
     mailbox_post(&shard->mailbox, &shard->close_letter);
 }
 
 void shard_leave(struct shard *shard)
 {
-    shard->leave_letter.deliver = shard_take_leave;
+    shard->leave_letter.deliver = shard_deliver_leave;
     mailbox_post(&shard->mailbox, &shard->leave_letter);
 }
 
@@ -169,7 +169,7 @@ struct new_options {
     struct options *options;
 };
 
-static void shard_take_options(struct letter *letter)
+static void shard_deliver_options(struct letter *letter)
 {
     struct new_options *new = container_of(letter, struct new_options, letter);
     struct shard *shard = new->shard;
@@ -185,7 +185,7 @@ int shard_configure(struct shard *shard, struct options *options)
     if (!new)
         return -ENOMEM;
     *new = (struct new_options){
-        .letter.deliver = shard_take_options, .shard = shard, .options = options_ref(options)};
+        .letter.deliver = shard_deliver_options, .shard = shard, .options = options_ref(options)};
     mailbox_post(&shard->mailbox, &new->letter);
     return 0;
 }

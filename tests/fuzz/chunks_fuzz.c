@@ -16,7 +16,7 @@ static uint64_t run(const char *bytes, size_t size, size_t step, size_t *end, en
         const char *data;
         size_t data_len;
         size_t len = size - *end < step ? size - *end : step;
-        ssize_t taken = chunks_take(&chunks, bytes + *end, len, &data, &data_len);
+        ssize_t taken = chunks_read(&chunks, bytes + *end, len, &data, &data_len);
         if (taken < 0) {
             *state = CHUNKS_SIZE;
             *end = SIZE_MAX;

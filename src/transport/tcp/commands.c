@@ -55,7 +55,7 @@ void command_parse(struct command *command, const char *bytes, size_t len)
 }
 
 /* The channel that a command means, checked. */
-static bool commands_take_channel(struct connection *connection, const struct command *command,
+static bool commands_read_channel(struct connection *connection, const struct command *command,
                                   struct text *channel)
 {
     const struct channel_name *preset = &connection->declaration->preset;
@@ -63,7 +63,7 @@ static bool commands_take_channel(struct connection *connection, const struct co
     return connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len);
 }
 
-static bool commands_take_start(struct connection *connection, const struct command *command,
+static bool commands_read_start(struct connection *connection, const struct command *command,
                                 struct start *start)
 {
     if (command->has_more) {
@@ -97,8 +97,8 @@ static void commands_subscribe(struct connection *connection, const struct comma
 {
     struct start start = {.kind = START_NOW};
     struct text channel;
-    if (!commands_take_channel(connection, command, &channel) ||
-        !commands_take_start(connection, command, &start))
+    if (!commands_read_channel(connection, command, &channel) ||
+        !commands_read_start(connection, command, &start))
         return;
     if (tcp_subscription_find(connection, channel.bytes, channel.len))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
@@ -116,7 +116,7 @@ static void commands_unsubscribe(struct connection *connection, const struct com
         connection_answer_error(connection, ERROR_BAD_COMMAND, "UNSUBSCRIBE takes one channel");
         return;
     }
-    if (!commands_take_channel(connection, command, &channel))
+    if (!commands_read_channel(connection, command, &channel))
         return;
     struct tcp_subscription *subscription = tcp_subscription_find(connection, channel.bytes, channel.len);
     if (subscription)
@@ -128,8 +128,8 @@ static void commands_history(struct connection *connection, const struct command
 {
     struct start start = {.kind = START_EARLIEST};
     struct text channel;
-    if (commands_take_channel(connection, command, &channel) &&
-        commands_take_start(connection, command, &start))
+    if (commands_read_channel(connection, command, &channel) &&
+        commands_read_start(connection, command, &start))
         commands_begin(connection, SUBSCRIPTION_HISTORY, &channel, &start);
 }
 
@@ -208,7 +208,7 @@ static void commands_run(struct connection *connection, const struct command *co
     connection_answer_text(connection, "UNKNOWN COMMAND");
 }
 
-bool commands_take(struct connection *connection, const struct frame *frame)
+bool commands_handle(struct connection *connection, const struct frame *frame)
 {
     struct command command;
     command_parse(&command, frame->bytes, frame->len);

@@ -41,6 +41,6 @@ void command_parse(struct command *command, const char *bytes, size_t len);
 
 /* Runs the command that a frame is. Returns false when it has to wait for publishes: the frame comes again.
  */
-bool commands_take(struct connection *connection, const struct frame *frame);
+bool commands_handle(struct connection *connection, const struct frame *frame);
 
 #endif

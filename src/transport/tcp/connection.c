@@ -172,13 +172,13 @@ void connection_refuse_frame(struct connection *connection)
         connection_leave(connection);
 }
 
-/* Takes a whole frame. Returns false when it has to be looked at again later. */
-static bool connection_take_frame(struct connection *connection, const struct frame *frame)
+/* Handles a whole frame. Returns false when it has to be looked at again later. */
+static bool connection_handle_frame(struct connection *connection, const struct frame *frame)
 {
     const struct declaration *declaration = connection->declaration;
     switch (declaration->input) {
     case INPUT_COMMAND:
-        return commands_take(connection, frame);
+        return commands_handle(connection, frame);
     case INPUT_ECHO:
         /* With the very delimiter that it came with. */
         buf_append(stream_socket_text(&connection->socket),
@@ -201,7 +201,7 @@ static bool connection_act(struct connection *connection, enum frame_result resu
 {
     switch (result) {
     case FRAME_WHOLE:
-        return connection_take_frame(connection, frame);
+        return connection_handle_frame(connection, frame);
     case FRAME_TOO_LARGE:
     case FRAME_BROKEN:
         if (connection->publish_count > 0)

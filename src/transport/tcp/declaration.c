@@ -30,7 +30,7 @@ __attribute__((format(printf, 2, 3))) static int parsing_fail(struct parsing *pa
     return -EINVAL;
 }
 
-static int parsing_take_name(struct parsing *parsing, struct channel_name *to, const char *name, size_t len)
+static int parsing_set_name(struct parsing *parsing, struct channel_name *to, const char *name, size_t len)
 {
     const char *why = channel_name_fault(name, len);
     if (why)
@@ -41,7 +41,7 @@ static int parsing_take_name(struct parsing *parsing, struct channel_name *to, c
     return 0;
 }
 
-static int parsing_take_framing(struct parsing *parsing, const char *value)
+static int parsing_set_framing(struct parsing *parsing, const char *value)
 {
     for (unsigned i = 0; i < FRAMING_COUNT; i++) {
         if (strcmp(framing_word((enum framing)i), value) == 0) {
@@ -52,7 +52,7 @@ static int parsing_take_framing(struct parsing *parsing, const char *value)
     return parsing_fail(parsing, "framing is auto, crlf, nul, len32 or resp, not '%.100s'", value);
 }
 
-static int parsing_take_input(struct parsing *parsing, const char *value)
+static int parsing_set_input(struct parsing *parsing, const char *value)
 {
     static const char publish[] = "publish:";
     static const struct {
@@ -63,7 +63,7 @@ static int parsing_take_input(struct parsing *parsing, const char *value)
     if (strncmp(value, publish, strlen(publish)) == 0) {
         const char *name = value + strlen(publish);
         declaration->input = INPUT_PUBLISH;
-        return parsing_take_name(parsing, &declaration->publish_to, name, strlen(name));
+        return parsing_set_name(parsing, &declaration->publish_to, name, strlen(name));
     }
     for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
         if (strcmp(words[i].word, value) == 0) {
@@ -82,7 +82,7 @@ static bool declaration_feeds(const struct declaration *declaration, const char 
     return false;
 }
 
-static int parsing_take_feed(struct parsing *parsing, const char *value)
+static int parsing_set_feed(struct parsing *parsing, const char *value)
 {
     struct declaration *declaration = parsing->declaration;
     while (*value) {
@@ -95,7 +95,7 @@ static int parsing_take_feed(struct parsing *parsing, const char *value)
         if (!feed)
             return -ENOMEM;
         declaration->feed = feed;
-        int err = parsing_take_name(parsing, &feed[declaration->feed_count], value, len);
+        int err = parsing_set_name(parsing, &feed[declaration->feed_count], value, len);
         if (err)
             return err;
         declaration->feed_count++;
@@ -105,12 +105,12 @@ static int parsing_take_feed(struct parsing *parsing, const char *value)
     return 0;
 }
 
-static int parsing_take_preset(struct parsing *parsing, const char *value)
+static int parsing_set_preset(struct parsing *parsing, const char *value)
 {
-    return parsing_take_name(parsing, &parsing->declaration->preset, value, strlen(value));
+    return parsing_set_name(parsing, &parsing->declaration->preset, value, strlen(value));
 }
 
-static int parsing_take_ping(struct parsing *parsing, const char *value)
+static int parsing_set_ping(struct parsing *parsing, const char *value)
 {
     uint64_t *ping_ms = &parsing->declaration->ping_ms;
     if (number_parse_duration_ms(ping_ms, value, strlen(value)) || *ping_ms > PING_MOST_MS)
@@ -118,7 +118,7 @@ static int parsing_take_ping(struct parsing *parsing, const char *value)
     return 0;
 }
 
-static int parsing_take_mode(struct parsing *parsing, const char *value)
+static int parsing_set_mode(struct parsing *parsing, const char *value)
 {
     char *end;
     unsigned long mode = strtoul(value, &end, 8);
@@ -128,14 +128,14 @@ static int parsing_take_mode(struct parsing *parsing, const char *value)
     return 0;
 }
 
-static int parsing_take_pair(struct parsing *parsing, char *pair)
+static int parsing_read_pair(struct parsing *parsing, char *pair)
 {
     static const struct {
         const char *key;
-        int (*take)(struct parsing *parsing, const char *value);
-    } keys[] = {{"framing", parsing_take_framing}, {"feed", parsing_take_feed},
-                {"input", parsing_take_input},     {"default-channel", parsing_take_preset},
-                {"ping", parsing_take_ping},       {"mode", parsing_take_mode}};
+        int (*set)(struct parsing *parsing, const char *value);
+    } keys[] = {{"framing", parsing_set_framing}, {"feed", parsing_set_feed},
+                {"input", parsing_set_input},     {"default-channel", parsing_set_preset},
+                {"ping", parsing_set_ping},       {"mode", parsing_set_mode}};
     size_t len = strcspn(pair, "=");
     for (size_t i = 0; pair[len] && i < ARRAY_LENGTH(keys); i++) {
         if (strlen(keys[i].key) != len || memcmp(keys[i].key, pair, len) != 0)
@@ -143,7 +143,7 @@ static int parsing_take_pair(struct parsing *parsing, char *pair)
         if (parsing->seen & 1u << i)
             return parsing_fail(parsing, "%.100s is given twice", keys[i].key);
         parsing->seen |= 1u << i;
-        return keys[i].take(parsing, pair + len + 1);
+        return keys[i].set(parsing, pair + len + 1);
     }
     return parsing_fail(parsing,
                         "after the address come framing=, feed=, input=, default-channel=, ping= and mode=, "
@@ -181,7 +181,7 @@ static int parsing_run(struct parsing *parsing, char *text)
     if (!parsing->declaration->address)
         return -ENOMEM;
     while ((word = strtok_r(NULL, blanks, &rest))) {
-        int err = parsing_take_pair(parsing, word);
+        int err = parsing_read_pair(parsing, word);
         if (err)
             return err;
     }

@@ -72,7 +72,7 @@ static void range_append_entry(struct range *range, const struct subscription *s
 
 /* What a reader has missed is never passed over in silence. That old messages are gone is no news to XRANGE,
  * and shows in the offsets. */
-static void range_take_reset(struct range *range, const struct delivery *delivery)
+static void range_append_reset(struct range *range, const struct delivery *delivery)
 {
     struct buf *to = &range->entries;
     struct text channel = subscription_channel(delivery->subscription);
@@ -120,7 +120,7 @@ static void range_overflow(struct range *range)
 /* Gathering. */
 
 /* Returns whether it goes on. */
-static bool range_take(struct range *range, struct delivery *delivery)
+static bool range_add(struct range *range, struct delivery *delivery)
 {
     if (delivery->offset > range->last || range->count >= range->most)
         return false;
@@ -133,7 +133,7 @@ static bool range_take(struct range *range, struct delivery *delivery)
     if (delivery->message)
         range_append_entry(range, delivery->subscription, delivery->message);
     else
-        range_take_reset(range, delivery);
+        range_append_reset(range, delivery);
     return !range->has_failed && range->count < range->most && offset < range->last;
 }
 
@@ -149,7 +149,7 @@ bool range_gather(struct tcp_subscription *subscription)
     while (goes_on && count == RANGE_BATCH) {
         count = subscriber_read(&subscription->subscriber, deliveries, RANGE_BATCH);
         for (size_t i = 0; goes_on && i < count; i++)
-            goes_on = range_take(range, &deliveries[i]);
+            goes_on = range_add(range, &deliveries[i]);
     }
     if (goes_on && subscriber_is_fetching(&subscription->subscriber))
         return false;

@@ -14,7 +14,7 @@ static ssize_t feed(const char *text, size_t len, size_t step, char *body)
     while (at < len && !chunks_are_done(&chunks)) {
         const char *data;
         size_t data_len;
-        ssize_t taken = chunks_take(&chunks, text + at, len - at < step ? len - at : step, &data, &data_len);
+        ssize_t taken = chunks_read(&chunks, text + at, len - at < step ? len - at : step, &data, &data_len);
         if (taken < 0)
             return taken;
         strncat(body, data, data_len);
@@ -79,9 +79,9 @@ static void test_chunks_take_nothing_beyond_the_end(void **state)
     const char *data;
     size_t data_len;
     (void)state;
-    assert_int_equal(chunks_take(&chunks, "0\r\n\r\nmore", 9, &data, &data_len), 5);
+    assert_int_equal(chunks_read(&chunks, "0\r\n\r\nmore", 9, &data, &data_len), 5);
     assert_true(chunks_are_done(&chunks));
-    assert_int_equal(chunks_take(&chunks, "more", 4, &data, &data_len), 0);
+    assert_int_equal(chunks_read(&chunks, "more", 4, &data, &data_len), 0);
 }
 
 static const struct CMUnitTest tests[] = {
