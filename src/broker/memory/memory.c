@@ -13,6 +13,8 @@
 /* How often time is looked after, at least. */
 #define MEMORY_TEND_MS 250u
 
+/* Slices of what is due in one call, each with a hold of the lock of its own. */
+#define MEMORY_TEND_SLICES 4u
 /* Channels listed or told of in one hold of the lock. */
 #define MEMORY_SLICE 128u
 
@@ -400,12 +402,14 @@ static bool memory_submit(struct broker *broker, struct broker_request *request)
 static uint64_t memory_tend(struct broker *broker)
 {
     struct memory_broker *memory = memory_of(broker);
-    struct store *store = &memory->store;
-    memory_enter(memory);
+    const struct store *store = &memory->store;
     uint64_t wait_ms = 0;
-    if (!store_tend(store))
-        wait_ms = timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
-    memory_leave(memory);
+    for (unsigned i = 0; wait_ms == 0 && i < MEMORY_TEND_SLICES; i++) {
+        memory_enter(memory);
+        if (!store_tend(&memory->store))
+            wait_ms = timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
+        memory_leave(memory);
+    }
     return wait_ms;
 }
 

@@ -18,7 +18,7 @@
 
 struct log;
 
-#define STORE_SLICE 1024u
+#define STORE_SLICE 256u
 
 struct store {
     void *logs;        /* JudySL: by name */
