@@ -60,7 +60,7 @@ static bool commands_read_channel(struct connection *connection, const struct co
 {
     const struct channel_name *preset = &connection->declaration->preset;
     *channel = command->first.bytes ? command->first : (struct text){preset->text, preset->len};
-    return connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len);
+    return connection_check_channel(connection, connection_text(connection), *channel);
 }
 
 static bool commands_read_start(struct connection *connection, const struct command *command,
@@ -79,13 +79,13 @@ static bool commands_read_start(struct connection *connection, const struct comm
 }
 
 /* A subscription that is answered when it is in place. */
-static void commands_begin(struct connection *connection, enum subscription_kind kind,
-                           const struct text *channel, const struct start *start)
+static void commands_begin(struct connection *connection, enum subscription_kind kind, struct text channel,
+                           const struct start *start)
 {
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
         return;
-    enum error_code error = tcp_subscribe(connection, kind, channel->bytes, channel->len, start, NULL, NULL);
+    enum error_code error = tcp_subscribe(connection, kind, channel, start, NULL, NULL);
     if (error != ERROR_NONE)
         connection_append_error(connection, &wait->text, error, error_text(error));
     else if (wait->text.len == 0)
@@ -100,13 +100,13 @@ static void commands_subscribe(struct connection *connection, const struct comma
     if (!commands_read_channel(connection, command, &channel) ||
         !commands_read_start(connection, command, &start))
         return;
-    if (tcp_subscription_find(connection, channel.bytes, channel.len))
+    if (tcp_subscription_find(connection, channel))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
     else if (connection->subscription_count >= SUBSCRIPTIONS_MAX)
         connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
                                 "a connection subscribes to at most 1024 channels");
     else
-        commands_begin(connection, SUBSCRIPTION_FEED, &channel, &start);
+        commands_begin(connection, SUBSCRIPTION_FEED, channel, &start);
 }
 
 static void commands_unsubscribe(struct connection *connection, const struct command *command)
@@ -118,7 +118,7 @@ static void commands_unsubscribe(struct connection *connection, const struct com
     }
     if (!commands_read_channel(connection, command, &channel))
         return;
-    struct tcp_subscription *subscription = tcp_subscription_find(connection, channel.bytes, channel.len);
+    struct tcp_subscription *subscription = tcp_subscription_find(connection, channel);
     if (subscription)
         tcp_unsubscribe(subscription);
     connection_answer_text(connection, subscription ? "CONFIRMED" : "ALREADY UNSUBSCRIBED");
@@ -130,7 +130,7 @@ static void commands_history(struct connection *connection, const struct command
     struct text channel;
     if (commands_read_channel(connection, command, &channel) &&
         commands_read_start(connection, command, &start))
-        commands_begin(connection, SUBSCRIPTION_HISTORY, &channel, &start);
+        commands_begin(connection, SUBSCRIPTION_HISTORY, channel, &start);
 }
 
 static void commands_publish(struct connection *connection, const struct command *command)

@@ -55,10 +55,9 @@ void connection_answer_error(struct connection *connection, enum error_code erro
     shard_count(connection_shard(connection), METRIC_ERRORS, 1);
 }
 
-bool connection_check_channel(const struct connection *connection, struct buf *to, const char *name,
-                              size_t len)
+bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name)
 {
-    const char *fault = channel_name_fault(name, len);
+    const char *fault = channel_name_fault(name.bytes, name.len);
     char what[ANSWER_MAX];
     if (!fault)
         return true;
@@ -336,8 +335,8 @@ static void connection_subscribe_feeds(struct connection *connection)
     const struct declaration *declaration = connection->declaration;
     const struct start start = {.kind = START_NOW};
     for (unsigned i = 0; i < declaration->feed_count && connection->socket.state == STREAM_OPEN; i++) {
-        enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_FEED, declaration->feed[i].text,
-                                              declaration->feed[i].len, &start, NULL, NULL);
+        const struct text name = {declaration->feed[i].text, declaration->feed[i].len};
+        enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_FEED, name, &start, NULL, NULL);
         if (error == ERROR_NONE)
             continue;
         connection_answer_error(connection, error, error_text(error));

@@ -84,8 +84,7 @@ void connection_append_error(const struct connection *connection, struct buf *to
                              const char *what);
 
 /* Whether a channel may have that name; appends the error that says why not. */
-bool connection_check_channel(const struct connection *connection, struct buf *to, const char *name,
-                              size_t len);
+bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name);
 
 /* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
  * is on its way. */
@@ -129,18 +128,16 @@ struct tcp_subscription {
 };
 
 /* Subscribes. With a wait begun the wait counts it. Returns why it cannot. */
-enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel,
-                              size_t len, const struct start *start, struct range *range,
+enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, struct text channel,
+                              const struct start *start, struct range *range,
                               const struct tcp_pattern *pattern);
 
 /* The subscription to a channel of a connection; NULL if there is none. */
-struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel,
-                                               size_t len);
+struct tcp_subscription *tcp_subscription_find(struct connection *connection, struct text channel);
 
 /* The same among those that a pattern has made. */
 struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
-                                                  const struct tcp_pattern *pattern, const char *channel,
-                                                  size_t len);
+                                                  const struct tcp_pattern *pattern, struct text channel);
 
 void tcp_unsubscribe(struct tcp_subscription *subscription);
 void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pattern *pattern);
@@ -166,11 +163,11 @@ struct tcp_pattern {
     char text[]; /* as asked for: a channel's name and slash and star */
 };
 
-bool tcp_pattern_is_valid(const char *text, size_t len);
-struct tcp_pattern *tcp_pattern_find(const struct connection *connection, const char *text, size_t len);
+bool tcp_pattern_is_valid(struct text text);
+struct tcp_pattern *tcp_pattern_find(const struct connection *connection, struct text text);
 
 /* With a wait begun, which counts it. Returns 0 or -ENOMEM. */
-int tcp_pattern_add(struct connection *connection, const char *text, size_t len);
+int tcp_pattern_add(struct connection *connection, struct text text);
 void tcp_pattern_remove(struct tcp_pattern *pattern);
 void tcp_patterns_forget(struct connection *connection);
 

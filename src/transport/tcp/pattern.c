@@ -13,10 +13,11 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     struct connection *connection = pattern->connection;
     /* What is published on a channel before this node has learnt of it is not to be missed. */
     const struct start start = {.kind = is_new ? START_EARLIEST : START_NOW};
-    if (tcp_subscription_find_by(connection, pattern, name, len))
+    const struct text channel = {name, len};
+    if (tcp_subscription_find_by(connection, pattern, channel))
         return;
     if (connection->subscription_count < SUBSCRIPTIONS_MAX &&
-        tcp_subscribe(connection, SUBSCRIPTION_FEED, name, len, &start, NULL, pattern) == 0)
+        tcp_subscribe(connection, SUBSCRIPTION_FEED, channel, &start, NULL, pattern) == ERROR_NONE)
         return;
     /* A client that is not told everything is told that. */
     connection_append_error(connection, stream_socket_text(&connection->socket), ERROR_TOO_MANY_CHANNELS,
@@ -43,35 +44,35 @@ static void pattern_ended(struct watcher *watcher)
 static const struct watcher_ops pattern_ops = {
     .found = pattern_found, .ready = pattern_ready, .ended = pattern_ended};
 
-struct tcp_pattern *tcp_pattern_find(const struct connection *connection, const char *text, size_t len)
+struct tcp_pattern *tcp_pattern_find(const struct connection *connection, struct text text)
 {
     list_for_each (link, &connection->patterns) {
         struct tcp_pattern *pattern = container_of(link, struct tcp_pattern, link);
-        if (pattern->len == len && memcmp(pattern->text, text, len) == 0)
+        if (text_equals((struct text){pattern->text, pattern->len}, text))
             return pattern;
     }
     return NULL;
 }
 
-bool tcp_pattern_is_valid(const char *text, size_t len)
+bool tcp_pattern_is_valid(struct text text)
 {
-    return len > 2 && memcmp(text + len - 2, "/*", 2) == 0 && channel_name_is_valid(text, len - 2);
+    return text_ends(text, "/*") && channel_name_is_valid(text.bytes, text.len - 2);
 }
 
-int tcp_pattern_add(struct connection *connection, const char *text, size_t len)
+int tcp_pattern_add(struct connection *connection, struct text text)
 {
-    struct tcp_pattern *pattern = calloc(1, sizeof(*pattern) + len);
+    struct tcp_pattern *pattern = calloc(1, sizeof(*pattern) + text.len);
     if (!pattern)
         return -ENOMEM;
     pattern->connection = connection;
-    pattern->len = len;
-    memcpy(pattern->text, text, len);
+    pattern->len = text.len;
+    memcpy(pattern->text, text.bytes, text.len);
     list_init(&pattern->link);
     list_append(&connection->patterns, &pattern->link);
     connection->pattern_count++;
     connection->wait->awaited++;
     watcher_begin(&pattern->watcher, &connection_shard(connection)->hub, &pattern_ops, pattern->text,
-                  len - 1);
+                  text.len - 1);
     return 0;
 }
 

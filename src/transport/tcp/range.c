@@ -184,11 +184,11 @@ static int range_parse_start(struct start *start, struct text id)
     return 0;
 }
 
-static void range_begin(struct connection *connection, struct range *range, const struct text *channel,
+static void range_begin(struct connection *connection, struct range *range, struct text channel,
                         const struct start *start, uint64_t block_ms)
 {
     struct shard *shard = connection_shard(connection);
-    if (!connection_check_channel(connection, connection_text(connection), channel->bytes, channel->len)) {
+    if (!connection_check_channel(connection, connection_text(connection), channel)) {
         range_free(range, shard);
         return;
     }
@@ -196,8 +196,7 @@ static void range_begin(struct connection *connection, struct range *range, cons
         range_free(range, shard);
         return;
     }
-    enum error_code error =
-        tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel->bytes, channel->len, start, range, NULL);
+    enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel, start, range, NULL);
     if (error != ERROR_NONE) {
         connection_append_error(connection, &connection->wait->text, error, error_text(error));
         range_free(range, shard);
@@ -261,7 +260,7 @@ void range_run_xrange(struct connection *connection, const struct text *argument
         range_free(range, connection_shard(connection));
         return;
     }
-    range_begin(connection, range, &arguments[1], &start, 0);
+    range_begin(connection, range, arguments[1], &start, 0);
 }
 
 /* What stands before STREAMS, whose place is left in `*at`. */
@@ -302,6 +301,6 @@ void range_run_xread(struct connection *connection, const struct text *arguments
     }
     /* A paused socket does not show that its peer has gone, so nobody is waited for forever. */
     const uint64_t most_ms = connection_shard(connection)->options->poll_wait_max_ms;
-    range_begin(connection, range, &arguments[at + 1], &start,
+    range_begin(connection, range, arguments[at + 1], &start,
                 block_ms > 0 && block_ms < most_ms ? block_ms : most_ms);
 }

@@ -24,9 +24,9 @@ uint64_t resp_count(const struct connection *connection)
     return (uint64_t)connection->subscription_count - connection->below_count + connection->pattern_count;
 }
 
-static bool resp_check_channel(struct connection *connection, const struct text *channel, struct buf *to)
+static bool resp_check_channel(struct connection *connection, struct text channel, struct buf *to)
 {
-    if (!connection_check_channel(connection, to, channel->bytes, channel->len))
+    if (!connection_check_channel(connection, to, channel))
         return false;
     if (connection->subscription_count < SUBSCRIPTIONS_MAX)
         return true;
@@ -43,12 +43,11 @@ void resp_run_subscribe(const struct resp_call *call)
     struct connection_wait *wait = connection_wait_begin(connection);
     for (unsigned i = 1; wait && i < call->count; i++) {
         const struct text *channel = &call->arguments[i];
-        if (!resp_check_channel(connection, channel, &wait->text))
+        if (!resp_check_channel(connection, *channel, &wait->text))
             continue;
         enum error_code error = ERROR_NONE;
-        if (!tcp_subscription_find(connection, channel->bytes, channel->len))
-            error = tcp_subscribe(connection, SUBSCRIPTION_FEED, channel->bytes, channel->len, &start, NULL,
-                                  NULL);
+        if (!tcp_subscription_find(connection, *channel))
+            error = tcp_subscribe(connection, SUBSCRIPTION_FEED, *channel, &start, NULL, NULL);
         if (error != ERROR_NONE)
             connection_append_error(connection, &wait->text, error, error_text(error));
         else
@@ -82,8 +81,7 @@ void resp_run_unsubscribe(const struct resp_call *call)
         resp_unsubscribe_all(connection, out);
     for (unsigned i = 1; i < call->count; i++) {
         const struct text *channel = &call->arguments[i];
-        struct tcp_subscription *subscription =
-            tcp_subscription_find(connection, channel->bytes, channel->len);
+        struct tcp_subscription *subscription = tcp_subscription_find(connection, *channel);
         if (subscription)
             tcp_unsubscribe(subscription);
         resp_append_subscription(connection, out, "unsubscribe", channel, resp_count(connection));
@@ -97,14 +95,13 @@ void resp_run_psubscribe(const struct resp_call *call)
     struct connection_wait *wait = connection_wait_begin(connection);
     for (unsigned i = 1; wait && i < call->count; i++) {
         const struct text *pattern = &call->arguments[i];
-        if (!tcp_pattern_is_valid(pattern->bytes, pattern->len))
+        if (!tcp_pattern_is_valid(*pattern))
             connection_append_error(connection, &wait->text, ERROR_BAD_CHANNEL,
                                     "a pattern is the name of a channel, a slash and a star, as scores/*");
         else if (connection->pattern_count >= PATTERNS_MAX)
             connection_append_error(connection, &wait->text, ERROR_TOO_MANY_CHANNELS,
                                     "a connection has at most 64 patterns");
-        else if (!tcp_pattern_find(connection, pattern->bytes, pattern->len) &&
-                 tcp_pattern_add(connection, pattern->bytes, pattern->len))
+        else if (!tcp_pattern_find(connection, *pattern) && tcp_pattern_add(connection, *pattern))
             connection_append_error(connection, &wait->text, ERROR_OUT_OF_MEMORY,
                                     error_text(ERROR_OUT_OF_MEMORY));
         else
@@ -116,7 +113,7 @@ void resp_run_psubscribe(const struct resp_call *call)
 
 static void resp_drop_pattern(struct connection *connection, struct buf *out, const struct text *text)
 {
-    struct tcp_pattern *pattern = tcp_pattern_find(connection, text->bytes, text->len);
+    struct tcp_pattern *pattern = tcp_pattern_find(connection, *text);
     uint64_t count = resp_count(connection) - (pattern != NULL);
     resp_append_subscription(connection, out, "punsubscribe", text, count);
     if (pattern)

@@ -49,19 +49,18 @@ void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pat
     }
 }
 
-struct tcp_subscription *tcp_subscription_find(struct connection *connection, const char *channel, size_t len)
+struct tcp_subscription *tcp_subscription_find(struct connection *connection, struct text channel)
 {
-    return tcp_subscription_find_by(connection, NULL, channel, len);
+    return tcp_subscription_find_by(connection, NULL, channel);
 }
 
 struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
-                                                  const struct tcp_pattern *pattern, const char *channel,
-                                                  size_t len)
+                                                  const struct tcp_pattern *pattern, struct text channel)
 {
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
         if (subscription->kind == SUBSCRIPTION_FEED && subscription->pattern == pattern &&
-            text_equals(subscription_channel(&subscription->subscriber.one), (struct text){channel, len}))
+            text_equals(subscription_channel(&subscription->subscriber.one), channel))
             return subscription;
     }
     return NULL;
@@ -132,12 +131,11 @@ static void tcp_subscription_fail(struct subscriber *subscriber, enum error_code
 static const struct subscriber_ops tcp_subscriber_ops = {.wake = tcp_subscription_wake,
                                                          .fail = tcp_subscription_fail};
 
-enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, const char *channel,
-                              size_t len, const struct start *start, struct range *range,
+enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, struct text channel,
+                              const struct start *start, struct range *range,
                               const struct tcp_pattern *pattern)
 {
     struct shard *shard = connection_shard(connection);
-    const struct text reference = {channel, len};
     struct tcp_subscription *subscription = calloc(1, sizeof(*subscription));
     if (!subscription)
         return ERROR_OUT_OF_MEMORY;
@@ -154,7 +152,7 @@ enum error_code tcp_subscribe(struct connection *connection, enum subscription_k
     if (connection->wait)
         connection->wait->awaited++;
     enum error_code error = subscriber_join(&subscription->subscriber, &shard->hub, &tcp_subscriber_ops,
-                                            TRANSPORT_TCP, &reference, 1, start);
+                                            TRANSPORT_TCP, &channel, 1, start);
     if (error == ERROR_NONE)
         return error;
     list_remove(&subscription->link);
