@@ -59,8 +59,6 @@ static void exchange_become_answered(struct exchange *exchange, unsigned status,
     exchange->response = response;
     exchange->status = status;
     exchange_move(exchange, EXCHANGE_ANSWERED);
-    exchange_release_holder(exchange);
-    exchange_wake(exchange);
 }
 
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
@@ -70,7 +68,7 @@ void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Resp
         status = MHD_HTTP_SERVICE_UNAVAILABLE;
     }
     if (!response) {
-        exchange_abandon(exchange);
+        exchange_move(exchange, EXCHANGE_GONE);
         return;
     }
     exchange_add_common_headers(exchange, response);

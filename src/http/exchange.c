@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -12,25 +13,10 @@
 
 /* libmicrohttpd offers the reader this much; we write to the socket ourselves. */
 #define EXCHANGE_BLOCK_BYTES 512u
+/* For how long a peer that has been refused may go on sending, so that it reads why before the close. */
+#define EXCHANGE_DISCARD_MS 2000u
 
-/*   head ──► body ──► handling ──► answered ──────────────► (completed)
- *     └────────└─► discard ├──► held ──► answered
- *                          └──► (opened: answered) ──► streaming ──► ending
- *   body, discard, held, streaming ──► gone
- */
-void exchange_move(struct exchange *exchange, enum exchange_state to)
-{
-    exchange->state = to;
-}
-
-static struct exchange *exchange_of_owner(struct client_owner *owner)
-{
-    return container_of(owner, struct exchange, owner);
-}
-
-/* Letting go of the holder. */
-
-void exchange_release_holder(struct exchange *exchange)
+static void exchange_release_holder(struct exchange *exchange)
 {
     const struct hold_ops *hold = exchange->hold;
     timer_stop(&exchange->shard->wheel, &exchange->timer);
@@ -39,7 +25,8 @@ void exchange_release_holder(struct exchange *exchange)
         hold->gone(exchange);
 }
 
-void exchange_wake(struct exchange *exchange)
+/* Has libmicrohttpd go on with the connection, if it rests. */
+static void exchange_wake(struct exchange *exchange)
 {
     if (!exchange->is_suspended)
         return;
@@ -53,16 +40,91 @@ void exchange_rest(struct exchange *exchange)
     MHD_suspend_connection(exchange->connection);
 }
 
-void exchange_abandon(struct exchange *exchange)
+static void exchange_free(struct garbage *garbage)
 {
-    exchange_release_holder(exchange);
-    exchange_move(exchange, EXCHANGE_GONE);
-    exchange_wake(exchange);
+    struct exchange *exchange = container_of(garbage, struct exchange, garbage);
+    buf_deinit(&exchange->body);
+    free(exchange);
+}
+
+static void exchange_leave(struct exchange *exchange)
+{
+    exchange_drop_response(exchange);
+    exchange->client->owner = NULL;
+    shard_reap(exchange->shard, &exchange->garbage, exchange_free);
+}
+
+#define TO(state) (1u << EXCHANGE_##state)
+
+/*   head ──► body ──► read ──► handling ──► answered
+ *              │                │ └──► pending ─┐^
+ *              └──► discard     └──► held ◄─────┘│
+ *                                      ├─────────┘
+ *                                      └──► opening ──► streaming ──► ending
+ *   gone from whatever may wait for the client; over from all
+ */
+void exchange_move(struct exchange *exchange, enum exchange_state to)
+{
+    static const unsigned legal[] = {
+        [EXCHANGE_HEAD] = TO(BODY),
+        [EXCHANGE_BODY] = TO(READ) | TO(DISCARD) | TO(GONE),
+        [EXCHANGE_READ] = TO(HANDLING),
+        [EXCHANGE_DISCARD] = TO(GONE),
+        [EXCHANGE_HANDLING] = TO(PENDING) | TO(HELD) | TO(ANSWERED) | TO(GONE),
+        [EXCHANGE_PENDING] = TO(HELD) | TO(ANSWERED) | TO(GONE),
+        [EXCHANGE_HELD] = TO(ANSWERED) | TO(OPENING) | TO(GONE),
+        [EXCHANGE_ANSWERED] = 0,
+        [EXCHANGE_OPENING] = TO(STREAMING),
+        [EXCHANGE_STREAMING] = TO(ENDING) | TO(GONE),
+        [EXCHANGE_ENDING] = 0,
+        [EXCHANGE_GONE] = 0,
+        [EXCHANGE_OVER] = 0,
+    };
+    assert(to == EXCHANGE_OVER || legal[exchange->state] & 1u << to);
+    exchange->state = to;
+    switch (to) {
+    case EXCHANGE_HEAD:
+    case EXCHANGE_BODY:
+    case EXCHANGE_PENDING:
+    case EXCHANGE_HELD:
+        break;
+    case EXCHANGE_DISCARD:
+        exchange_set_deadline(exchange, EXCHANGE_DISCARD_MS);
+        break;
+    case EXCHANGE_HANDLING:
+        timer_stop(&exchange->shard->wheel, &exchange->timer);
+        break;
+    case EXCHANGE_READ:
+    case EXCHANGE_OPENING:
+        exchange_wake(exchange);
+        break;
+    case EXCHANGE_STREAMING:
+        exchange_rest(exchange);
+        break;
+    case EXCHANGE_ANSWERED:
+    case EXCHANGE_ENDING:
+    case EXCHANGE_GONE:
+        exchange_release_holder(exchange);
+        exchange_wake(exchange);
+        break;
+    case EXCHANGE_OVER:
+        exchange_release_holder(exchange);
+        exchange_leave(exchange);
+        break;
+    }
+}
+
+#undef TO
+
+static struct exchange *exchange_of_owner(struct client_owner *owner)
+{
+    return container_of(owner, struct exchange, owner);
 }
 
 static bool exchange_is_suspended(const struct exchange *exchange)
 {
-    return exchange->state == EXCHANGE_HELD || exchange->state == EXCHANGE_STREAMING;
+    return exchange->state == EXCHANGE_PENDING || exchange->state == EXCHANGE_HELD ||
+           exchange->state == EXCHANGE_STREAMING;
 }
 
 /* A held exchange without anybody to tell waits for the broker: its answer comes whatever the client does. */
@@ -81,20 +143,21 @@ static bool exchange_has_lost_peer(const struct exchange *exchange)
 /* A request that is still coming, or what is left of one that has been refused. */
 static bool exchange_is_being_read(const struct exchange *exchange)
 {
-    return (exchange->state == EXCHANGE_BODY && !exchange->has_body) || exchange->state == EXCHANGE_DISCARD;
+    return exchange->state == EXCHANGE_BODY || exchange->state == EXCHANGE_DISCARD;
 }
 
 static void exchange_hung_up(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
     if (exchange->client->is_broken && exchange_is_being_read(exchange)) {
-        exchange_abandon(exchange);
+        exchange_move(exchange, EXCHANGE_GONE);
         return;
     }
-    if (exchange->is_settling || !exchange_is_releasable(exchange) || !exchange_has_lost_peer(exchange))
+    if (exchange->state == EXCHANGE_PENDING || !exchange_is_releasable(exchange) ||
+        !exchange_has_lost_peer(exchange))
         return;
     shard_count(exchange->shard, METRIC_HANGUPS, 1);
-    exchange_abandon(exchange);
+    exchange_move(exchange, EXCHANGE_GONE);
 }
 
 static void exchange_readable(struct client_owner *owner)
@@ -123,7 +186,7 @@ static void exchange_cut(struct client_owner *owner)
     struct exchange *exchange = exchange_of_owner(owner);
     exchange_drain(owner);
     if (exchange_is_being_read(exchange) || exchange_is_releasable(exchange))
-        exchange_abandon(exchange);
+        exchange_move(exchange, EXCHANGE_GONE);
 }
 
 static void exchange_tick(struct client_owner *owner)
@@ -142,7 +205,7 @@ static bool exchange_is_held(struct client_owner *owner)
 /* libmicrohttpd gave the connection up without a word. */
 static void exchange_lost(struct client_owner *owner)
 {
-    exchange_reap(exchange_of_owner(owner));
+    exchange_move(exchange_of_owner(owner), EXCHANGE_OVER);
 }
 
 const struct client_owner_ops exchange_owner_ops = {
@@ -166,7 +229,7 @@ bool exchange_is_draining(const struct exchange *exchange)
 void exchange_expire(struct timer *timer)
 {
     struct exchange *exchange = container_of(timer, struct exchange, timer);
-    if (exchange->state == EXCHANGE_BODY || exchange->state == EXCHANGE_DISCARD)
+    if (exchange_is_being_read(exchange))
         intake_expire(exchange);
     else if (exchange->hold && exchange->hold->expire)
         exchange->hold->expire(exchange);
@@ -182,22 +245,21 @@ void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *
 {
     exchange->hold = ops;
     exchange->holder = holder;
-    exchange->is_settling = true;
 }
 
 bool exchange_settle(struct exchange *exchange)
 {
-    exchange->is_settling = false;
-    if (!exchange_has_lost_peer(exchange))
-        return true;
-    shard_count(exchange->shard, METRIC_HANGUPS, 1);
-    exchange_abandon(exchange);
-    return false;
+    bool has_lost_peer = exchange_has_lost_peer(exchange);
+    if (has_lost_peer)
+        shard_count(exchange->shard, METRIC_HANGUPS, 1);
+    if (has_lost_peer || exchange->state != EXCHANGE_HELD)
+        exchange_move(exchange, has_lost_peer ? EXCHANGE_GONE : EXCHANGE_HELD);
+    return !has_lost_peer;
 }
 
 void exchange_suspend(struct exchange *exchange)
 {
-    exchange_move(exchange, EXCHANGE_HELD);
+    exchange_move(exchange, EXCHANGE_PENDING);
 }
 
 /* Streaming. */
@@ -217,10 +279,9 @@ static ssize_t exchange_read_stream(void *cls, uint64_t position, char *to, size
     (void)size;
     if (exchange->state == EXCHANGE_ENDING)
         return MHD_CONTENT_READER_END_OF_STREAM;
-    if (exchange->state == EXCHANGE_GONE || !exchange->hold)
+    if (exchange->state != EXCHANGE_OPENING)
         return MHD_CONTENT_READER_END_WITH_ERROR;
     exchange_move(exchange, EXCHANGE_STREAMING);
-    exchange_rest(exchange);
     exchange->hold->opened(exchange);
     return 0;
 }
@@ -243,15 +304,12 @@ void exchange_open(struct exchange *exchange, const char *content_type)
     exchange->response = response;
     exchange->status = MHD_HTTP_OK;
     exchange->must_close = exchange->must_close || exchange->is_http10;
-    exchange_move(exchange, EXCHANGE_ANSWERED);
-    exchange_wake(exchange);
+    exchange_move(exchange, EXCHANGE_OPENING);
 }
 
 void exchange_end(struct exchange *exchange, bool is_clean)
 {
-    exchange_release_holder(exchange);
     exchange_move(exchange, is_clean ? EXCHANGE_ENDING : EXCHANGE_GONE);
-    exchange_wake(exchange);
 }
 
 /* Requests. */

@@ -34,14 +34,18 @@ enum http_method {
 enum exchange_state {
     EXCHANGE_HEAD,      /* the head is here */
     EXCHANGE_BODY,      /* the body is being read; suspended while some of it is missing */
-    EXCHANGE_DISCARD,   /* refused on the socket; what still comes is read and dropped, then the connection is
-                           closed. Suspended */
+    EXCHANGE_READ,      /* the body is whole */
+    EXCHANGE_DISCARD,   /* refused on the socket; what still comes is read and dropped for a while, then the
+                           connection is closed. Suspended */
     EXCHANGE_HANDLING,  /* its route handles it */
-    EXCHANGE_HELD,      /* suspended without an answer */
+    EXCHANGE_PENDING,   /* suspended without an answer, which comes even to a peer that has closed its side */
+    EXCHANGE_HELD,      /* suspended without an answer; its holder waits, and is told when the client goes */
     EXCHANGE_ANSWERED,  /* has its answer, which libmicrohttpd is to send */
+    EXCHANGE_OPENING,   /* the same, but a stream follows the head */
     EXCHANGE_STREAMING, /* its stream is open and suspended */
     EXCHANGE_ENDING,    /* the stream is to be ended */
     EXCHANGE_GONE,      /* the client went away or is cut: the connection is to be closed */
+    EXCHANGE_OVER,      /* freed after this turn */
 };
 
 struct exchange;
@@ -83,8 +87,6 @@ struct exchange {
     bool is_http10;
     bool is_suspended; /* libmicrohttpd leaves the connection alone until it is resumed */
     bool is_let_go;    /* its holder knows that the server stops; it may still have last bytes to write */
-    bool is_settling; /* there may be an answer without waiting: a peer that has closed its side gets it still
-                       */
     enum http_method method;
     enum origin_verdict origin;
     struct client *client;
@@ -102,7 +104,6 @@ struct exchange {
     uint64_t body_left;   /* of one with a length */
     uint64_t body_seen;   /* of a chunked one */
     size_t body_limit;
-    bool has_body;   /* it is whole */
     bool must_close; /* the answer says that the connection ends with it */
     uint64_t begun_ns;
     size_t path_len;
@@ -119,7 +120,8 @@ struct text exchange_query(const struct exchange *exchange, const char *name);
 /* The body as it came, after a route has been called. */
 const char *exchange_body(const struct exchange *exchange, size_t *len);
 
-/* Answering. Each exchange gets one answer, in the state HANDLING or HELD. A response is taken over. */
+/* Answering. Each exchange gets one answer, in the state HANDLING, PENDING or HELD. A response is taken over.
+ */
 
 /* A response with a body that is copied, or with `take` one that was malloc'd and is freed. NULL when memory
  * is out. */

@@ -8,25 +8,15 @@
 
 #include "http/exchange.h"
 
+/* Moves the exchange on to its next state, and with it its timer, its holder and whether libmicrohttpd goes
+ * on with the connection. */
 void exchange_move(struct exchange *exchange, enum exchange_state to);
-
-/* Tells the holder, if there is one, that it is over for him. */
-void exchange_release_holder(struct exchange *exchange);
 
 /* Has libmicrohttpd leave the connection alone; within its callback. */
 void exchange_rest(struct exchange *exchange);
 
-/* Has libmicrohttpd go on with the connection, if it rests. */
-void exchange_wake(struct exchange *exchange);
-
-/* The client went away or is cut: the connection is closed. */
-void exchange_abandon(struct exchange *exchange);
-
 /* The time of the body, of what is dropped, or of the hold is over. */
 void exchange_expire(struct timer *timer);
-
-/* It is over: freed after this turn. */
-void exchange_reap(struct exchange *exchange);
 
 /* There is something to read; the time for reading is over. In intake.c. */
 void intake_readable(struct exchange *exchange);

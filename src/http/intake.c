@@ -16,9 +16,6 @@
 #include "http/router.h"
 #include "shard/feed.h"
 
-/* For how long a peer that has been refused may go on sending, so that it reads why before the close. */
-#define INTAKE_DISCARD_MS 2000u
-
 static void *intake_begin(void *cls, const char *target, struct MHD_Connection *connection)
 {
     struct shard *shard = cls;
@@ -54,7 +51,6 @@ static void intake_refuse(struct exchange *exchange, enum error_code error)
     exchange_move(exchange, EXCHANGE_DISCARD);
     exchange->status = error_status(error);
     door_write_error(exchange->shard, exchange->fd, error);
-    exchange_set_deadline(exchange, INTAKE_DISCARD_MS);
 }
 
 static enum http_method intake_method(const char *method)
@@ -110,15 +106,15 @@ static enum MHD_Result intake_send(struct exchange *exchange)
 
 static enum MHD_Result intake_route(struct exchange *exchange)
 {
-    timer_stop(&exchange->shard->wheel, &exchange->timer);
     exchange_move(exchange, EXCHANGE_HANDLING);
     if (exchange->pending_error != ERROR_NONE)
         exchange_fail(exchange, exchange->pending_error, "%s", error_text(exchange->pending_error));
     else
         exchange->route->handle(exchange);
-    if (exchange->state == EXCHANGE_ANSWERED)
+    if (exchange->state == EXCHANGE_ANSWERED || exchange->state == EXCHANGE_OPENING)
         return intake_send(exchange);
-    return exchange->state == EXCHANGE_HELD ? intake_rest(exchange) : MHD_NO;
+    bool is_waiting = exchange->state == EXCHANGE_PENDING || exchange->state == EXCHANGE_HELD;
+    return is_waiting ? intake_rest(exchange) : MHD_NO;
 }
 
 /* Moves the exchange to where the state of its body leads; `body` is what has just been read of it. */
@@ -126,13 +122,12 @@ static void intake_progress(struct exchange *exchange, enum upload_progress prog
 {
     switch (progress) {
     case UPLOAD_WHOLE:
-        exchange->has_body = true;
-        exchange_wake(exchange);
+        exchange_move(exchange, EXCHANGE_READ);
         break;
     case UPLOAD_MORE:
         break;
     case UPLOAD_ENDED:
-        exchange_abandon(exchange);
+        exchange_move(exchange, EXCHANGE_GONE);
         break;
     case UPLOAD_MALFORMED:
         intake_refuse(exchange, ERROR_BAD_REQUEST);
@@ -156,9 +151,9 @@ static void intake_await_body(struct exchange *exchange)
 
 static enum MHD_Result intake_read_body(struct exchange *exchange)
 {
-    if (!exchange->has_body)
+    if (exchange->state == EXCHANGE_BODY)
         intake_progress(exchange, upload_read(exchange));
-    if (exchange->has_body)
+    if (exchange->state == EXCHANGE_READ)
         return intake_route(exchange);
     if (exchange->state == EXCHANGE_GONE)
         return MHD_NO;
@@ -169,20 +164,20 @@ static enum MHD_Result intake_read_body(struct exchange *exchange)
 
 void intake_readable(struct exchange *exchange)
 {
-    if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
+    if (exchange->state == EXCHANGE_BODY)
         intake_progress(exchange, upload_read(exchange));
     if (exchange->state == EXCHANGE_DISCARD && !upload_discard(exchange))
-        exchange_abandon(exchange);
+        exchange_move(exchange, EXCHANGE_GONE);
 }
 
 void intake_expire(struct exchange *exchange)
 {
     /* What has come in time counts, however late the loop comes to look at it. */
     intake_readable(exchange);
-    if (exchange->state == EXCHANGE_BODY && !exchange->has_body)
+    if (exchange->state == EXCHANGE_BODY)
         intake_refuse(exchange, ERROR_BODY_TIMEOUT);
     else if (exchange->state == EXCHANGE_DISCARD)
-        exchange_abandon(exchange);
+        exchange_move(exchange, EXCHANGE_GONE);
 }
 
 static enum MHD_Result intake_discard(struct exchange *exchange)
@@ -208,19 +203,23 @@ static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connectio
         result = intake_read_head(exchange, method, version);
         break;
     case EXCHANGE_BODY:
+    case EXCHANGE_READ:
         result = intake_read_body(exchange);
         break;
     case EXCHANGE_DISCARD:
         result = intake_discard(exchange);
         break;
     case EXCHANGE_ANSWERED:
+    case EXCHANGE_OPENING:
         result = intake_send(exchange);
         break;
+    case EXCHANGE_PENDING:
     case EXCHANGE_HELD:
     case EXCHANGE_HANDLING:
     case EXCHANGE_STREAMING:
     case EXCHANGE_ENDING:
     case EXCHANGE_GONE:
+    case EXCHANGE_OVER:
         break;
     }
     return result;
@@ -239,21 +238,6 @@ static void intake_log(const struct exchange *exchange)
               LOG_NUMBER("microseconds", (clock_monotonic_ns() - exchange->begun_ns) / 1000));
 }
 
-static void intake_free(struct garbage *garbage)
-{
-    struct exchange *exchange = container_of(garbage, struct exchange, garbage);
-    buf_deinit(&exchange->body);
-    free(exchange);
-}
-
-void exchange_reap(struct exchange *exchange)
-{
-    exchange_release_holder(exchange);
-    exchange_drop_response(exchange);
-    exchange->client->owner = NULL;
-    shard_reap(exchange->shard, &exchange->garbage, intake_free);
-}
-
 static void intake_completed(void *cls, struct MHD_Connection *connection, void **context,
                              enum MHD_RequestTerminationCode code)
 {
@@ -268,7 +252,7 @@ static void intake_completed(void *cls, struct MHD_Connection *connection, void 
     *context = NULL;
     if (log_is_on(LOG_DEBUG))
         intake_log(exchange);
-    exchange_reap(exchange);
+    exchange_move(exchange, EXCHANGE_OVER);
     if (is_kept)
         door_keep(client);
 }
