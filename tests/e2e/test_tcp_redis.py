@@ -120,6 +120,7 @@ def test_resp3_pushes(server: Server, channel: str) -> None:
     (command("HELLO", "4"), b"-NOPROTO "), (command("AUTH", "x"), b"-ERR AUTH <password> called without any password"),
     (command("CLIENT", "SETNAME", "x"), b"+OK\r\n"), (command("COMMAND", "COUNT"), b":"), (command("QUIT"), b"+OK\r\n"),
     (b"*1\r\n:1\r\n", b"-ERR Protocol error: expected '$'"), (b"*99999999\r\n", b"-ERR Protocol error: invalid multibulk"),
+    (b"*01\r\n", b"-ERR Protocol error: invalid multibulk length\r\n"), (b"*1\r\n$04\r\n", b"-ERR Protocol error: invalid bulk length\r\n"),
     (b"*1\r\n$200000\r\n", b"-ERR too-large"), (command("PUBLISH", "a//b", "x"), b"-ERR bad-channel a channel name has no empty, '.' or '..' segment between its slashes\r\n"),
     (command("XRANGE", "a b", "-", "+"), b"-ERR bad-channel a channel name is made of "),
     (command("UNSUBSCRIBE"), b"*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n"),
