@@ -319,13 +319,6 @@ const char *exchange_field(const struct exchange *exchange, enum exchange_field 
     return exchange->fields[field];
 }
 
-const char *exchange_header(const struct exchange *exchange, const char *name)
-{
-    enum exchange_field field = field_find(name, strlen(name));
-    assert(field < FIELD_COUNT);
-    return exchange->fields[field];
-}
-
 struct text exchange_query(const struct exchange *exchange, const char *name)
 {
     struct text value = {0};

@@ -114,7 +114,6 @@ struct exchange {
 /* Header and query values; NULL when absent. The name of a header is one of http/fields.h. A query value is
  * terminated too. */
 const char *exchange_field(const struct exchange *exchange, enum exchange_field field);
-const char *exchange_header(const struct exchange *exchange, const char *name);
 struct text exchange_query(const struct exchange *exchange, const char *name);
 
 /* The body as it came, after a route has been called. */

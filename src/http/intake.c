@@ -25,18 +25,20 @@ static void *intake_begin(void *cls, const char *target, struct MHD_Connection *
     (void)feed_end(client->watch.fd); /* who begins is being fed */
     size_t len = strlen(target);
     size_t path_len = strcspn(target, "?");
-    struct exchange *exchange = calloc(1, sizeof(*exchange) + len + 1 + path_len + 1);
+    struct exchange *exchange = malloc(sizeof(*exchange) + len + 1 + path_len + 1);
     if (!exchange)
         return NULL;
-    exchange->owner.ops = &exchange_owner_ops;
-    exchange->shard = shard;
-    exchange->client = client;
-    exchange->connection = connection;
-    exchange->fd = client->watch.fd;
-    exchange->begun_ns = clock_monotonic_ns();
-    exchange->body_left = client->framing.body_len;
+    *exchange = (struct exchange){
+        .owner.ops = &exchange_owner_ops,
+        .shard = shard,
+        .client = client,
+        .connection = connection,
+        .fd = client->watch.fd,
+        .begun_ns = log_is_on(LOG_DEBUG) ? clock_monotonic_ns() : 0,
+        .body_left = client->framing.body_len,
+    };
     timer_init(&exchange->timer, exchange_expire);
-    memcpy(exchange->target, target, len);
+    memcpy(exchange->target, target, len + 1);
     exchange->path = exchange->target + len + 1;
     if (percent_decode(exchange->path, &exchange->path_len, target, path_len))
         exchange->path = NULL;

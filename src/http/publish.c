@@ -178,10 +178,11 @@ static void publish_read_type(const struct exchange *exchange, struct publish_wi
     parts->mime = text_of(mime);
 }
 
-static struct text publish_option(const struct exchange *exchange, const char *query, const char *header)
+static struct text publish_option(const struct exchange *exchange, const char *query,
+                                  enum exchange_field field)
 {
     struct text value = exchange_query(exchange, query);
-    return value.bytes ? value : text_of(exchange_header(exchange, header));
+    return value.bytes ? value : text_of(exchange_field(exchange, field));
 }
 
 /* A path with what is not unreserved in it escaped. */
@@ -189,8 +190,8 @@ static size_t publish_escape(char *to, const char *name, size_t len)
 {
     size_t out = 0;
     for (size_t i = 0; i < len; i++) {
-        bool is_plain = strchr("-_.~:@!$'()*+,;=/", name[i]) || (name[i] >= '0' && name[i] <= '9') ||
-                        (name[i] >= 'A' && name[i] <= 'Z') || (name[i] >= 'a' && name[i] <= 'z');
+        bool is_plain = (name[i] >= 'a' && name[i] <= 'z') || (name[i] >= '0' && name[i] <= '9') ||
+                        (name[i] >= 'A' && name[i] <= 'Z') || strchr("-_.~:@!$'()*+,;=/", name[i]);
         if (is_plain)
             to[out++] = name[i];
         else
@@ -224,8 +225,9 @@ static void publish_done(struct http_publish *publish)
         buf_append_char(&json, '\n');
         publish_format_location(location, item);
         struct MHD_Response *response =
-            json.has_failed ? NULL : exchange_response(json.bytes, json.len, "application/json", false);
-        buf_deinit(&json);
+            json.has_failed ? NULL : exchange_response(json.bytes, json.len, "application/json", true);
+        if (json.has_failed)
+            buf_deinit(&json);
         if (response)
             exchange_response_header(response, MHD_HTTP_HEADER_LOCATION, location);
         exchange_answer(exchange, item->is_duplicate ? MHD_HTTP_OK : MHD_HTTP_CREATED, response);
@@ -235,14 +237,14 @@ static void publish_done(struct http_publish *publish)
 
 static bool publish_read_options(struct exchange *exchange, struct publish_wish *wish)
 {
-    struct text ttl = publish_option(exchange, "ttl", "Sluice-TTL");
+    struct text ttl = publish_option(exchange, "ttl", FIELD_SLUICE_TTL);
     if (ttl.bytes && http_publish_parse_ttl(&wish->parts.ttl_ms, ttl)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
         return false;
     }
-    wish->parts.event = publish_option(exchange, "event", "Sluice-Event");
-    wish->parts.producer = publish_option(exchange, "producer", "Sluice-Producer");
-    wish->key = publish_option(exchange, "idempotency_key", "Idempotency-Key");
+    wish->parts.event = publish_option(exchange, "event", FIELD_SLUICE_EVENT);
+    wish->parts.producer = publish_option(exchange, "producer", FIELD_SLUICE_PRODUCER);
+    wish->key = publish_option(exchange, "idempotency_key", FIELD_IDEMPOTENCY_KEY);
     return true;
 }
 
@@ -255,14 +257,14 @@ void publish_handle(struct exchange *exchange)
     wish.channel = router_name(exchange);
     wish.parts.data = exchange_body(exchange, &wish.parts.size);
     publish_read_type(exchange, &wish);
-    struct publish_one *one = calloc(1, sizeof(*one));
+    struct publish_one *one = malloc(sizeof(*one));
     if (!one) {
         exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
-    one->super.exchange = exchange;
-    one->super.request.count = 1;
-    one->super.request.items = &one->item;
+    *one = (struct publish_one){
+        .super = {.exchange = exchange, .request = {.count = 1, .items = &one->item}},
+    };
     enum error_code error =
         publish_item_fill(&one->item, &wish, exchange->shard->options->message_size_bytes, fault);
     if (error == ERROR_NONE) {

@@ -366,15 +366,17 @@ static const struct hold_ops longpoll_hold_ops = {
 
 static void longpoll_begin(struct exchange *exchange, const struct subscription_wish *wish, bool is_json)
 {
-    struct longpoll *poll = calloc(1, sizeof(*poll));
+    struct longpoll *poll = malloc(sizeof(*poll));
     if (!poll) {
         exchange_answer(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
         return;
     }
-    poll->exchange = exchange;
-    poll->subscriber.ahead = exchange;
-    poll->is_json = is_json;
-    poll->until_ms = exchange->shard->now_ms + wish->wait_ms;
+    *poll = (struct longpoll){
+        .exchange = exchange,
+        .subscriber.ahead = exchange,
+        .is_json = is_json,
+        .until_ms = exchange->shard->now_ms + wish->wait_ms,
+    };
     exchange_hold(exchange, &longpoll_hold_ops, poll);
     exchange_set_deadline(exchange, number_greater(wish->wait_ms, LONGPOLL_LOOK_MS));
     enum error_code error =
