@@ -9,7 +9,7 @@
 
 #include "broker/redis/answer.h"
 #include "broker/redis/envelope.h"
-#include "broker/redis/link.h"
+#include "broker/redis/reader.h"
 #include "broker/redis/url.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
@@ -111,7 +111,7 @@ static void fuzz_answer(const struct redisReply *reply)
 
 static void fuzz_reply(const char *bytes, size_t size)
 {
-    redisReader *reader = link_new_reader();
+    redisReader *reader = reader_new();
     void *reply = NULL;
     redisReaderFeed(reader, bytes, size);
     while (redisReaderGetReply(reader, &reply) == REDIS_OK && reply) {

@@ -47,8 +47,7 @@ static void bridge_server_up(struct resident *resident, struct server *server)
     struct topic *next;
     resident_move(resident, server);
     for (size_t i = 0; i < bridge->count; i++)
-        feed_subscribe(server, bridge_is_pattern(bridge->items[i]) ? "PSUBSCRIBE" : "SUBSCRIBE",
-                       bridge->items[i]);
+        feed_say(server, bridge_is_pattern(bridge->items[i]) ? "PSUBSCRIBE" : "SUBSCRIBE", bridge->items[i]);
     HASH_ITER (hh, resident->broker->topics, topic, next) {
         if (topic->state == TOPIC_BRIDGED && bridge->was_up)
             topic_renew_bridged(topic);

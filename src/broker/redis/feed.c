@@ -13,34 +13,21 @@
 #include "broker/redis/topic_log.h"
 #include "broker/redis/watch.h"
 
-/* "sluice:{FIRST}:p:NAME" */
-#define FEED_CHANNEL_MAX (2u * CHANNEL_NAME_MAX + 16u)
-
-void feed_subscribe(struct server *server, const char *command, const char *channel)
+void feed_say(struct server *server, const char *command, const char *channel)
 {
     const char *const argv[] = {command, channel};
     if (link_send_words(&server->feed, 2, argv, NULL))
         server_fail(server, "no memory");
 }
 
-static void feed_name(char *to, const struct topic *topic)
+void feed_subscribe(struct server *server, const char *channel)
 {
-    int first = (int)strcspn(topic->name, "/");
-    sprintf(to, "sluice:{%.*s}:p:%s", first, topic->name, topic->name);
+    feed_say(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
 }
 
-void feed_subscribe_topic(struct server *server, const struct topic *topic)
+void feed_unsubscribe(struct server *server, const char *channel)
 {
-    char channel[FEED_CHANNEL_MAX];
-    feed_name(channel, topic);
-    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
-}
-
-void feed_unsubscribe_topic(struct server *server, const struct topic *topic)
-{
-    char channel[FEED_CHANNEL_MAX];
-    feed_name(channel, topic);
-    feed_subscribe(server, server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
+    feed_say(server, server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
 }
 
 /* The topic of a Pub/Sub channel of ours; NULL when nobody here has it attached. */

@@ -7,15 +7,14 @@
 struct link;
 struct redisReply;
 struct server;
-struct topic;
 
-/* Sends SUBSCRIBE, SSUBSCRIBE, PSUBSCRIBE or the like for one channel or pattern. Without memory the server
- * is given up and comes back. */
-void feed_subscribe(struct server *server, const char *command, const char *channel);
+/* Sends SUBSCRIBE, PSUBSCRIBE or the like for one channel or pattern. Without memory the server is given up
+ * and comes back. */
+void feed_say(struct server *server, const char *command, const char *channel);
 
-/* The same for a topic's envelopes. */
-void feed_subscribe_topic(struct server *server, const struct topic *topic);
-void feed_unsubscribe_topic(struct server *server, const struct topic *topic);
+/* The same for a Pub/Sub channel of ours, which is sharded where Redis can. */
+void feed_subscribe(struct server *server, const char *channel);
+void feed_unsubscribe(struct server *server, const char *channel);
 
 /* A push; the `pushed` of the feed link. */
 void feed_handle_push(struct link *link, const struct redisReply *reply);

@@ -17,6 +17,7 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "broker/redis/lookup.h"
+#include "broker/redis/reader.h"
 
 #define LINK_READ_BYTES 65536u
 /* Reads in one turn: then the other links and the mailbox are looked at. */
@@ -24,35 +25,8 @@
 #define LINK_WRITE_PARTS 64
 /* A page of history has at most a few MiB and one message at most 64: beyond this it is no answer to us. */
 #define LINK_REPLY_MAX (160u << 20)
-/* Elements of one array; the largest that we ask for are pages of SCAN and of history. */
-#define LINK_ELEMENTS_MAX 65536
-#define LINK_READER_IDLE_BYTES (1u << 20)
 
 /* Reading. */
-
-static redisReplyObjectFunctions link_objects;
-static void *(*link_create_array)(const redisReadTask *, int);
-
-/* hiredis would allocate for as many elements as a hostile length says. */
-static void *link_create_checked_array(const redisReadTask *task, int elements)
-{
-    return elements > LINK_ELEMENTS_MAX ? NULL : link_create_array(task, elements);
-}
-
-redisReader *link_new_reader(void)
-{
-    redisReader *reader = redisReaderCreate();
-    if (!reader)
-        return NULL;
-    if (!link_create_array) {
-        link_objects = *reader->fn;
-        link_create_array = link_objects.createArray;
-        link_objects.createArray = link_create_checked_array;
-    }
-    reader->fn = &link_objects;
-    reader->maxbuf = LINK_READER_IDLE_BYTES;
-    return reader;
-}
 
 static void link_deliver(struct link *link, const redisReply *reply)
 {
@@ -388,7 +362,7 @@ void link_open(struct link *link, const char *address, bool is_unix)
 {
     const char *why = NULL;
     link->received_ms = link->set->now_ms;
-    link->reader = link_new_reader();
+    link->reader = reader_new();
     if (!link->reader) {
         link_break(link, "no memory");
         return;

@@ -111,10 +111,6 @@ void command_deinit(struct command *command);
 int link_send_words(struct link *link, int argc, const char *const *argv,
                     void (*answered)(struct link *link, const struct redisReply *reply));
 
-/* What makes replies of bytes, which takes no array for as long as somebody says it is; NULL without memory.
- */
-redisReader *link_new_reader(void);
-
 /* The set: what epoll says of a link, and the end of a turn. */
 void link_handle_events(struct link *link, uint32_t events);
 void link_set_init(struct link_set *set, int epoll_fd, struct timer_wheel *wheel, struct mailbox *mailbox);

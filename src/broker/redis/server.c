@@ -214,7 +214,7 @@ static void server_up(struct server *server)
     residents_up(&server->residents, server);
     residents_up(&broker->homeless, server);
     server_name_probe(server);
-    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", server->probe);
+    feed_subscribe(server, server->probe);
     /* Awaited from here on; it is sent once its subscription is confirmed. */
     server->probe_sent_ms = broker->now_ms;
     server_arm(server, broker->options->redis_timeout_ms);

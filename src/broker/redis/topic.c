@@ -2,6 +2,7 @@
 #include "broker/redis/topic.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@
 #include "config/options.h"
 
 #define TOPIC_RETRY_MS 500u
+/* "sluice:{FIRST}:p:NAME" */
+#define TOPIC_FEED_MAX (2u * CHANNEL_NAME_MAX + 16u)
 
 struct topic *topic_find(const struct redis_broker *broker, const char *name, size_t len)
 {
@@ -153,13 +156,22 @@ static bool topic_is_wanted(const struct topic *topic)
     return topic->waiting || topic->attachment_count > 0;
 }
 
+static void topic_say(const struct topic *topic, struct server *server,
+                      void (*say)(struct server *server, const char *channel))
+{
+    char channel[TOPIC_FEED_MAX];
+    int first = (int)strcspn(topic->name, "/");
+    snprintf(channel, sizeof(channel), "sluice:{%.*s}:p:%s", first, topic->name, topic->name);
+    say(server, channel);
+}
+
 static void topic_subscribe(struct topic *topic)
 {
     struct server *server = call_find_server(topic->broker, topic->slot);
     if (!server)
         return;
     topic_move(topic, TOPIC_SUBSCRIBING);
-    feed_subscribe_topic(server, topic);
+    topic_say(topic, server, feed_subscribe);
 }
 
 static void topic_leave(struct topic *topic)
@@ -174,7 +186,7 @@ static void topic_leave(struct topic *topic)
         return;
     }
     topic_move(topic, TOPIC_LEAVING);
-    feed_unsubscribe_topic(topic->resident.server, topic);
+    topic_say(topic, topic->resident.server, feed_unsubscribe);
 }
 
 void topic_attach(struct redis_broker *broker, struct attach_request *request)
@@ -317,7 +329,7 @@ static void topic_slots_changed(struct resident *resident)
     if (topic->state == TOPIC_BRIDGED || !owner || owner == server)
         return;
     if (server && topic->state != TOPIC_LEAVING && !is_refused)
-        feed_unsubscribe_topic(server, topic);
+        topic_say(topic, server, feed_unsubscribe);
     topic_unsubscribed(topic);
 }
 

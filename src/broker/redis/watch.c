@@ -161,7 +161,7 @@ static void watch_subscribe(struct watch *watch)
     if (!server)
         return;
     watch_move(watch, WATCH_SUBSCRIBING);
-    feed_subscribe(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", watch->channel);
+    feed_subscribe(server, watch->channel);
 }
 
 void watch_subscribed(struct server *server, const char *channel, size_t len)
@@ -283,9 +283,7 @@ void watch_end(struct redis_broker *broker, struct watch_request *request)
         if (watch->watcher != request->watcher)
             continue;
         if (watch->resident.server && !watch_is_shared(watch))
-            feed_subscribe(watch->resident.server,
-                           watch->resident.server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE",
-                           watch->channel);
+            feed_unsubscribe(watch->resident.server, watch->channel);
         watch_free(watch);
     }
     broker_answer(&request->super, ERROR_NONE);
