@@ -106,19 +106,25 @@ static bool connection_has_said_everything(struct connection *connection)
 void connection_try_leave(struct connection *connection)
 {
     struct stream_socket *socket = &connection->socket;
-    if (!connection->is_leaving || socket->state != STREAM_OPEN || socket->outlet.state == OUTLET_BLOCKED ||
-        !connection_has_said_everything(connection))
+    if (connection->state < CONNECTION_LEAVING || socket->state != STREAM_OPEN ||
+        socket->outlet.state == OUTLET_BLOCKED || !connection_has_said_everything(connection))
         return;
     tcp_patterns_forget(connection);
     tcp_unsubscribe_all(connection);
     stream_socket_finish(socket);
 }
 
+void connection_move(struct connection *connection, enum connection_state to)
+{
+    if (to > connection->state)
+        connection->state = (uint8_t)to;
+    if (to >= CONNECTION_LEAVING)
+        connection_try_leave(connection);
+}
+
 void connection_leave(struct connection *connection)
 {
-    connection->is_leaving = true;
-    connection->is_deaf = true;
-    connection_try_leave(connection);
+    connection_move(connection, CONNECTION_DEAF);
 }
 
 /* Reading. */
@@ -226,13 +232,13 @@ static size_t connection_read_frames(struct connection *connection, const char *
                        connection_frame_limit(connection), &frame);
         if (result == FRAME_PARTIAL)
             break;
-        connection->is_fresh = false;
+        connection_move(connection, CONNECTION_TALKING);
         if (!connection_act(connection, result, &frame)) {
             connection->reader = before;
             stream_socket_pause(socket);
             break;
         }
-        if (connection->is_deaf)
+        if (connection->state == CONNECTION_DEAF)
             return len;
         done += frame.size;
         if (connection->wait)
@@ -244,9 +250,11 @@ static size_t connection_read_frames(struct connection *connection, const char *
 static size_t connection_read(struct stream_socket *socket, const char *bytes, size_t len)
 {
     struct connection *connection = connection_of(socket);
-    if (connection->is_deaf && !resp_transaction_is_running(connection->transaction))
+    if (connection->state == CONNECTION_DEAF && !resp_transaction_is_running(connection->transaction))
         return len;
-    enum framing_stranger stranger = connection->is_fresh ? framing_find_stranger(bytes, len) : STRANGER_NONE;
+    enum framing_stranger stranger = STRANGER_NONE;
+    if (connection->state == CONNECTION_FRESH)
+        stranger = framing_find_stranger(bytes, len);
     if (stranger != STRANGER_NONE) {
         connection_refuse_stranger(connection, stranger);
         return len;
@@ -262,8 +270,7 @@ static size_t connection_read(struct stream_socket *socket, const char *bytes, s
 static void connection_ended(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
-    connection->is_leaving = true;
-    connection_try_leave(connection);
+    connection_move(connection, CONNECTION_LEAVING);
 }
 
 static void connection_writable(struct stream_socket *socket)
@@ -360,7 +367,6 @@ static enum error_code connection_take(struct listener *listener, const struct a
     connection->declaration = listener->context;
     connection->framing = (uint8_t)declaration_first_framing(connection->declaration);
     connection->protocol = 2;
-    connection->is_fresh = true;
     list_init(&connection->subscriptions);
     list_init(&connection->patterns);
     list_init(&connection->publishes);

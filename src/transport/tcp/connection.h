@@ -30,6 +30,16 @@
 
 enum update_format { UPDATE_RAW, UPDATE_JSON };
 
+/*   fresh ──► talking ──► leaving ──► deaf
+ *     └──────────┴───────────┴─────────^
+ */
+enum connection_state {
+    CONNECTION_FRESH, /* nothing has been understood yet: it may turn out to be HTTP */
+    CONNECTION_TALKING,
+    CONNECTION_LEAVING, /* its peer has ended: goes as soon as everything pending is written */
+    CONNECTION_DEAF,    /* the same, and what its client says does not count any more */
+};
+
 struct connection_wait;
 struct pubsub;
 struct resp_transaction;
@@ -37,9 +47,7 @@ struct connection {
     uint8_t framing;  /* enum framing */
     uint8_t protocol; /* of RESP: 2 or 3 */
     uint8_t format;   /* enum update_format */
-    bool is_fresh;    /* nothing has been understood yet: it may turn out to be HTTP */
-    bool is_leaving;  /* goes as soon as everything pending is written */
-    bool is_deaf;     /* leaves, and what its client says does not count any more */
+    uint8_t state;    /* enum connection_state */
     struct stream_socket socket;
     const struct declaration *declaration;
     struct list subscriptions;            /* in the order in which they were asked for */
@@ -62,6 +70,9 @@ static inline struct shard *connection_shard(const struct connection *connection
 {
     return connection->socket.outlet.shard;
 }
+
+/* Moves the connection on, which may go then. Does nothing when it is that far already. */
+void connection_move(struct connection *connection, enum connection_state to);
 
 /* Sends what is pending, then closes; nothing more is understood. */
 void connection_leave(struct connection *connection);
@@ -111,6 +122,16 @@ enum subscription_kind {
     SUBSCRIPTION_RANGE,   /* the same, gathered into one answer */
 };
 
+/*   asked ──► held ──► live
+ *   joining ────────────^
+ */
+enum tcp_subscription_state {
+    TCP_JOINING, /* its channel is being attached, or its cursor checked, and no command waits for it */
+    TCP_ASKED,   /* the same, and its command waits */
+    TCP_HELD,    /* its channel is attached and its start known, but its command is not answered yet */
+    TCP_LIVE,
+};
+
 struct range;
 struct tcp_pattern;
 struct tcp_subscription {
@@ -118,9 +139,7 @@ struct tcp_subscription {
     const struct tcp_pattern *pattern; /* that has made it; NULL when it was asked for by name */
     uint64_t until;                    /* of the other kinds: the offset of the last message to tell */
     uint8_t kind;
-    bool is_live;     /* its channel is attached and its start known */
-    bool is_held;     /* live, but its command is not answered yet */
-    bool is_answered; /* somebody waits for it: connection_wait_end is due */
+    uint8_t state; /* enum tcp_subscription_state */
     struct subscriber subscriber;
     struct garbage garbage;
     struct list link;

@@ -249,13 +249,13 @@ size_t resp_read_commands(struct connection *connection, const char *bytes, size
         enum resp_result result = resp_read(bytes + done, len - done, limit, &command);
         if (result == RESP_PARTIAL)
             break;
-        connection->is_fresh = false;
+        connection_move(connection, CONNECTION_TALKING);
         if (result == RESP_BROKEN ? !resp_refuse(connection, &command)
                                   : command.count > 0 && !resp_run(connection, &command)) {
             stream_socket_pause(socket);
             break;
         }
-        if (connection->is_deaf)
+        if (connection->state == CONNECTION_DEAF)
             return len;
         done += command.size;
         if (connection->wait)

@@ -1,12 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /* The subscriptions of a connection: each is a subscriber of its own, with a cursor and no queue. */
 
-#include <errno.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "transport/tcp/connection.h"
 #include "transport/tcp/range.h"
+
+static void tcp_subscription_move(struct tcp_subscription *subscription, enum tcp_subscription_state to)
+{
+    static const unsigned legal[] = {
+        [TCP_JOINING] = 1u << TCP_LIVE,
+        [TCP_ASKED] = 1u << TCP_HELD | 1u << TCP_LIVE,
+        [TCP_HELD] = 1u << TCP_LIVE,
+        [TCP_LIVE] = 0,
+    };
+    bool was_held = subscription->state == TCP_HELD;
+    assert(legal[subscription->state] & 1u << to);
+    subscription->state = (uint8_t)to;
+    if (to == TCP_HELD)
+        subscriber_block(&subscription->subscriber);
+    else if (was_held)
+        subscriber_unblock(&subscription->subscriber);
+    else /* what it starts with is told in its turn, not in the middle of its command */
+        subscriber_yield(&subscription->subscriber);
+}
+
+/* Whether connection_wait_end is due: for a feed when it has begun, for the others when they have been told.
+ */
+static bool tcp_subscription_is_awaited(const struct tcp_subscription *subscription)
+{
+    return subscription->kind != SUBSCRIPTION_FEED || subscription->state == TCP_ASKED;
+}
 
 static void tcp_subscription_free(struct garbage *garbage)
 {
@@ -40,7 +66,7 @@ void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pat
 {
     list_for_each_safe (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
-        bool is_awaited = subscription->is_answered;
+        bool is_awaited = tcp_subscription_is_awaited(subscription);
         if (subscription->pattern != pattern)
             continue;
         tcp_subscription_remove(subscription);
@@ -94,26 +120,19 @@ static void tcp_subscription_wake(struct subscriber *subscriber, bool is_first)
         tcp_subscription_flush(subscription);
         return;
     }
-    subscription->is_live = true;
-    subscription->until = UINT64_MAX;
-    if (subscription->kind != SUBSCRIPTION_FEED)
-        subscription->until = subscription_top(&subscriber->one);
-    if (subscription->is_answered && subscription->kind == SUBSCRIPTION_FEED) {
-        subscription->is_answered = false;
-        subscription->is_held = true;
-        subscriber_block(subscriber);
+    bool is_feed = subscription->kind == SUBSCRIPTION_FEED;
+    bool is_held = is_feed && subscription->state == TCP_ASKED;
+    subscription->until = is_feed ? UINT64_MAX : subscription_top(&subscriber->one);
+    tcp_subscription_move(subscription, is_held ? TCP_HELD : TCP_LIVE);
+    if (is_held)
         connection_wait_end(subscription->connection);
-    } else {
-        /* What it starts with is told in its turn, not in the middle of its command. */
-        subscriber_yield(subscriber);
-    }
 }
 
 static void tcp_subscription_fail(struct subscriber *subscriber, enum error_code error)
 {
     struct tcp_subscription *subscription = container_of(subscriber, struct tcp_subscription, subscriber);
     struct connection *connection = subscription->connection;
-    bool is_awaited = subscription->is_answered;
+    bool is_awaited = tcp_subscription_is_awaited(subscription);
     tcp_subscription_remove(subscription);
     if (!is_awaited) {
         /* Nobody asked: it stands before the answer of a transaction, not in it. */
@@ -143,7 +162,7 @@ enum error_code tcp_subscribe(struct connection *connection, enum subscription_k
     subscription->kind = (uint8_t)kind;
     subscription->range = range;
     subscription->pattern = pattern;
-    subscription->is_answered = connection->wait != NULL;
+    subscription->state = connection->wait ? TCP_ASKED : TCP_JOINING;
     subscription->subscriber.ahead = connection;
     list_init(&subscription->link);
     list_append(&connection->subscriptions, &subscription->link);
@@ -168,10 +187,8 @@ void tcp_subscriptions_release(struct connection *connection)
 {
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
-        if (!subscription->is_held)
-            continue;
-        subscription->is_held = false;
-        subscriber_unblock(&subscription->subscriber);
+        if (subscription->state == TCP_HELD)
+            tcp_subscription_move(subscription, TCP_LIVE);
     }
 }
 
@@ -179,7 +196,7 @@ void tcp_subscriptions_unblock(struct connection *connection)
 {
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
-        if (!subscription->is_held)
+        if (subscription->state != TCP_HELD)
             subscriber_unblock(&subscription->subscriber);
     }
 }
@@ -189,7 +206,7 @@ bool tcp_subscriptions_are_done(struct connection *connection)
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
         struct delivery delivery;
-        if (!subscription->is_live)
+        if (subscription->state < TCP_HELD)
             continue; /* nothing was promised to it yet */
         if (subscriber_is_fetching(&subscription->subscriber) ||
             subscriber_read(&subscription->subscriber, &delivery, 1) > 0)
