@@ -175,7 +175,7 @@ end
 local function read_forebears(text)
     local forebears = {}
     for epoch, offset in string.gmatch(string.sub(text, 1, 28 * FOREBEARS), '(%w+)%-?(%d*)') do
-        if is_epoch(epoch) and #forebears < FOREBEARS then
+        if is_epoch(epoch) then
             forebears[#forebears + 1] = { epoch = epoch, shared = whole(offset) }
         end
     end
