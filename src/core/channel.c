@@ -112,7 +112,8 @@ static void channel_detached(struct broker_request *super)
     channel_free_when_done(channel);
 }
 
-void channel_detach(struct channel *channel)
+/* Asks the broker to detach; the channel is out of the table and freed with the answer. */
+static void channel_detach(struct channel *channel)
 {
     channel_leave_table(channel);
     channel->state = CHANNEL_DETACHING;

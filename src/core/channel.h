@@ -128,9 +128,6 @@ void channel_take_message(struct channel *channel, struct message *message);
 void channel_apply_reset(struct channel *channel, const struct feed *feed);
 void channel_apply_renewal(struct channel *channel, const struct renewal *renewal);
 
-/* Asks the broker to detach; the channel is out of the table and freed with the answer. */
-void channel_detach(struct channel *channel);
-
 /* At the end: lets go of a channel that no subscriber is left on. One that waits for a broker that is away
  * fails.
  */

@@ -15,13 +15,6 @@
 /* How long subscribers are served before the loop looks at its mailbox, its door and its sockets again. */
 #define SHARD_SERVE_NS 500000u
 
-static _Thread_local struct shard *shard_of_thread;
-
-struct shard *shard_current(void)
-{
-    return shard_of_thread;
-}
-
 void shard_count(struct shard *shard, enum metric metric, uint64_t by)
 {
     /* Only this thread writes: no need for an atomic addition. */
@@ -238,7 +231,6 @@ static void *shard_run(void *argument)
     struct shard *shard = argument;
     char name[16];
     bool has_more = false;
-    shard_of_thread = shard;
     mailbox_own(&shard->mailbox);
     snprintf(name, sizeof(name), "sluice-%u", shard->index);
     pthread_setname_np(pthread_self(), name);

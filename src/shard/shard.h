@@ -100,9 +100,6 @@ int shard_configure(struct shard *shard, struct options *options);
 /* Moves the shard on to its next state, with all that this means. */
 void shard_move(struct shard *shard, enum shard_state to);
 
-/* The shard whose thread this is. */
-struct shard *shard_current(void);
-
 void shard_count(struct shard *shard, enum metric metric, uint64_t by);
 
 /* The sum over all shards; any thread. */
