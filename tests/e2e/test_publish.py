@@ -3,11 +3,12 @@
 
 import base64
 import json
+import pathlib
 import re
 import time
 
 import pytest
-from support.client import Connection, EventStream, get, path_of, publish, request
+from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes
 from support.server import Server, wait_until
 
 ID = re.compile(r"^[0-9a-hjkmnp-tv-z]{12}-\d+$")
@@ -29,6 +30,27 @@ def test_offsets_count_without_gaps(server: Server, channel: str) -> None:
     ids = [publish(server, channel, str(i)) for i in range(20)]
     assert [int(name.split("-")[1]) for name in ids] == list(range(1, 21))
     assert len({name.split("-")[0] for name in ids}) == 1
+
+
+def test_what_is_published_before_a_request_is_not_new_to_it(server: Server, channel: str) -> None:
+    """Also when both are read in the same turn of the loop; the stream keeps the channel attached."""
+    with EventStream(server, path_of(channel)) as stream, Connection(server) as connection:
+        stream.next_block()
+        for i in range(20):
+            connection.send(request_bytes("POST", path_of(channel), str(i)) +
+                            request_bytes("GET", path_of(channel, wait=0.05)))
+            name = connection.read_response().json["id"]
+            looked = connection.read_response()
+            assert (looked.status, looked.cursor) == (204, name)
+            block = stream.next_block()
+            assert block and block.id == name
+
+
+def test_the_memory_broker_has_no_thread() -> None:
+    with Server("--shards", "2") as server:
+        folder = pathlib.Path(f"/proc/{server.process.pid}/task")
+        names = {(task / "comm").read_text().strip() for task in folder.iterdir()}
+        assert {name for name in names if name.startswith("sluice-")} == {"sluice-0", "sluice-1"}
 
 
 @pytest.mark.parametrize(("content_type", "body", "kind", "data"), [
