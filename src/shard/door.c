@@ -14,6 +14,8 @@
 /* A head that comes in more pieces than this is looked at by the clock only, so that a byte at a time does
  * not cost a look each. */
 #define DOOR_PEEKS 64u
+/* Requests of one client that has sent them at once, before it is the next one's turn. */
+#define DOOR_PIPELINED 64u
 #define DOOR_ROUND_MS 100u
 #define DOOR_ERROR_BYTES 1024u
 /* Closing with unread bytes would reset the connection, and the answer with it: so a client that is refused
@@ -136,17 +138,17 @@ static bool door_place(struct client *client, size_t pool_bytes)
 /* What is behind the head in the `len` bytes that were looked at is of its body, or of the next request. */
 static void door_admit(struct client *client, const struct door_head *head, size_t len)
 {
-    bool is_new = !client->cell;
-    /* Nothing is kept for a new client, so only its head is taken from the socket. */
-    size_t rest = is_new ? 0 : len - head->len;
-    if (client_set_aside(client, client->shard->door.head + len - rest, rest)) {
+    /* Of a new client all is still in the socket, and of one that sends many at once all has been set aside.
+     */
+    bool is_taken = client->cell && len > client->early_len;
+    if (is_taken && client_set_aside(client, client->shard->door.head + head->len, len - head->len)) {
         door_refuse(client, ERROR_OUT_OF_MEMORY);
         return;
     }
     if (!door_place(client, head->pool_bytes))
         return;
     client->framing = head->framing;
-    if (is_new)
+    if (!is_taken)
         client_skip(client, head->len);
     cell_feed(client, head->fed, head->fed_len);
 }
@@ -180,6 +182,10 @@ static ssize_t door_gather(struct client *client)
 {
     struct door *door = &client->shard->door;
     size_t len = client->early_len;
+    if (client->state == CLIENT_RETURNED && !client->has_input && len > 0) {
+        memcpy(door->head, client->early + client->early_at, len);
+        return (ssize_t)len;
+    }
     ssize_t got = recv(client->watch.fd, door->head + len, door->head_size - len,
                        MSG_DONTWAIT | (client->cell ? 0 : MSG_PEEK));
     bool has_ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
@@ -328,8 +334,7 @@ static void client_event(struct watch *watch, uint32_t events)
 void door_keep(struct client *client)
 {
     struct shard *shard = client->shard;
-    client->has_input = client->has_input || client->early_len > 0;
-    bool has_more = client->has_input || client->has_hung_up || client->is_broken;
+    bool has_more = client->has_input || client->early_len > 0 || client->has_hung_up || client->is_broken;
     cell_park(client);
     client->bytes = 0;
     client->deadline_ms = shard->now_ms + shard->options->keepalive_timeout_ms;
@@ -342,7 +347,8 @@ bool door_has_to_run(const struct door *door)
     return !list_is_empty(&door->returned);
 }
 
-/* One request of each: who sends many at once does not keep the others waiting. */
+/* A few requests of each: who sends many at once does not keep the others waiting long, and what he publishes
+ * leaves in few writes. */
 void door_run(struct door *door)
 {
     struct list now;
@@ -353,6 +359,8 @@ void door_run(struct door *door)
         struct client *client = container_of(link, struct client, link);
         list_remove(link);
         door_look(client);
+        for (unsigned i = 1; i < DOOR_PIPELINED && client->state == CLIENT_RETURNED; i++)
+            door_look(client);
     }
 }
 
