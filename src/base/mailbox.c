@@ -6,8 +6,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "base/container.h"
-
 /* Beyond this they are rung while the lock is held. */
 #define MAILBOX_HELD_MAX 256u
 
@@ -21,7 +19,7 @@ static _Thread_local struct {
 
 int mailbox_init(struct mailbox *mailbox)
 {
-    mpsc_init(&mailbox->queue);
+    atomic_init(&mailbox->newest, NULL);
     mailbox->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     return mailbox->wake_fd < 0 ? -errno : 0;
 }
@@ -49,8 +47,13 @@ static void mailbox_ring(const struct mailbox *mailbox)
 
 void mailbox_post(struct mailbox *mailbox, struct letter *letter)
 {
+    struct letter *newest = atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
+    do {
+        letter->next = newest;
+    } while (!atomic_compare_exchange_weak_explicit(&mailbox->newest, &newest, letter, memory_order_release,
+                                                    memory_order_relaxed));
     /* Only the first letter in an empty box needs to ring: the reader takes all at once. */
-    if (!mpsc_push(&mailbox->queue, &letter->node) || mailbox == mailbox_of_thread)
+    if (newest || mailbox == mailbox_of_thread)
         return;
     if (mailbox_held.is_holding && mailbox_held.count < MAILBOX_HELD_MAX)
         mailbox_held.mailboxes[mailbox_held.count++] = mailbox;
@@ -72,20 +75,26 @@ void mailbox_ring_held(void)
 
 bool mailbox_is_empty(const struct mailbox *mailbox)
 {
-    return mpsc_is_empty(&mailbox->queue);
+    return !atomic_load_explicit(&mailbox->newest, memory_order_relaxed);
 }
 
 bool mailbox_drain(struct mailbox *mailbox)
 {
-    struct mpsc_node *node = mpsc_take_all(&mailbox->queue);
-    if (!node)
-        return false;
-    while (node) {
-        struct letter *letter = container_of(node, struct letter, node);
-        node = node->next;
+    struct letter *newest = atomic_exchange_explicit(&mailbox->newest, NULL, memory_order_acquire);
+    struct letter *oldest = NULL;
+    bool has_any = newest != NULL;
+    while (newest) {
+        struct letter *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct letter *letter = oldest;
+        oldest = letter->next;
         letter->deliver(letter);
     }
-    return true;
+    return has_any;
 }
 
 void mailbox_acknowledge(struct mailbox *mailbox)

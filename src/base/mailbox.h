@@ -3,7 +3,9 @@
 #define SLUICE_BASE_MAILBOX_H
 
 /* The one way by which threads reach each other: a queue of letters and an eventfd that wakes the reader once
- * for all that has come since it last looked. A thread does not ring for its own mailbox.
+ * for all that has come since it last looked. There is no lock: who posts pushes onto a stack with one
+ * compare-and-swap, and the reader takes all at once and turns it round. A thread does not ring for its own
+ * mailbox.
  *
  * Letters of one sender arrive in order. Everything a thread posts before another thread learns of it by
  * other means (an HTTP answer, say) is seen by a reader that drains after it has learned.
@@ -12,16 +14,14 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "base/mpsc.h"
-
 struct letter {
-    struct mpsc_node node;
+    struct letter *next; /* the mailbox's, from the post to the delivery */
     /* Called once on the reader's thread; the letter is then its receiver's. */
     void (*deliver)(struct letter *letter);
 };
 
 struct mailbox {
-    struct mpsc queue;
+    _Atomic(struct letter *) newest;
     int wake_fd; /* an eventfd; readable when there may be letters */
 };
 

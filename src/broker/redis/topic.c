@@ -128,27 +128,26 @@ static enum error_code topic_answer_attach(struct topic *topic, struct attach_re
 /* Answers all that wait, in the order in which they came. */
 static void topic_answer_waiting(struct topic *topic, enum error_code error)
 {
-    struct mpsc_node *node = topic->waiting;
+    struct letter *letter = topic->waiting;
     topic->waiting = NULL;
-    while (node) {
-        struct letter *letter = container_of(node, struct letter, node);
+    while (letter) {
         struct broker_request *request = container_of(letter, struct broker_request, letter);
-        struct mpsc_node *next = node->next;
+        struct letter *next = letter->next;
         broker_answer(request,
                       error != ERROR_NONE
                           ? error
                           : topic_answer_attach(topic, container_of(request, struct attach_request, super)));
-        node = next;
+        letter = next;
     }
 }
 
 static void topic_add_waiting(struct topic *topic, struct attach_request *request)
 {
-    struct mpsc_node **end = &topic->waiting;
+    struct letter **end = &topic->waiting;
     while (*end)
         end = &(*end)->next;
-    request->super.letter.node.next = NULL;
-    *end = &request->super.letter.node;
+    request->super.letter.next = NULL;
+    *end = &request->super.letter;
 }
 
 static bool topic_is_wanted(const struct topic *topic)

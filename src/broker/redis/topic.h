@@ -49,8 +49,8 @@ struct topic {
     struct open *open; /* the call under way that asks for what is new; NULL when none */
     struct attachment *attachments;
     unsigned attachment_count;
-    struct mpsc_node *waiting; /* attach requests, linked by their letters' nodes */
-    struct timer timer;        /* to compare with Redis, or to try again */
+    struct letter *waiting; /* attach requests, linked by their letters */
+    struct timer timer;     /* to compare with Redis, or to try again */
     uint16_t slot;
     uint8_t name_len;
     char name[]; /* terminated */

@@ -97,7 +97,7 @@ static void test_what_a_delivery_posts_waits_for_the_next_call(void **state)
     assert_true(mailbox_drain(&mailbox));
     assert_int_equal(echo.count, 1);
     assert_true(has_rung());
-    (void)mpsc_take_all(&mailbox.queue);
+    atomic_store(&mailbox.newest, NULL);
     mailbox_deinit(&mailbox);
 }
 
