@@ -79,7 +79,7 @@ def test_limits_and_times_of_the_door_are_in_force() -> None:
         server.reload("head-timeout = 100ms\nmax-connections = 2")
         with Connection(server) as slow:
             with Connection(server) as third:
-                assert third.read_response().error == "too-many-connections"
+                assert third.request("GET", "/healthz").error == "too-many-connections"
             slow.send(b"GET")
             assert slow.read_response().error == "head-timeout"
         assert old.request("GET", "/healthz").status == 200
