@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "broker/redis/answer.h"
-#include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"

@@ -16,7 +16,6 @@
 #include "broker/redis/feed.h"
 #include "broker/redis/hello.h"
 #include "broker/redis/resident.h"
-#include "broker/redis/publish.h"
 #include "broker/redis/sentinel.h"
 #include "config/options.h"
 
