@@ -327,9 +327,13 @@ void cell_table_run(struct cell_table *table)
 
 void cell_table_visit(struct cell_table *table, void (*visit)(struct client *client))
 {
-    for (unsigned i = 0; i < CELL_CLASSES; i++) {
-        list_for_each_safe (link, &table->classes[i]) {
-            list_for_each_safe (client_link, &container_of(link, struct cell, link)->clients)
+    for (unsigned i = 0; i < 2 * CELL_CLASSES; i++) {
+        bool is_for_full = i % 2 == 0;
+        list_for_each_safe (link, &table->classes[i / 2]) {
+            struct cell *cell = container_of(link, struct cell, link);
+            if ((cell->count == CELL_CONNECTIONS) != is_for_full)
+                continue;
+            list_for_each_safe (client_link, &cell->clients)
                 visit(container_of(client_link, struct client, link));
         }
     }

@@ -97,7 +97,7 @@ void cell_resume(struct cell *cell, struct MHD_Connection *connection);
 /* Runs the cells that have something to do. */
 void cell_table_run(struct cell_table *table);
 
-/* Calls `visit` for each client. */
+/* Calls `visit` for each client; those in full cells, which are there longer, first. */
 void cell_table_visit(struct cell_table *table, void (*visit)(struct client *client));
 
 #endif
