@@ -182,17 +182,15 @@ static ssize_t door_gather(struct client *client)
 {
     struct door *door = &client->shard->door;
     size_t len = client->early_len;
-    if (client->state == CLIENT_RETURNED && !client->has_input && len > 0) {
+    if (len > 0)
         memcpy(door->head, client->early + client->early_at, len);
+    if (len > 0 && client->state == CLIENT_RETURNED && !client->has_input)
         return (ssize_t)len;
-    }
     ssize_t got = recv(client->watch.fd, door->head + len, door->head_size - len,
                        MSG_DONTWAIT | (client->cell ? 0 : MSG_PEEK));
     bool has_ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
     if (has_ended && len == 0)
         return -1;
-    if (len > 0)
-        memcpy(door->head, client->early + client->early_at, len);
     len += got > 0 ? (size_t)got : 0;
     client->has_input = len == door->head_size;
     return (ssize_t)len;
