@@ -18,11 +18,12 @@ process.on('exit', () => rmSync(folder, { recursive: true }));
 
 /* What a test that failed has left would keep this process from its end. */
 const ends = [];
+export const atEnd = (end) => ends.push(end);
 after(() => ends.forEach((end) => end()));
 
 export function run(command, options, stdio = 'ignore') {
   const child = spawn(command, options, { stdio });
-  ends.push(() => child.kill('SIGKILL'));
+  atEnd(() => child.kill('SIGKILL'));
   return child;
 }
 
@@ -93,7 +94,7 @@ export async function startProxy(port) {
   proxy.origin = `http://127.0.0.1:${listener.address().port}`;
   proxy.cut = () => { for (const socket of proxy.sockets) socket.destroy(); };
   proxy.stop = () => { listener.close(); proxy.cut(); };
-  ends.push(proxy.stop);
+  atEnd(proxy.stop);
   return proxy;
 }
 
