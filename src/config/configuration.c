@@ -362,18 +362,6 @@ static void configuration_take(struct configuration *configuration, struct loade
     loader->sources = NULL;
 }
 
-int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX])
-{
-    struct loader loader;
-    int err = loader_init(&loader, error);
-    if (!err)
-        err = configuration_read(configuration, &loader);
-    if (!err)
-        configuration_take(configuration, &loader);
-    loader_deinit(&loader);
-    return err;
-}
-
 /* What keeps its value keeps the place it came from. */
 static int loader_keep(struct loader *loader, const struct configuration *configuration,
                        const struct option_row *row)
@@ -413,18 +401,29 @@ static int configuration_merge(const struct configuration *configuration, struct
     return 0;
 }
 
-int configuration_reload(struct configuration *configuration, struct reload_report *report,
-                         char error[CONFIGURATION_ERROR_MAX])
+/* With a report only what may be reloaded is taken over. */
+static int configuration_renew(struct configuration *configuration, struct reload_report *report, char *error)
 {
     struct loader loader;
-    *report = (struct reload_report){0};
     int err = loader_init(&loader, error);
     if (!err)
         err = configuration_read(configuration, &loader);
-    if (!err)
+    if (!err && report)
         err = configuration_merge(configuration, &loader, report);
     if (!err)
         configuration_take(configuration, &loader);
     loader_deinit(&loader);
     return err;
+}
+
+int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX])
+{
+    return configuration_renew(configuration, NULL, error);
+}
+
+int configuration_reload(struct configuration *configuration, struct reload_report *report,
+                         char error[CONFIGURATION_ERROR_MAX])
+{
+    *report = (struct reload_report){0};
+    return configuration_renew(configuration, report, error);
 }

@@ -31,34 +31,10 @@ const struct option_row option_rows[] = {
     OPTION_TABLE(ROW_STRING, ROW_STRINGS, ROW_BOOLEAN, ROW_CHOICE, ROW_INTEGER, ROW_BYTES, ROW_DURATION)};
 const size_t option_count = ARRAY_LENGTH(option_rows);
 
+/* What the row's kind says. */
 static void *option_field(const struct options *options, const struct option_row *row)
 {
     return (char *)(uintptr_t)options + row->offset;
-}
-
-static char **option_string(const struct options *options, const struct option_row *row)
-{
-    return option_field(options, row);
-}
-
-static struct string_list *option_strings(const struct options *options, const struct option_row *row)
-{
-    return option_field(options, row);
-}
-
-static bool *option_boolean(const struct options *options, const struct option_row *row)
-{
-    return option_field(options, row);
-}
-
-static unsigned *option_choice(const struct options *options, const struct option_row *row)
-{
-    return option_field(options, row);
-}
-
-static uint64_t *option_number(const struct options *options, const struct option_row *row)
-{
-    return option_field(options, row);
 }
 
 const struct option_row *option_find(const char *name, size_t len)
@@ -81,7 +57,7 @@ void option_clear(struct options *options, const struct option_row *row)
 {
     if (row->kind != OPTION_STRINGS)
         return;
-    struct string_list *list = option_strings(options, row);
+    struct string_list *list = option_field(options, row);
     for (size_t i = 0; i < list->count; i++)
         free(list->items[i]);
     free(list->items);
@@ -90,12 +66,12 @@ void option_clear(struct options *options, const struct option_row *row)
 
 const struct string_list *option_items(const struct options *options, const struct option_row *row)
 {
-    return row->kind == OPTION_STRINGS ? option_strings(options, row) : NULL;
+    return row->kind == OPTION_STRINGS ? option_field(options, row) : NULL;
 }
 
 static int option_append(struct options *options, const struct option_row *row, const char *text, char *fault)
 {
-    struct string_list *list = option_strings(options, row);
+    struct string_list *list = option_field(options, row);
     if (list->count >= row->most) {
         snprintf(fault, OPTION_FAULT_MAX, "can be given at most %llu times", (unsigned long long)row->most);
         return -EINVAL;
@@ -119,11 +95,12 @@ static int option_set_string(struct options *options, const struct option_row *r
                  (unsigned long long)row->most);
         return -EINVAL;
     }
+    char **field = option_field(options, row);
     char *copy = strdup(text);
     if (!copy)
         return -ENOMEM;
-    free(*option_string(options, row));
-    *option_string(options, row) = copy;
+    free(*field);
+    *field = copy;
     return 0;
 }
 
@@ -137,7 +114,7 @@ static int option_set_boolean(struct options *options, const struct option_row *
                  {"on", true},  {"off", false}, {"1", true},    {"0", false}};
     for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
         if (strcasecmp(words[i].word, text) == 0) {
-            *option_boolean(options, row) = words[i].value;
+            *(bool *)option_field(options, row) = words[i].value;
             return 0;
         }
     }
@@ -153,7 +130,7 @@ static int option_set_choice(struct options *options, const struct option_row *r
     for (const char *word = row->argument; word; index++) {
         size_t len = strcspn(word, "|");
         if (strlen(text) == len && strncasecmp(word, text, len) == 0) {
-            *option_choice(options, row) = index;
+            *(unsigned *)option_field(options, row) = index;
             return 0;
         }
         word = word[len] ? word + len + 1 : NULL;
@@ -212,7 +189,7 @@ static int option_set_number(struct options *options, const struct option_row *r
         snprintf(fault, OPTION_FAULT_MAX, "must be %s from %s", forms[row->kind], range);
         return -EINVAL;
     }
-    *option_number(options, row) = value;
+    *(uint64_t *)option_field(options, row) = value;
     return 0;
 }
 
@@ -312,24 +289,25 @@ static char *option_format_strings(const struct option_row *row, const struct st
 
 char *option_format(const struct options *options, const struct option_row *row)
 {
+    const void *field = option_field(options, row);
     char number[32];
     switch (row->kind) {
     case OPTION_STRING:
-        return strdup(*option_string(options, row));
+        return strdup(*(char *const *)field);
     case OPTION_STRINGS:
-        return option_format_strings(row, option_strings(options, row));
+        return option_format_strings(row, field);
     case OPTION_BOOLEAN:
-        return strdup(*option_boolean(options, row) ? "yes" : "no");
+        return strdup(*(const bool *)field ? "yes" : "no");
     case OPTION_CHOICE: {
         const char *word = row->argument;
-        for (unsigned i = 0; i < *option_choice(options, row); i++)
+        for (unsigned i = 0; i < *(const unsigned *)field; i++)
             word += strcspn(word, "|") + 1;
         return strndup(word, strcspn(word, "|"));
     }
     case OPTION_INTEGER:
     case OPTION_BYTES:
     case OPTION_DURATION:
-        option_format_number(row, *option_number(options, row), number, sizeof(number));
+        option_format_number(row, *(const uint64_t *)field, number, sizeof(number));
         return strdup(number);
     }
     return NULL;
@@ -339,7 +317,7 @@ int option_copy(struct options *to, const struct options *from, const struct opt
 {
     char fault[OPTION_FAULT_MAX];
     if (row->kind == OPTION_STRINGS) {
-        const struct string_list *list = option_strings(from, row);
+        const struct string_list *list = option_field(from, row);
         option_clear(to, row);
         for (size_t i = 0; i < list->count; i++)
             if (option_append(to, row, list->items[i], fault))
@@ -394,7 +372,7 @@ void options_unref(struct options *options)
     for (size_t i = 0; i < option_count; i++) {
         option_clear(options, &option_rows[i]);
         if (option_rows[i].kind == OPTION_STRING)
-            free(*option_string(options, &option_rows[i]));
+            free(*(char **)option_field(options, &option_rows[i]));
     }
     free(options);
 }
