@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "broker/redis/url.h"
 #include "cli/cli.h"
-#include "config/configuration.h"
-#include "server/listening.h"
+#include "server/precheck.h"
 
 /* A repeatable option as a line for each item, as it stands in a file. */
 static void check_config_print(const struct configuration *configuration, size_t index)
@@ -24,68 +20,34 @@ static void check_config_print(const struct configuration *configuration, size_t
     free(value);
 }
 
-static int check_config_listenings(const struct configuration *configuration)
-{
-    struct listenings listenings = {0};
-    char fault[LISTENING_FAULT_MAX] = "no memory";
-    int err = listenings_parse(&listenings, configuration->options, fault);
-    listenings_close(&listenings);
-    if (!err)
-        return 0;
-    fprintf(stderr, "sluice: %s\n", fault);
-    return CLI_EXIT_USAGE;
-}
-
-static int check_config_broker(const struct configuration *configuration)
-{
-    char fault[URL_FAULT_MAX];
-    struct url url;
-    const char *broker = configuration->options->broker;
-    if (strncmp(broker, "memory:", 7) == 0)
-        return 0;
-    /* It may hold a password, so it is not repeated. */
-    if (url_parse(&url, broker, fault)) {
-        fprintf(stderr, "sluice: broker: %s\n", fault);
-        return CLI_EXIT_USAGE;
-    }
-    url_deinit(&url);
-    return 0;
-}
-
-static int check_config_static_dir(const struct configuration *configuration)
-{
-    char error[CONFIGURATION_ERROR_MAX];
-    int err = configuration_check_static_dir(configuration, error);
-    if (err)
-        fprintf(stderr, "sluice: %s\n", error);
-    return err == -EINVAL ? CLI_EXIT_USAGE : 0;
-}
-
-static void check_config_tell_stray(const char *variable, const char *nearest)
+static void check_config_warn_of_stray(const char *variable, const char *nearest)
 {
     fprintf(stderr, "sluice: the environment's %s is no option%s%s%s\n", variable,
             nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
 }
 
+static void check_config_tell(const char *fault)
+{
+    fprintf(stderr, "sluice: %s\n", fault);
+}
+
 int cli_check_config(int argument_count, char **arguments, char **environment)
 {
-    char error[CONFIGURATION_ERROR_MAX];
+    static const struct precheck_warnings warnings = {check_config_warn_of_stray, check_config_tell};
+    char fault[PRECHECK_FAULT_MAX];
+    struct listenings listenings = {0};
     struct configuration configuration;
     configuration_init(&configuration, argument_count, arguments, environment);
-    int status = 0;
-    if (configuration_load(&configuration, error)) {
-        fprintf(stderr, "sluice: %s\n", error);
-        status = CLI_EXIT_USAGE;
-    }
-    configuration_visit_strays(&configuration, check_config_tell_stray);
-    if (status == 0)
-        status = check_config_static_dir(&configuration);
-    if (status == 0)
-        status = check_config_broker(&configuration);
-    if (status == 0)
-        status = check_config_listenings(&configuration);
-    for (size_t i = 0; status == 0 && i < option_count; i++)
+    int err = configuration_load(&configuration, fault);
+    if (err)
+        configuration_visit_strays(&configuration, check_config_warn_of_stray);
+    else
+        err = precheck_run(&configuration, &warnings, &listenings, fault);
+    if (err)
+        check_config_tell(fault);
+    for (size_t i = 0; !err && i < option_count; i++)
         check_config_print(&configuration, i);
+    listenings_close(&listenings);
     configuration_deinit(&configuration);
-    return status;
+    return err ? CLI_EXIT_USAGE : 0;
 }

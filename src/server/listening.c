@@ -58,14 +58,36 @@ static int listenings_parse_list(struct listenings *listenings, const char *opti
     return 0;
 }
 
+static int listenings_check_exposure(const struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
+{
+    char text[LISTENING_TEXT_MAX];
+    for (size_t i = 0; i < listenings->count; i++) {
+        const struct listening *listening = &listenings->items[i];
+        if (listening_is_unix(listening) || address_is_loopback(&listening->address))
+            continue;
+        listening_format(listening, text);
+        snprintf(fault, LISTENING_FAULT_MAX,
+                 "refusing to listen on %s: anybody who reaches this address could read and publish on every "
+                 "channel. Listen on 127.0.0.1 behind a proxy that decides who may, or add --anonymous if "
+                 "that is what you want.",
+                 text);
+        return -EACCES;
+    }
+    return 0;
+}
+
 int listenings_parse(struct listenings *listenings, const struct options *options,
                      char fault[LISTENING_FAULT_MAX])
 {
     listenings->items = calloc(options->http.count + options->tcp.count, sizeof(*listenings->items));
-    if (!listenings->items)
+    if (!listenings->items) {
+        snprintf(fault, LISTENING_FAULT_MAX, "no memory");
         return -ENOMEM;
+    }
     int err = listenings_parse_list(listenings, "http", &options->http, false, fault);
-    return err ? err : listenings_parse_list(listenings, "tcp", &options->tcp, true, fault);
+    if (!err)
+        err = listenings_parse_list(listenings, "tcp", &options->tcp, true, fault);
+    return err || options->anonymous ? err : listenings_check_exposure(listenings, fault);
 }
 
 /* Sockets. */
@@ -173,32 +195,22 @@ static int listening_open(struct listening *listening, const struct shard_group 
     return err;
 }
 
-int listenings_open(struct listenings *listenings, const struct shard_group *group, bool is_anonymous,
+int listenings_open(struct listenings *listenings, const struct shard_group *group,
                     char fault[LISTENING_FAULT_MAX])
 {
-    for (size_t i = 0; i < listenings->count; i++) {
+    int err = 0;
+    for (size_t i = 0; !err && i < listenings->count; i++) {
         struct listening *listening = &listenings->items[i];
         char text[LISTENING_TEXT_MAX];
         listening_format(listening, text);
-        if (!listening_is_unix(listening) && !is_anonymous && !address_is_loopback(&listening->address)) {
-            snprintf(
-                fault, LISTENING_FAULT_MAX,
-                "refusing to listen on %s: anybody who reaches this address could read and publish on every "
-                "channel. Listen on 127.0.0.1 behind a proxy that decides who may, or add --anonymous if "
-                "that is what you want.",
-                text);
-            return -EACCES;
-        }
-        int err = listening_open(listening, group);
-        if (err) {
+        err = listening_open(listening, group);
+        if (err)
             snprintf(fault, LISTENING_FAULT_MAX, "%s %s: %s", listening->option, text,
                      err == -EADDRINUSE ? "another process listens there; stop it or choose another address"
                      : err == -EEXIST   ? "there is a file of that name, which is not a socket"
                                         : strerror(-err));
-            return err;
-        }
     }
-    return 0;
+    return err;
 }
 
 void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX])

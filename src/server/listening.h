@@ -29,13 +29,13 @@ struct listenings {
 #define LISTENING_TEXT_MAX 512u
 #define LISTENING_FAULT_MAX (DECLARATION_FAULT_MAX + 512u)
 
-/* Returns 0, -ENOMEM, or -EINVAL with `fault` a sentence that names the option. */
+/* Returns 0, or with `fault` a sentence -ENOMEM, -EINVAL, or -EACCES for an address that needs the option
+ * `anonymous`. */
 int listenings_parse(struct listenings *listenings, const struct options *options,
                      char fault[LISTENING_FAULT_MAX]);
 
-/* Binds the sockets and gives them to the shards. Returns 0, -EACCES for an address that needs the option
- * `anonymous`, or another -errno; `fault` is a sentence. */
-int listenings_open(struct listenings *listenings, const struct shard_group *group, bool is_anonymous,
+/* Binds the sockets and gives them to the shards. Returns 0, or -errno with `fault` a sentence. */
+int listenings_open(struct listenings *listenings, const struct shard_group *group,
                     char fault[LISTENING_FAULT_MAX]);
 
 /* The address as bound, as text. */

@@ -3,23 +3,40 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
-#include "base/log.h"
+#include "broker/redis/url.h"
 
-static void precheck_warn_of_stray(const char *variable, const char *nearest)
+bool precheck_broker_is_memory(const struct options *options)
 {
-    char action[160] = "see sluice --help for the options there are";
-    if (nearest)
-        snprintf(action, sizeof(action), "did you mean %s?", nearest);
-    log_event(LOG_WARN, "unknown-variable", LOG_TEXT("variable", variable), LOG_TEXT("action", action));
+    return strncmp(options->broker, "memory:", strlen("memory:")) == 0;
 }
 
-int precheck_run(const struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX])
+static int precheck_broker(const struct options *options, char fault[PRECHECK_FAULT_MAX])
 {
-    configuration_visit_strays(configuration, precheck_warn_of_stray);
-    int err = configuration_check_static_dir(configuration, error);
-    if (err == -ENOENT)
-        log_event(LOG_WARN, "no-static-dir", LOG_TEXT("reason", error),
-                  LOG_TEXT("action", "install Sluice's files, or say --static-dir DIR, or an empty one"));
-    return err == -EINVAL ? err : 0;
+    char why[URL_FAULT_MAX];
+    struct url url;
+    if (precheck_broker_is_memory(options))
+        return 0;
+    /* It may hold a password, so it is not repeated. */
+    if (url_parse(&url, options->broker, why)) {
+        snprintf(fault, PRECHECK_FAULT_MAX, "broker: %s", why);
+        return -EINVAL;
+    }
+    url_deinit(&url);
+    return 0;
+}
+
+int precheck_run(const struct configuration *configuration, const struct precheck_warnings *warnings,
+                 struct listenings *listenings, char fault[PRECHECK_FAULT_MAX])
+{
+    configuration_visit_strays(configuration, warnings->stray);
+    int err = configuration_check_static_dir(configuration, fault);
+    if (err == -ENOENT) {
+        warnings->no_static_dir(fault);
+        err = 0;
+    }
+    if (!err)
+        err = precheck_broker(configuration->options, fault);
+    return err ? err : listenings_parse(listenings, configuration->options, fault);
 }

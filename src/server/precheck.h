@@ -3,11 +3,25 @@
 #define SLUICE_SERVER_PRECHECK_H
 
 /* What in the configuration is surely a mistake although each option by itself is right: said at the start,
- * rather than found out when something is missing. Main thread. */
+ * and by check-config, rather than found out when something is missing. Main thread. */
 
 #include "config/configuration.h"
+#include "server/listening.h"
 
-/* Logs a warning for what the server can do without. Returns 0, or -EINVAL with `error` a sentence. */
-int precheck_run(const struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX]);
+#define PRECHECK_FAULT_MAX (CONFIGURATION_ERROR_MAX + LISTENING_FAULT_MAX)
+
+/* Otherwise it is a URL of Redis. */
+bool precheck_broker_is_memory(const struct options *options);
+
+/* How it is told what the server can do without. */
+struct precheck_warnings {
+    void (*stray)(const char *variable, const char *nearest); /* as configuration_visit_strays */
+    void (*no_static_dir)(const char *reason);
+};
+
+/* Parses `listenings` as well. Returns 0, -ENOMEM or -EINVAL with `fault` a sentence; the listenings are to
+ * be closed in any case. */
+int precheck_run(const struct configuration *configuration, const struct precheck_warnings *warnings,
+                 struct listenings *listenings, char fault[PRECHECK_FAULT_MAX]);
 
 #endif

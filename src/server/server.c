@@ -21,7 +21,6 @@
 #include "config.h"
 #include "http/refusal.h"
 #include "http/head.h"
-#include "server/listening.h"
 #include "server/precheck.h"
 #include "shard/feed.h"
 #include "shard/shard.h"
@@ -29,14 +28,6 @@
 
 #define SERVER_EXIT_FAILED 1
 #define SERVER_EXIT_OPTIONS 2
-
-static const struct {
-    const char *scheme;
-    struct broker *(*make)(struct options *options);
-} server_brokers[] = {
-    {"memory:", memory_broker_new},        {"redis:", redis_broker_new}, {"rediss:", redis_broker_new},
-    {"redis-sentinel:", redis_broker_new}, {"unix:", redis_broker_new},
-};
 
 static const struct door_handlers server_door_handlers = {
     .inspect = head_inspect,
@@ -88,18 +79,26 @@ static void server_raise_descriptors(void)
     }
 }
 
-static int server_check_configuration(const struct server *server)
+static void server_warn_of_stray(const char *variable, const char *nearest)
 {
-    char error[CONFIGURATION_ERROR_MAX];
-    return precheck_run(server->configuration, error) ? server_fail(SERVER_EXIT_OPTIONS, "options", error)
-                                                      : 0;
+    char action[160] = "see sluice --help for the options there are";
+    if (nearest)
+        snprintf(action, sizeof(action), "did you mean %s?", nearest);
+    log_event(LOG_WARN, "unknown-variable", LOG_TEXT("variable", variable), LOG_TEXT("action", action));
 }
 
-/* Before anything is started, so that a wrong declaration is told at once. */
-static int server_parse_listenings(struct server *server)
+static void server_warn_of_static_dir(const char *reason)
 {
-    char fault[LISTENING_FAULT_MAX] = "no memory";
-    return listenings_parse(&server->listenings, server->configuration->options, fault)
+    log_event(LOG_WARN, "no-static-dir", LOG_TEXT("reason", reason),
+              LOG_TEXT("action", "install Sluice's files, or say --static-dir DIR, or an empty one"));
+}
+
+/* Before anything is started, so that a mistake is told at once. */
+static int server_check_configuration(struct server *server)
+{
+    static const struct precheck_warnings warnings = {server_warn_of_stray, server_warn_of_static_dir};
+    char fault[PRECHECK_FAULT_MAX];
+    return precheck_run(server->configuration, &warnings, &server->listenings, fault)
                ? server_fail(SERVER_EXIT_OPTIONS, "options", fault)
                : 0;
 }
@@ -107,23 +106,19 @@ static int server_parse_listenings(struct server *server)
 static int server_listen(struct server *server)
 {
     char fault[LISTENING_FAULT_MAX];
-    int err = listenings_open(&server->listenings, &server->group, server->configuration->options->anonymous,
-                              fault);
-    return err ? server_fail(err == -EACCES ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "listening", fault)
+    return listenings_open(&server->listenings, &server->group, fault)
+               ? server_fail(SERVER_EXIT_FAILED, "listening", fault)
                : 0;
 }
 
 static int server_make_broker(struct server *server)
 {
-    char error[512] = "";
+    char error[512] = "no memory";
     struct options *options = server->configuration->options;
-    for (size_t i = 0; i < ARRAY_LENGTH(server_brokers); i++)
-        if (strncmp(options->broker, server_brokers[i].scheme, strlen(server_brokers[i].scheme)) == 0)
-            server->group.broker = server_brokers[i].make(options);
+    server->group.broker =
+        precheck_broker_is_memory(options) ? memory_broker_new(options) : redis_broker_new(options);
     if (!server->group.broker)
-        return server_fail(
-            SERVER_EXIT_OPTIONS, "broker",
-            "there is no such broker; there are memory:, redis://, unix:/// and redis-sentinel://");
+        return server_fail(SERVER_EXIT_FAILED, "broker", error);
     /* The URL may hold a password, so it is not repeated. */
     int err = server->group.broker->ops->start(server->group.broker, error, sizeof(error));
     return err ? server_fail(err == -EINVAL ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "broker", error) : 0;
@@ -163,7 +158,7 @@ static int server_start_shards(struct server *server)
 }
 
 /* Whoever waits for the file finds it whole: it appears under its name only when it is. */
-static int server_write_ready_file(const struct server *server)
+static int server_write_ready_file(struct server *server)
 {
     const char *path = server->configuration->options->ready_file;
     char temporary[4200];
@@ -370,19 +365,13 @@ static void server_close(struct server *server)
 
 static int server_open(struct server *server)
 {
-    int status = server_check_configuration(server);
-    if (!status)
-        status = server_parse_listenings(server);
-    if (!status)
-        status = server_make_broker(server);
-    if (!status)
-        status = server_make_shards(server);
-    if (!status)
-        status = server_listen(server);
-    if (!status)
-        status = server_start_shards(server);
-    if (!status)
-        status = server_write_ready_file(server);
+    static int (*const steps[])(struct server * server) = {
+        server_check_configuration, server_make_broker,      server_make_shards, server_listen,
+        server_start_shards,        server_write_ready_file,
+    };
+    int status = 0;
+    for (size_t i = 0; !status && i < ARRAY_LENGTH(steps); i++)
+        status = steps[i](server);
     return status;
 }
 

@@ -130,7 +130,7 @@ def test_the_port_of_another_server_is_not_shared(server: Server) -> None:
     (["--histroy-size", "1"], "did you mean 'history-size'?"),
     (["--tcp", "127.0.0.1:0 framing=x"], "framing is auto, crlf, nul, len32 or resp, not 'x'"),
     (["--tcp", "127.0.0.1:0 framing=resp input=echo"], "framing=resp has commands as its input"),
-    (["--http", "127.0.0.1:0", "--tcp", "0.0.0.0:0"], "--anonymous"), (["--http", "nowhere"], "must be host:port"), (["--broker", "kafka://x"], "there is no such broker"),
+    (["--http", "127.0.0.1:0", "--tcp", "0.0.0.0:0"], "--anonymous"), (["--http", "nowhere"], "must be host:port"), (["--broker", "kafka://x"], "broker: it must be memory:"),
     (["--config", "/no/such/file"], "cannot read the configuration file /no/such/file"), (["fly"], "there is no subcommand 'fly'"),
 ])
 def test_wrong_options_end_with_2_and_say_what_is_allowed(arguments: list[str], expected: str) -> None:

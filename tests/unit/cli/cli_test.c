@@ -101,6 +101,8 @@ static void test_check_config_finds_what_a_start_would(void **state)
     assert_null(strstr(errors.text, "secret"));
     assert_int_equal(run("check-config", "--broker=redis://:secret@host:6379/1"), 0);
     assert_int_equal(run("check-config", "--tcp=127.0.0.1:0 framing=x"), CLI_EXIT_USAGE);
+    assert_int_equal(run("check-config", "--tcp=0.0.0.0:0"), CLI_EXIT_USAGE);
+    expect_in(errors.text, "refusing to listen on 0.0.0.0:0");
     assert_int_equal(run("check-config", "--static-dir="), 0);
 }
 
