@@ -11,17 +11,6 @@ static const char commands_help[] =
     "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, HISTORY [channel] "
     "[since|last=N], PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
 
-static const struct {
-    const char *word;
-    enum command_word command;
-} command_words[] = {
-    {"SUBSCRIBE", COMMAND_SUBSCRIBE}, {"UNSUBSCRIBE", COMMAND_UNSUBSCRIBE},
-    {"PUBLISH", COMMAND_PUBLISH},     {"HISTORY", COMMAND_HISTORY},
-    {"PING", COMMAND_PING},           {"PONG", COMMAND_PONG},
-    {"ECHO", COMMAND_ECHO},           {"FORMAT", COMMAND_FORMAT},
-    {"HELP", COMMAND_HELP},           {"QUIT", COMMAND_QUIT},
-};
-
 /* The next word from `at` on; where it ends is the new `at`. */
 static struct text command_next_word(const char *bytes, size_t len, size_t *at)
 {
@@ -36,22 +25,6 @@ static struct text command_next_word(const char *bytes, size_t len, size_t *at)
 static struct text command_after_space(const char *bytes, size_t len, size_t at)
 {
     return at < len ? (struct text){bytes + at + 1, len - at - 1} : (struct text){0};
-}
-
-void command_parse(struct command *command, const char *bytes, size_t len)
-{
-    size_t at = 0;
-    *command = (struct command){0};
-    while (at < len && bytes[at] != ' ')
-        at++;
-    for (size_t i = 0; i < ARRAY_LENGTH(command_words); i++)
-        if (text_is_word((struct text){bytes, at}, command_words[i].word))
-            command->word = command_words[i].command;
-    command->rest = command_after_space(bytes, len, at);
-    command->first = command_next_word(bytes, len, &at);
-    command->data = command_after_space(bytes, len, at);
-    command->second = command_next_word(bytes, len, &at);
-    command->has_more = command_next_word(bytes, len, &at).bytes != NULL;
 }
 
 /* The channel that a command means, checked. */
@@ -100,7 +73,7 @@ static void commands_subscribe(struct connection *connection, const struct comma
     if (!commands_read_channel(connection, command, &channel) ||
         !commands_read_start(connection, command, &start))
         return;
-    if (tcp_subscription_find(connection, channel))
+    if (tcp_subscription_find(connection, NULL, channel))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
     else if (connection->subscription_count >= SUBSCRIPTIONS_MAX)
         connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
@@ -118,7 +91,7 @@ static void commands_unsubscribe(struct connection *connection, const struct com
     }
     if (!commands_read_channel(connection, command, &channel))
         return;
-    struct tcp_subscription *subscription = tcp_subscription_find(connection, channel);
+    struct tcp_subscription *subscription = tcp_subscription_find(connection, NULL, channel);
     if (subscription)
         tcp_unsubscribe(subscription);
     connection_answer_text(connection, subscription ? "CONFIRMED" : "ALREADY UNSUBSCRIBED");
@@ -161,58 +134,69 @@ static void commands_format(struct connection *connection, const struct command 
     connection_answer_text(connection, "CONFIRMED");
 }
 
-static void commands_quit(struct connection *connection)
+static void commands_quit(struct connection *connection, const struct command *command)
 {
+    (void)command;
     connection_answer_text(connection, "CONFIRMED");
     connection_leave(connection);
 }
 
-static void commands_run(struct connection *connection, const struct command *command)
+static void commands_echo(struct connection *connection, const struct command *command)
 {
-    switch (command->word) {
-    case COMMAND_SUBSCRIBE:
-        commands_subscribe(connection, command);
-        return;
-    case COMMAND_UNSUBSCRIBE:
-        commands_unsubscribe(connection, command);
-        return;
-    case COMMAND_PUBLISH:
-        commands_publish(connection, command);
-        return;
-    case COMMAND_HISTORY:
-        commands_history(connection, command);
-        return;
-    case COMMAND_PING:
-        commands_ping(connection, command);
-        return;
-    case COMMAND_ECHO:
-        connection_answer(connection, command->rest.bytes, command->rest.len);
-        return;
-    case COMMAND_FORMAT:
-        commands_format(connection, command);
-        return;
-    case COMMAND_HELP:
-        connection_answer_text(connection, commands_help);
-        return;
-    case COMMAND_QUIT:
-        commands_quit(connection);
-        return;
-    case COMMAND_PONG:
-        /* The answer to our own PING, if we send any. */
-        if (connection->declaration->ping_ms > 0)
-            return;
-        break;
-    case COMMAND_UNKNOWN:
-        break;
-    }
+    connection_answer(connection, command->rest.bytes, command->rest.len);
+}
+
+static void commands_tell_help(struct connection *connection, const struct command *command)
+{
+    (void)command;
+    connection_answer_text(connection, commands_help);
+}
+
+static void commands_refuse(struct connection *connection, const struct command *command)
+{
+    (void)command;
     connection_answer_text(connection, "UNKNOWN COMMAND");
+}
+
+/* The answer to our own PING, if we send any. */
+static void commands_pong(struct connection *connection, const struct command *command)
+{
+    if (connection->declaration->ping_ms == 0)
+        commands_refuse(connection, command);
+}
+
+static const struct {
+    const char *word;
+    void (*run)(struct connection *connection, const struct command *command);
+} command_words[] = {
+    {"SUBSCRIBE", commands_subscribe}, {"UNSUBSCRIBE", commands_unsubscribe},
+    {"PUBLISH", commands_publish},     {"HISTORY", commands_history},
+    {"PING", commands_ping},           {"PONG", commands_pong},
+    {"ECHO", commands_echo},           {"FORMAT", commands_format},
+    {"HELP", commands_tell_help},      {"QUIT", commands_quit},
+};
+
+void command_parse(struct command *command, const char *bytes, size_t len)
+{
+    size_t at = 0;
+    *command = (struct command){.run = commands_refuse};
+    while (at < len && bytes[at] != ' ')
+        at++;
+    for (size_t i = 0; i < ARRAY_LENGTH(command_words); i++)
+        if (text_is_word((struct text){bytes, at}, command_words[i].word))
+            command->run = command_words[i].run;
+    command->rest = command_after_space(bytes, len, at);
+    command->first = command_next_word(bytes, len, &at);
+    command->data = command_after_space(bytes, len, at);
+    command->second = command_next_word(bytes, len, &at);
+    command->has_more = command_next_word(bytes, len, &at).bytes != NULL;
 }
 
 bool commands_handle(struct connection *connection, const struct frame *frame)
 {
     struct command command;
     command_parse(&command, frame->bytes, frame->len);
-    bool is_publish = command.word == COMMAND_PUBLISH;
+    bool is_publish = command.run == commands_publish;
     bool is_too_large = (is_publish ? command.data.len : frame->len) >
                         connection_shard(connection)->options->message_size_bytes;
     /* Answers come in the order of their commands. */
@@ -221,6 +205,6 @@ bool commands_handle(struct connection *connection, const struct frame *frame)
     if (is_too_large)
         connection_refuse_frame(connection);
     else
-        commands_run(connection, &command);
+        command.run(connection, &command);
     return true;
 }

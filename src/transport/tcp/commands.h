@@ -12,23 +12,9 @@
 
 struct connection;
 
-enum command_word {
-    COMMAND_UNKNOWN,
-    COMMAND_SUBSCRIBE,
-    COMMAND_UNSUBSCRIBE,
-    COMMAND_PUBLISH,
-    COMMAND_HISTORY,
-    COMMAND_PING,
-    COMMAND_PONG,
-    COMMAND_ECHO,
-    COMMAND_FORMAT,
-    COMMAND_HELP,
-    COMMAND_QUIT,
-};
-
 /* A frame as a command; borrows from it. */
 struct command {
-    enum command_word word;
+    void (*run)(struct connection *connection, const struct command *command);
     struct text first;  /* the word after the command's */
     struct text second; /* the word after that */
     struct text rest;   /* all that stands after the command's word and one space */

@@ -151,12 +151,10 @@ enum error_code tcp_subscribe(struct connection *connection, enum subscription_k
                               const struct start *start, struct range *range,
                               const struct tcp_pattern *pattern);
 
-/* The subscription to a channel of a connection; NULL if there is none. */
-struct tcp_subscription *tcp_subscription_find(struct connection *connection, struct text channel);
-
-/* The same among those that a pattern has made. */
-struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
-                                                  const struct tcp_pattern *pattern, struct text channel);
+/* The subscription to a channel of a connection, among those that a pattern has made, or with NULL among
+ * those that were asked for by name; NULL if there is none. */
+struct tcp_subscription *tcp_subscription_find(struct connection *connection,
+                                               const struct tcp_pattern *pattern, struct text channel);
 
 void tcp_unsubscribe(struct tcp_subscription *subscription);
 void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pattern *pattern);

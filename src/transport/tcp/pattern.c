@@ -14,7 +14,7 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     /* What is published on a channel before this node has learnt of it is not to be missed. */
     const struct start start = {.kind = is_new ? START_EARLIEST : START_NOW};
     const struct text channel = {name, len};
-    if (tcp_subscription_find_by(connection, pattern, channel))
+    if (tcp_subscription_find(connection, pattern, channel))
         return;
     if (connection->subscription_count < SUBSCRIPTIONS_MAX &&
         tcp_subscribe(connection, SUBSCRIPTION_FEED, channel, &start, NULL, pattern) == ERROR_NONE)

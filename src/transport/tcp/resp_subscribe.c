@@ -46,7 +46,7 @@ void resp_run_subscribe(const struct resp_call *call)
         if (!resp_check_channel(connection, *channel, &wait->text))
             continue;
         enum error_code error = ERROR_NONE;
-        if (!tcp_subscription_find(connection, *channel))
+        if (!tcp_subscription_find(connection, NULL, *channel))
             error = tcp_subscribe(connection, SUBSCRIPTION_FEED, *channel, &start, NULL, NULL);
         if (error != ERROR_NONE)
             connection_append_error(connection, &wait->text, error, error_text(error));
@@ -81,7 +81,7 @@ void resp_run_unsubscribe(const struct resp_call *call)
         resp_unsubscribe_all(connection, out);
     for (unsigned i = 1; i < call->count; i++) {
         const struct text *channel = &call->arguments[i];
-        struct tcp_subscription *subscription = tcp_subscription_find(connection, *channel);
+        struct tcp_subscription *subscription = tcp_subscription_find(connection, NULL, *channel);
         if (subscription)
             tcp_unsubscribe(subscription);
         resp_append_subscription(connection, out, "unsubscribe", channel, resp_count(connection));

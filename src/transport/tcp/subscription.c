@@ -39,7 +39,7 @@ static void tcp_subscription_free(struct garbage *garbage)
     free(container_of(garbage, struct tcp_subscription, garbage));
 }
 
-static void tcp_subscription_remove(struct tcp_subscription *subscription)
+void tcp_unsubscribe(struct tcp_subscription *subscription)
 {
     struct connection *connection = subscription->connection;
     subscriber_leave(&subscription->subscriber);
@@ -51,15 +51,10 @@ static void tcp_subscription_remove(struct tcp_subscription *subscription)
     shard_reap(connection_shard(connection), &subscription->garbage, tcp_subscription_free);
 }
 
-void tcp_unsubscribe(struct tcp_subscription *subscription)
-{
-    tcp_subscription_remove(subscription);
-}
-
 void tcp_unsubscribe_all(struct connection *connection)
 {
     list_for_each_safe (link, &connection->subscriptions)
-        tcp_subscription_remove(container_of(link, struct tcp_subscription, link));
+        tcp_unsubscribe(container_of(link, struct tcp_subscription, link));
 }
 
 void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pattern *pattern)
@@ -69,19 +64,14 @@ void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pat
         bool is_awaited = tcp_subscription_is_awaited(subscription);
         if (subscription->pattern != pattern)
             continue;
-        tcp_subscription_remove(subscription);
+        tcp_unsubscribe(subscription);
         if (is_awaited && connection->wait)
             connection->wait->awaited--;
     }
 }
 
-struct tcp_subscription *tcp_subscription_find(struct connection *connection, struct text channel)
-{
-    return tcp_subscription_find_by(connection, NULL, channel);
-}
-
-struct tcp_subscription *tcp_subscription_find_by(struct connection *connection,
-                                                  const struct tcp_pattern *pattern, struct text channel)
+struct tcp_subscription *tcp_subscription_find(struct connection *connection,
+                                               const struct tcp_pattern *pattern, struct text channel)
 {
     list_for_each (link, &connection->subscriptions) {
         struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
@@ -98,7 +88,7 @@ static void tcp_subscription_flush(struct tcp_subscription *subscription)
     struct connection *connection = subscription->connection;
     if (subscription->kind == SUBSCRIPTION_RANGE) {
         if (range_gather(subscription)) {
-            tcp_subscription_remove(subscription);
+            tcp_unsubscribe(subscription);
             connection_wait_end(connection);
         }
         return;
@@ -106,7 +96,7 @@ static void tcp_subscription_flush(struct tcp_subscription *subscription)
     if (tcp_deliver(subscription) != OUTLET_DONE)
         return;
     if (subscription->kind == SUBSCRIPTION_HISTORY && !subscriber_is_fetching(&subscription->subscriber)) {
-        tcp_subscription_remove(subscription);
+        tcp_unsubscribe(subscription);
         connection_wait_end(connection);
     } else {
         connection_try_leave(connection);
@@ -133,7 +123,7 @@ static void tcp_subscription_fail(struct subscriber *subscriber, enum error_code
     struct tcp_subscription *subscription = container_of(subscriber, struct tcp_subscription, subscriber);
     struct connection *connection = subscription->connection;
     bool is_awaited = tcp_subscription_is_awaited(subscription);
-    tcp_subscription_remove(subscription);
+    tcp_unsubscribe(subscription);
     if (!is_awaited) {
         /* Nobody asked: it stands before the answer of a transaction, not in it. */
         connection_append_error(connection, stream_socket_text(&connection->socket), error,
