@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/tcp/connection.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -220,28 +221,36 @@ static bool connection_act(struct connection *connection, enum frame_result resu
     return true;
 }
 
-static size_t connection_read_frames(struct connection *connection, const char *bytes, size_t len)
+/* As resp_take, in the other framings. */
+static ssize_t connection_take_frame(struct connection *connection, const char *bytes, size_t len)
+{
+    struct frame frame = {0};
+    const struct frame_reader before = connection->reader;
+    enum frame_result result = frame_read(&connection->reader, (enum framing)connection->framing, bytes, len,
+                                          connection_frame_limit(connection), &frame);
+    if (result == FRAME_PARTIAL)
+        return 0;
+    connection_move(connection, CONNECTION_TALKING);
+    if (connection_act(connection, result, &frame))
+        return (ssize_t)frame.size;
+    connection->reader = before;
+    return -EAGAIN;
+}
+
+static size_t connection_take(struct connection *connection, const char *bytes, size_t len)
 {
     struct stream_socket *socket = &connection->socket;
     size_t done = 0;
     while (socket->state == STREAM_OPEN && !socket->is_paused && done < len) {
-        struct frame frame = {0};
-        const struct frame_reader before = connection->reader;
-        enum frame_result result =
-            frame_read(&connection->reader, (enum framing)connection->framing, bytes + done, len - done,
-                       connection_frame_limit(connection), &frame);
-        if (result == FRAME_PARTIAL)
-            break;
-        connection_move(connection, CONNECTION_TALKING);
-        if (!connection_act(connection, result, &frame)) {
-            connection->reader = before;
-            stream_socket_pause(socket);
-            break;
-        }
-        if (connection->state == CONNECTION_DEAF)
+        ssize_t taken = connection->framing == FRAMING_RESP
+                            ? resp_take(connection, bytes + done, len - done)
+                            : connection_take_frame(connection, bytes + done, len - done);
+        if (taken >= 0 && connection->state == CONNECTION_DEAF)
             return len;
-        done += frame.size;
-        if (connection->wait)
+        if (taken == 0)
+            break;
+        done += taken > 0 ? (size_t)taken : 0;
+        if (taken < 0 || connection->wait)
             stream_socket_pause(socket);
     }
     return done;
@@ -263,8 +272,7 @@ static size_t connection_read(struct stream_socket *socket, const char *bytes, s
         connection->framing = (uint8_t)framing_detect(bytes, len);
     if (connection->framing == FRAMING_AUTO)
         return 0;
-    return connection->framing == FRAMING_RESP ? resp_read_commands(connection, bytes, len)
-                                               : connection_read_frames(connection, bytes, len);
+    return connection_take(connection, bytes, len);
 }
 
 static void connection_ended(struct stream_socket *socket)
@@ -352,7 +360,7 @@ static void connection_subscribe_feeds(struct connection *connection)
     }
 }
 
-static enum error_code connection_take(struct listener *listener, const struct arrival *arrival)
+static enum error_code connection_accept(struct listener *listener, const struct arrival *arrival)
 {
     static _Atomic uint32_t last_id;
     struct connection *connection = arrival->error == ERROR_NONE ? calloc(1, sizeof(*connection)) : NULL;
@@ -387,6 +395,6 @@ static size_t connection_render_error(struct listener *listener, enum error_code
 }
 
 const struct listener_ops connection_listener_ops = {
-    .take = connection_take,
+    .take = connection_accept,
     .render_error = connection_render_error,
 };

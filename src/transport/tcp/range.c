@@ -8,6 +8,7 @@
 #include "base/number.h"
 #include "render/render.h"
 #include "transport/tcp/reply.h"
+#include "transport/tcp/resp_call.h"
 
 #define RANGE_BATCH 64u
 /* Bytes of an answer, beyond which no entry is added: it is gathered whole, for a client that may not read
@@ -184,40 +185,12 @@ static int range_parse_start(struct start *start, struct text id)
     return 0;
 }
 
-static void range_begin(struct connection *connection, struct range *range, struct text channel,
-                        const struct start *start, uint64_t block_ms)
-{
-    struct shard *shard = connection_shard(connection);
-    if (!connection_check_channel(connection, connection_text(connection), channel)) {
-        range_free(range, shard);
-        return;
-    }
-    if (!connection_wait_begin(connection)) {
-        range_free(range, shard);
-        return;
-    }
-    enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_RANGE, channel, start, range, NULL);
-    if (error != ERROR_NONE) {
-        connection_append_error(connection, &connection->wait->text, error, error_text(error));
-        range_free(range, shard);
-    } else if (range->is_blocking) {
-        timer_arm(&shard->wheel, &range->timer, shard->now_ms + block_ms);
-    }
-    connection_wait_end(connection);
-}
-
-static struct range *range_new(struct connection *connection)
-{
-    struct range *range = calloc(1, sizeof(*range));
-    if (!range) {
-        connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
-        return NULL;
-    }
-    range->most = UINT64_MAX;
-    range->last = UINT64_MAX;
-    timer_init(&range->timer, range_time_over);
-    return range;
-}
+/* What a command asks for, besides what stands in its range. */
+struct range_wish {
+    struct text channel;
+    struct start start;
+    uint64_t block_ms;
+};
 
 /* What a number says. Returns the fault, or NULL. */
 static const char *range_parse_number(uint64_t *number, struct text text)
@@ -225,14 +198,18 @@ static const char *range_parse_number(uint64_t *number, struct text text)
     return number_parse_u64(number, text.bytes, text.len) ? range_bad_number : NULL;
 }
 
-static const char *range_parse_xrange(struct range *range, const struct text *arguments, unsigned count,
-                                      struct start *start)
+/* XRANGE channel start end [COUNT n] */
+static const char *range_parse_xrange(struct range *range, const struct resp_call *call,
+                                      struct range_wish *wish)
 {
+    const struct text *arguments = call->arguments;
+    struct start *start = &wish->start;
     struct text first = arguments[2];
     struct start end;
     bool is_after = first.len > 1 && first.bytes[0] == '(';
     if (is_after)
         first = text_behind(first, 1);
+    wish->channel = arguments[1];
     if (range_parse_start(start, first) || range_parse_start(&end, arguments[3]))
         return range_bad_id;
     if (start->kind == START_CURSOR && !is_after && start->at[0].offset > 0)
@@ -241,66 +218,84 @@ static const char *range_parse_xrange(struct range *range, const struct text *ar
         range->last = end.at[0].offset;
     if (end.kind == START_EARLIEST)
         range->last = 0;
-    if (count == 4)
+    if (call->count == 4)
         return NULL;
-    if (count != 6 || !text_is_word(arguments[4], "COUNT"))
+    if (call->count != 6 || !resp_argument_is(call, 4, "COUNT"))
         return range_syntax;
     return range_parse_number(&range->most, arguments[5]);
 }
 
-void range_run_xrange(struct connection *connection, const struct text *arguments, unsigned count)
+/* XREAD [COUNT n] [BLOCK ms] STREAMS channel id */
+static const char *range_parse_xread(struct range *range, const struct resp_call *call,
+                                     struct range_wish *wish)
 {
-    struct start start;
-    struct range *range = range_new(connection);
-    if (!range)
-        return;
-    const char *fault = range_parse_xrange(range, arguments, count, &start);
-    if (fault) {
-        reply_error(connection, fault);
-        range_free(range, connection_shard(connection));
-        return;
-    }
-    range_begin(connection, range, arguments[1], &start, 0);
-}
-
-/* What stands before STREAMS, whose place is left in `*at`. */
-static const char *range_parse_xread_options(struct range *range, const struct text *arguments,
-                                             unsigned count, unsigned *at, uint64_t *block_ms)
-{
+    /* A paused socket does not show that its peer has gone, so nobody is waited for forever. */
+    const uint64_t most_ms = connection_shard(call->connection)->options->poll_wait_max_ms;
     const char *fault = NULL;
-    for (*at = 1; !fault && *at < count && !text_is_word(arguments[*at], "STREAMS"); *at += 2) {
-        bool is_block = text_is_word(arguments[*at], "BLOCK");
-        if (*at + 1 == count || (!is_block && !text_is_word(arguments[*at], "COUNT")))
+    unsigned at;
+    range->is_read = true;
+    for (at = 1; !fault && at < call->count && !resp_argument_is(call, at, "STREAMS"); at += 2) {
+        bool is_block = resp_argument_is(call, at, "BLOCK");
+        if (at + 1 == call->count || (!is_block && !resp_argument_is(call, at, "COUNT")))
             return range_syntax;
         range->is_blocking = range->is_blocking || is_block;
-        fault = range_parse_number(is_block ? block_ms : &range->most, arguments[*at + 1]);
+        fault = range_parse_number(is_block ? &wish->block_ms : &range->most, call->arguments[at + 1]);
     }
-    if (!fault && *at >= count)
-        fault = range_syntax;
-    if (!fault && count - *at != 3)
-        fault = "ERR XREAD reads one channel at a time here: STREAMS channel id";
-    return fault;
+    if (fault)
+        return fault;
+    if (at >= call->count)
+        return range_syntax;
+    if (call->count - at != 3)
+        return "ERR XREAD reads one channel at a time here: STREAMS channel id";
+    if (wish->block_ms == 0 || wish->block_ms > most_ms)
+        wish->block_ms = most_ms;
+    wish->channel = call->arguments[at + 1];
+    return range_parse_start(&wish->start, call->arguments[at + 2]) ? range_bad_id : NULL;
 }
 
-void range_run_xread(struct connection *connection, const struct text *arguments, unsigned count)
+/* Returns whether somebody else has the range now. */
+static bool range_begin(struct connection *connection, struct range *range, const struct range_wish *wish)
 {
-    struct start start;
-    uint64_t block_ms = 0;
-    unsigned at;
-    struct range *range = range_new(connection);
-    if (!range)
-        return;
-    range->is_read = true;
-    const char *fault = range_parse_xread_options(range, arguments, count, &at, &block_ms);
-    if (!fault && range_parse_start(&start, arguments[at + 2]))
-        fault = range_bad_id;
-    if (fault) {
-        reply_error(connection, fault);
-        range_free(range, connection_shard(connection));
+    struct shard *shard = connection_shard(connection);
+    if (!connection_check_channel(connection, connection_text(connection), wish->channel) ||
+        !connection_wait_begin(connection))
+        return false;
+    enum error_code error =
+        tcp_subscribe(connection, SUBSCRIPTION_RANGE, wish->channel, &wish->start, range, NULL);
+    if (error != ERROR_NONE)
+        connection_append_error(connection, &connection->wait->text, error, error_text(error));
+    else if (range->is_blocking)
+        timer_arm(&shard->wheel, &range->timer, shard->now_ms + wish->block_ms);
+    connection_wait_end(connection);
+    return error == ERROR_NONE;
+}
+
+static void range_run(const struct resp_call *call,
+                      const char *(*parse)(struct range *range, const struct resp_call *call,
+                                           struct range_wish *wish))
+{
+    struct range_wish wish = {.block_ms = 0};
+    struct range *range = calloc(1, sizeof(*range));
+    if (!range) {
+        connection_answer_error(call->connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
-    /* A paused socket does not show that its peer has gone, so nobody is waited for forever. */
-    const uint64_t most_ms = connection_shard(connection)->options->poll_wait_max_ms;
-    range_begin(connection, range, arguments[at + 1], &start,
-                block_ms > 0 && block_ms < most_ms ? block_ms : most_ms);
+    range->most = UINT64_MAX;
+    range->last = UINT64_MAX;
+    timer_init(&range->timer, range_time_over);
+    const char *fault = parse(range, call, &wish);
+    if (fault)
+        reply_error(call->connection, fault);
+    if (fault || !range_begin(call->connection, range, &wish))
+        range_free(range, connection_shard(call->connection));
+}
+
+void resp_run_xrange(const struct resp_call *call)
+{
+    range_run(call, range_parse_xrange);
+}
+
+void resp_run_xread(const struct resp_call *call)
+{
+    range_run(call, range_parse_xread);
 }

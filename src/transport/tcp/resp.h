@@ -6,6 +6,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "transport/tcp/commands.h"
 
@@ -33,7 +34,8 @@ struct resp_command {
 /* The next command; a bulk string has at most `limit` bytes. */
 enum resp_result resp_read(const char *bytes, size_t len, uint64_t limit, struct resp_command *command);
 
-/* Runs the commands that have come. Returns how many bytes are done with. */
-size_t resp_read_commands(struct connection *connection, const char *bytes, size_t len);
+/* Runs the next command. Returns how many bytes are done with, 0 when it is not whole yet, or -EAGAIN when it
+ * has to be looked at again later. */
+ssize_t resp_take(struct connection *connection, const char *bytes, size_t len);
 
 #endif

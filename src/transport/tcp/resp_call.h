@@ -27,6 +27,11 @@ bool resp_run(struct connection *connection, const struct resp_command *command)
 /* The largest bulk string of a command. */
 uint64_t resp_bulk_limit(const struct connection *connection);
 
+/* range.c: answered when what is asked for is gathered. */
+
+void resp_run_xrange(const struct resp_call *call);
+void resp_run_xread(const struct resp_call *call);
+
 /* resp_subscribe.c */
 
 void resp_run_subscribe(const struct resp_call *call);

@@ -2,13 +2,13 @@
 /* The commands of the Redis protocol, answered as Redis answers them. */
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/container.h"
 #include "base/number.h"
 #include "render/render.h"
-#include "transport/tcp/range.h"
 #include "transport/tcp/reply.h"
 #include "transport/tcp/resp_call.h"
 
@@ -45,16 +45,6 @@ static void resp_run_ping(const struct resp_call *call)
 static void resp_run_echo(const struct resp_call *call)
 {
     reply_bulk(call->connection, call->arguments[1].bytes, call->arguments[1].len);
-}
-
-static void resp_run_xrange(const struct resp_call *call)
-{
-    range_run_xrange(call->connection, call->arguments, call->count);
-}
-
-static void resp_run_xread(const struct resp_call *call)
-{
-    range_run_xread(call->connection, call->arguments, call->count);
 }
 
 static void resp_run_command(const struct resp_call *call);
@@ -239,27 +229,14 @@ static bool resp_refuse(struct connection *connection, const struct resp_command
     return true;
 }
 
-size_t resp_read_commands(struct connection *connection, const char *bytes, size_t len)
+ssize_t resp_take(struct connection *connection, const char *bytes, size_t len)
 {
-    struct stream_socket *socket = &connection->socket;
-    const uint64_t limit = resp_bulk_limit(connection);
     struct resp_command command;
-    size_t done = 0;
-    while (socket->state == STREAM_OPEN && !socket->is_paused && done < len) {
-        enum resp_result result = resp_read(bytes + done, len - done, limit, &command);
-        if (result == RESP_PARTIAL)
-            break;
-        connection_move(connection, CONNECTION_TALKING);
-        if (result == RESP_BROKEN ? !resp_refuse(connection, &command)
-                                  : command.count > 0 && !resp_run(connection, &command)) {
-            stream_socket_pause(socket);
-            break;
-        }
-        if (connection->state == CONNECTION_DEAF)
-            return len;
-        done += command.size;
-        if (connection->wait)
-            stream_socket_pause(socket);
-    }
-    return done;
+    enum resp_result result = resp_read(bytes, len, resp_bulk_limit(connection), &command);
+    if (result == RESP_PARTIAL)
+        return 0;
+    connection_move(connection, CONNECTION_TALKING);
+    bool is_done = result == RESP_BROKEN ? resp_refuse(connection, &command)
+                                         : command.count == 0 || resp_run(connection, &command);
+    return is_done ? (ssize_t)command.size : -EAGAIN;
 }
