@@ -49,8 +49,12 @@ def test_what_is_published_before_a_request_is_not_new_to_it(server: Server, cha
 def test_the_memory_broker_has_no_thread() -> None:
     with Server("--shards", "2") as server:
         folder = pathlib.Path(f"/proc/{server.process.pid}/task")
-        names = {(task / "comm").read_text().strip() for task in folder.iterdir()}
-        assert {name for name in names if name.startswith("sluice-")} == {"sluice-0", "sluice-1"}
+
+        def names() -> set[str]:
+            return {name for task in folder.iterdir() if (name := (task / "comm").read_text().strip()).startswith("sluice-")}
+
+        wait_until(lambda: len(names()) == 2)  # a thread names itself
+        assert names() == {"sluice-0", "sluice-1"}
 
 
 @pytest.mark.parametrize(("content_type", "body", "kind", "data"), [
