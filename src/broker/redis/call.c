@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/number.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/server.h"

@@ -2,10 +2,8 @@
 #include "broker/redis/envelope.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "base/container.h"
 #include "base/json_scan.h"
 #include "base/number.h"
 #include "core/publish.h"

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/number.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/library.h"

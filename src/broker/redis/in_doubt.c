@@ -2,7 +2,6 @@
 #include "broker/redis/in_doubt.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
 #include "broker/redis/answer.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "broker/redis/answer.h"
 #include "broker/redis/call.h"

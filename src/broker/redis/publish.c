@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/number.h"
 #include "broker/redis/bridge.h"
 #include "broker/redis/in_doubt.h"
 #include "broker/redis/server.h"
