@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <unistr.h>
 
 #include "base/clock.h"
 #include "base/container.h"
@@ -67,38 +68,19 @@ static void log_put_tail(struct log_line *line, const char *text)
     line->len += len;
 }
 
-/* The length of the UTF-8 sequence at `text`, 0 when it is not one (RFC 3629, section 4). */
-static size_t log_utf8_len(const unsigned char *text)
-{
-    if (text[0] < 0x80)
-        return 1;
-    if (text[0] < 0xc2 || text[0] > 0xf4)
-        return 0;
-    /* The second byte's range excludes overlong forms, surrogates and what lies beyond U+10FFFF. */
-    unsigned char least = text[0] == 0xe0 ? 0xa0 : text[0] == 0xf0 ? 0x90 : 0x80;
-    unsigned char most = text[0] == 0xed ? 0x9f : text[0] == 0xf4 ? 0x8f : 0xbf;
-    if (text[1] < least || text[1] > most)
-        return 0;
-    size_t len = text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    for (size_t i = 2; i < len; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
 static void log_put_escaped(struct log_line *line, const char *text)
 {
     char escape[8];
     for (const unsigned char *at = (const unsigned char *)text; *at && !line->is_full;) {
-        size_t len = log_utf8_len(at);
+        int len = u8_strmblen(at);
         if (*at == '"' || *at == '\\') {
             snprintf(escape, sizeof(escape), "\\%c", *at);
             log_put_text(line, escape);
-        } else if (*at < 0x20 || *at == 0x7f || len == 0) {
+        } else if (*at < 0x20 || *at == 0x7f || len < 0) {
             snprintf(escape, sizeof(escape), line->is_json ? "\\u%04x" : "\\x%02x", *at);
             log_put_text(line, escape);
         } else {
-            log_put(line, (const char *)at, len);
+            log_put(line, (const char *)at, (size_t)len);
         }
         at += len > 0 ? len : 1;
     }

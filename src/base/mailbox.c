@@ -2,7 +2,6 @@
 #include "base/mailbox.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -38,11 +37,7 @@ void mailbox_own(struct mailbox *mailbox)
 
 static void mailbox_ring(const struct mailbox *mailbox)
 {
-    const uint64_t one = 1;
-    ssize_t written;
-    do
-        written = write(mailbox->wake_fd, &one, sizeof(one));
-    while (written < 0 && errno == EINTR);
+    (void)eventfd_write(mailbox->wake_fd, 1); /* when it is full the reader is woken as well */
 }
 
 void mailbox_post(struct mailbox *mailbox, struct letter *letter)
@@ -99,7 +94,6 @@ bool mailbox_drain(struct mailbox *mailbox)
 
 void mailbox_acknowledge(struct mailbox *mailbox)
 {
-    uint64_t count;
-    ssize_t got = read(mailbox->wake_fd, &count, sizeof(count));
-    (void)got; /* EAGAIN only says that somebody has read it before */
+    eventfd_t count;
+    (void)eventfd_read(mailbox->wake_fd, &count); /* EAGAIN only says that somebody has read it before */
 }
