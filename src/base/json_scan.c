@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistr.h>
 
+#include "base/number.h"
+
 /* In each step `at` moves behind what was recognised; when it is not what is allowed there, it stays and
  * `fault` says what was expected. */
 struct scan {
@@ -73,11 +75,7 @@ static int scan_code_unit(struct scan *scan)
     if (scan->end - scan->at < 6 || scan->at[0] != '\\' || scan->at[1] != 'u')
         return -1;
     for (int i = 2; i < 6; i++) {
-        char byte = scan->at[i];
-        int digit = byte >= '0' && byte <= '9'   ? byte - '0'
-                    : byte >= 'a' && byte <= 'f' ? byte - 'a' + 10
-                    : byte >= 'A' && byte <= 'F' ? byte - 'A' + 10
-                                                 : -1;
+        int digit = number_parse_hex_digit(scan->at[i]);
         if (digit < 0)
             return -1;
         unit = unit * 16 + digit;

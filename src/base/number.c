@@ -30,6 +30,13 @@ int number_parse_u64(uint64_t *value, const char *text, size_t len)
     return 0;
 }
 
+int number_parse_hex_digit(char digit)
+{
+    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
+    const char *at = memchr(digits, digit, sizeof(digits) - 1);
+    return at ? (int)(at - digits) % 16 : -1;
+}
+
 static int number_parse_with_unit(uint64_t *value, const char *text, size_t len,
                                   const struct number_unit *units, size_t count)
 {

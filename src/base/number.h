@@ -11,6 +11,9 @@
 /* Decimal digits. Returns 0, -EINVAL when it is not that, -ERANGE over 64 bits. */
 int number_parse_u64(uint64_t *value, const char *text, size_t len);
 
+/* The value of a hexadecimal digit in any case; -1 when it is none. */
+int number_parse_hex_digit(char digit);
+
 /* Digits and a unit in any case: none or B, KiB, MiB, GiB (k, m, g for short). Returns as number_parse_u64.
  */
 int number_parse_bytes(uint64_t *value, const char *text, size_t len);

@@ -3,16 +3,7 @@
 
 #include <errno.h>
 
-static int percent_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    if (byte >= 'a' && byte <= 'f')
-        return byte - 'a' + 10;
-    if (byte >= 'A' && byte <= 'F')
-        return byte - 'A' + 10;
-    return -1;
-}
+#include "base/number.h"
 
 int percent_decode(char *to, size_t *to_len, const char *text, size_t len)
 {
@@ -22,8 +13,8 @@ int percent_decode(char *to, size_t *to_len, const char *text, size_t len)
         if (byte == '%') {
             if (len - i < 3)
                 return -EINVAL;
-            int high = percent_digit(text[i + 1]);
-            int low = percent_digit(text[i + 2]);
+            int high = number_parse_hex_digit(text[i + 1]);
+            int low = number_parse_hex_digit(text[i + 2]);
             if (high < 0 || low < 0)
                 return -EINVAL;
             byte = (char)(high * 16 + low);

@@ -3,20 +3,14 @@
 
 #include <errno.h>
 
+#include "base/number.h"
+
 #define CHUNKS_DIGITS_MAX 15u
 #define CHUNKS_SKIPPED_MAX 8192u
 
-static int chunks_digit(char byte)
-{
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte = (char)(byte | 0x20);
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
 static int chunks_read_size(struct chunks *chunks, char byte)
 {
-    int digit = chunks_digit(byte);
+    int digit = number_parse_hex_digit(byte);
     if (digit >= 0) {
         chunks->left = chunks->left << 4 | (unsigned)digit;
         return ++chunks->digits <= CHUNKS_DIGITS_MAX ? 0 : -EINVAL;

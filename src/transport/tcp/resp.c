@@ -78,11 +78,6 @@ static enum resp_result resp_read_array(const char *bytes, size_t len, uint64_t 
     return result;
 }
 
-static int resp_hex(char digit)
-{
-    return isdigit((unsigned char)digit) ? digit - '0' : tolower((unsigned char)digit) - 'a' + 10;
-}
-
 /* One byte of an argument in double quotes, which may be an escape. Returns how many bytes it takes. */
 static size_t resp_unescape(const char *text, size_t len, char *to)
 {
@@ -92,7 +87,7 @@ static size_t resp_unescape(const char *text, size_t len, char *to)
         return 1;
     }
     if (text[1] == 'x' && len >= 4 && isxdigit((unsigned char)text[2]) && isxdigit((unsigned char)text[3])) {
-        *to = (char)(resp_hex(text[2]) * 16 + resp_hex(text[3]));
+        *to = (char)(number_parse_hex_digit(text[2]) * 16 + number_parse_hex_digit(text[3]));
         return 4;
     }
     *to = text[1];
