@@ -64,6 +64,18 @@ static inline struct list *list_first(const struct list *head)
     return list_is_empty(head) ? NULL : head->next;
 }
 
+/* Removes the first and returns it; NULL when there is none. */
+static inline struct list *list_pop(struct list *head)
+{
+    struct list *link = list_first(head);
+    if (link)
+        list_remove(link);
+    return link;
+}
+
+/* For each, removed before the body, until there is none. */
+#define list_drain(link, head) for (struct list * link; (link = list_pop(head));)
+
 #define list_for_each(link, head) for (struct list *link = (head)->next; link != (head); link = link->next)
 
 /* Also allows `link` to be removed in the body. */

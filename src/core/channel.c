@@ -165,13 +165,9 @@ static void channel_expire(struct timer *timer)
 
 static void channel_fail(struct channel *channel, enum error_code error)
 {
-    struct list *link;
     channel_leave_table(channel);
-    while ((link = list_first(&channel->pending))) {
-        struct subscription *subscription = container_of(link, struct subscription, link);
-        list_remove(link);
-        subscription_failed(subscription, error);
-    }
+    list_drain (link, &channel->pending)
+        subscription_failed(container_of(link, struct subscription, link), error);
     channel_free(channel);
 }
 
@@ -207,12 +203,8 @@ static void channel_attached(struct broker_request *super)
     struct list pending;
     list_init(&pending);
     list_splice(&pending, &channel->pending);
-    struct list *link;
-    while ((link = list_first(&pending))) {
-        struct subscription *subscription = container_of(link, struct subscription, link);
-        list_remove(link);
-        channel_start_late(subscription);
-    }
+    list_drain (link, &pending)
+        channel_start_late(container_of(link, struct subscription, link));
 }
 
 /* Returns the error when the broker refuses at once: the channel is gone then. */
@@ -368,7 +360,6 @@ static void channel_begin_log(struct channel *channel, const struct epoch *epoch
 void channel_apply_reset(struct channel *channel, const struct feed *feed)
 {
     struct list checking;
-    struct list *link;
     if (!epoch_equals(&channel->epoch, &feed->epoch))
         channel->ancestry.count = 0;
     channel_begin_log(channel, &feed->epoch, feed->top, feed->oldest, &checking);
@@ -378,7 +369,7 @@ void channel_apply_reset(struct channel *channel, const struct feed *feed)
         channel_reset_subscription(container_of(each, struct subscription, link), feed->reason);
     list_for_each (each, &channel->blocked)
         channel_reset_subscription(container_of(each, struct subscription, link), feed->reason);
-    while ((link = list_first(&checking))) {
+    list_drain (link, &checking) {
         struct subscription *subscription = container_of(link, struct subscription, link);
         channel_reset_subscription(subscription, feed->reason);
         channel_make_waiting(subscription);
@@ -405,7 +396,6 @@ void channel_apply_renewal(struct channel *channel, const struct renewal *renewa
     const struct forebear *found = ancestry_find(&renewal->ancestry, &channel->epoch);
     const struct forebear *forebear = found ? found : &nothing;
     struct list checking;
-    struct list *link;
     bool has_lost = forebear->is_doubtful || channel->top > forebear->shared;
     channel->ancestry = renewal->ancestry;
     channel_begin_log(channel, &renewal->epoch, renewal->top, renewal->oldest, &checking);
@@ -413,8 +403,6 @@ void channel_apply_renewal(struct channel *channel, const struct renewal *renewa
         ring_deinit(&channel->window);
         channel_withdraw_all(channel, forebear);
     }
-    while ((link = list_first(&checking))) {
-        list_remove(link);
+    list_drain (link, &checking)
         channel_start_again(container_of(link, struct subscription, link));
-    }
 }

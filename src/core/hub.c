@@ -109,9 +109,8 @@ bool hub_serve(struct hub *hub, uint64_t budget_ns)
     uint64_t until_ns = clock_monotonic_ns() + budget_ns;
     bool is_over = false;
     struct list *link;
-    while (!is_over && (link = list_first(&hub->dirty))) {
+    while (!is_over && (link = list_pop(&hub->dirty))) {
         struct channel *channel = container_of(link, struct channel, dirty_link);
-        list_remove(link);
         is_over = hub_serve_slice(channel, until_ns) || clock_monotonic_ns() >= until_ns;
         if (list_is_empty(&channel->ready)) {
             /* Waking the last one may have made it ready again and so marked the channel. */

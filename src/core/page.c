@@ -30,8 +30,7 @@ static void page_release_fetching(struct page *page)
     struct list released;
     list_init(&released);
     list_splice(&released, &page->fetching);
-    struct list *link;
-    while ((link = list_first(&released))) {
+    list_drain (link, &released) {
         struct subscription *subscription = container_of(link, struct subscription, link);
         if (subscription->state == SUBSCRIPTION_FETCHING)
             channel_resume_subscription(subscription);

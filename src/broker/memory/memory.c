@@ -441,10 +441,9 @@ static bool memory_is_ready(struct broker *broker)
 static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = memory_of(broker);
-    struct list *link;
     store_deinit(&memory->store);
     pthread_mutex_destroy(&memory->lock);
-    while ((link = list_first(&memory->watches)))
+    list_drain (link, &memory->watches)
         memory_forget_watch(container_of(link, struct watch, link));
     options_unref(memory->options);
     free(memory);

@@ -160,8 +160,7 @@ static void in_doubt_find_next(struct in_doubt *in_doubt)
 
 static void in_doubt_finish_all(struct in_doubt *in_doubt, enum error_code error)
 {
-    struct list *link;
-    while ((link = list_first(&in_doubt->publications)))
+    list_drain (link, &in_doubt->publications)
         publication_finish(publication_of(link), error);
 }
 

@@ -377,12 +377,10 @@ void link_open(struct link *link, const char *address, bool is_unix)
 static void link_fail_all(struct link *link, struct list *commands)
 {
     struct list failing;
-    struct list *first;
     list_init(&failing);
     list_splice(&failing, commands);
-    while ((first = list_first(&failing))) {
+    list_drain (first, &failing) {
         struct command *command = container_of(first, struct command, link);
-        list_remove(first);
         command->done(command, link, NULL);
     }
 }
@@ -473,14 +471,13 @@ void link_set_deinit(struct link_set *set)
 bool link_set_run(struct link_set *set)
 {
     struct list reading;
-    struct list *first;
     list_init(&reading);
     list_splice(&reading, &set->to_read);
-    while ((first = list_first(&reading)))
+    list_drain (first, &reading)
         link_read(container_of(first, struct link, read_link), true);
-    while ((first = list_first(&set->to_flush)))
+    list_drain (first, &set->to_flush)
         link_write(container_of(first, struct link, flush_link));
-    while ((first = list_first(&set->to_report))) {
+    list_drain (first, &set->to_report) {
         struct link *link = container_of(first, struct link, report_link);
         link_close(link);
         link->ops->broken(link, link->fault);

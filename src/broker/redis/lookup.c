@@ -134,7 +134,6 @@ const struct address *lookup_find(const struct lookup *lookup, size_t index)
 
 void lookup_forget_all(struct list *lookups)
 {
-    struct list *link;
-    while ((link = list_first(lookups)))
+    list_drain (link, lookups)
         lookup_forget(container_of(link, struct lookup, link));
 }

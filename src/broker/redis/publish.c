@@ -185,8 +185,7 @@ void publish_note_echo(const struct topic *topic, uint64_t offset, const char *b
 
 void publish_fail_bridged(struct redis_broker *broker)
 {
-    struct list *link;
-    while ((link = list_first(&broker->bridged_publications)))
+    list_drain (link, &broker->bridged_publications)
         publication_finish(container_of(link, struct publication, link), ERROR_STOPPING);
 }
 

@@ -45,8 +45,7 @@ void residents_slots_changed(struct list *residents)
 
 void residents_end(struct list *residents)
 {
-    struct list *link;
-    while ((link = list_first(residents))) {
+    list_drain (link, residents) {
         struct resident *resident = container_of(link, struct resident, link);
         resident->ops->ended(resident);
     }

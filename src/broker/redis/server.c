@@ -379,7 +379,6 @@ void server_renew_times(struct server *server)
 void server_free(struct server *server)
 {
     struct redis_broker *broker = server->broker;
-    struct list *link;
     server_move(server, SERVER_GONE);
     for (unsigned i = 0; i < REDIS_SLOTS; i++)
         if (broker->slots[i] == server)
@@ -388,7 +387,7 @@ void server_free(struct server *server)
     link_close(&server->feed);
     link_close(&server->sentinel);
     residents_lost(&server->residents);
-    while ((link = list_first(&server->residents)))
+    list_drain (link, &server->residents)
         resident_move(container_of(link, struct resident, link), NULL);
     timer_stop(&broker->wheel, &server->timer);
     free(server->address);
@@ -404,10 +403,9 @@ void servers_slots_changed(struct redis_broker *broker)
 
 void servers_close(struct redis_broker *broker)
 {
-    struct list *link;
-    list_for_each (at, &broker->servers)
-        residents_end(&container_of(at, struct server, link)->residents);
+    list_for_each (link, &broker->servers)
+        residents_end(&container_of(link, struct server, link)->residents);
     residents_end(&broker->homeless);
-    while ((link = list_first(&broker->servers)))
+    list_drain (link, &broker->servers)
         server_free(container_of(link, struct server, link));
 }
