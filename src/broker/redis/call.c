@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/call.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -241,9 +240,9 @@ static unsigned call_list_keys(struct text keys[3], char *text, bool is_cluster,
     return count;
 }
 
-int call_prepare(struct call *call, struct redis_broker *broker, const char *function, struct text channel,
-                 struct text key, const struct text *arguments, unsigned count,
-                 void (*done)(struct call *call, const struct redisReply *reply))
+enum error_code call_prepare(struct call *call, struct redis_broker *broker, const char *function,
+                             struct text channel, struct text key, const struct text *arguments,
+                             unsigned count, void (*done)(struct call *call, const struct redisReply *reply))
 {
     const char *argv[CALL_ARGUMENTS_MAX + 8];
     size_t lengths[CALL_ARGUMENTS_MAX + 8];
@@ -255,7 +254,7 @@ int call_prepare(struct call *call, struct redis_broker *broker, const char *fun
     call->slot = call_slot(channel.bytes, channel.len);
     const struct server *server = call_find_server(broker, call->slot);
     if (!server)
-        return -EHOSTDOWN;
+        return ERROR_BROKER_DOWN;
     unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, key);
     call->key_count = (uint8_t)key_count;
     snprintf(name, sizeof(name), "sluice_%s", function);
@@ -276,7 +275,7 @@ int call_prepare(struct call *call, struct redis_broker *broker, const char *fun
         argv[argc] = arguments[i].bytes ? arguments[i].bytes : "";
         lengths[argc] = arguments[i].len;
     }
-    return command_format(&call->command, argc, argv, lengths);
+    return command_format(&call->command, argc, argv, lengths) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
 }
 
 int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,

@@ -37,11 +37,11 @@ struct call {
 uint16_t call_slot(const char *channel, size_t len);
 
 /* Formats a call of `function` for the channel. `key`, unless it is empty, is an idempotency key that the
- * call touches. Borrows all of it. Returns 0, -ENOMEM, or -EHOSTDOWN when the slot's server is away; then
- * `done` is not called. */
-int call_prepare(struct call *call, struct redis_broker *broker, const char *function, struct text channel,
-                 struct text key, const struct text *arguments, unsigned count,
-                 void (*done)(struct call *call, const struct redisReply *reply));
+ * call touches. Borrows all of it. Returns why it cannot be, ERROR_BROKER_DOWN when the slot's server is
+ * away; then `done` is not called. */
+enum error_code call_prepare(struct call *call, struct redis_broker *broker, const char *function,
+                             struct text channel, struct text key, const struct text *arguments,
+                             unsigned count, void (*done)(struct call *call, const struct redisReply *reply));
 
 /* Formats a plain command for one server. Returns 0 or -ENOMEM. */
 int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,

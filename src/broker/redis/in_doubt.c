@@ -109,7 +109,7 @@ static void finding_gather(struct finding *finding, struct in_doubt *in_doubt)
     }
 }
 
-static int finding_prepare(struct finding *finding, struct redis_broker *broker)
+static enum error_code finding_prepare(struct finding *finding, struct redis_broker *broker)
 {
     struct text arguments[IN_DOUBT_MOST + 1];
     const struct publication *first = finding->publications[0];
@@ -141,11 +141,10 @@ static void in_doubt_find_next(struct in_doubt *in_doubt)
             continue;
         }
         finding_gather(finding, in_doubt);
-        int err = finding_prepare(finding, in_doubt->resident.broker);
-        if (err) {
+        enum error_code error = finding_prepare(finding, in_doubt->resident.broker);
+        if (error != ERROR_NONE) {
             for (size_t i = 0; i < finding->count; i++)
-                publication_finish(finding->publications[i],
-                                   err == -ENOMEM ? ERROR_OUT_OF_MEMORY : ERROR_BROKER_DOWN);
+                publication_finish(finding->publications[i], error);
             free(finding);
             continue;
         }

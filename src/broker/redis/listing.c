@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "broker/redis/answer.h"
+#include "broker/redis/ask.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
-#include "broker/redis/manage.h"
 #include "broker/redis/scan.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
@@ -126,7 +126,7 @@ static void listing_inspect_all(struct listing *listing)
         HASH_FIND(hh, listing->broker->topics, entry->entry->name, entry->entry->name_len, topic);
         if (topic && topic->state == TOPIC_BRIDGED) {
             struct inspect_request known;
-            manage_inspect_bridged(&known, topic);
+            ask_inspect_bridged(&known, topic);
             listing_fill(entry->entry, &known);
         } else if (call_prepare(&entry->call, listing->broker, "inspect",
                                 (struct text){entry->entry->name, entry->entry->name_len}, (struct text){0},

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/publish.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,11 +106,11 @@ static enum error_code publication_send(struct publication *publication)
         {"key", 3},
         {item->key, item->key_len},
     };
-    int err = call_prepare(
+    enum error_code error = call_prepare(
         &publication->call, broker, "publish", (struct text){item->channel, item->channel_len},
         (struct text){item->key, item->key_len}, arguments, ARRAY_LENGTH(arguments), publication_answered);
-    if (err)
-        return err == -ENOMEM ? ERROR_OUT_OF_MEMORY : ERROR_BROKER_DOWN;
+    if (error != ERROR_NONE)
+        return error;
     if (call_find_server(broker, publication->call.slot)->commands.unsent_bytes > PUBLISH_UNSENT_MAX)
         return ERROR_BROKER_DOWN;
     call_submit(&publication->call);

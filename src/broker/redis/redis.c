@@ -10,12 +10,11 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "broker/redis/ask.h"
 #include "broker/redis/bridge.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
-#include "broker/redis/history.h"
 #include "broker/redis/listing.h"
-#include "broker/redis/manage.h"
 #include "broker/redis/publish.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
@@ -67,13 +66,13 @@ static void redis_serve(struct letter *letter)
         topic_detach(broker, container_of(request, struct attach_request, super));
         break;
     case BROKER_HISTORY:
-        history_begin(broker, container_of(request, struct history_request, super));
+        ask_history(broker, container_of(request, struct history_request, super));
         break;
     case BROKER_PURGE:
-        manage_purge(broker, container_of(request, struct inspect_request, super));
+        ask_purge(broker, container_of(request, struct inspect_request, super));
         break;
     case BROKER_INSPECT:
-        manage_inspect(broker, container_of(request, struct inspect_request, super));
+        ask_inspect(broker, container_of(request, struct inspect_request, super));
         break;
     case BROKER_LIST:
         listing_begin(broker, container_of(request, struct list_request, super));

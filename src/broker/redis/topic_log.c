@@ -328,12 +328,13 @@ void topic_open(struct topic *topic)
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
         {name_part.text, EPOCH_NAME_LEN},
     };
-    int err = open ? call_prepare(&open->call, broker, "open", (struct text){topic->name, topic->name_len},
-                                  (struct text){0}, arguments, ARRAY_LENGTH(arguments), topic_open_answered)
-                   : -ENOMEM;
-    if (err) {
+    enum error_code error =
+        open ? call_prepare(&open->call, broker, "open", (struct text){topic->name, topic->name_len},
+                            (struct text){0}, arguments, ARRAY_LENGTH(arguments), topic_open_answered)
+             : ERROR_OUT_OF_MEMORY;
+    if (error != ERROR_NONE) {
         free(open);
-        topic_open_failed(topic, err == -ENOMEM ? ERROR_OUT_OF_MEMORY : ERROR_BROKER_DOWN);
+        topic_open_failed(topic, error);
         return;
     }
     open->topic = topic;

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+#include "broker/redis/ask.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "broker/redis/answer.h"
+#include "broker/redis/broker.h"
+#include "broker/redis/call.h"
+#include "broker/redis/topic.h"
+#include "broker/redis/topic_log.h"
+
+#define HISTORY_BYTES (4u << 20)
+
+struct ask {
+    struct call call;
+    struct broker_request *request;
+};
+
+static void ask_begin(struct redis_broker *broker, struct broker_request *request, const char *function,
+                      struct text channel, const struct text *arguments, unsigned count,
+                      void (*done)(struct call *call, const struct redisReply *reply))
+{
+    struct ask *ask = calloc(1, sizeof(*ask));
+    enum error_code error =
+        ask ? call_prepare(&ask->call, broker, function, channel, (struct text){0}, arguments, count, done)
+            : ERROR_OUT_OF_MEMORY;
+    if (error != ERROR_NONE) {
+        free(ask);
+        broker_answer(request, error);
+        return;
+    }
+    ask->request = request;
+    call_submit(&ask->call);
+}
+
+static struct broker_request *ask_request(struct call *call)
+{
+    return container_of(call, struct ask, call)->request;
+}
+
+/* What the parsing of the answer has returned, as an error. */
+static enum error_code ask_error(const struct call *call, int err, const struct redisReply *reply)
+{
+    return err == 0 ? ERROR_NONE : err == -ENOENT ? ERROR_NO_CHANNEL : call_error(call, reply);
+}
+
+static void ask_end(struct call *call, enum error_code error)
+{
+    broker_answer(ask_request(call), error);
+    call_deinit(call);
+    free(container_of(call, struct ask, call));
+}
+
+/* Pages of history. */
+
+/* Adds a message, taking over its reference. */
+static enum error_code history_add(struct history_request *request, struct message *message)
+{
+    if (ring_append(&request->messages, message) == 0)
+        return ERROR_NONE;
+    message_unref(message);
+    ring_deinit(&request->messages);
+    return ERROR_OUT_OF_MEMORY;
+}
+
+static enum error_code history_from_topic(struct history_request *request, const struct topic *topic)
+{
+    const struct ring *ring = &topic->ring;
+    size_t end = request->to == UINT64_MAX ? ring->count : ring_find(ring, request->to + 1);
+    request->epoch = topic->epoch;
+    request->ancestry = topic->ancestry;
+    request->top = topic->top;
+    request->oldest = topic->oldest;
+    return ring_copy(&request->messages, ring, ring_find(ring, request->from), end, topic->broker->now_ms)
+               ? ERROR_OUT_OF_MEMORY
+               : ERROR_NONE;
+}
+
+static enum error_code history_from_reading(struct history_request *request, const struct reading *reading,
+                                            uint64_t now_ms)
+{
+    enum error_code error = ERROR_NONE;
+    uint64_t last = 0;
+    request->epoch = reading->epoch;
+    request->ancestry = reading->ancestry;
+    request->top = reading->top;
+    request->oldest = reading->oldest;
+    for (size_t i = 0; i < reading->count && error == ERROR_NONE; i++) {
+        struct message *message = reading_make_message(reading, i, now_ms);
+        if (!message || message->offset <= last) {
+            message_unref(message);
+            continue;
+        }
+        last = message->offset;
+        error = history_add(request, message);
+    }
+    /* An answer that had become too large ends early; who wants the rest asks for it. */
+    if (reading->last > 0 && request->to > reading->last && reading->top > reading->last)
+        request->to = reading->last;
+    return error;
+}
+
+static void history_answered(struct call *call, const struct redisReply *reply)
+{
+    struct history_request *request = container_of(ask_request(call), struct history_request, super);
+    struct reading reading;
+    int err = reply ? answer_parse_reading(&reading, reply, request->name, request->name_len) : -EBADMSG;
+    enum error_code error = ask_error(call, err, reply);
+    if (error == ERROR_NONE)
+        error = history_from_reading(request, &reading, call->broker->now_ms);
+    /* A log that this node does not know yet, or one that is to be mended: its subscribers are to be told. */
+    struct topic *topic = topic_find(call->broker, request->name, request->name_len);
+    if (topic && topic->state == TOPIC_LIVE &&
+        (err || (error == ERROR_NONE && !epoch_equals(&topic->epoch, &request->epoch))))
+        topic_open(topic);
+    ask_end(call, error);
+}
+
+static void history_ask(struct redis_broker *broker, struct history_request *request)
+{
+    char from[21];
+    char to[21];
+    char most[21];
+    char bytes[21];
+    uint64_t wanted = request->to >= request->from ? request->to - request->from + 1 : 0;
+    const struct text arguments[] = {call_number(from, request->from), call_number(to, request->to),
+                                     call_number(most, wanted), call_number(bytes, HISTORY_BYTES)};
+    ask_begin(broker, &request->super, "read", (struct text){request->name, request->name_len}, arguments,
+              ARRAY_LENGTH(arguments), history_answered);
+}
+
+/* Whether this node can answer alone. */
+static bool history_is_here(const struct history_request *request, const struct topic *topic)
+{
+    const struct ring *ring = &topic->ring;
+    if (topic->state == TOPIC_BRIDGED)
+        return true;
+    if (request->to < request->from)
+        return topic->top >= request->from;
+    return ring->count > 0 && ring_at(ring, 0)->offset <= request->from && topic->top >= request->to;
+}
+
+void ask_history(struct redis_broker *broker, struct history_request *request)
+{
+    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    if (topic)
+        topic_expire_ring(topic);
+    if (!topic || !topic->has_log)
+        broker_answer(&request->super, ERROR_NO_CHANNEL);
+    else if (history_is_here(request, topic))
+        broker_answer(&request->super, history_from_topic(request, topic));
+    else
+        history_ask(broker, request);
+}
+
+/* Looking and purging. */
+
+void ask_inspect_bridged(struct inspect_request *request, struct topic *topic)
+{
+    topic_expire_ring(topic);
+    request->epoch = topic->epoch;
+    request->messages = topic->ring.count;
+    request->bytes = topic->ring.bytes;
+    request->oldest = topic->oldest;
+    request->top = topic->top;
+    request->last_published_ms = topic->last_published_ms;
+}
+
+static struct inspect_request *inspection_of(struct call *call)
+{
+    return container_of(ask_request(call), struct inspect_request, super);
+}
+
+static void inspection_answered(struct call *call, const struct redisReply *reply)
+{
+    struct inspect_request *request = inspection_of(call);
+    int err = reply ? answer_parse_inspection(request, reply, request->name, request->name_len) : -EBADMSG;
+    ask_end(call, ask_error(call, err, reply));
+}
+
+static void purge_answered(struct call *call, const struct redisReply *reply)
+{
+    int err = reply ? answer_parse_purge(&inspection_of(call)->messages, reply) : -EBADMSG;
+    ask_end(call, ask_error(call, err, reply));
+}
+
+void ask_inspect(struct redis_broker *broker, struct inspect_request *request)
+{
+    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    if (!topic || topic->state != TOPIC_BRIDGED) {
+        ask_begin(broker, &request->super, "inspect", (struct text){request->name, request->name_len}, NULL,
+                  0, inspection_answered);
+        return;
+    }
+    ask_inspect_bridged(request, topic);
+    broker_answer(&request->super, ERROR_NONE);
+}
+
+void ask_purge(struct redis_broker *broker, struct inspect_request *request)
+{
+    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    if (!topic || topic->state != TOPIC_BRIDGED) {
+        ask_begin(broker, &request->super, "purge", (struct text){request->name, request->name_len}, NULL, 0,
+                  purge_answered);
+        return;
+    }
+    request->messages = topic->ring.count;
+    topic_purge_bridged(topic);
+    broker_answer(&request->super, ERROR_NONE);
+}
