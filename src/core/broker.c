@@ -27,15 +27,46 @@ static void broker_deliver_feed(struct letter *letter)
     free(feed);
 }
 
-static int broker_feed(struct mailbox *mailbox, const struct feed *what)
+int broker_reserve_feeds(struct letter **letters, unsigned count)
 {
-    struct feed *feed = malloc(sizeof(*feed));
-    if (!feed)
-        return -ENOMEM;
+    *letters = NULL;
+    for (; count > 0; count--) {
+        struct feed *feed = malloc(sizeof(*feed));
+        if (!feed) {
+            broker_release_feeds(*letters);
+            return -ENOMEM;
+        }
+        feed->letter.next = *letters;
+        *letters = &feed->letter;
+    }
+    return 0;
+}
+
+void broker_release_feeds(struct letter *letters)
+{
+    while (letters) {
+        struct feed *feed = container_of(letters, struct feed, letter);
+        letters = feed->letter.next;
+        free(feed);
+    }
+}
+
+void broker_post_feed(struct letter **letters, struct mailbox *mailbox, const struct feed *what)
+{
+    struct feed *feed = container_of(*letters, struct feed, letter);
+    *letters = feed->letter.next;
     *feed = *what;
     feed->letter.deliver = broker_deliver_feed;
     mailbox_post(mailbox, &feed->letter);
-    return 0;
+}
+
+static int broker_feed(struct mailbox *mailbox, const struct feed *what)
+{
+    struct letter *letter;
+    int err = broker_reserve_feeds(&letter, 1);
+    if (!err)
+        broker_post_feed(&letter, mailbox, what);
+    return err;
 }
 
 int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message)

@@ -225,6 +225,13 @@ static inline void broker_show(struct broker *broker, enum metric metric, uint64
 /* For brokers: sends a request back that was not answered in the call. */
 void broker_answer(struct broker_request *request, enum error_code error);
 
+/* For brokers: letters for so many shards, linked by `next`, had before what they will tell is done, so that
+ * telling it cannot fail. Returns 0 or -ENOMEM. Posting takes the first; a message's reference goes with it.
+ */
+int broker_reserve_feeds(struct letter **letters, unsigned count);
+void broker_release_feeds(struct letter *letters);
+void broker_post_feed(struct letter **letters, struct mailbox *mailbox, const struct feed *what);
+
 /* For brokers: posts a message (a new reference is taken) or a reset to an attached shard. `deliver` of the
  * letter is the hub's. Returns 0 or -ENOMEM. */
 int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message);

@@ -104,6 +104,34 @@ def test_each_allocation_of_a_request_may_fail(what: str, kind: str, channel: st
         assert nth < 100
 
 
+@pytest.mark.parametrize("kind", ["malloc", "calloc", "realloc"])
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_what_is_accepted_without_memory_is_told(method: str, kind: str, channel: str) -> None:
+    """Publishing and purging while somebody listens: they are told, or cut, or nothing has been done."""
+    with FaultyServer() as server:
+        nth, is_due = 1, True
+        while is_due:
+            name = f"{channel}/{nth}"
+            publish(server, name, "first")
+            with EventStream(server, path_of(name, since="earliest")) as stream:
+                assert stream.next_event().data == "first"
+                server.fail(kind, nth)
+                target = path_of(name) if method == "POST" else f"/api/channels/{name}"
+                with Connection(server) as connection:
+                    connection.send(request_bytes(method, target, "second", Connection="close"))
+                    answered = statuses(connection)
+                is_due = server.mend(kind)
+                stream.socket.settimeout(5)
+                if answered and answered[0] in (200, 201):
+                    event = stream.next_block()
+                    assert event is None or (event.event or event.data) == ("second" if method == "POST" else "reset"), nth
+                publish(server, name, "last")
+                while (event := stream.next_block()) and event.data != "last":
+                    pass
+            nth += 1
+        assert nth < 100
+
+
 @pytest.mark.parametrize("kind", ["malloc", "calloc", "realloc", "epoll_ctl_add"])
 def test_each_allocation_of_a_tcp_connection_may_fail(kind: str, channel: str) -> None:
     with FaultyServer(*TCP) as server:

@@ -72,22 +72,29 @@ static void memory_apply_options(struct memory_broker *memory)
 
 /* Publishing. */
 
-static void memory_feed_attached(struct log *log, struct message *message)
+/* Tells all attached shards, each in a letter that has been reserved. */
+static void memory_feed_attached(const struct log *log, struct letter *letters, const struct feed *what)
 {
     for (unsigned i = 0; i < log->attachment_count; i++) {
-        const struct attachment *to = &log->attachments[i];
-        /* Without memory for the letter the shard sees a hole with the next one and reads it again from the
-         * log. */
-        (void)broker_feed_message(to->mailbox, to->channel, message);
+        struct feed feed = *what;
+        feed.channel = log->attachments[i].channel;
+        if (feed.message)
+            message_ref(feed.message);
+        broker_post_feed(&letters, log->attachments[i].mailbox, &feed);
     }
 }
 
+/* What cannot be told is not accepted. */
 static enum error_code memory_append(struct memory_broker *memory, struct log *log, struct publish_item *item)
 {
     struct message *message = item->message;
+    struct letter *letters;
+    if (broker_reserve_feeds(&letters, log->attachment_count))
+        return ERROR_OUT_OF_MEMORY;
     message->time_ms = clock_wall_ms();
     message_ref(message);
     if (log_append(log, message)) {
+        broker_release_feeds(letters);
         message_unref(message);
         return ERROR_OUT_OF_MEMORY;
     }
@@ -99,7 +106,7 @@ static enum error_code memory_append(struct memory_broker *memory, struct log *l
     if (item->key)
         (void)log_remember_key(log, item->key, item->key_len, message);
     broker_count(&memory->super, METRIC_PUBLISHED, 1);
-    memory_feed_attached(log, message);
+    memory_feed_attached(log, letters, &(struct feed){.message = message});
     return ERROR_NONE;
 }
 
@@ -198,15 +205,19 @@ static enum error_code memory_purge(struct memory_broker *memory, struct inspect
     struct log *log = store_find(&memory->store, request->name, request->name_len);
     if (!log)
         return ERROR_NO_CHANNEL;
+    struct letter *letters;
+    if (broker_reserve_feeds(&letters, log->attachment_count))
+        return ERROR_OUT_OF_MEMORY;
     request->messages = log->count;
     log = store_purge(log);
-    if (!log)
+    if (!log) {
+        broker_release_feeds(letters);
         return ERROR_OUT_OF_MEMORY;
-    for (unsigned i = 0; i < log->attachment_count; i++) {
-        const struct attachment *to = &log->attachments[i];
-        if (broker_feed_reset(to->mailbox, to->channel, RESET_PURGED, &log->epoch, log->top, log_oldest(log)))
-            return ERROR_OUT_OF_MEMORY;
     }
+    memory_feed_attached(
+        log, letters,
+        &(struct feed){
+            .reason = RESET_PURGED, .epoch = log->epoch, .top = log->top, .oldest = log_oldest(log)});
     return ERROR_NONE;
 }
 
