@@ -13,8 +13,6 @@
 
 /* libmicrohttpd offers the reader this much; we write to the socket ourselves. */
 #define EXCHANGE_BLOCK_BYTES 512u
-/* For how long a peer that has been refused may go on sending, so that it reads why before the close. */
-#define EXCHANGE_DISCARD_MS 2000u
 
 static void exchange_release_holder(struct exchange *exchange)
 {
@@ -57,8 +55,8 @@ static void exchange_leave(struct exchange *exchange)
 #define TO(state) (1u << EXCHANGE_##state)
 
 /*   head ──► body ──► read ──► handling ──► answered
- *              │                │ └──► pending ─┐^
- *              └──► discard     └──► held ◄─────┘│
+ *                               │ └──► pending ─┐^
+ *                               └──► held ◄─────┘│
  *                                      ├─────────┘
  *                                      └──► opening ──► streaming ──► ending
  *   gone from whatever may wait for the client; over from all
@@ -67,9 +65,8 @@ void exchange_move(struct exchange *exchange, enum exchange_state to)
 {
     static const unsigned legal[] = {
         [EXCHANGE_HEAD] = TO(BODY),
-        [EXCHANGE_BODY] = TO(READ) | TO(DISCARD) | TO(GONE),
+        [EXCHANGE_BODY] = TO(READ) | TO(GONE),
         [EXCHANGE_READ] = TO(HANDLING),
-        [EXCHANGE_DISCARD] = TO(GONE),
         [EXCHANGE_HANDLING] = TO(PENDING) | TO(HELD) | TO(ANSWERED) | TO(GONE),
         [EXCHANGE_PENDING] = TO(HELD) | TO(ANSWERED) | TO(GONE),
         [EXCHANGE_HELD] = TO(ANSWERED) | TO(OPENING) | TO(GONE),
@@ -87,9 +84,6 @@ void exchange_move(struct exchange *exchange, enum exchange_state to)
     case EXCHANGE_BODY:
     case EXCHANGE_PENDING:
     case EXCHANGE_HELD:
-        break;
-    case EXCHANGE_DISCARD:
-        exchange_set_deadline(exchange, EXCHANGE_DISCARD_MS);
         break;
     case EXCHANGE_HANDLING:
         timer_stop(&exchange->shard->wheel, &exchange->timer);
@@ -140,16 +134,10 @@ static bool exchange_has_lost_peer(const struct exchange *exchange)
     return client->is_broken || (client->has_hung_up && !exchange->hold->is_finite);
 }
 
-/* A request that is still coming, or what is left of one that has been refused. */
-static bool exchange_is_being_read(const struct exchange *exchange)
-{
-    return exchange->state == EXCHANGE_BODY || exchange->state == EXCHANGE_DISCARD;
-}
-
 static void exchange_hung_up(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
-    if (exchange->client->is_broken && exchange_is_being_read(exchange)) {
+    if (exchange->client->is_broken && exchange->state == EXCHANGE_BODY) {
         exchange_move(exchange, EXCHANGE_GONE);
         return;
     }
@@ -185,7 +173,7 @@ static void exchange_cut(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
     exchange_drain(owner);
-    if (exchange_is_being_read(exchange) || exchange_is_releasable(exchange))
+    if (exchange->state == EXCHANGE_BODY || exchange_is_releasable(exchange))
         exchange_move(exchange, EXCHANGE_GONE);
 }
 
@@ -229,7 +217,7 @@ bool exchange_is_draining(const struct exchange *exchange)
 void exchange_expire(struct timer *timer)
 {
     struct exchange *exchange = container_of(timer, struct exchange, timer);
-    if (exchange_is_being_read(exchange))
+    if (exchange->state == EXCHANGE_BODY)
         intake_expire(exchange);
     else if (exchange->hold && exchange->hold->expire)
         exchange->hold->expire(exchange);

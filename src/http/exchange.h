@@ -35,8 +35,6 @@ enum exchange_state {
     EXCHANGE_HEAD,      /* the head is here */
     EXCHANGE_BODY,      /* the body is being read; suspended while some of it is missing */
     EXCHANGE_READ,      /* the body is whole */
-    EXCHANGE_DISCARD,   /* refused on the socket; what still comes is read and dropped for a while, then the
-                           connection is closed. Suspended */
     EXCHANGE_HANDLING,  /* its route handles it */
     EXCHANGE_PENDING,   /* suspended without an answer, which comes even to a peer that has closed its side */
     EXCHANGE_HELD,      /* suspended without an answer; its holder waits, and is told when the client goes */

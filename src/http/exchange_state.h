@@ -15,7 +15,7 @@ void exchange_move(struct exchange *exchange, enum exchange_state to);
 /* Has libmicrohttpd leave the connection alone; within its callback. */
 void exchange_rest(struct exchange *exchange);
 
-/* The time of the body, of what is dropped, or of the hold is over. */
+/* The time of the body or of the hold is over. */
 void exchange_expire(struct timer *timer);
 
 /* There is something to read; the time for reading is over. In intake.c. */

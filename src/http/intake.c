@@ -3,6 +3,7 @@
  * given a head without a body: the body is read here, while the connection is suspended. */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,13 +47,16 @@ static void *intake_begin(void *cls, const char *target, struct MHD_Connection *
     return exchange;
 }
 
-/* Refuses before the body has come: the answer goes straight to the socket, and what still comes is read and
- * dropped, because closing with unread bytes would take the answer away from the client. */
+/* Refuses before the body has come: the answer goes straight to the socket, which is taken out of the
+ * connection so that the client has time to read it. Without a descriptor for that it has none. */
 static void intake_refuse(struct exchange *exchange, enum error_code error)
 {
-    exchange_move(exchange, EXCHANGE_DISCARD);
+    int fd = fcntl(exchange->fd, F_DUPFD_CLOEXEC, 0);
     exchange->status = error_status(error);
     door_write_error(exchange->shard, exchange->fd, error);
+    if (fd >= 0)
+        farewell_begin(&exchange->shard->farewells, fd);
+    exchange_move(exchange, EXCHANGE_GONE);
 }
 
 static enum http_method intake_method(const char *method)
@@ -84,12 +88,12 @@ static enum MHD_Result intake_read_head(struct exchange *exchange, const char *m
     exchange_move(exchange, EXCHANGE_BODY);
     if (!exchange->path) {
         intake_refuse(exchange, ERROR_BAD_PATH);
-        return MHD_YES;
+        return MHD_NO;
     }
     router_choose(exchange);
     if (exchange->pending_error == ERROR_NONE && exchange->body_left > exchange->body_limit)
         intake_refuse(exchange, ERROR_TOO_LARGE);
-    return MHD_YES;
+    return exchange->state == EXCHANGE_BODY ? MHD_YES : MHD_NO;
 }
 
 /* Waits for bytes or an answer. */
@@ -168,8 +172,6 @@ void intake_readable(struct exchange *exchange)
 {
     if (exchange->state == EXCHANGE_BODY)
         intake_progress(exchange, upload_read(exchange));
-    if (exchange->state == EXCHANGE_DISCARD && !upload_discard(exchange))
-        exchange_move(exchange, EXCHANGE_GONE);
 }
 
 void intake_expire(struct exchange *exchange)
@@ -178,13 +180,6 @@ void intake_expire(struct exchange *exchange)
     intake_readable(exchange);
     if (exchange->state == EXCHANGE_BODY)
         intake_refuse(exchange, ERROR_BODY_TIMEOUT);
-    else if (exchange->state == EXCHANGE_DISCARD)
-        exchange_move(exchange, EXCHANGE_GONE);
-}
-
-static enum MHD_Result intake_discard(struct exchange *exchange)
-{
-    return upload_discard(exchange) ? intake_rest(exchange) : MHD_NO;
 }
 
 static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connection, const char *url,
@@ -207,9 +202,6 @@ static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connectio
     case EXCHANGE_BODY:
     case EXCHANGE_READ:
         result = intake_read_body(exchange);
-        break;
-    case EXCHANGE_DISCARD:
-        result = intake_discard(exchange);
         break;
     case EXCHANGE_ANSWERED:
     case EXCHANGE_OPENING:

@@ -86,15 +86,3 @@ enum upload_progress upload_read(struct exchange *exchange)
     client_rewatch(exchange->client);
     return UPLOAD_MORE;
 }
-
-bool upload_discard(struct exchange *exchange)
-{
-    for (size_t dropped = 0; dropped < UPLOAD_TURN_BYTES;) {
-        ssize_t got = client_read(exchange->client, NULL, UPLOAD_PIECE_BYTES);
-        if (got <= 0)
-            return got < 0 && (errno == EAGAIN || errno == EINTR);
-        dropped += (size_t)got;
-    }
-    client_rewatch(exchange->client);
-    return true;
-}

@@ -19,7 +19,4 @@ enum upload_progress {
 /* Reads what is there. A body that an error is to be the answer to is dropped. */
 enum upload_progress upload_read(struct exchange *exchange);
 
-/* Reads what is there and drops it, whatever it is. Returns false when the peer has ended. */
-bool upload_discard(struct exchange *exchange);
-
 #endif

@@ -19,11 +19,6 @@ static void client_free(struct garbage *garbage)
     free(client);
 }
 
-static void client_uncount(struct client *client)
-{
-    connection_limits_remove(client->shard->group->limits, &client->key);
-}
-
 /* Only who comes after a reload with a shorter time has to be put before others. */
 void client_line_up(struct client *client, struct list *list)
 {
@@ -37,27 +32,23 @@ void client_line_up(struct client *client, struct list *list)
 void client_move(struct client *client, enum client_state to)
 {
     static const unsigned legal[] = {
-        [CLIENT_WAITING] = 1u << CLIENT_SLOW | 1u << CLIENT_UNWANTED | 1u << CLIENT_ADMITTED |
-                           1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
-        [CLIENT_SLOW] = 1u << CLIENT_ADMITTED | 1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
-        [CLIENT_UNWANTED] = 1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
+        [CLIENT_WAITING] =
+            1u << CLIENT_SLOW | 1u << CLIENT_UNWANTED | 1u << CLIENT_ADMITTED | 1u << CLIENT_GONE,
+        [CLIENT_SLOW] = 1u << CLIENT_ADMITTED | 1u << CLIENT_GONE,
+        [CLIENT_UNWANTED] = 1u << CLIENT_GONE,
         [CLIENT_ADMITTED] = 1u << CLIENT_KEPT | 1u << CLIENT_RETURNED | 1u << CLIENT_GONE,
-        [CLIENT_KEPT] =
-            1u << CLIENT_WAITING | 1u << CLIENT_ADMITTED | 1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
-        [CLIENT_RETURNED] = 1u << CLIENT_WAITING | 1u << CLIENT_KEPT | 1u << CLIENT_ADMITTED |
-                            1u << CLIENT_REFUSED | 1u << CLIENT_GONE,
-        [CLIENT_REFUSED] = 1u << CLIENT_GONE,
+        [CLIENT_KEPT] = 1u << CLIENT_WAITING | 1u << CLIENT_ADMITTED | 1u << CLIENT_GONE,
+        [CLIENT_RETURNED] =
+            1u << CLIENT_WAITING | 1u << CLIENT_KEPT | 1u << CLIENT_ADMITTED | 1u << CLIENT_GONE,
         [CLIENT_GONE] = 0,
     };
     struct shard *shard = client->shard;
     enum client_state from = client->state;
     assert(legal[from] & 1u << to);
-    if (from == CLIENT_REFUSED)
-        shard->door.refused_count--;
-    else if (from == CLIENT_UNWANTED)
+    if (from == CLIENT_UNWANTED)
         shard->door.unwanted_count--;
-    else if (to == CLIENT_UNWANTED || to == CLIENT_REFUSED || to == CLIENT_GONE)
-        client_uncount(client);
+    else if (to == CLIENT_UNWANTED || to == CLIENT_GONE)
+        connection_limits_remove(shard->group->limits, &client->key);
     client->state = to;
     list_remove(&client->link);
     switch (to) {
@@ -79,10 +70,6 @@ void client_move(struct client *client, enum client_state to)
         break;
     case CLIENT_RETURNED:
         list_append(&shard->door.returned, &client->link);
-        break;
-    case CLIENT_REFUSED:
-        list_append(&shard->door.refused, &client->link);
-        shard->door.refused_count++;
         break;
     case CLIENT_GONE:
         watch_remove(&client->watch, shard->epoll_fd);

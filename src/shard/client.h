@@ -24,13 +24,12 @@ struct shard;
 #define CLIENT_EVENTS_AT_DOOR (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET)
 
-/*   waiting ──► slow ──► admitted ──► gone
- *     ^│ `────────┼──────^ │ │ ^       ^
- *     │├──────────┴────────┼─┼─┼─► refused   (and gone from all at once)
- *     │`──► unwanted ──────┼─┼─┼────^ ^
- *     ├──────────── kept ◄─┘ │ ├──────┤
- *     │               ^      v │      │
- *     `───────────────┴─ returned ────┘
+/*   waiting ──► slow ──► admitted      (and gone from all)
+ *     ^│ `─────────────────^ │ │ ^
+ *     │`──► unwanted         │ │ │
+ *     ├──────────── kept ◄───┘ │ │
+ *     │               ^        v │
+ *     `───────────────┴─ returned┘
  */
 enum client_state {
     CLIENT_WAITING,  /* at the door, looked at with each piece of its head */
@@ -39,8 +38,6 @@ enum client_state {
     CLIENT_ADMITTED, /* its cell's, which has a request of it */
     CLIENT_KEPT,     /* between two requests, without a byte of the next one */
     CLIENT_RETURNED, /* the same, but there is something to look at in this turn */
-    CLIENT_REFUSED,  /* has been answered at the door; what it still sends is dropped for a while. Not counted
-                        any more */
     CLIENT_GONE,     /* not watched any more, freed after this turn */
 };
 
@@ -61,7 +58,7 @@ struct client {
     struct MHD_Connection *connection; /* of its cell */
     /* What the connection is for now, in the words of the HTTP side; NULL between requests. */
     struct client_owner *owner;
-    /* Waiting, slow, unwanted: for the head; kept: for its beginning; refused: for the peer's end. */
+    /* Waiting, slow, unwanted: for the head; kept: for its beginning. */
     uint64_t deadline_ms;
     enum client_state state;
     enum error_code refusal; /* of an unwanted client */
@@ -75,7 +72,7 @@ struct client {
     uint32_t early_at;
     uint32_t early_len; /* from there on */
     uint32_t peeks;
-    uint32_t bytes; /* of the head that were there at the last look; refused: dropped so far */
+    uint32_t bytes; /* of the head that were there at the last look */
     struct limit_key key;
     _Alignas(8) unsigned char address[28]; /* a sockaddr_in or sockaddr_in6 */
 };

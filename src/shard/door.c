@@ -18,10 +18,6 @@
 #define DOOR_PIPELINED 64u
 #define DOOR_ROUND_MS 100u
 #define DOOR_ERROR_BYTES 1024u
-/* Closing with unread bytes would reset the connection, and the answer with it: so a client that is refused
- * may go on sending for this long, and only so many may at a time. */
-#define DOOR_REFUSED_MS 2000u
-#define DOOR_REFUSED_MOST 256u
 /* Whoever is over a limit is waited for this long until his head is there, so many at a time. */
 #define DOOR_UNWANTED_MS 500u
 #define DOOR_UNWANTED_MOST 64u
@@ -37,7 +33,7 @@ static void door_write_refusal(struct shard *shard, int fd, enum error_code erro
                                size_t head_len)
 {
     char text[DOOR_ERROR_BYTES];
-    listener_tell_last(fd, text, door_render_refusal(shard, error, head, head_len, text, sizeof(text)));
+    farewell_tell(fd, text, door_render_refusal(shard, error, head, head_len, text, sizeof(text)));
 }
 
 void door_write_error(struct shard *shard, int fd, enum error_code error)
@@ -49,8 +45,7 @@ static void door_arm(struct door *door)
 {
     struct timer_wheel *wheel = &door->shard->wheel;
     struct list *first = list_first(&door->waiting);
-    bool has_round =
-        !list_is_empty(&door->slow) || !list_is_empty(&door->unwanted) || !list_is_empty(&door->refused);
+    bool has_round = !list_is_empty(&door->slow) || !list_is_empty(&door->unwanted);
     if (first)
         timer_arm(wheel, &door->deadline, container_of(first, struct client, link)->deadline_ms);
     if (has_round && !timer_is_armed(&door->round))
@@ -60,36 +55,21 @@ static void door_arm(struct door *door)
         timer_arm(wheel, &door->idle, container_of(kept, struct client, link)->deadline_ms);
 }
 
-static void door_refused_event(struct watch *watch, uint32_t events)
-{
-    struct client *client = container_of(watch, struct client, watch);
-    if (events & (EPOLLHUP | EPOLLERR) || !listener_spare(watch->fd, &client->bytes))
-        client_close(client);
-}
-
 static void door_refuse(struct client *client, enum error_code error)
 {
     struct shard *shard = client->shard;
     struct door *door = &shard->door;
     if (client->cell && !cell_leave(client))
         return;
-    struct list *oldest = door->refused_count >= DOOR_REFUSED_MOST ? list_first(&door->refused) : NULL;
-    ssize_t got = recv(client->watch.fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
-    door_write_refusal(shard, client->watch.fd, error, door->head, got > 0 ? (size_t)got : 0);
+    int fd = client->watch.fd;
+    ssize_t got = recv(fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
+    door_write_refusal(shard, fd, error, door->head, got > 0 ? (size_t)got : 0);
     shard_count(shard, METRIC_REFUSED, 1);
-    if (error == ERROR_NO_DESCRIPTORS) {
-        (void)listener_spare(client->watch.fd, &client->bytes); /* there is no descriptor to wait with */
-        client_close(client);
-        return;
-    }
-    if (oldest)
-        client_close(container_of(oldest, struct client, link));
-    client_move(client, CLIENT_REFUSED);
-    client->deadline_ms = shard->now_ms + DOOR_REFUSED_MS;
-    client->bytes = 0;
-    if (watch_change(&client->watch, shard->epoll_fd, EPOLLIN | EPOLLRDHUP, door_refused_event))
-        client_close(client);
-    door_arm(door);
+    client_move(client, CLIENT_GONE);
+    if (error == ERROR_NO_DESCRIPTORS)
+        farewell_close(fd); /* there is no descriptor to wait with */
+    else
+        farewell_begin(&shard->farewells, fd);
 }
 
 /* Whoever has not sent its head in time may be an EventSource, which gives up at a status that is not its
@@ -416,11 +396,6 @@ static void door_round(struct timer *timer)
         if (client->deadline_ms <= now_ms)
             door_drop_unwanted(client);
     }
-    list_for_each_safe (link, &door->refused) {
-        struct client *client = container_of(link, struct client, link);
-        if (client->deadline_ms <= now_ms)
-            client_close(client);
-    }
     door_arm(door);
 }
 
@@ -432,7 +407,6 @@ int door_init(struct door *door, struct shard *shard)
     list_init(&door->kept);
     list_init(&door->returned);
     list_init(&door->unwanted);
-    list_init(&door->refused);
     timer_init(&door->deadline, door_deadline);
     timer_init(&door->idle, door_idle);
     timer_init(&door->round, door_round);
@@ -471,7 +445,6 @@ void door_cut(struct door *door)
     list_for_each_safe (link, &door->kept)
         door_look(container_of(link, struct client, link));
     door_shut(door);
-    door_close_all(&door->refused);
     door_close_all(&door->kept);
     door_close_all(&door->returned);
 }

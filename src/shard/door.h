@@ -50,13 +50,11 @@ struct door {
     struct list slow;     /* those of them that are looked at by the clock */
     struct list unwanted; /* clients that are going to be refused, by deadline */
     uint64_t unwanted_count;
-    struct list kept;     /* clients between two requests, by deadline */
-    struct list returned; /* those that are to be looked at in this turn */
-    struct list refused;  /* clients that have been answered here, by deadline */
-    uint64_t refused_count;
+    struct list kept;      /* clients between two requests, by deadline */
+    struct list returned;  /* those that are to be looked at in this turn */
     struct timer deadline; /* of the first that waits */
     struct timer idle;     /* of the first that is kept */
-    struct timer round;    /* of looking at the slow and the refused while there are any */
+    struct timer round;    /* of looking at the slow and the unwanted while there are any */
     char *head;            /* head_size bytes to look at heads in */
     char *fed;
     size_t head_size;
@@ -79,8 +77,7 @@ bool door_has_to_run(const struct door *door);
 /* Refuses those that wait for their head. */
 void door_shut(struct door *door);
 
-/* The same, and closes those that have been refused, and those between two requests. Until all is closed,
- * once in each turn. */
+/* The same, and closes those between two requests. Until all is closed, once in each turn. */
 void door_cut(struct door *door);
 void door_deinit(struct door *door);
 

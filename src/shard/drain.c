@@ -56,7 +56,7 @@ static void drain_step(struct timer *timer)
     struct shard *shard = container_of(timer, struct shard, drain.timer);
     struct drain *drain = &shard->drain;
     drain->held = drain->ended;
-    drain->busy = shard->door.refused_count;
+    drain->busy = shard->farewells.count;
     cell_table_visit(&shard->cells, drain_count_client);
     stream_table_visit(&shard->streams, drain_count_socket);
     if (drain->busy == 0) {
@@ -93,4 +93,5 @@ void drain_cut(struct shard *shard)
     door_cut(&shard->door);
     cell_table_visit(&shard->cells, drain_cut_client);
     stream_table_visit(&shard->streams, stream_socket_cut);
+    farewell_table_cut(&shard->farewells);
 }

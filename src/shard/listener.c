@@ -17,43 +17,14 @@
 #define LISTENER_ACCEPTS 64u
 #define LISTENER_PAUSE_MS 100u
 #define LISTENER_ERROR_BYTES 1024u
-/* Reads of bytes that nobody wants any more, before the loop looks at everything else again. */
-#define LISTENER_DISCARDS 4u
-#define LISTENER_DISCARD_BYTES 65536u
-#define LISTENER_SPARED_BYTES (4u << 20)
-
-/* Who has been told everything. */
-
-void listener_tell_last(int fd, const char *text, size_t len)
-{
-    ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)sent; /* a peer that does not take it sees the close */
-    shutdown(fd, SHUT_WR);
-}
-
-bool listener_spare(int fd, uint32_t *dropped)
-{
-    char nowhere[LISTENER_DISCARD_BYTES];
-    for (unsigned i = 0; i < LISTENER_DISCARDS; i++) {
-        ssize_t got = recv(fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
-        if (got <= 0)
-            return got < 0 && (errno == EAGAIN || errno == EINTR);
-        *dropped += (uint32_t)got;
-        if (*dropped > LISTENER_SPARED_BYTES)
-            return false;
-    }
-    return true;
-}
 
 /* Who comes. */
 
 static void listener_refuse(struct listener *listener, const struct arrival *arrival, enum error_code error)
 {
     char text[LISTENER_ERROR_BYTES];
-    uint32_t dropped = 0;
-    listener_tell_last(arrival->fd, text, listener->ops->render_error(listener, error, text, sizeof(text)));
-    (void)listener_spare(arrival->fd, &dropped); /* it is closed in any case */
-    close(arrival->fd);
+    farewell_tell(arrival->fd, text, listener->ops->render_error(listener, error, text, sizeof(text)));
+    farewell_close(arrival->fd);
     connection_limits_remove(listener->shard->group->limits, &arrival->key);
     shard_count(listener->shard, METRIC_REFUSED, 1);
 }

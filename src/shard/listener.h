@@ -72,12 +72,4 @@ int listener_table_open(struct listener_table *table);
 /* Stops accepting. */
 void listener_table_shut(struct listener_table *table);
 
-/* The last that a peer is told: what it takes of it, then that it was all. */
-void listener_tell_last(int fd, const char *text, size_t len);
-
-/* Drops some of what a peer sends that has been told everything: closing with unread bytes would reset the
- * connection, and what was written last with it. Returns whether it is to be spared any longer: it has not
- * ended, nor sent too much, of which `dropped` counts. */
-bool listener_spare(int fd, uint32_t *dropped);
-
 #endif

@@ -270,6 +270,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
     if (index == 0)
         hub_tend(&shard->hub);
     outlet_table_init(&shard->outlets, shard);
+    farewell_table_init(&shard->farewells, shard);
     err = listener_table_init(&shard->listeners, shard);
     if (!err)
         err = door_init(&shard->door, shard);

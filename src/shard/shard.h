@@ -20,6 +20,7 @@
 #include "shard/cell.h"
 #include "shard/door.h"
 #include "shard/drain.h"
+#include "shard/farewell.h"
 #include "shard/garbage.h"
 #include "shard/listener.h"
 #include "shard/outlet.h"
@@ -68,6 +69,7 @@ struct shard {
     struct cell_table cells;
     struct outlet_table outlets;
     struct stream_table streams;
+    struct farewell_table farewells;
     struct garbage *garbage;
     struct drain drain;
     uint64_t surveys_pending; /* asked from here and still on their round */

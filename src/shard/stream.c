@@ -14,8 +14,6 @@
 #include "shard/shard.h"
 
 #define STREAM_READ_BYTES 65536u
-/* How long a peer may take to read the end of what it was sent. */
-#define STREAM_LINGER_MS 2000u
 /* A peer that is silent for a minute is asked whether it is still there, and given up a minute later. */
 #define STREAM_KEEPALIVE_IDLE_S 60
 #define STREAM_KEEPALIVE_INTERVAL_S 10
@@ -35,8 +33,7 @@ static void stream_update_events(struct stream_socket *socket)
 {
     uint32_t events = 0;
     bool is_blocked = socket->outlet.state == OUTLET_BLOCKED;
-    bool wants_bytes = socket->state == STREAM_LINGERING ||
-                       (socket->state == STREAM_OPEN && !socket->is_paused && !is_blocked);
+    bool wants_bytes = socket->state == STREAM_OPEN && !socket->is_paused && !is_blocked;
     if (wants_bytes && !socket->has_ended)
         events |= EPOLLIN;
     if (is_blocked)
@@ -54,31 +51,23 @@ static void stream_leave(struct stream_socket *socket)
     int fd = socket->watch.fd;
     outlet_close(&socket->outlet);
     watch_remove(&socket->watch, shard->epoll_fd);
-    close(fd);
+    if (!socket->is_told)
+        close(fd);
+    else if (socket->has_ended || socket->is_drained)
+        farewell_close(fd);
+    else
+        farewell_begin(&shard->farewells, fd);
     list_remove(&socket->link);
     shard->streams.count--;
     connection_limits_remove(shard->group->limits, &socket->key);
     socket->ops->gone(socket);
 }
 
-static void stream_begin_lingering(struct stream_socket *socket)
-{
-    struct shard *shard = socket->outlet.shard;
-    struct stream_table *table = &shard->streams;
-    outlet_close(&socket->outlet);
-    socket->linger_ms = shard->now_ms + STREAM_LINGER_MS;
-    list_remove(&socket->link);
-    list_append(&table->lingering, &socket->link);
-    if (!timer_is_armed(&table->linger))
-        timer_arm(&shard->wheel, &table->linger, socket->linger_ms);
-}
-
 static void stream_move(struct stream_socket *socket, enum stream_state to)
 {
     static const unsigned legal[] = {
         [STREAM_OPEN] = 1u << STREAM_ENDING | 1u << STREAM_CLOSED,
-        [STREAM_ENDING] = 1u << STREAM_LINGERING | 1u << STREAM_CLOSED,
-        [STREAM_LINGERING] = 1u << STREAM_CLOSED,
+        [STREAM_ENDING] = 1u << STREAM_CLOSED,
         [STREAM_CLOSED] = 0,
     };
     assert(legal[socket->state] & 1u << to);
@@ -88,10 +77,6 @@ static void stream_move(struct stream_socket *socket, enum stream_state to)
         break;
     case STREAM_ENDING:
         outlet_call(&socket->outlet);
-        stream_update_events(socket);
-        break;
-    case STREAM_LINGERING:
-        stream_begin_lingering(socket);
         stream_update_events(socket);
         break;
     case STREAM_CLOSED:
@@ -112,11 +97,12 @@ void stream_socket_deinit(struct stream_socket *socket)
     buf_deinit(&socket->in);
 }
 
-/* Says that everything is written. Returns whether the peer has to be spared the close for a while. */
-static bool stream_say_all(struct stream_socket *socket)
+/* Everything is written. */
+static void stream_say_all(struct stream_socket *socket)
 {
-    shutdown(socket->watch.fd, SHUT_WR);
-    return listener_spare(socket->watch.fd, &socket->discarded) && !socket->has_ended && !socket->is_drained;
+    farewell_tell(socket->watch.fd, "", 0);
+    socket->is_told = true;
+    stream_socket_close(socket);
 }
 
 void stream_socket_finish(struct stream_socket *socket)
@@ -214,10 +200,8 @@ static void stream_outlet_changed(struct outlet *outlet)
 static void stream_outlet_relieved(struct outlet *outlet)
 {
     struct stream_socket *socket = stream_of_outlet(outlet);
-    if (socket->state == STREAM_ENDING && stream_say_all(socket))
-        stream_move(socket, STREAM_LINGERING);
-    else if (socket->state == STREAM_ENDING)
-        stream_socket_close(socket);
+    if (socket->state == STREAM_ENDING)
+        stream_say_all(socket);
     stream_go_on(socket);
     if (socket->state == STREAM_OPEN && socket->outlet.state == OUTLET_READY)
         socket->ops->writable(socket);
@@ -242,11 +226,6 @@ static void stream_event(struct watch *watch, uint32_t events)
         stream_socket_close(socket);
         return;
     }
-    if (socket->state == STREAM_LINGERING) {
-        if (!listener_spare(socket->watch.fd, &socket->discarded))
-            stream_socket_close(socket);
-        return;
-    }
     if (events & EPOLLOUT)
         outlet_flush(&socket->outlet);
     bool may_read = socket->state == STREAM_OPEN && socket->events & EPOLLIN;
@@ -257,21 +236,6 @@ static void stream_event(struct watch *watch, uint32_t events)
 }
 
 /* The table. */
-
-static void stream_linger_over(struct timer *timer)
-{
-    struct stream_table *table = container_of(timer, struct stream_table, linger);
-    struct shard *shard = table->shard;
-    struct list *link;
-    while ((link = list_first(&table->lingering))) {
-        struct stream_socket *socket = container_of(link, struct stream_socket, link);
-        if (socket->linger_ms > shard->now_ms) {
-            timer_arm(&shard->wheel, timer, socket->linger_ms);
-            return;
-        }
-        stream_socket_close(socket);
-    }
-}
 
 bool stream_socket_is_held(const struct stream_socket *socket)
 {
@@ -289,15 +253,14 @@ void stream_socket_cut(struct stream_socket *socket)
     if (!socket->is_drained)
         stream_socket_drain(socket);
     if (outlet_flush(&socket->outlet))
-        (void)stream_say_all(socket); /* it is closed in any case */
-    stream_socket_close(socket);
+        stream_say_all(socket);
+    else
+        stream_socket_close(socket);
 }
 
 void stream_table_visit(struct stream_table *table, void (*visit)(struct stream_socket *socket))
 {
     list_for_each_safe (link, &table->sockets)
-        visit(container_of(link, struct stream_socket, link));
-    list_for_each_safe (link, &table->lingering)
         visit(container_of(link, struct stream_socket, link));
 }
 
@@ -361,8 +324,6 @@ int stream_table_init(struct stream_table *table, struct shard *shard)
 {
     *table = (struct stream_table){.shard = shard, .scratch = malloc(STREAM_READ_BYTES)};
     list_init(&table->sockets);
-    list_init(&table->lingering);
-    timer_init(&table->linger, stream_linger_over);
     timer_init(&table->tick, stream_table_ticked);
     return table->scratch ? 0 : -ENOMEM;
 }

@@ -24,14 +24,12 @@
 struct shard;
 struct stream_socket;
 
-/*   open ──► ending ──► lingering ──► closed
- *     `─────────┴───────────────────────^
+/*   open ──► ending ──► closed
+ *     `───────────────────^
  */
 enum stream_state {
     STREAM_OPEN,
-    STREAM_ENDING,    /* what is owed is still written, nothing is read any more */
-    STREAM_LINGERING, /* everything is written and said to be; waits for the peer's end. Its outlet is closed
-                       */
+    STREAM_ENDING, /* what is owed is still written, nothing is read any more */
     STREAM_CLOSED,
 };
 
@@ -61,20 +59,17 @@ struct stream_socket {
     bool is_reading; /* in ops->read */
     bool has_ended;  /* the peer sends nothing more */
     bool is_drained; /* ops->drain was called */
+    bool is_told;    /* everything, and that it was all */
     struct limit_key key;
     const struct stream_socket_ops *ops;
     struct garbage garbage;
-    struct list link;   /* in the table: among the sockets or the lingering */
-    struct buf in;      /* came, but is not done with */
-    uint64_t linger_ms; /* until then */
-    uint32_t discarded; /* bytes, while lingering */
+    struct list link; /* in the table */
+    struct buf in;    /* came, but is not done with */
 };
 
 struct stream_table {
     struct shard *shard;
     struct list sockets;
-    struct list lingering; /* by linger_ms */
-    struct timer linger;   /* of the first that lingers */
     struct timer tick;
     uint64_t tick_ms; /* 0 is never */
     uint64_t count;

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "shard/farewell.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "shard/shard.h"
+
+/* How long a peer may take, how much it may send meanwhile, and how many there may be at a time. */
+#define FAREWELL_MS 2000u
+#define FAREWELL_BYTES (4u << 20)
+#define FAREWELLS_MOST 256u
+/* Reads of bytes that nobody wants any more, before the loop looks at everything else again. */
+#define FAREWELL_READS 4u
+#define FAREWELL_READ_BYTES 65536u
+
+struct farewell {
+    struct watch watch;
+    struct list link;
+    struct garbage garbage;
+    struct shard *shard;
+    uint64_t until_ms;
+    uint32_t dropped; /* bytes */
+};
+
+/* Returns whether the peer is to be spared any longer: it has not ended, nor sent too much. */
+static bool farewell_drop(int fd, uint32_t *dropped)
+{
+    char nowhere[FAREWELL_READ_BYTES];
+    for (unsigned i = 0; i < FAREWELL_READS; i++) {
+        ssize_t got = recv(fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+        if (got <= 0)
+            return got < 0 && (errno == EAGAIN || errno == EINTR);
+        *dropped += (uint32_t)got;
+        if (*dropped > FAREWELL_BYTES)
+            return false;
+    }
+    return true;
+}
+
+void farewell_tell(int fd, const char *text, size_t len)
+{
+    ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)sent; /* a peer that does not take it sees the close */
+    shutdown(fd, SHUT_WR);
+}
+
+void farewell_close(int fd)
+{
+    uint32_t dropped = 0;
+    (void)farewell_drop(fd, &dropped); /* it is closed in any case */
+    close(fd);
+}
+
+static void farewell_free(struct garbage *garbage)
+{
+    free(container_of(garbage, struct farewell, garbage));
+}
+
+static void farewell_end(struct farewell *farewell)
+{
+    int fd = farewell->watch.fd;
+    watch_remove(&farewell->watch, farewell->shard->epoll_fd);
+    close(fd);
+    list_remove(&farewell->link);
+    farewell->shard->farewells.count--;
+    shard_reap(farewell->shard, &farewell->garbage, farewell_free);
+}
+
+static void farewell_event(struct watch *watch, uint32_t events)
+{
+    struct farewell *farewell = container_of(watch, struct farewell, watch);
+    if (events & (EPOLLHUP | EPOLLERR) || !farewell_drop(watch->fd, &farewell->dropped))
+        farewell_end(farewell);
+}
+
+void farewell_begin(struct farewell_table *table, int fd)
+{
+    struct shard *shard = table->shard;
+    struct farewell *farewell = calloc(1, sizeof(*farewell));
+    if (!farewell || !farewell_drop(fd, &farewell->dropped) ||
+        watch_add(&farewell->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP, farewell_event)) {
+        free(farewell);
+        close(fd);
+        return;
+    }
+    if (table->count >= FAREWELLS_MOST)
+        farewell_end(container_of(list_first(&table->sockets), struct farewell, link));
+    farewell->shard = shard;
+    farewell->until_ms = shard->now_ms + FAREWELL_MS;
+    list_append(&table->sockets, &farewell->link);
+    table->count++;
+    if (!timer_is_armed(&table->timer))
+        timer_arm(&shard->wheel, &table->timer, farewell->until_ms);
+}
+
+static void farewell_table_look(struct timer *timer)
+{
+    struct farewell_table *table = container_of(timer, struct farewell_table, timer);
+    list_for_each_safe (link, &table->sockets) {
+        struct farewell *farewell = container_of(link, struct farewell, link);
+        if (farewell->until_ms > table->shard->now_ms) {
+            timer_arm(&table->shard->wheel, timer, farewell->until_ms);
+            return;
+        }
+        farewell_end(farewell);
+    }
+}
+
+void farewell_table_cut(struct farewell_table *table)
+{
+    list_for_each_safe (link, &table->sockets)
+        farewell_end(container_of(link, struct farewell, link));
+}
+
+void farewell_table_init(struct farewell_table *table, struct shard *shard)
+{
+    *table = (struct farewell_table){.shard = shard};
+    list_init(&table->sockets);
+    timer_init(&table->timer, farewell_table_look);
+}
