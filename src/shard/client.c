@@ -45,6 +45,7 @@ void client_move(struct client *client, enum client_state to)
     struct shard *shard = client->shard;
     enum client_state from = client->state;
     assert(legal[from] & 1u << to);
+    shard->door.unwanted_count += to == CLIENT_UNWANTED;
     if (from == CLIENT_UNWANTED)
         shard->door.unwanted_count--;
     else if (to == CLIENT_UNWANTED || to == CLIENT_GONE)
@@ -53,23 +54,16 @@ void client_move(struct client *client, enum client_state to)
     list_remove(&client->link);
     switch (to) {
     case CLIENT_WAITING:
-        client_line_up(client, &shard->door.waiting);
+        client_line_up(client, &shard->door.clients[to]);
         break;
     case CLIENT_SLOW:
-        list_append(&shard->door.slow, &client->link);
+    case CLIENT_UNWANTED:
+    case CLIENT_KEPT:
+    case CLIENT_RETURNED:
+        list_append(&shard->door.clients[to], &client->link);
         break;
     case CLIENT_ADMITTED:
         list_append(&client->cell->clients, &client->link);
-        break;
-    case CLIENT_UNWANTED:
-        list_append(&shard->door.unwanted, &client->link);
-        shard->door.unwanted_count++;
-        break;
-    case CLIENT_KEPT:
-        list_append(&shard->door.kept, &client->link);
-        break;
-    case CLIENT_RETURNED:
-        list_append(&shard->door.returned, &client->link);
         break;
     case CLIENT_GONE:
         watch_remove(&client->watch, shard->epoll_fd);

@@ -41,18 +41,21 @@ void door_write_error(struct shard *shard, int fd, enum error_code error)
     door_write_refusal(shard, fd, error, "", 0);
 }
 
+static void door_arm_for_first(struct door *door, struct timer *timer, enum client_state state)
+{
+    struct list *first = list_first(&door->clients[state]);
+    if (first)
+        timer_arm(&door->shard->wheel, timer, container_of(first, struct client, link)->deadline_ms);
+}
+
 static void door_arm(struct door *door)
 {
-    struct timer_wheel *wheel = &door->shard->wheel;
-    struct list *first = list_first(&door->waiting);
-    bool has_round = !list_is_empty(&door->slow) || !list_is_empty(&door->unwanted);
-    if (first)
-        timer_arm(wheel, &door->deadline, container_of(first, struct client, link)->deadline_ms);
+    bool has_round =
+        !list_is_empty(&door->clients[CLIENT_SLOW]) || !list_is_empty(&door->clients[CLIENT_UNWANTED]);
+    door_arm_for_first(door, &door->deadline, CLIENT_WAITING);
+    door_arm_for_first(door, &door->idle, CLIENT_KEPT);
     if (has_round && !timer_is_armed(&door->round))
-        timer_arm(wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
-    struct list *kept = list_first(&door->kept);
-    if (kept)
-        timer_arm(wheel, &door->idle, container_of(kept, struct client, link)->deadline_ms);
+        timer_arm(&door->shard->wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
 }
 
 static void door_refuse(struct client *client, enum error_code error)
@@ -82,7 +85,7 @@ static void door_drop_unwanted(struct client *client)
 
 static bool door_drop_longest_unwanted(struct door *door)
 {
-    struct list *link = list_first(&door->unwanted);
+    struct list *link = list_first(&door->clients[CLIENT_UNWANTED]);
     if (link)
         door_drop_unwanted(container_of(link, struct client, link));
     return link != NULL;
@@ -251,7 +254,7 @@ static enum error_code door_take(struct listener *listener, const struct arrival
      * it is cut. */
     setsockopt(arrival->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
     client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
-    client_line_up(client, &shard->door.waiting);
+    client_line_up(client, &shard->door.clients[CLIENT_WAITING]);
     door_arm(&shard->door);
     if (arrival->error != ERROR_NONE)
         door_turn_away(client, arrival->error);
@@ -322,7 +325,7 @@ void door_keep(struct client *client)
 
 bool door_has_to_run(const struct door *door)
 {
-    return !list_is_empty(&door->returned);
+    return !list_is_empty(&door->clients[CLIENT_RETURNED]);
 }
 
 /* A few requests of each: who sends many at once does not keep the others waiting long, and what he publishes
@@ -332,7 +335,7 @@ void door_run(struct door *door)
     struct list now;
     struct list *link;
     list_init(&now);
-    list_splice(&now, &door->returned);
+    list_splice(&now, &door->clients[CLIENT_RETURNED]);
     while ((link = list_first(&now))) {
         struct client *client = container_of(link, struct client, link);
         list_remove(link);
@@ -354,11 +357,10 @@ static void door_end_wait(struct client *client)
         door_refuse(client, ERROR_HEAD_TIMEOUT);
 }
 
-static void door_idle(struct timer *timer)
+static void door_end_waits(struct door *door, enum client_state state)
 {
-    struct door *door = container_of(timer, struct door, idle);
     struct list *link;
-    while ((link = list_first(&door->kept))) {
+    while ((link = list_first(&door->clients[state]))) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms > door->shard->now_ms)
             break;
@@ -367,31 +369,28 @@ static void door_idle(struct timer *timer)
     door_arm(door);
 }
 
+static void door_idle(struct timer *timer)
+{
+    door_end_waits(container_of(timer, struct door, idle), CLIENT_KEPT);
+}
+
 static void door_deadline(struct timer *timer)
 {
-    struct door *door = container_of(timer, struct door, deadline);
-    struct list *link;
-    while ((link = list_first(&door->waiting))) {
-        struct client *client = container_of(link, struct client, link);
-        if (client->deadline_ms > door->shard->now_ms)
-            break;
-        door_end_wait(client);
-    }
-    door_arm(door);
+    door_end_waits(container_of(timer, struct door, deadline), CLIENT_WAITING);
 }
 
 static void door_round(struct timer *timer)
 {
     struct door *door = container_of(timer, struct door, round);
     uint64_t now_ms = door->shard->now_ms;
-    list_for_each_safe (link, &door->slow) {
+    list_for_each_safe (link, &door->clients[CLIENT_SLOW]) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms <= now_ms)
             door_end_wait(client);
         else
             door_look(client);
     }
-    list_for_each_safe (link, &door->unwanted) {
+    list_for_each_safe (link, &door->clients[CLIENT_UNWANTED]) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms <= now_ms)
             door_drop_unwanted(client);
@@ -402,11 +401,8 @@ static void door_round(struct timer *timer)
 int door_init(struct door *door, struct shard *shard)
 {
     *door = (struct door){.shard = shard, .head_size = shard->options->head_size_bytes};
-    list_init(&door->waiting);
-    list_init(&door->slow);
-    list_init(&door->kept);
-    list_init(&door->returned);
-    list_init(&door->unwanted);
+    for (unsigned i = 0; i < ARRAY_LENGTH(door->clients); i++)
+        list_init(&door->clients[i]);
     timer_init(&door->deadline, door_deadline);
     timer_init(&door->idle, door_idle);
     timer_init(&door->round, door_round);
@@ -415,28 +411,22 @@ int door_init(struct door *door, struct shard *shard)
     return door->head && door->fed ? 0 : -ENOMEM;
 }
 
-static void door_send_away(struct list *clients)
+static void door_close_all(struct door *door, enum client_state state)
 {
-    list_for_each_safe (link, clients) {
+    list_for_each_safe (link, &door->clients[state]) {
         struct client *client = container_of(link, struct client, link);
-        if (client->bytes > 0)
+        if (client->bytes > 0 && (state == CLIENT_WAITING || state == CLIENT_SLOW))
             door_refuse(client, ERROR_STOPPING);
         else
             client_close(client);
     }
 }
 
-static void door_close_all(struct list *clients)
-{
-    list_for_each_safe (link, clients)
-        client_close(container_of(link, struct client, link));
-}
-
 void door_shut(struct door *door)
 {
-    door_send_away(&door->waiting);
-    door_send_away(&door->slow);
-    door_close_all(&door->unwanted);
+    door_close_all(door, CLIENT_WAITING);
+    door_close_all(door, CLIENT_SLOW);
+    door_close_all(door, CLIENT_UNWANTED);
 }
 
 void door_cut(struct door *door)
@@ -445,8 +435,8 @@ void door_cut(struct door *door)
     list_for_each_safe (link, &door->kept)
         door_look(container_of(link, struct client, link));
     door_shut(door);
-    door_close_all(&door->kept);
-    door_close_all(&door->returned);
+    door_close_all(door, CLIENT_KEPT);
+    door_close_all(door, CLIENT_RETURNED);
 }
 
 void door_deinit(struct door *door)

@@ -46,12 +46,9 @@ struct door_handlers {
 
 struct door {
     struct shard *shard;
-    struct list waiting;  /* clients without a whole head, by deadline */
-    struct list slow;     /* those of them that are looked at by the clock */
-    struct list unwanted; /* clients that are going to be refused, by deadline */
+    /* By state, in the order of their deadlines; the admitted are in their cells. */
+    struct list clients[CLIENT_GONE];
     uint64_t unwanted_count;
-    struct list kept;      /* clients between two requests, by deadline */
-    struct list returned;  /* those that are to be looked at in this turn */
     struct timer deadline; /* of the first that waits */
     struct timer idle;     /* of the first that is kept */
     struct timer round;    /* of looking at the slow and the unwanted while there are any */
