@@ -229,17 +229,17 @@ static void server_end_by_force(int number)
     _exit(SERVER_EXIT_FAILED);
 }
 
-static void server_for_each_shard(struct server *server, void (*visit)(struct shard *shard))
+static void server_order_shards(struct server *server, enum shard_state to)
 {
     for (unsigned i = 0; i < server->running; i++)
-        visit(&server->group.shards[i]);
+        shard_order(&server->group.shards[i], to);
 }
 
 static void server_begin_closing(struct server *server)
 {
     struct broker *broker = server->group.broker;
     alarm(SERVER_FORCE_S);
-    server_for_each_shard(server, shard_close);
+    server_order_shards(server, SHARD_CLOSING);
     if (server->running > 0 && broker->ops->cut)
         broker->ops->cut(broker);
 }
@@ -260,14 +260,14 @@ static void server_move(struct server *server, enum server_state to)
     case SERVER_DRAINING:
         server->drain_until_ms =
             clock_monotonic_ms() + server->configuration->options->drain_time_ms + SERVER_GRACE_MS;
-        server_for_each_shard(server, shard_drain);
+        server_order_shards(server, SHARD_DRAINING);
         break;
     case SERVER_CLOSING:
         server_begin_closing(server);
         break;
     case SERVER_LEAVING:
         alarm(SERVER_FORCE_S);
-        server_for_each_shard(server, shard_leave);
+        server_order_shards(server, SHARD_STOPPED);
         break;
     }
 }

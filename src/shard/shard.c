@@ -118,40 +118,19 @@ void shard_move(struct shard *shard, enum shard_state to)
     }
 }
 
-static void shard_deliver_drain(struct letter *letter)
+/* It may have come so far by itself meanwhile. */
+static void shard_obey(struct letter *letter)
 {
-    shard_move(container_of(letter, struct shard, drain_letter), SHARD_DRAINING);
+    const struct shard_order *order = container_of(letter, struct shard_order, letter);
+    if (order->shard->state < order->to)
+        shard_move(order->shard, order->to);
 }
 
-/* It may have closed by itself meanwhile. */
-static void shard_deliver_close(struct letter *letter)
+void shard_order(struct shard *shard, enum shard_state to)
 {
-    struct shard *shard = container_of(letter, struct shard, close_letter);
-    if (shard->state < SHARD_CLOSING)
-        shard_move(shard, SHARD_CLOSING);
-}
-
-static void shard_deliver_leave(struct letter *letter)
-{
-    shard_move(container_of(letter, struct shard, leave_letter), SHARD_STOPPED);
-}
-
-void shard_drain(struct shard *shard)
-{
-    shard->drain_letter.deliver = shard_deliver_drain;
-    mailbox_post(&shard->mailbox, &shard->drain_letter);
-}
-
-void shard_close(struct shard *shard)
-{
-    shard->close_letter.deliver = shard_deliver_close;
-    mailbox_post(&shard->mailbox, &shard->close_letter);
-}
-
-void shard_leave(struct shard *shard)
-{
-    shard->leave_letter.deliver = shard_deliver_leave;
-    mailbox_post(&shard->mailbox, &shard->leave_letter);
+    struct shard_order *order = &shard->orders[to];
+    *order = (struct shard_order){.letter.deliver = shard_obey, .shard = shard, .to = to};
+    mailbox_post(&shard->mailbox, &order->letter);
 }
 
 /* New options. */

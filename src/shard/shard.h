@@ -73,9 +73,11 @@ struct shard {
     struct garbage *garbage;
     struct drain drain;
     uint64_t surveys_pending; /* asked from here and still on their round */
-    struct letter drain_letter;
-    struct letter close_letter;
-    struct letter leave_letter;
+    struct shard_order {
+        struct letter letter;
+        struct shard *shard;
+        enum shard_state to;
+    } orders[SHARD_STOPPED + 1];
     struct letter idle_letter;               /* to the main thread */
     _Atomic uint64_t counters[METRIC_COUNT]; /* written by this shard, read by any thread */
 };
@@ -86,12 +88,11 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
 /* Main thread. Returns 0 or -errno. */
 int shard_start(struct shard *shard);
 
-/* The end, step by step; main thread, each at most once. No shard may leave before all are idle, because any
- * of them may be asked by another. */
-void shard_drain(struct shard *shard); /* lets the clients go over the drain time, then closes */
-void shard_close(
-    struct shard *shard); /* cuts what is left; the shard is idle once its requests are answered */
-void shard_leave(struct shard *shard); /* ends the thread of an idle shard */
+/* Has the shard move on; main thread, to each state at most once. DRAINING lets the clients go over the drain
+ * time, then closes; CLOSING cuts what is left, and the shard is idle once its requests are answered; STOPPED
+ * ends the thread of an idle shard. No shard may be stopped before all are idle, because any of them may be
+ * asked by another. */
+void shard_order(struct shard *shard, enum shard_state to);
 
 /* Main thread: frees a shard whose thread has ended or was never started. */
 void shard_deinit(struct shard *shard);
