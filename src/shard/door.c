@@ -432,7 +432,7 @@ void door_shut(struct door *door)
 void door_cut(struct door *door)
 {
     /* A request that has come is answered, although it has not been looked at yet. */
-    list_for_each_safe (link, &door->kept)
+    list_for_each_safe (link, &door->clients[CLIENT_KEPT])
         door_look(container_of(link, struct client, link));
     door_shut(door);
     door_close_all(door, CLIENT_KEPT);
