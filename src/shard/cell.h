@@ -63,7 +63,8 @@ int cell_table_init(struct cell_table *table, struct shard *shard);
 /* Stops all daemons; no connection is suspended. */
 void cell_table_deinit(struct cell_table *table);
 
-/* A cell with room whose connections have at least `pool_bytes`; NULL when memory is out. */
+/* A cell with room whose connections have at least `pool_bytes`; NULL, and errno, when memory or
+ * descriptors are out. */
 struct cell *cell_for(struct cell_table *table, size_t pool_bytes);
 
 /* Gives a connection to the cell, and its descriptor to libmicrohttpd. When that cannot take it, both are

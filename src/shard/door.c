@@ -110,7 +110,8 @@ static bool door_place(struct client *client, size_t pool_bytes)
             return false;
         struct cell *cell = cell_for(&shard->cells, pool_bytes);
         if (!cell) {
-            door_refuse(client, ERROR_OUT_OF_MEMORY);
+            door_refuse(client,
+                        errno == EMFILE || errno == ENFILE ? ERROR_NO_DESCRIPTORS : ERROR_OUT_OF_MEMORY);
             return false;
         }
         cell_admit(cell, client);

@@ -219,6 +219,18 @@ def test_who_is_refused_without_descriptors_is_cut() -> None:
         wait_until(lambda: request(server, "GET", "/healthz").status == 200)
 
 
+def test_the_last_descriptor_may_be_wanted_for_a_cell() -> None:
+    """As many connections as a cell holds, from one limit to the next."""
+    for descriptors in range(64, 81):
+        with Server(*ONE_SHARD, descriptors=descriptors) as server, contextlib.ExitStack() as stack:
+            status = 200
+            while status == 200:
+                connection = stack.enter_context(Connection(server))
+                connection.send(request_bytes("GET", "/channels/a", Accept="application/x-ndjson"))
+                status = connection.read_head().status
+            assert b'"no-descriptors"' in connection.read_to_end(), descriptors
+
+
 def test_tcp_clients_wait_while_there_are_no_descriptors() -> None:
     with Server(*ONE_SHARD, "--tcp", "127.0.0.1:0 framing=crlf", descriptors=64) as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Raw(server)) for _ in range(80)]
