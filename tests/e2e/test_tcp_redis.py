@@ -244,9 +244,14 @@ def test_while_subscribed_resp2_takes_no_other_commands(server: Server, channel:
 def test_a_log_begun_anew_is_told_to_a_reader(server: Server, channel: str) -> None:
     name = publish(server, channel)
     request(server, "DELETE", f"/api/channels/{channel}")
-    publish(server, channel)
-    with redis_py.Redis(port=tcp_port(server)) as client, pytest.raises(redis_py.ResponseError, match="RESET"):
-        client.xread({channel: name})
+    new = publish(server, channel)
+    with redis_py.Redis(port=tcp_port(server)) as client:
+        for ask in (lambda: client.xread({channel: name}), lambda: client.xrange(channel, f"({name}")):
+            with pytest.raises(redis_py.ResponseError) as told:
+                ask()
+            *words, behind = str(told.value).split(" ")
+            assert words in ([["RESET", channel, reason, "-", "go", "on", "behind"] for reason in ("purged", "epoch")])
+            assert [entry[0].decode() for entry in client.xread({channel: behind})[0][1]] == [new]
 
 
 def test_a_feed_over_resp(server: Server) -> None:

@@ -193,6 +193,9 @@ void tcp_patterns_forget(struct connection *connection);
 /* Writes what the subscriber has not been told, up to the offset `until`, as much as the socket takes. */
 enum outlet_progress tcp_deliver(struct tcp_subscription *subscription);
 
+/* `RESET channel reason number`, of a delivery that is one. */
+void delivery_append_reset(struct buf *to, const struct delivery *delivery);
+
 /* resp_pubsub.c */
 
 /* The connection has gone: nobody is told. May be NULL. */

@@ -99,21 +99,26 @@ static int delivery_fill_message(const struct tcp_subscription *subscription, co
     return 0;
 }
 
+void delivery_append_reset(struct buf *to, const struct delivery *delivery)
+{
+    struct text channel = subscription_channel(delivery->subscription);
+    buf_append_text(to, "RESET ");
+    buf_append(to, channel.bytes, channel.len);
+    buf_append_char(to, ' ');
+    buf_append_text(to, reset_reason_word(delivery->reset));
+    buf_append_char(to, ' ');
+    if (delivery->missed == MISSED_UNKNOWN)
+        buf_append_char(to, '-');
+    else
+        buf_append_u64(to, delivery->missed);
+}
+
 /* Over RESP, where Redis has no such thing, it is a message of its own on the channel `reset`. */
 static int delivery_fill_reset(const struct connection *connection, const struct delivery *delivery,
                                struct buf *text)
 {
     struct buf line = {0};
-    struct text channel = subscription_channel(delivery->subscription);
-    buf_append_text(&line, "RESET ");
-    buf_append(&line, channel.bytes, channel.len);
-    buf_append_char(&line, ' ');
-    buf_append_text(&line, reset_reason_word(delivery->reset));
-    buf_append_char(&line, ' ');
-    if (delivery->missed == MISSED_UNKNOWN)
-        buf_append_char(&line, '-');
-    else
-        buf_append_u64(&line, delivery->missed);
+    delivery_append_reset(&line, delivery);
     if (connection->framing == FRAMING_RESP) {
         delivery_begin_push(connection, text);
         render_resp_bulk(text, "$reset", strlen("$reset"));

@@ -73,19 +73,19 @@ static void range_append_entry(struct range *range, const struct subscription *s
 
 /* What a reader has missed is never passed over in silence. That old messages are gone is no news to XRANGE,
  * and shows in the offsets. */
-static void range_append_reset(struct range *range, const struct delivery *delivery)
+static void range_append_reset(struct range *range, const struct delivery *delivery, uint64_t offset)
 {
     struct buf *to = &range->entries;
-    struct text channel = subscription_channel(delivery->subscription);
+    char id[POSITION_TEXT_MAX];
     if (delivery->reset == RESET_TRIMMED)
         return;
     to->len = 0;
     range->has_failed = true;
-    buf_append_text(to, "-RESET ");
-    buf_append(to, channel.bytes, channel.len);
-    buf_append_char(to, ' ');
-    buf_append_text(to, reset_reason_word(delivery->reset));
-    buf_append_text(to, " the log is another one than the id's; begin again with 0\r\n");
+    buf_append_char(to, '-');
+    delivery_append_reset(to, delivery);
+    buf_append_text(to, " go on behind ");
+    buf_append(to, id, position_format(id, subscription_epoch(delivery->subscription), offset));
+    buf_append_text(to, "\r\n");
 }
 
 static void range_answer(const struct range *range)
@@ -134,7 +134,7 @@ static bool range_add(struct range *range, struct delivery *delivery)
     if (delivery->message)
         range_append_entry(range, delivery->subscription, delivery->message);
     else
-        range_append_reset(range, delivery);
+        range_append_reset(range, delivery, offset);
     return !range->has_failed && range->count < range->most && offset < range->last;
 }
 
