@@ -114,7 +114,8 @@ void exchange_answer_shared(struct exchange *exchange, struct shared_answer *ans
     exchange_become_answered(exchange, answer->status, answer->response);
 }
 
-void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
+/* Takes the buffer over and empties it. NULL when memory is or was out. */
+static struct MHD_Response *exchange_json_response(struct buf *json)
 {
     struct MHD_Response *response = NULL;
     if (!json->has_failed) {
@@ -124,7 +125,12 @@ void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf
     buf_deinit(json);
     if (response)
         exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    exchange_answer(exchange, status, response);
+    return response;
+}
+
+void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
+{
+    exchange_answer(exchange, status, exchange_json_response(json));
 }
 
 void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
@@ -136,15 +142,10 @@ void exchange_fail(struct exchange *exchange, enum error_code error, const char 
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
     errors_render_body(&json, error, message);
-    struct MHD_Response *response = NULL;
-    if (!json.has_failed)
-        response = exchange_response(json.bytes, json.len, "application/json", true);
-    if (response) {
-        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-        if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
-            exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
-        if (error == ERROR_METHOD)
-            router_add_allow(exchange, response);
-    }
+    struct MHD_Response *response = exchange_json_response(&json);
+    if (response && error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
+        exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
+    if (response && error == ERROR_METHOD)
+        router_add_allow(exchange, response);
     exchange_answer(exchange, error_status(error), response);
 }

@@ -4,8 +4,6 @@
 
 /* How an error of the table looks in HTTP. Pure; any thread. */
 
-#include <stddef.h>
-
 #include "base/buf.h"
 #include "tables/errors.h"
 
@@ -14,9 +12,5 @@
 
 /* Appends {"error":"code","message":"…"} and a line end. */
 void errors_render_body(struct buf *to, enum error_code error, const char *message);
-
-/* A whole HTTP/1.1 response that closes the connection, for where libmicrohttpd has no say. Returns its
- * length, at most `size`. */
-size_t errors_render_response(enum error_code error, char *to, size_t size);
 
 #endif

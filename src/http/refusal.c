@@ -29,24 +29,38 @@ void refusal_answer(struct exchange *exchange, enum error_code error, const stru
     exchange_answer(exchange, MHD_HTTP_OK, response);
 }
 
+/* A whole HTTP/1.1 response that closes the connection. Returns its length, at most `size`. */
+static size_t refusal_write(char *to, size_t size, unsigned status, const char *type, const char *fields,
+                            struct buf *body)
+{
+    int len = snprintf(to, size,
+                       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
+                       "Connection: close\r\n\r\n%.*s",
+                       status, MHD_get_reason_phrase_for(status), type, body->len, fields, (int)body->len,
+                       body->bytes ? body->bytes : "");
+    buf_deinit(body);
+    return (size_t)len < size ? (size_t)len : size - 1;
+}
+
 size_t refusal_render(const struct options *options, enum error_code error, const char *head, size_t head_len,
                       char *to, size_t size)
 {
     struct buf body = {0};
     size_t origin_len;
-    const struct transport *transport =
-        refusal_passes(error) ? negotiation_find_in_head(head, head_len) : NULL;
-    if (!transport || !transport->come_back)
-        return errors_render_response(error, to, size);
+    bool passes = refusal_passes(error);
+    const struct transport *transport = passes ? negotiation_find_in_head(head, head_len) : NULL;
+    if (!transport || !transport->come_back) {
+        errors_render_body(&body, error, error_text(error));
+        return refusal_write(to, size, error_status(error), "application/json",
+                             passes ? "Retry-After: " ERRORS_RETRY_AFTER "\r\nCache-Control: no-store\r\n"
+                                    : "Cache-Control: no-store\r\n",
+                             &body);
+    }
     /* A browser that finds itself not allowed to read the answer gives up; that the connection ends it takes
      * for the network. */
     if (head_find_field(head, head_len, "Origin", &origin_len))
         return 0;
     transport->come_back(&body, random_jitter(options->retry_ms));
-    int len = snprintf(to, size,
-                       "HTTP/1.1 200 OK\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
-                       "Cache-Control: " EXCHANGE_STREAM_CACHING "\r\nConnection: close\r\n\r\n%.*s",
-                       transport->content_type, body.len, (int)body.len, body.bytes ? body.bytes : "");
-    buf_deinit(&body);
-    return (size_t)len < size ? (size_t)len : size - 1;
+    return refusal_write(to, size, MHD_HTTP_OK, transport->content_type,
+                         "Cache-Control: " EXCHANGE_STREAM_CACHING "\r\n", &body);
 }

@@ -30,7 +30,6 @@ static const struct transport *subscribe_choose(struct exchange *exchange)
 }
 
 struct subscribe_reading {
-    struct exchange *exchange;
     struct subscription_wish *wish;
     enum error_code error;
     const char *fault;
@@ -67,7 +66,7 @@ static enum MHD_Result subscribe_visit_argument(void *cls, enum MHD_ValueKind ki
 
 static bool subscribe_read_channels(struct exchange *exchange, struct subscription_wish *wish)
 {
-    struct subscribe_reading reading = {.exchange = exchange, .wish = wish};
+    struct subscribe_reading reading = {.wish = wish};
     subscribe_add_channel(&reading, router_name(exchange));
     MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, subscribe_visit_argument,
                                 &reading);
