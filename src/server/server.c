@@ -186,7 +186,7 @@ static void server_log_ready(const struct server *server)
         listening_format(listening, text);
         if (listening->has_declaration)
             log_event(LOG_INFO, "listening", LOG_TEXT("tcp", text),
-                      LOG_TEXT("framing", framing_word(listening->declaration.framing)));
+                      LOG_TEXT("framing", framing_words[listening->declaration.framing]));
         else
             log_event(LOG_INFO, "listening", LOG_TEXT("http", text));
     }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/tcp/commands.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/container.h"

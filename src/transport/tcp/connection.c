@@ -202,25 +202,6 @@ static bool connection_handle_frame(struct connection *connection, const struct 
     return true;
 }
 
-/* Does what a frame asks for. Returns false when it has to be looked at again later. */
-static bool connection_act(struct connection *connection, enum frame_result result, const struct frame *frame)
-{
-    switch (result) {
-    case FRAME_WHOLE:
-        return connection_handle_frame(connection, frame);
-    case FRAME_TOO_LARGE:
-    case FRAME_BROKEN:
-        if (connection->publish_count > 0)
-            return false;
-        connection_refuse_frame(connection);
-        return true;
-    case FRAME_SKIPPED:
-    case FRAME_PARTIAL:
-        break;
-    }
-    return true;
-}
-
 /* As resp_take, in the other framings. */
 static ssize_t connection_take_frame(struct connection *connection, const char *bytes, size_t len)
 {
@@ -231,10 +212,15 @@ static ssize_t connection_take_frame(struct connection *connection, const char *
     if (result == FRAME_PARTIAL)
         return 0;
     connection_move(connection, CONNECTION_TALKING);
-    if (connection_act(connection, result, &frame))
-        return (ssize_t)frame.size;
-    connection->reader = before;
-    return -EAGAIN;
+    bool is_wrong = result == FRAME_TOO_LARGE || result == FRAME_BROKEN;
+    if ((result == FRAME_WHOLE && !connection_handle_frame(connection, &frame)) ||
+        (is_wrong && connection->publish_count > 0)) {
+        connection->reader = before;
+        return -EAGAIN;
+    }
+    if (is_wrong)
+        connection_refuse_frame(connection);
+    return (ssize_t)frame.size;
 }
 
 static size_t connection_take(struct connection *connection, const char *bytes, size_t len)

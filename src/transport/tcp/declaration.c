@@ -9,6 +9,7 @@
 
 #include "base/container.h"
 #include "base/number.h"
+#include "base/text.h"
 
 #define PRESET_CHANNEL "updates"
 #define PING_MOST_MS 86400000u
@@ -43,35 +44,30 @@ static int parsing_set_name(struct parsing *parsing, struct channel_name *to, co
 
 static int parsing_set_framing(struct parsing *parsing, const char *value)
 {
-    for (unsigned i = 0; i < FRAMING_COUNT; i++) {
-        if (strcmp(framing_word((enum framing)i), value) == 0) {
-            parsing->declaration->framing = (enum framing)i;
-            return 0;
-        }
-    }
-    return parsing_fail(parsing, "framing is auto, crlf, nul, len32 or resp, not '%.100s'", value);
+    size_t framing = text_index(text_of(value), framing_words, FRAMING_COUNT);
+    if (framing == FRAMING_COUNT)
+        return parsing_fail(parsing, "framing is auto, crlf, nul, len32 or resp, not '%.100s'", value);
+    parsing->declaration->framing = (enum framing)framing;
+    return 0;
 }
 
 static int parsing_set_input(struct parsing *parsing, const char *value)
 {
     static const char publish[] = "publish:";
-    static const struct {
-        const char *word;
-        enum input input;
-    } words[] = {{"command", INPUT_COMMAND}, {"echo", INPUT_ECHO}, {"ignore", INPUT_IGNORE}};
+    static const char *const words[INPUT_PUBLISH] = {
+        [INPUT_COMMAND] = "command", [INPUT_ECHO] = "echo", [INPUT_IGNORE] = "ignore"};
     struct declaration *declaration = parsing->declaration;
     if (strncmp(value, publish, strlen(publish)) == 0) {
         const char *name = value + strlen(publish);
         declaration->input = INPUT_PUBLISH;
         return parsing_set_name(parsing, &declaration->publish_to, name, strlen(name));
     }
-    for (size_t i = 0; i < ARRAY_LENGTH(words); i++) {
-        if (strcmp(words[i].word, value) == 0) {
-            declaration->input = words[i].input;
-            return 0;
-        }
-    }
-    return parsing_fail(parsing, "input is command, echo, publish:CHANNEL or ignore, not '%.100s'", value);
+    size_t input = text_index(text_of(value), words, INPUT_PUBLISH);
+    if (input == INPUT_PUBLISH)
+        return parsing_fail(parsing, "input is command, echo, publish:CHANNEL or ignore, not '%.100s'",
+                            value);
+    declaration->input = (enum input)input;
+    return 0;
 }
 
 static bool declaration_feeds(const struct declaration *declaration, const char *name, size_t len)

@@ -17,7 +17,7 @@
 #define DECLARATION_MODE_PRESET 0660u
 
 /* What a client's frames mean. */
-enum input { INPUT_COMMAND, INPUT_ECHO, INPUT_PUBLISH, INPUT_IGNORE };
+enum input { INPUT_COMMAND, INPUT_ECHO, INPUT_IGNORE, INPUT_PUBLISH };
 
 struct channel_name {
     uint8_t len;

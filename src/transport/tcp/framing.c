@@ -10,15 +10,11 @@
 /* No command is longer, so a first word that is longer is none. */
 #define FIRST_WORD_MAX 16u
 
-const char *framing_word(enum framing framing)
-{
-    static const char *const words[FRAMING_COUNT] = {[FRAMING_AUTO] = "auto",
-                                                     [FRAMING_CRLF] = "crlf",
-                                                     [FRAMING_NUL] = "nul",
-                                                     [FRAMING_LEN32] = "len32",
-                                                     [FRAMING_RESP] = "resp"};
-    return words[framing];
-}
+const char *const framing_words[FRAMING_COUNT] = {[FRAMING_AUTO] = "auto",
+                                                  [FRAMING_CRLF] = "crlf",
+                                                  [FRAMING_NUL] = "nul",
+                                                  [FRAMING_LEN32] = "len32",
+                                                  [FRAMING_RESP] = "resp"};
 
 static bool framing_word_is(const char *bytes, size_t len, const char *const *words, size_t count)
 {

@@ -20,8 +20,8 @@ enum framing {
     FRAMING_COUNT
 };
 
-/* The word in a declaration. */
-const char *framing_word(enum framing framing);
+/* The words in a declaration. */
+extern const char *const framing_words[FRAMING_COUNT];
 
 /* The framing that a connection's first bytes show; FRAMING_AUTO when they are too few to tell. */
 enum framing framing_detect(const char *bytes, size_t len);
