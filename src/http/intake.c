@@ -2,7 +2,6 @@
 /* How a request comes in: libmicrohttpd's callbacks, from the head to the route and to the end. It has been
  * given a head without a body: the body is read here, while the connection is suspended. */
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

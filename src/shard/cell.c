@@ -100,12 +100,16 @@ static void cell_connection_notified(void *cls, struct MHD_Connection *connectio
     client_move(client, CLIENT_GONE);
 }
 
-static void cell_round(struct cell *cell, uint64_t now_ms)
+static uint64_t cell_period_ms(const struct cell *cell)
 {
-    uint64_t period_ms = cell->shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT;
-    if (now_ms < cell->next_round_ms)
+    return cell->shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT;
+}
+
+static void cell_round(struct cell *cell)
+{
+    if (cell->shard->now_ms < cell->next_round_ms)
         return;
-    cell->next_round_ms = now_ms + period_ms;
+    cell->next_round_ms = cell->shard->now_ms + cell_period_ms(cell);
     list_for_each_safe (link, &cell->clients) {
         struct client *client = container_of(link, struct client, link);
         if (client->owner)
@@ -115,9 +119,7 @@ static void cell_round(struct cell *cell, uint64_t now_ms)
 
 static void cell_arm_tick(struct cell *cell)
 {
-    uint64_t period_ms = cell->shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT;
-    if (period_ms > CELL_TICK_MS)
-        period_ms = CELL_TICK_MS;
+    uint64_t period_ms = cell_period_ms(cell) < CELL_TICK_MS ? cell_period_ms(cell) : CELL_TICK_MS;
     timer_arm(&cell->shard->wheel, &cell->tick, cell->shard->now_ms + (period_ms > 0 ? period_ms : 1));
 }
 
@@ -135,7 +137,7 @@ static void cell_ticked(struct timer *timer)
         cell_free(cell);
         return;
     }
-    cell_round(cell, cell->shard->now_ms);
+    cell_round(cell);
     if (cell_has_more(cell))
         cell_want_run(cell);
     cell_arm_tick(cell);
@@ -316,13 +318,10 @@ bool cell_leave(struct client *client)
 void cell_table_run(struct cell_table *table)
 {
     struct list now;
-    struct list *link;
     list_init(&now);
     list_splice(&now, &table->to_run);
-    while ((link = list_first(&now))) {
-        list_remove(link);
+    list_drain (link, &now)
         cell_run(container_of(link, struct cell, run_link));
-    }
 }
 
 void cell_table_visit(struct cell_table *table, void (*visit)(struct client *client))

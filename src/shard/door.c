@@ -334,12 +334,10 @@ bool door_has_to_run(const struct door *door)
 void door_run(struct door *door)
 {
     struct list now;
-    struct list *link;
     list_init(&now);
     list_splice(&now, &door->clients[CLIENT_RETURNED]);
-    while ((link = list_first(&now))) {
+    list_drain (link, &now) {
         struct client *client = container_of(link, struct client, link);
-        list_remove(link);
         door_look(client);
         for (unsigned i = 1; i < DOOR_PIPELINED && client->state == CLIENT_RETURNED; i++)
             door_look(client);

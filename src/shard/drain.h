@@ -4,7 +4,6 @@
 
 /* How a shard lets go of its clients: first evenly over the drain time, then all at once. Shard's thread. */
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/timer.h"

@@ -7,7 +7,6 @@
  * not counted among the connections. On the shard's thread.
  */
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
