@@ -71,7 +71,8 @@ const REASONS = {
 
 function showReset({ reason, missed, withdrawn }) {
   const count = missed === undefined ? '' : ` ${missed} missed.`;
-  const gone = withdrawn === undefined ? '' : ` ${withdrawn} that you have seen are gone.`;
+  const gone = withdrawn === undefined ? '' : ` The last ${withdrawn} that were shown here ${withdrawn === 1 ? 'is' : 'are'} gone.`;
+  for (const row of [...find('messages').querySelectorAll('li:not(.reset, .gone)')].slice(0, withdrawn ?? 0)) row.classList.add('gone');
   const row = make('li', 'reset');
   row.append(make('strong', '', `Reset (${reason}):`), ` ${REASONS[reason] ?? ''}${count}${gone}`);
   addRow(row);

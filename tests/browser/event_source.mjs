@@ -3,12 +3,11 @@
 // was published meanwhile.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { Agent, createServer, get, request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { EventSource as NodeEventSource } from 'eventsource';
 import { createParser } from 'eventsource-parser';
-import { atEnd, launch, place, run, start, startProxy, stop, until } from './support.mjs';
+import { atEnd, kill, launch, start, startProxy, startRedis, stop, until } from './support.mjs';
 
 let browser;
 
@@ -151,27 +150,19 @@ for (const [name, connect] of Object.entries(clients)) {
   });
 
   test(`${name}: broker-down`, async () => {
-    const socket = place(`redis-${name}`);
-    const redis = async () => {
-      const child = run('redis-server', ['--port', '0', '--unixsocket', socket, '--dir', place('.'), '--save', '',
-        '--appendonly', 'yes', '--appendfsync', 'always', '--appenddirname', `aof-${name}`]);
-      await until(() => existsSync(socket), 'Redis');
-      return child;
-    };
-    let child = await redis();
+    const redis = () => startRedis(name, '--appendonly', 'yes', '--appendfsync', 'always');
+    let { child, socket } = await redis();
     const server = await start(0, ['--broker', `unix://${socket}`, '--heartbeat', '0.2']);
     const send = (text, channel = 'redis') => fetch(`${server.origin}/channels/${channel}`, { method: 'POST', body: text }).then(({ ok }) => ok);
     const early = await connect(server.origin, '/channels/redis');
     await opens(early);
     await until(() => send('1'), 'the broker');
     await sees(early, '1');
-    const ended = once(child, 'exit');
-    child.kill('SIGKILL');
-    await ended;
+    await kill(child);
     await until(async () => !await send('lost', 'other'), 'being without Redis');
     const late = await connect(server.origin, '/channels/redis-late');
     await until(async () => (await late.look()).state === 1, 'opening without a broker');
-    child = await redis();
+    ({ child } = await redis());
     await until(() => send('2'), 'the broker');
     await sees(early, '2');
     await opens(late);
@@ -182,7 +173,7 @@ for (const [name, connect] of Object.entries(clients)) {
     await early.close();
     await late.close();
     await stop(server);
-    child.kill('SIGKILL');
+    await kill(child);
   });
 
   for (const [when, awayMs] of Object.entries({ 'at once': 0, 'after a minute': 60_000 })) {

@@ -2,12 +2,12 @@
 // The start page in Debian's chromium, against a real server.
 
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { launch, publish as publishTo, start, startProxy, stop, until } from './support.mjs';
+import { kill, launch, publish as publishTo, start, startProxy, startRedis, stop, until } from './support.mjs';
 
 const { SCREENSHOTS } = process.env;
 const faults = [];
@@ -92,6 +92,32 @@ test('a purge is shown as a reset', async () => {
   await fetch(url('/api/channels/purge'), { method: 'DELETE' });
   await page.waitForSelector('.reset:has-text("purged")');
   await page.close();
+});
+
+test('what Redis has lost is struck out, and said while it is away', async () => {
+  let { child, socket } = await startRedis('page');
+  const node = await start(0, ['--broker', `unix://${socket}`]);
+  await until(async () => (await fetch(`${node.origin}/readyz`)).ok, 'Redis');
+  const page = await openPage('lost', { origin: node.origin });
+  for (const text of ['1', '2', '3']) {
+    if (text === '2') execFileSync('redis-cli', ['-s', socket, 'save']);
+    await publishTo(node, 'lost', text);
+  }
+  await until(async () => (await rows(page)).length === 3, 'all rows');
+  await kill(child);
+  await page.click('#publish-form button');
+  await page.waitForSelector('output.fault:has-text("broker")');
+  await screenshot(page, 'away');
+  ({ child } = await startRedis('page'));
+  await page.waitForSelector('.reset:has-text("(failover): the broker lost messages. The last 2 that were shown here are gone.")');
+  assert.deepEqual(await page.locator('#messages .gone pre').allTextContents(), ['3', '2']);
+  await publishTo(node, 'lost', '4');
+  await until(async () => (await rows(page)).includes('4'), 'the last row');
+  assert.deepEqual(await rows(page), ['1', '2', '3', '4']);
+  await screenshot(page, 'lost');
+  await page.close();
+  await stop(node);
+  await kill(child);
 });
 
 test('the feed comes back after a restart with its cursor and misses nothing', async () => {

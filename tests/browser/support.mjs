@@ -21,7 +21,7 @@ const ends = [];
 export const atEnd = (end) => ends.push(end);
 after(() => ends.forEach((end) => end()));
 
-export function run(command, options, stdio = 'ignore') {
+function run(command, options, stdio = 'ignore') {
   const child = spawn(command, options, { stdio });
   atEnd(() => child.kill('SIGKILL'));
   return child;
@@ -53,6 +53,22 @@ export async function stop({ child, log }) {
   child.kill('SIGTERM');
   await ended;
   assert.equal(child.exitCode, 0, log());
+}
+
+/* A Redis on a socket; one of the same name finds what the one before it has kept. */
+export async function startRedis(name, ...options) {
+  const socket = place(`redis-${name}`);
+  rmSync(socket, { force: true });
+  const child = run('redis-server', ['--port', '0', '--unixsocket', socket, '--dir', place('.'), '--save', '',
+    '--dbfilename', `${name}.rdb`, '--appenddirname', `aof-${name}`, ...options]);
+  await until(() => existsSync(socket), 'Redis');
+  return { child, socket };
+}
+
+export async function kill(child) {
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
 }
 
 export async function publish(server, channel, text, event = '') {
@@ -99,7 +115,7 @@ export async function startProxy(port) {
 }
 
 /** A path for a socket or a file of the test. */
-export const place = (name) => join(folder, name);
+const place = (name) => join(folder, name);
 
 export const launch = () => chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
