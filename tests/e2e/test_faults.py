@@ -12,7 +12,7 @@ from support.client import Connection, EventStream, get, path_of, publish, reque
 from support.faults import FaultyServer
 from support.redis import metric
 from support.server import wait_until
-from support.tcp import Raw
+from support.tcp import Raw, Resp
 
 TCP = ("--tcp", "127.0.0.1:0 framing=crlf")
 
@@ -128,6 +128,27 @@ def test_what_is_accepted_without_memory_is_told(method: str, kind: str, channel
                 publish(server, name, "last")
                 while (event := stream.next_block()) and event.data != "last":
                     pass
+            nth += 1
+        assert nth < 100
+
+
+def test_a_new_channel_without_memory_is_told_to_patterns(channel: str) -> None:
+    with FaultyServer("--tcp", "127.0.0.1:0 framing=resp") as server:
+        nth, is_due = 1, True
+        while is_due:
+            with Resp(server) as client:
+                client.run("PSUBSCRIBE", f"{channel}/{nth}/*")
+                name = f"{channel}/{nth}/new"
+                server.fail("malloc", nth)
+                with Connection(server) as connection:
+                    connection.send(request_bytes("POST", path_of(name), "first", Content_Type="text/plain", Connection="close"))
+                    is_accepted = 201 in statuses(connection)
+                is_due = server.mend("malloc")
+                publish(server, name, "last")
+                client.socket.settimeout(5)
+                while b"last" not in client.buffer and client.receive():
+                    pass
+                assert b"last" not in client.buffer or b"first" in client.buffer or not is_accepted, nth
             nth += 1
         assert nth < 100
 

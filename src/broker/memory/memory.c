@@ -293,15 +293,16 @@ static int memory_tell(const struct watch *watch, const struct log *log, bool is
     return broker_tell_name(watch->mailbox, watch->request->watcher, log->name, log->name_len, is_new);
 }
 
-/* Without memory for the letter a watcher misses that channel; nothing tells it later. */
-static void memory_log_begun(struct store *store, const struct log *log)
+static int memory_log_begun(struct store *store, const struct log *log)
 {
     const struct memory_broker *memory = container_of(store, struct memory_broker, store);
+    int err = 0;
     list_for_each (link, &memory->watches) {
         const struct watch *watch = container_of(link, struct watch, link);
-        if (memory_is_below(log, watch))
-            (void)memory_tell(watch, log, true);
+        if (!err && memory_is_below(log, watch))
+            err = memory_tell(watch, log, true);
     }
+    return err;
 }
 
 static void memory_forget_watch(struct watch *watch)

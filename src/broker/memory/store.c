@@ -79,8 +79,10 @@ struct log *store_get(struct store *store, const char *name, size_t len)
         log_free_step(log);
         return NULL;
     }
-    if (store->begun)
-        store->begun(store, log);
+    if (store->begun && store->begun(store, log)) {
+        store_drop(log);
+        return NULL;
+    }
     return log;
 }
 

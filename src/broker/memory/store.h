@@ -31,7 +31,8 @@ struct store {
     uint64_t idempotency_time_ms;
     uint64_t now_ms;
     uint64_t log_bytes; /* of logs and keys themselves, without their messages */
-    void (*begun)(struct store *store, const struct log *log); /* a log that was not there before */
+    /* There is a log that was not there before. Returns 0, or -ENOMEM when there may not be. */
+    int (*begun)(struct store *store, const struct log *log);
     uint64_t count;
     uint64_t message_count;
     uint64_t evicted;
