@@ -5,10 +5,10 @@
 #include "sluice_lua.h"
 
 const char library_functions[] =
-    "#!lua name=sluice\n" SLUICE_LUA "redis.register_function('sluice_publish', handlers.publish)\n"
+    "#!lua name=sluice\n" SLUICE_LUA "redis.register_function('sluice_publish', guard(handlers.publish))\n"
     "local function register(name, flag)\n"
-    "    redis.register_function{function_name = 'sluice_' .. name, callback = handlers[name], flags = "
-    "{flag}}\n"
+    "    redis.register_function{function_name = 'sluice_' .. name, callback = guard(handlers[name]), "
+    "flags = {flag}}\n"
     "end\n"
     "register('open', 'allow-oom')\n"
     "register('purge', 'allow-oom')\n"
@@ -17,4 +17,4 @@ const char library_functions[] =
     "register('find', 'no-writes')\n"
     "register('version', 'no-writes')\n";
 
-const char library_script[] = SLUICE_LUA "return handlers[table.remove(ARGV, 1)](KEYS, ARGV)\n";
+const char library_script[] = SLUICE_LUA "return guard(handlers[table.remove(ARGV, 1)])(KEYS, ARGV)\n";

@@ -121,9 +121,16 @@ end
 
 -- The log.
 
-local function fail(text)
-    return redis.error_reply('ERR sluice: ' .. text)
+-- Ends the call with that reply (see guard).
+local function refuse(reply)
+    error({ refused = reply }, 0)
 end
+
+local function fail(text)
+    refuse(redis.error_reply('ERR sluice: ' .. text))
+end
+
+local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /'
 
 -- A key is the channel's name, in a Cluster with its first segment in braces so that the call goes to where the channel's keys
 -- are; or, with the others declared behind it so that it is safe while slots move, the key of its hash.
@@ -132,7 +139,7 @@ local function open_log(key)
     local fenced = '/' .. name .. '/'
     if #name == 0 or #name > 255 or string.find(name, "[^%w%-_%.~:@!%$'%(%)%*%+,;=/]") or string.find(fenced, '//', 1, true)
         or string.find(fenced, '/./', 1, true) or string.find(fenced, '/../', 1, true) then
-        return nil
+        fail(BAD_NAME)
     end
     local prefix = 'sluice:{' .. string.match(name, '^[^/]+') .. '}:'
     local time = redis.call('TIME')
@@ -148,18 +155,23 @@ local function open_log(key)
     }
 end
 
-local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /'
-
-local function wrong_type(key, kind)
-    return redis.error_reply('WRONGTYPE key ' .. key .. ' is not a ' .. kind)
+local function refuse_type(key, kind)
+    refuse(redis.error_reply('WRONGTYPE key ' .. key .. ' is not a ' .. kind))
 end
 
--- The error that a call was answered with, naming the key where something else is at it.
-local function refusal(answer, key, kind)
-    if type(answer) ~= 'table' or not answer.err then
-        return nil
+local function error_of(answer)
+    return type(answer) == 'table' and answer.err
+end
+
+-- The answer of a call, unless it is an error; which names the key where something else is at it.
+local function check(answer, key, kind)
+    if error_of(answer) then
+        if string.find(answer.err, 'WRONGTYPE', 1, true) then
+            refuse_type(key, kind)
+        end
+        refuse(answer)
     end
-    return string.find(answer.err, 'WRONGTYPE', 1, true) and wrong_type(key, kind) or answer
+    return answer
 end
 
 -- Four numbers, which must not overflow when they are added to the time.
@@ -202,13 +214,10 @@ end
 local BAD_LIMITS = 'limits must be four whole numbers below 10^12: messages, and ms for messages, channels and keys'
 
 -- `limits` have been checked. Of what others may have written to the hash, what is not as we write it counts as missing; without
--- epoch and offset the log is lost. Returns an error reply when something else is at that key.
+-- epoch and offset the log is lost.
 local function load_log(log, limits)
-    local meta = redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log', 'before')
-    local refused = refusal(meta, log.meta, 'hash')
-    if refused then
-        return refused
-    end
+    local meta = check(
+        redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log', 'before'), log.meta, 'hash')
     log.offset = whole(meta[2])
     log.epoch = log.offset and is_epoch(meta[1]) and meta[1]
     log.is_bad = not log.epoch and (meta[1] or meta[2]) and true
@@ -228,29 +237,30 @@ local function has_stream(log)
     return kind == 'none' or kind == 'stream'
 end
 
--- The log of a key, or what is wrong with it; for those who only look.
-local function get_log(key, limits)
-    local log = open_log(key or '')
-    if not log then
-        return nil, fail(BAD_NAME)
+local function require_stream(log)
+    if not has_stream(log) then
+        refuse_type(log.stream, 'stream')
     end
-    if limits and not read_limits(limits) then
-        return nil, fail(BAD_LIMITS)
-    end
-    local refused = load_log(log, limits)
-    if not refused and not has_stream(log) then
-        refused = wrong_type(log.stream, 'stream')
-    end
-    return log, refused
 end
 
--- A log that is there, or what to answer without one.
-local function find_log(key)
-    local log, refused = get_log(key)
-    if not refused and log.is_bad then
-        refused = redis.error_reply('BADLOG key ' .. log.meta .. ' does not hold what Sluice writes there')
+-- For those who only look.
+local function get_log(key, limits)
+    local log = open_log(key or '')
+    if limits and not read_limits(limits) then
+        fail(BAD_LIMITS)
     end
-    return not refused and log.epoch and log or nil, refused or false
+    load_log(log, limits)
+    require_stream(log)
+    return log
+end
+
+-- A log that is there, or false.
+local function find_log(key)
+    local log = get_log(key)
+    if log.is_bad then
+        refuse(redis.error_reply('BADLOG key ' .. log.meta .. ' does not hold what Sluice writes there'))
+    end
+    return log.epoch and log or false
 end
 
 local function publish_on(channel, bytes)
@@ -261,15 +271,9 @@ local function publish_on(channel, bytes)
     end
 end
 
-local function publish_bytes(log, bytes)
-    publish_on(log.feed, bytes)
-end
-
--- Begins a new log: what was kept under the old one goes. Returns an error reply when the stream's key is not ours.
+-- Begins a new log: what was kept under the old one goes.
 local function begin(log, why)
-    if not has_stream(log) then
-        return wrong_type(log.stream, 'stream')
-    end
+    require_stream(log)
     local epoch = new_epoch(log)
     redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'limits', log.limits,
         'run', log.here, 'why', why, 'log', epoch, 'before', '')
@@ -364,7 +368,7 @@ local function renew(log)
     end
     log.epoch, log.run, log.before = new_epoch(log), log.here, write_forebears(forebears)
     redis.call('HSET', log.meta, 'epoch', log.epoch, 'run', log.run, 'before', log.before)
-    publish_bytes(log, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
+    publish_on(log.feed, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
 end
 
 -- A node may know of an epoch that was lost together with the word of it: it says which forebears that one had. Through those of
@@ -418,25 +422,25 @@ end
 -- For error and open browsers call an EventSource's own handlers.
 local RESERVED = { reset = true, error = true, open = true, subscribed = true }
 
--- What Sluice itself publishes, which bears a mark, has been checked. Returns what is wrong.
-local function find_fault(data, event, options)
+-- What Sluice itself publishes, which bears a mark, has been checked.
+local function check_message(data, event, options)
     if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
-        return 'data has at most 64 MiB, an event at most 255 bytes without control characters'
+        fail('data has at most 64 MiB, an event at most 255 bytes without control characters')
     end
     if RESERVED[event] then
-        return 'the event ' .. event .. ' is Sluice\'s or the browser\'s own; choose another name'
+        fail('the event ' .. event .. ' is Sluice\'s or the browser\'s own; choose another name')
     end
     if options.mark ~= '' then
-        return nil
+        return
     end
     if options.type ~= 'binary' and not is_utf8(data) then
-        return 'the data is not UTF-8; publish bytes with type binary'
+        fail('the data is not UTF-8; publish bytes with type binary')
     end
     if options.type == 'json' and not pcall(cjson.decode, data) then
-        return 'the data is not JSON'
+        fail('the data is not JSON')
     end
     if not is_utf8(event .. options.producer .. options.mime .. options.key) then
-        return 'event, producer, mime and key must be UTF-8'
+        fail('event, producer, mime and key must be UTF-8')
     end
 end
 
@@ -447,22 +451,22 @@ local function read_options(args)
     for i = 3, #args, 2 do
         local name, value = args[i], args[i + 1]
         if not options[name] and name ~= 'limits' or not value then
-            return nil, 'unknown option ' .. string.sub(name, 1, 40) .. ', or one without a value; there are key, ttl, type, producer, mime'
+            fail('unknown option ' .. string.sub(name, 1, 40) .. ', or one without a value; there are key, ttl, type, producer, mime')
         end
         options[name] = value
     end
     if not TYPES[options.type] then
-        return nil, 'type must be text, json or binary'
+        fail('type must be text, json or binary')
     end
     if not string.match(options.ttl, '^%d%d?%d?%d?%d?%d?%d?%d?$') then
-        return nil, 'ttl must be a whole number of seconds'
+        fail('ttl must be a whole number of seconds')
     end
     if options.limits and not read_limits(options.limits) then
-        return nil, BAD_LIMITS
+        fail(BAD_LIMITS)
     end
     for _, name in ipairs({ 'producer', 'mime', 'key', 'mark' }) do
         if #options[name] > 255 or string.find(options[name], '%c') then
-            return nil, name .. ' must be up to 255 bytes without control characters'
+            fail(name .. ' must be up to 255 bytes without control characters')
         end
     end
     return options
@@ -496,26 +500,22 @@ local function trim(log)
 end
 
 local function keep(log, event, data, options)
-    local refused = refusal(append(log, event, data, options), log.stream, 'stream')
+    local answer = append(log, event, data, options)
+    local err = error_of(answer) or ''
     -- The stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
-    if refused and (string.find(refused.err, ' smaller ', 1, true) or string.find(refused.err, 'exhausted', 1, true)) then
-        refused = begin(log, 'epoch') or refusal(append(log, event, data, options), log.stream, 'stream')
+    if string.find(err, ' smaller ', 1, true) or string.find(err, 'exhausted', 1, true) then
+        begin(log, 'epoch')
+        answer = append(log, event, data, options)
     end
-    if refused then
-        return refused
-    end
+    check(answer, log.stream, 'stream')
     log.till = log.now + log.keep_ms
     redis.call('PEXPIRE', log.stream, math.max(log.keep_ms, 1))
 end
 
--- What the publish with that key was answered before, as long as it is of this log; then what is wrong with the key.
+-- What the publish with that key was answered before, as long as it is of this log.
 local function recall(log, options)
-    local before = redis.pcall('GET', log.key .. options.key)
-    local refused = refusal(before, log.key .. options.key, 'string')
-    if refused or not before then
-        return nil, refused
-    end
-    local begun, offset, time, mark = string.match(before, '^(%w+)%-(%d+) (%d+) (.*)$')
+    local before = check(redis.pcall('GET', log.key .. options.key), log.key .. options.key, 'string')
+    local begun, offset, time, mark = string.match(before or '', '^(%w+)%-(%d+) (%d+) (.*)$')
     offset, time = whole(offset), whole(time)
     if log.epoch and begun == log.log and offset and offset > 0 and offset <= log.offset and time then
         return { log.epoch .. '-' .. offset, time, mark ~= '' and mark == options.mark and 0 or 1 }
@@ -532,48 +532,35 @@ local function is_of_other_name(log)
     return log.name_part and string.sub(log.epoch, 1, 5) ~= log.name_part
 end
 
+local USAGE = ' is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]'
+
 function handlers.publish(keys, args)
     if not keys[1] then
-        return fail('the channel is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]')
+        fail('the channel' .. USAGE)
     end
     local log = open_log(keys[1])
     local data, event = args[1], args[2] or ''
-    if not log then
-        return fail(BAD_NAME)
-    end
     if not data then
-        return fail('the data is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]')
+        fail('the data' .. USAGE)
     end
-    local options, fault = read_options(args)
-    fault = fault or find_fault(data, event, options)
-    if fault then
-        return fail(fault)
-    end
-    local refused = load_log(log, options.limits)
-    if refused then
-        return refused
-    end
+    local options = read_options(args)
+    check_message(data, event, options)
+    load_log(log, options.limits)
     set_name_part(log, options.part)
-    if options.key ~= '' then
-        local before
-        before, refused = recall(log, options)
-        if before or refused then
-            return before or refused
-        end
+    local before = options.key ~= '' and recall(log, options)
+    if before then
+        return before
     end
     log.here = find_run(log)
     if not log.epoch or is_evicted(log) or is_of_other_name(log) or is_elsewhere(log) and not is_sound(log) then
-        refused = begin(log, 'epoch')
+        begin(log, 'epoch')
     elseif is_elsewhere(log) then
         renew(log)
     end
     if log.keep == 0 then
         log.till = 0
-    elseif not refused then
-        refused = keep(log, event, data, options)
-    end
-    if refused then
-        return refused
+    else
+        keep(log, event, data, options)
     end
     log.offset = log.offset + 1
     redis.call('HSET', log.meta, 'offset', log.offset, 'time', log.now, 'until', log.till)
@@ -589,7 +576,7 @@ function handlers.publish(keys, args)
         redis.call('SET', log.key .. options.key, log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. options.mark,
             'PX', log.key_ms)
     end
-    publish_bytes(log, table.concat({ 'sluice1 message ', log.epoch, ' ', log.offset, ' ', log.now, ' ', options.ttl, ' ',
+    publish_on(log.feed, table.concat({ 'sluice1 message ', log.epoch, ' ', log.offset, ' ', log.now, ' ', options.ttl, ' ',
         options.type, ' ', #event, ' ', #options.producer, ' ', #options.mime, ' ', log.keep_ms, '\n', event,
         options.producer, options.mime, data }))
     return { id, log.now, 0 }
@@ -652,18 +639,12 @@ end
 -- Returns epoch, offset, oldest, now, why, forebears, last published, how long messages are kept, and the entries that follow what is
 -- known (or the newest).
 function handlers.open(keys, args)
-    local log, refused = get_log(keys[1], args[4])
-    if refused then
-        return refused
-    end
+    local log = get_log(keys[1], args[4])
     local epoch, known, most, bytes = args[1] or '', tonumber(args[2]) or 0, tonumber(args[5]) or 0, tonumber(args[6]) or 0
     log.here = find_run(log)
     set_name_part(log, args[7])
     if not log.epoch or not is_sound(log) or is_of_other_name(log) then
-        refused = begin(log, 'epoch')
-        if refused then
-            return refused
-        end
+        begin(log, 'epoch')
     elseif is_elsewhere(log) or epoch == log.epoch and known > log.offset then
         renew(log)
     end
@@ -686,9 +667,9 @@ end
 
 -- args: from, to, most, bytes. Returns as open does; false when there is no such channel.
 function handlers.read(keys, args)
-    local log, refused = find_log(keys[1])
+    local log = find_log(keys[1])
     if not log then
-        return refused
+        return false
     end
     local oldest = find_oldest(log)
     local entries = read_forward(log, math.max(oldest, tonumber(args[1]) or 0), math.min(tonumber(args[2]) or 0, log.offset),
@@ -698,9 +679,9 @@ end
 
 -- Returns epoch, offset, oldest, bytes of memory, last published; false when there is no such channel.
 function handlers.inspect(keys)
-    local log, refused = find_log(keys[1])
+    local log = find_log(keys[1])
     if not log then
-        return refused
+        return false
     end
     local bytes = redis.pcall('MEMORY', 'USAGE', log.stream)
     return { log.epoch, log.offset, find_oldest(log), type(bytes) == 'number' and bytes or 0, log.time }
@@ -708,30 +689,21 @@ end
 
 -- Returns how many messages were dropped; false when there is no such channel.
 function handlers.purge(keys)
-    local log, refused = get_log(keys[1])
-    if refused then
-        return refused
-    end
+    local log = get_log(keys[1])
     if not log.epoch and not log.is_bad then
         return false
     end
     local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
     log.here = find_run(log)
-    refused = begin(log, 'purged')
-    if refused then
-        return refused
-    end
-    publish_bytes(log, table.concat({ 'sluice1 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0\n' }))
+    begin(log, 'purged')
+    publish_on(log.feed, table.concat({ 'sluice1 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0\n' }))
     return { count }
 end
 
 -- What became of publishes whose answer was lost. args: the time in ms before which none was sent, then their marks.
 -- Returns whether all of that time was seen (0 or 1), then for each mark 'EPOCH-OFFSET TIME' or ''.
 function handlers.find(keys, args)
-    local log, refused = get_log(keys[1])
-    if refused then
-        return refused
-    end
+    local log = get_log(keys[1])
     local since, missing, found_at, at = tonumber(args[1]) or 0, 0, {}, {}
     for i = 2, #args do
         at[args[i]] = i
@@ -763,4 +735,15 @@ end
 
 function handlers.version()
     return VERSION
+end
+
+-- The handler as Redis calls it: answers with what it refuses.
+local function guard(handler)
+    return function(keys, args)
+        local is_done, answer = pcall(handler, keys, args)
+        if is_done then
+            return answer
+        end
+        return type(answer) == 'table' and answer.refused or error(answer, 0)
+    end
 end
