@@ -81,6 +81,8 @@ static void page_read(struct page *page)
         channel->oldest = number_greater(channel->oldest, request->oldest);
     }
     timer_arm(channel->hub->wheel, &page->timer, channel->hub->now_ms + wait_ms);
+    if (page->is_read)
+        page_release_fetching(page);
 }
 
 static void page_answered(struct broker_request *super)
@@ -94,8 +96,6 @@ static void page_answered(struct broker_request *super)
         page_free(page);
     } else {
         page_read(page);
-        if (page->is_read)
-            page_release_fetching(page);
     }
     channel_free_when_done(channel);
 }
@@ -105,13 +105,10 @@ static void page_submit(struct page *page)
 {
     struct channel *channel = page->channel;
     page->least_top = channel->top;
-    if (!hub_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered)) {
+    if (hub_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered))
+        page_read(page);
+    else
         channel->pages_unread++;
-        return;
-    }
-    page_read(page);
-    if (page->is_read)
-        page_release_fetching(page);
 }
 
 struct page *page_request(struct channel *channel, uint64_t from, uint64_t to)
