@@ -56,10 +56,9 @@ struct redis_broker {
     bool is_cluster;
     bool is_asking_slots;
     struct timer slots_timer;
-    /* topic.c, watch.c, in_doubt.c */
+    /* topic.c, watch.c */
     struct topic *topics; /* by name */
     struct list watches;
-    struct list in_doubts; /* one for each server that lost answers */
     /* publish.c */
     struct list bridged_publications;
     uint64_t marks; /* given to publications so far */

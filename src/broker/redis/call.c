@@ -202,15 +202,7 @@ void call_deinit(struct call *call)
 static void call_init(struct call *call, struct redis_broker *broker,
                       void (*done)(struct call *call, const struct redisReply *reply))
 {
-    call->broker = broker;
-    call->server = NULL;
-    call->key_count = 0;
-    call->redirects = 0;
-    call->retries = 0;
-    call->is_anywhere = false;
-    call->is_reloaded = false;
-    call->done = done;
-    call->command = (struct command){.done = call_answered};
+    *call = (struct call){.command.done = call_answered, .broker = broker, .done = done};
     timer_init(&call->timer, call_retry_over);
 }
 

@@ -20,8 +20,7 @@
 
 /* The publishes that one server owes an answer for. */
 struct in_doubt {
-    struct list link; /* in broker.in_doubts */
-    struct resident resident;
+    struct resident resident; /* stays with its server */
     struct list publications; /* in the order in which they were sent */
     struct finding *finding;  /* what has become of some of them is being asked; NULL when nothing is */
     struct timer timer;       /* while the server is away: whoever waits too long is answered */
@@ -169,7 +168,7 @@ static void in_doubt_free(struct in_doubt *in_doubt)
         in_doubt->finding->in_doubt = NULL;
     timer_stop(&in_doubt->resident.broker->wheel, &in_doubt->timer);
     resident_deinit(&in_doubt->resident);
-    list_remove(&in_doubt->link);
+    in_doubt->resident.server->in_doubt = NULL;
     free(in_doubt);
 }
 
@@ -226,21 +225,16 @@ static const struct resident_ops in_doubt_resident_ops = {
 
 static struct in_doubt *in_doubt_get(struct server *server)
 {
-    struct redis_broker *broker = server->broker;
-    list_for_each (link, &broker->in_doubts) {
-        struct in_doubt *in_doubt = container_of(link, struct in_doubt, link);
-        if (in_doubt->resident.server == server)
-            return in_doubt;
-    }
+    if (server->in_doubt)
+        return server->in_doubt;
     struct in_doubt *in_doubt = calloc(1, sizeof(*in_doubt));
     if (!in_doubt)
         return NULL;
-    resident_init(&in_doubt->resident, &in_doubt_resident_ops, broker);
+    resident_init(&in_doubt->resident, &in_doubt_resident_ops, server->broker);
     resident_move(&in_doubt->resident, server);
     list_init(&in_doubt->publications);
     timer_init(&in_doubt->timer, in_doubt_expire);
-    list_init(&in_doubt->link);
-    list_append(&broker->in_doubts, &in_doubt->link);
+    server->in_doubt = in_doubt;
     return in_doubt;
 }
 

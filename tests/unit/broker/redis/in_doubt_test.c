@@ -76,7 +76,6 @@ static int begin(void **state)
     link_set_init(&broker.links, -1, &broker.wheel, &broker.mailbox);
     list_init(&broker.servers);
     list_init(&broker.homeless);
-    list_init(&broker.in_doubts);
     begin_server(&loser, 1);
     begin_server(&heir, 2);
     /* The slot has moved to the heir, whose link takes the question. */
