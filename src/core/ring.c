@@ -74,6 +74,16 @@ int ring_append(struct ring *ring, struct message *message)
     return 0;
 }
 
+int ring_append_or_drop(struct ring *ring, struct message *message)
+{
+    int err = ring_append(ring, message);
+    if (err) {
+        message_unref(message);
+        ring_deinit(ring);
+    }
+    return err;
+}
+
 void ring_drop_oldest(struct ring *ring)
 {
     struct message *message = ring_at(ring, 0);
@@ -150,12 +160,9 @@ int ring_copy(struct ring *to, const struct ring *ring, size_t begin, size_t end
         struct message *message = ring_at(ring, i);
         if (message->expires_ms <= now_ms)
             continue;
-        int err = ring_append(to, message_ref(message));
-        if (err) {
-            message_unref(message);
-            ring_deinit(to);
+        int err = ring_append_or_drop(to, message_ref(message));
+        if (err)
             return err;
-        }
     }
     return 0;
 }

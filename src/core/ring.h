@@ -42,6 +42,9 @@ void ring_deinit(struct ring *ring);
  * (and the reference stays with the caller). */
 int ring_append(struct ring *ring, struct message *message);
 
+/* The same for what is of no use in part: without memory everything goes, this message too. */
+int ring_append_or_drop(struct ring *ring, struct message *message);
+
 /* Drops the oldest while they are over the count or the bytes of `retention`. Returns how many were dropped.
  */
 size_t ring_trim(struct ring *ring, const struct retention *retention);

@@ -136,12 +136,9 @@ int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ri
         struct message *message = *slot;
         if (message->expires_ms <= log->store->now_ms)
             continue;
-        int err = ring_append(ring, message_ref(message));
-        if (err) {
-            message_unref(message);
-            ring_deinit(ring);
+        int err = ring_append_or_drop(ring, message_ref(message));
+        if (err)
             return err;
-        }
     }
     return 0;
 }

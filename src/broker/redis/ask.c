@@ -54,16 +54,6 @@ static void ask_end(struct call *call, enum error_code error)
 
 /* Pages of history. */
 
-/* Adds a message, taking over its reference. */
-static enum error_code history_add(struct history_request *request, struct message *message)
-{
-    if (ring_append(&request->messages, message) == 0)
-        return ERROR_NONE;
-    message_unref(message);
-    ring_deinit(&request->messages);
-    return ERROR_OUT_OF_MEMORY;
-}
-
 static enum error_code history_from_topic(struct history_request *request, const struct topic *topic)
 {
     const struct ring *ring = &topic->ring;
@@ -93,7 +83,7 @@ static enum error_code history_from_reading(struct history_request *request, con
             continue;
         }
         last = message->offset;
-        error = history_add(request, message);
+        error = ring_append_or_drop(&request->messages, message) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
     }
     /* An answer that had become too large ends early; who wants the rest asks for it. */
     if (reading->last > 0 && request->to > reading->last && reading->top > reading->last)
