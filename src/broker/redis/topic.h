@@ -44,6 +44,7 @@ struct topic {
     int64_t last_published_ms;
     int64_t ahead_ms;  /* of the clock that the messages' times are of, at most; see struct attach_request */
     struct ring ring;  /* the newest messages, without holes */
+    size_t counted;    /* messages of the ring, in the numbers */
     struct ring early; /* heard of while opening or filling a hole, of the log `early_epoch` */
     struct epoch early_epoch;
     struct open *open; /* the call under way that asks for what is new; NULL when none */

@@ -29,32 +29,26 @@ struct open {
     struct topic *topic; /* NULL when it is gone */
 };
 
-static void topic_count_messages(struct topic *topic, size_t before)
+/* After any change of the ring. */
+static void topic_note_ring(struct topic *topic)
 {
-    broker_count(&topic->broker->super, METRIC_MESSAGES, (int64_t)topic->ring.count - (int64_t)before);
+    const struct ring *ring = &topic->ring;
+    broker_count(&topic->broker->super, METRIC_MESSAGES, (int64_t)ring->count - (int64_t)topic->counted);
+    topic->counted = ring->count;
+    if (topic->state == TOPIC_BRIDGED)
+        topic->oldest = ring->count > 0 ? ring_at(ring, 0)->offset : topic->top + 1;
 }
 
 void topic_drop_ring(struct topic *topic)
 {
-    size_t before = topic->ring.count;
     ring_deinit(&topic->ring);
-    topic_count_messages(topic, before);
-    if (topic->state == TOPIC_BRIDGED)
-        topic->oldest = topic->top + 1;
-}
-
-static void topic_note_oldest(struct topic *topic)
-{
-    if (topic->state == TOPIC_BRIDGED)
-        topic->oldest = topic->ring.count > 0 ? ring_at(&topic->ring, 0)->offset : topic->top + 1;
+    topic_note_ring(topic);
 }
 
 void topic_expire_ring(struct topic *topic)
 {
-    size_t before = topic->ring.count;
     (void)ring_expire(&topic->ring, topic->broker->now_ms);
-    topic_count_messages(topic, before);
-    topic_note_oldest(topic);
+    topic_note_ring(topic);
 }
 
 /* Of a bridged channel this is the log; of the others the log is in Redis, and this saves reading it. */
@@ -65,13 +59,12 @@ static void topic_trim_ring(struct topic *topic)
     if (message_memory_bytes() > options->memory_limit_bytes)
         retention = (struct retention){topic->ring.count / 2, topic->ring.bytes / 2, retention.ttl_ms};
     ring_trim(&topic->ring, &retention);
-    topic_note_oldest(topic);
+    topic_note_ring(topic);
 }
 
 /* Appends, taking over the reference, and feeds the shards. */
 static void topic_append(struct topic *topic, struct message *message)
 {
-    size_t before = topic->ring.count;
     if (message->offset != topic->top + 1)
         ring_deinit(&topic->ring);
     topic->top = message->offset;
@@ -79,12 +72,8 @@ static void topic_append(struct topic *topic, struct message *message)
     for (unsigned i = 0; i < topic->attachment_count; i++)
         /* Without memory for the letter the shard sees a hole with the next one and asks. */
         (void)broker_feed_message(topic->attachments[i].mailbox, topic->attachments[i].channel, message);
-    if (ring_append(&topic->ring, message)) {
-        message_unref(message);
-        ring_deinit(&topic->ring);
-    }
+    (void)ring_append_or_drop(&topic->ring, message); /* without memory nothing is kept here */
     topic_trim_ring(topic);
-    topic_count_messages(topic, before);
 }
 
 static void topic_note_fed(const struct topic *topic, int err)
@@ -213,6 +202,7 @@ void topic_stop_opening(struct topic *topic)
 static void topic_begin_log(struct topic *topic, const struct reading *reading, enum reset_reason reason)
 {
     bool had_log = topic->has_log;
+    struct ring *ring = &topic->ring;
     topic_drop_ring(topic);
     topic->epoch = reading->epoch;
     topic->ancestry = reading->ancestry;
@@ -220,17 +210,16 @@ static void topic_begin_log(struct topic *topic, const struct reading *reading, 
     topic->has_log = true;
     for (size_t i = 0; i < reading->count; i++) {
         struct message *message = reading_make_message(reading, i, topic->broker->now_ms);
-        size_t before = topic->ring.count;
         if (!message)
             continue;
-        if (before > 0 && ring_at(&topic->ring, before - 1)->offset + 1 != message->offset)
-            ring_deinit(&topic->ring);
-        if (ring_append(&topic->ring, message))
+        if (ring->count > 0 && ring_at(ring, ring->count - 1)->offset + 1 != message->offset)
+            ring_deinit(ring);
+        if (ring_append(ring, message))
             message_unref(message);
-        topic_count_messages(topic, before);
     }
-    if (topic->ring.count > 0 && ring_at(&topic->ring, topic->ring.count - 1)->offset != reading->top)
-        topic_drop_ring(topic);
+    if (ring->count > 0 && ring_at(ring, ring->count - 1)->offset != reading->top)
+        ring_deinit(ring);
+    topic_note_ring(topic);
     topic->top = reading->top;
     if (had_log)
         topic_feed_reset(topic, reason);
