@@ -475,17 +475,13 @@ end
 local function append(log, event, data, options)
     local entry = { 'XADD', log.stream, 'MAXLEN', '~', log.keep, (log.offset + 1) .. '-0',
         'time', log.now, 'type', options.type, 'data', data }
-    local function put(name, value)
-        if value ~= '' and value ~= '0' then
-            entry[#entry + 1] = name
-            entry[#entry + 1] = value
+    local optional = { 'event', event, 'ttl', options.ttl, 'producer', options.producer, 'mime', options.mime, 'mark', options.mark }
+    for i = 1, #optional, 2 do
+        if optional[i + 1] ~= '' and optional[i + 1] ~= '0' then
+            entry[#entry + 1] = optional[i]
+            entry[#entry + 1] = optional[i + 1]
         end
     end
-    put('event', event)
-    put('ttl', options.ttl)
-    put('producer', options.producer)
-    put('mime', options.mime)
-    put('mark', options.mark)
     return redis.pcall(unpack(entry))
 end
 

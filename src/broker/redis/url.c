@@ -31,10 +31,10 @@ static int url_decode(char **to, const char *text, size_t len, char *fault)
     return 0;
 }
 
-static int url_parse_db(struct url *url, const char *text, size_t len, char *fault)
+static int url_parse_db(struct url *url, const char *text, char *fault)
 {
     uint64_t db;
-    if (number_parse_u64(&db, text, len) || db >= URL_DATABASES)
+    if (number_parse_u64(&db, text, strlen(text)) || db >= URL_DATABASES)
         return url_fail(fault, "the database must be a number, as redis://host:6379/0");
     url->db = (unsigned)db;
     return 0;
@@ -123,7 +123,7 @@ static int url_parse_server(struct url *url, const char *text, char *fault)
     size_t len = url_authority_len(text);
     int err = url_parse_authority(url, text, len, 6379, fault);
     if (!err && text[len] == '/' && text[len + 1])
-        err = url_parse_db(url, text + len + 1, strlen(text + len + 1), fault);
+        err = url_parse_db(url, text + len + 1, fault);
     url->kind = url->count > 1 ? URL_CLUSTER : URL_SERVER;
     if (!err && url->kind == URL_CLUSTER && url->db > 0)
         err = url_fail(fault, "a Redis Cluster has no database but 0");
@@ -143,7 +143,7 @@ static int url_parse_sentinel(struct url *url, const char *text, char *fault)
         return -ENOMEM;
     int err = url_parse_authority(url, text, len, 26379, fault);
     if (!err && name[name_len] == '/' && name[name_len + 1])
-        err = url_parse_db(url, name + name_len + 1, strlen(name + name_len + 1), fault);
+        err = url_parse_db(url, name + name_len + 1, fault);
     return err;
 }
 
@@ -162,7 +162,7 @@ static int url_parse_unix(struct url *url, const char *text, char *fault)
         return 0;
     if (strncmp(text + len, "?db=", 4) != 0)
         return url_fail(fault, "after the path of a socket only ?db=N may follow");
-    return url_parse_db(url, text + len + 4, strlen(text + len + 4), fault);
+    return url_parse_db(url, text + len + 4, fault);
 }
 
 static const struct {
