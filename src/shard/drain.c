@@ -22,32 +22,28 @@ static void drain_count_socket(struct stream_socket *socket)
     socket->outlet.shard->drain.busy++;
 }
 
-/* Whether it is one more's turn to be let go, so that they go evenly over the drain time. */
-static bool drain_lets_one_go(const struct shard *shard)
+/* Whether it is one more's turn to be let go, so that they go evenly over the drain time. Counts it then. */
+static bool drain_lets_go(struct shard *shard, bool is_held)
 {
-    const struct drain *drain = &shard->drain;
+    struct drain *drain = &shard->drain;
     uint64_t past_ms = shard->now_ms - drain->begin_ms;
     uint64_t drain_ms = shard->options->drain_time_ms;
     uint64_t due = past_ms >= drain_ms ? UINT64_MAX : drain->held * past_ms / drain_ms;
-    return drain->ended < due;
+    bool is_due = is_held && drain->ended < due;
+    drain->ended += is_due;
+    return is_due;
 }
 
 static void drain_client(struct client *client)
 {
-    struct shard *shard = client->shard;
-    if (!drain_is_held(client) || !drain_lets_one_go(shard))
-        return;
-    shard->drain.ended++;
-    client->owner->ops->drain(client->owner);
+    if (drain_lets_go(client->shard, drain_is_held(client)))
+        client->owner->ops->drain(client->owner);
 }
 
 static void drain_socket(struct stream_socket *socket)
 {
-    struct shard *shard = socket->outlet.shard;
-    if (!stream_socket_is_held(socket) || !drain_lets_one_go(shard))
-        return;
-    shard->drain.ended++;
-    stream_socket_drain(socket);
+    if (drain_lets_go(socket->outlet.shard, stream_socket_is_held(socket)))
+        stream_socket_drain(socket);
 }
 
 /* Who is let go may still be busy with his last bytes, which the next step sees. */

@@ -127,13 +127,6 @@ static void tcp_publish_answered(struct broker_request *super)
     }
 }
 
-/* Before the broker has seen it. */
-static void tcp_publish_refuse(struct tcp_publish *publish, enum error_code error, const char *fault)
-{
-    publish->fault = strdup(fault);
-    tcp_publish_end(publish, error);
-}
-
 void tcp_publish(struct connection *connection, struct text channel, struct text data,
                  enum tcp_publish_answer answer)
 {
@@ -162,8 +155,10 @@ void tcp_publish(struct connection *connection, struct text channel, struct text
     connection->publish_bytes += data.len;
     enum error_code error =
         publish_item_fill(&publish->item, &wish, shard->options->message_size_bytes, fault);
-    if (error != ERROR_NONE)
-        tcp_publish_refuse(publish, error, fault);
-    else if (hub_submit(&shard->hub, &publish->request.super, BROKER_PUBLISH, tcp_publish_answered))
+    if (error != ERROR_NONE) {
+        publish->fault = strdup(fault);
+        tcp_publish_end(publish, error);
+    } else if (hub_submit(&shard->hub, &publish->request.super, BROKER_PUBLISH, tcp_publish_answered)) {
         tcp_publish_answered(&publish->request.super);
+    }
 }
