@@ -115,16 +115,11 @@ static struct exchange *exchange_of_owner(struct client_owner *owner)
     return container_of(owner, struct exchange, owner);
 }
 
-static bool exchange_is_suspended(const struct exchange *exchange)
-{
-    return exchange->state == EXCHANGE_PENDING || exchange->state == EXCHANGE_HELD ||
-           exchange->state == EXCHANGE_STREAMING;
-}
-
 /* A held exchange without anybody to tell waits for the broker: its answer comes whatever the client does. */
 static bool exchange_is_releasable(const struct exchange *exchange)
 {
-    return exchange_is_suspended(exchange) && exchange->hold;
+    return exchange->hold && (exchange->state == EXCHANGE_PENDING || exchange->state == EXCHANGE_HELD ||
+                              exchange->state == EXCHANGE_STREAMING);
 }
 
 /* A peer that has closed its side, or all of it: that cannot be told apart before something is sent. */

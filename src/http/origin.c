@@ -94,7 +94,7 @@ static bool origin_is_vouched_for(const struct exchange *exchange)
            (origin_host_is_loopback(host) || origin_host_is_listed(exchange, host));
 }
 
-enum origin_verdict origin_judge(struct exchange *exchange)
+void origin_judge(struct exchange *exchange)
 {
     const char *origin = exchange_field(exchange, FIELD_ORIGIN);
     exchange->origin = !origin                              ? ORIGIN_NONE
@@ -103,7 +103,6 @@ enum origin_verdict origin_judge(struct exchange *exchange)
                                origin_is_listed(exchange, "*")
                            ? ORIGIN_ALLOWED
                            : ORIGIN_FOREIGN;
-    return exchange->origin;
 }
 
 void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response)

@@ -9,7 +9,7 @@
 #include "http/exchange.h"
 
 /* Judges the Origin header; remembered in the exchange. */
-enum origin_verdict origin_judge(struct exchange *exchange);
+void origin_judge(struct exchange *exchange);
 
 /* Adds Vary and, for an allowed origin, the CORS headers. */
 void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response);
