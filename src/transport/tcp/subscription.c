@@ -164,12 +164,10 @@ enum error_code tcp_subscribe(struct connection *connection, enum subscription_k
                                             TRANSPORT_TCP, &channel, 1, start);
     if (error == ERROR_NONE)
         return error;
-    list_remove(&subscription->link);
-    connection->subscription_count--;
-    connection->below_count = (uint16_t)(connection->below_count - (pattern != NULL));
+    subscription->range = NULL; /* it is the caller's still */
+    tcp_unsubscribe(subscription);
     if (connection->wait)
         connection->wait->awaited--;
-    free(subscription);
     return error;
 }
 
