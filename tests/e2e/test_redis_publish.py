@@ -20,6 +20,12 @@ def await_held(server: Server, channel: str, count: int) -> None:
     wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["total"] == count)
 
 
+def test_what_is_said_besides_the_data_is_kept_even_when_it_looks_like_none(pair: list[Server], channel: str) -> None:
+    here, there = pair
+    request(here, "POST", path_of(channel, event="0", producer="0"), "x")
+    assert [(message["event"], message["producer"]) for message in batch_of(there, channel)] == [("0", "0")]
+
+
 def test_every_transport_hears_what_the_other_node_accepted(pair: list[Server], channel: str) -> None:
     here, there = pair
     with (EventStream(there, path_of(channel)) as events, LineStream(there, path_of(channel)) as lines,

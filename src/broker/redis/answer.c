@@ -84,7 +84,7 @@ static int answer_read_reason(enum reset_reason *to, const struct redisReply *re
     if (!answer_is(reply, REDIS_REPLY_STRING))
         return -EBADMSG;
     *to = reset_reason_find((struct text){reply->str, reply->len});
-    return 0;
+    return *to == RESET_NONE ? -EBADMSG : 0;
 }
 
 /* "OFFSET-0", and whatever stands in place of the 0. */

@@ -475,9 +475,10 @@ end
 local function append(log, event, data, options)
     local entry = { 'XADD', log.stream, 'MAXLEN', '~', log.keep, (log.offset + 1) .. '-0',
         'time', log.now, 'type', options.type, 'data', data }
-    local optional = { 'event', event, 'ttl', options.ttl, 'producer', options.producer, 'mime', options.mime, 'mark', options.mark }
+    local ttl = options.ttl ~= '0' and options.ttl or ''
+    local optional = { 'event', event, 'ttl', ttl, 'producer', options.producer, 'mime', options.mime, 'mark', options.mark }
     for i = 1, #optional, 2 do
-        if optional[i + 1] ~= '' and optional[i + 1] ~= '0' then
+        if optional[i + 1] ~= '' then
             entry[#entry + 1] = optional[i]
             entry[#entry + 1] = optional[i + 1]
         end
