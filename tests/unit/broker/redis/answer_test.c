@@ -140,6 +140,14 @@ static void test_a_reading(void **state)
     assert_int_equal(reading.last, 0);
 }
 
+static void test_a_reason_that_there_is_not(void **state)
+{
+    struct reading reading;
+    (void)state;
+    (void)parsed("*9\r\n" EPOCH ":9\r\n:10\r\n:1000\r\n$6\r\npurple\r\n$0\r\n\r\n:900\r\n:500\r\n*0\r\n");
+    assert_int_equal(answer_parse_reading(&reading, reply, NAME), -EBADMSG);
+}
+
 static void test_nine_forebears_are_none_of_ours(void **state)
 {
     struct reading reading;
@@ -227,6 +235,7 @@ static void test_a_step_of_scan(void **state)
 static const struct CMUnitTest tests[] = {
     TEST(test_an_answer_of_another_form_is_none),
     TEST(test_a_reading),
+    TEST(test_a_reason_that_there_is_not),
     TEST(test_nine_forebears_are_none_of_ours),
     TEST(test_an_inspection),
     TEST(test_what_became_of_a_publish),
