@@ -17,7 +17,7 @@ static _Thread_local struct {
 } feed = {.fd = -1};
 
 /* In place of the C library's. */
-__attribute__((visibility("default"))) ssize_t recv(int fd, void *to, size_t size, int flags)
+ssize_t recv(int fd, void *to, size_t size, int flags)
 {
     if (!feed.is_running || flags & MSG_DONTWAIT)
         return recvfrom(fd, to, size, flags, NULL, NULL);
@@ -35,8 +35,7 @@ __attribute__((visibility("default"))) ssize_t recv(int fd, void *to, size_t siz
 }
 
 /* The same. */
-__attribute__((visibility("default"))) int epoll_wait(int fd, struct epoll_event *events, int most,
-                                                      int wait_ms)
+int epoll_wait(int fd, struct epoll_event *events, int most, int wait_ms)
 {
     return feed.is_running && !feed.has_events ? 0 : epoll_pwait(fd, events, most, wait_ms, NULL);
 }
