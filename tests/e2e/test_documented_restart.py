@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from support.client import EventStream, LineStream, get, path_of, publish
-from support.redis import KEEP_ALL, RedisServer, await_ready, metric, nodes
+from support.redis import KEEP_ALL, RedisServer, await_ready, change_master, metric, nodes
 from support.server import Server, wait_until
 from support.tcp import Raw, Resp
 
@@ -142,7 +142,7 @@ def test_who_lost_nothing_reads_on_from_any_id(loss: Loss, node: Server) -> None
 def test_eight_epochs_are_remembered(loss: Loss, channel: str, changes: int) -> None:
     old = name = publish(loss.there, channel, "old")
     for _ in range(changes):
-        loss.redis.client.execute_command("DEBUG", "CHANGE-REPL-ID")
+        change_master(loss.redis.client)
         last = name.split("-")[0]
         # Redis' functions look for another master once in a millisecond.
         name = wait_until(lambda: not (new := loss.redis.publish(channel, "x")).startswith(last) and new)
@@ -157,7 +157,7 @@ def test_a_key_of_before_answers_the_first_publish_and_delivers_nothing(loss: Lo
     with LineStream(loss.fresh, path_of(channel)) as lines:
         lines.next_line()
         first = publish(loss.there, channel, "once", Idempotency_Key="k")
-        loss.redis.client.execute_command("DEBUG", "CHANGE-REPL-ID")
+        change_master(loss.redis.client)
         again = publish(loss.fresh, channel, "once", Idempotency_Key="k")
         assert again[:5] == first[:5] and again.split("-")[1] == first.split("-")[1]
         next_one = publish(loss.there, channel, "next")

@@ -14,7 +14,7 @@ import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request_bytes
 from support.follow import Ledger, check_complete, finish, follow, join_all, run_all
 from support.lua import known
-from support.redis import KEEP_ALL, RedisServer, SentinelSet, await_away, await_ready, metric, nodes
+from support.redis import KEEP_ALL, RedisServer, SentinelSet, await_away, await_ready, change_master, metric, nodes
 from support.relay import Relay
 from support.server import PATIENCE, Server, wait_until
 from support.tcp import Raw, Resp
@@ -268,7 +268,7 @@ def test_a_node_that_has_not_heard_of_an_epoch_asks_before_it_says_a_word(channe
                 assert lines.next_line()["id"] == old
                 for kind in ("commands", "subscriptions"):
                     relay.hold(kind)
-                redis.client.execute_command("DEBUG", "CHANGE-REPL-ID")
+                change_master(redis.client)
                 new = publish(servers[0], channel, "new")
                 assert is_renewed(old, new, 2)
                 with Connection(servers[1]) as poll:

@@ -55,6 +55,17 @@ class Port:
             claim.close()
 
 
+def change_master(client: redis.Redis) -> None:
+    """Redis is another master from now on, as after a promotion. What a function asked in the same millisecond is over."""
+    def now_ms() -> int:
+        seconds, microseconds = client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    client.execute_command("DEBUG", "CHANGE-REPL-ID")
+    changed_ms = now_ms()
+    wait_until(lambda: now_ms() > changed_ms)
+
+
 class RedisServer:
     """`with RedisServer("--option", "value") as server:`; start, kill and start again keep ports and data.
 
