@@ -340,9 +340,13 @@ static enum outlet_progress outlet_write_batch(struct outlet *outlet, struct out
         shard_count(outlet->shard, METRIC_DELIVERIES, batch->count);
         return OUTLET_MORE;
     }
-    /* Of a run nothing is known but its size; its messages have their renderings, so this cannot fail. */
+    /* Of a run nothing is known but its size. */
     for (size_t i = 0; batch->run && i < batch->count; i++)
         batch_fill(batch, i);
+    if (batch->has_failed) {
+        outlet->ops->broken(outlet); /* where its peer's frame begins nobody knows */
+        return OUTLET_GONE;
+    }
     outlet_settle(outlet, batch, (size_t)sent);
     outlet_set_blocked(outlet, true);
     return outlet->state == OUTLET_CLOSED ? OUTLET_GONE : OUTLET_WAITING;
