@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_ADDRESS_H
-#define SLUICE_BASE_ADDRESS_H
+#pragma once
 
 /* Socket addresses in text. Any thread. */
 
@@ -38,5 +37,3 @@ bool address_is_loopback(const struct address *address);
 /* What counts as one client: the IPv4 address or the IPv6 /64. Returns the number of bytes written to `key`,
  * at most 8. */
 size_t address_client_key(const struct address *address, unsigned char key[8]);
-
-#endif

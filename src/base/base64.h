@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_BASE64_H
-#define SLUICE_BASE_BASE64_H
+#pragma once
 
 /* Base64 (RFC 4648, section 4, padded) through libsodium. Any thread. */
 
@@ -14,5 +13,3 @@ void base64_encode(char *to, const char *bytes, size_t len);
 
 /* Decodes to `to`, which has room for `len` bytes. Returns 0, or -EINVAL when the text is not base64. */
 int base64_decode(char *to, size_t *to_len, const char *text, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_BUF_H
-#define SLUICE_BASE_BUF_H
+#pragma once
 
 /* A growing run of bytes. A failed allocation is remembered, so that a series of appends is checked once, at
  * its end. */
@@ -26,5 +25,3 @@ void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_append_text(struct buf *buf, const char *text);
 void buf_append_char(struct buf *buf, char byte);
 void buf_append_u64(struct buf *buf, uint64_t value);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_CLOCK_H
-#define SLUICE_BASE_CLOCK_H
+#pragma once
 
 /* Time in integers. Any thread. */
 
@@ -14,5 +13,3 @@ uint64_t clock_monotonic_ns(void);
 
 /* Milliseconds since 1970; for showing to people, never for order. */
 int64_t clock_wall_ms(void);
-
-#endif

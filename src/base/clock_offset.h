@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_CLOCK_OFFSET_H
-#define SLUICE_BASE_CLOCK_OFFSET_H
+#pragma once
 
 /* By how much another machine's clock is ahead of clock_monotonic: between two bounds, learnt from questions
  * that it answers with its time, which it read somewhere between the question and the answer. Each answer can
@@ -26,5 +25,3 @@ void clock_offset_note(struct clock_offset *offset, uint64_t asked_ns, uint64_t 
 
 /* The upper bound in milliseconds, rounded up; something must be known. */
 int64_t clock_offset_most_ms(const struct clock_offset *offset);
-
-#endif

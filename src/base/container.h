@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_CONTAINER_H
-#define SLUICE_BASE_CONTAINER_H
+#pragma once
 
 #include <stddef.h>
 
@@ -8,5 +7,3 @@
 #define container_of(pointer, type, member) ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
 #define ARRAY_LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-
-#endif

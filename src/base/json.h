@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_JSON_H
-#define SLUICE_BASE_JSON_H
+#pragma once
 
 /* Values of JSON that the server itself reads, through jansson, which is named nowhere else; what only passes
  * through is for json_scan. Any thread. */
@@ -16,5 +15,3 @@ void json_value_free(struct json_value *value);
 
 /* The bytes of a string, which may hold NULs. */
 struct text json_value_text(const struct json_value *string);
-
-#endif

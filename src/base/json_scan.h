@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_JSON_SCAN_H
-#define SLUICE_BASE_JSON_SCAN_H
+#pragma once
 
 /* JSON (RFC 8259) checked in place: bytes in, spans of the same bytes out, nothing allocated, so that what is
  * published as JSON is delivered as it was sent. Hostile input; any thread.
@@ -33,5 +32,3 @@ void json_walk_begin(struct json_walk *walk, struct text container);
 
 /* Steps to the next one; false when there is none. */
 bool json_walk_next(struct json_walk *walk);
-
-#endif

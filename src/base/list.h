@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_LIST_H
-#define SLUICE_BASE_LIST_H
+#pragma once
 
 /* An intrusive doubly linked list with a head that is itself a link. Not thread-safe. An unlinked link points
  * at itself, so that list_remove may be called twice.
@@ -82,5 +81,3 @@ static inline struct list *list_pop(struct list *head)
 #define list_for_each_safe(link, head)                                                                       \
     for (struct list *link = (head)->next, *link##_next = link->next; link != (head);                        \
          link = link##_next, link##_next = link->next)
-
-#endif

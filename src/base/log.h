@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_LOG_H
-#define SLUICE_BASE_LOG_H
+#pragma once
 
 /* One line an event on stderr: time, level, event name, key=value pairs; logfmt or JSON.
  *
@@ -54,5 +53,3 @@ void log_write_fields(enum log_level level, const char *event, const struct log_
                              sizeof(log_fields_) / sizeof(log_fields_[0]) - 1);                              \
         }                                                                                                    \
     } while (0)
-
-#endif

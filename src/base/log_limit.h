@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_LOG_LIMIT_H
-#define SLUICE_BASE_LOG_LIMIT_H
+#pragma once
 
 /* How often an event may be logged: LOG_BURST times in LOG_WINDOW_MS; the rest is counted.
  *
@@ -39,5 +38,3 @@ bool log_limit_admit(struct log_limit *limit, const char *event, int level, uint
  * `is_last`), and forgets them. Returns false when there is no more. */
 bool log_limit_collect(struct log_limit *limit, uint64_t now_ms, bool is_last, unsigned *at,
                        struct log_left_out *left_out);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_MAILBOX_H
-#define SLUICE_BASE_MAILBOX_H
+#pragma once
 
 /* The one way by which threads reach each other: a queue of letters and an eventfd that wakes the reader once
  * for all that has come since it last looked. There is no lock: who posts pushes onto a stack with one
@@ -52,5 +51,3 @@ bool mailbox_drain(struct mailbox *mailbox);
 
 /* Reader only; when the wake_fd was readable, before mailbox_drain. */
 void mailbox_acknowledge(struct mailbox *mailbox);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_NEAREST_H
-#define SLUICE_BASE_NEAREST_H
+#pragma once
 
 /* Which of the words that there are somebody may have meant by one that there is not. Any thread. */
 
@@ -15,5 +14,3 @@ struct nearest {
 };
 
 void nearest_offer(struct nearest *nearest, const char *word);
-
-#endif

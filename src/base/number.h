@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_NUMBER_H
-#define SLUICE_BASE_NUMBER_H
+#pragma once
 
 /* Numbers in text, parsed strictly: no sign, no space, nothing left over. On an error the value is left as it
  * was. Any thread. */
@@ -29,5 +28,3 @@ static inline uint64_t number_greater(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
 }
-
-#endif

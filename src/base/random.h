@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_RANDOM_H
-#define SLUICE_BASE_RANDOM_H
+#pragma once
 
 /* Unpredictable numbers through libsodium. Any thread; each takes them from the kernel in blocks of its own.
  */
@@ -17,5 +16,3 @@ uint64_t random_below(uint64_t below);
 
 /* `value` and up to as much again, so that many who wait for it do not all come at once. */
 uint64_t random_jitter(uint64_t value);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_TABLE_H
-#define SLUICE_BASE_TABLE_H
+#pragma once
 
 /* uthash, set up for hostile keys: SipHash under a key that is random for each process, and a failed
  * allocation is an error (the element's `hh.tbl` stays NULL), never an exit.
@@ -18,5 +17,3 @@ void table_key_init(void);
 #define HASH_NONFATAL_OOM 1
 #define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)table_hash((key), (len)))
 #include <uthash.h>
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_TEXT_H
-#define SLUICE_BASE_TEXT_H
+#pragma once
 
 /* Text that stands somewhere else: a span of it, borrowed and not terminated. Pure; hostile input; any
  * thread. */
@@ -75,5 +74,3 @@ struct text text_cut(struct text *rest, char mark);
 
 /* Whether it is UTF-8 (RFC 3629); *bad, unless NULL, is the index of the first byte that is not. */
 bool text_is_utf8(const char *text, size_t len, size_t *bad);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BASE_TIMER_H
-#define SLUICE_BASE_TIMER_H
+#pragma once
 
 /* A hierarchical timer wheel with embedded entries: arming and stopping cost the same whatever the number of
  * timers, and allocate nothing (Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987).
@@ -53,5 +52,3 @@ void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ms);
 
 /* Milliseconds until the wheel wants to run again, at most `most_ms`; may be early, never late. */
 uint64_t timer_wheel_wait_ms(const struct timer_wheel *wheel, uint64_t now_ms, uint64_t most_ms);
-
-#endif

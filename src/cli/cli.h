@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CLI_CLI_H
-#define SLUICE_CLI_CLI_H
+#pragma once
 
 /* The command line: finds the subcommand and runs it. Main thread. */
 
@@ -15,5 +14,3 @@ int cli_serve(int argument_count, char **arguments, char **environment);
 int cli_check_config(int argument_count, char **arguments, char **environment);
 int cli_help(int argument_count, char **arguments, char **environment);
 int cli_version(int argument_count, char **arguments, char **environment);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CONFIG_CONFIGURATION_H
-#define SLUICE_CONFIG_CONFIGURATION_H
+#pragma once
 
 /* Where the options come from: command line before environment before file before default. Main thread only.
  */
@@ -57,5 +56,3 @@ struct reload_report {
  * error, as configuration_load, nothing changes. */
 int configuration_reload(struct configuration *configuration, struct reload_report *report,
                          char error[CONFIGURATION_ERROR_MAX]);
-
-#endif

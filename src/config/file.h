@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CONFIG_FILE_H
-#define SLUICE_CONFIG_FILE_H
+#pragma once
 
 /* The lines of a configuration file: `name = value`, no sections. A line that begins with # or ; is a
  * comment, as is the rest of a line after a space and ;. Main thread only: libinih keeps its settings in
@@ -22,5 +21,3 @@ typedef int file_pair_fn(void *context, const char *name, const char *value, uns
 /* Gives every pair to `take` until the first fault. Returns 0, -EINVAL with `fault` filled, or -ECANCELED
  * when `take` stopped. A line that libinih would cut, and a byte that it would stop at, are faults. */
 int file_read_pairs(FILE *file, file_pair_fn *on_pair, void *context, struct file_fault *fault);
-
-#endif

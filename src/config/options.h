@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CONFIG_OPTIONS_H
-#define SLUICE_CONFIG_OPTIONS_H
+#pragma once
 
 /* The options as the program uses them: an immutable snapshot with a reference count, because shards on other
  * threads keep one over a reload. The fields come from tables/options.h.
@@ -102,5 +101,3 @@ const struct string_list *option_items(const struct options *options, const stru
 int option_copy(struct options *to, const struct options *from, const struct option_row *row);
 
 bool option_equals(const struct options *a, const struct options *b, const struct option_row *row);
-
-#endif

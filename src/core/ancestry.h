@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_ANCESTRY_H
-#define SLUICE_CORE_ANCESTRY_H
+#pragma once
 
 /* The epochs that a log had before the one that it has, where its engine changed in a way that may have lost
  * messages; each with how much of it is left (section 2 of the architecture).
@@ -42,5 +41,3 @@ int ancestry_parse(struct ancestry *ancestry, const char *text, size_t len);
 
 /* Writes at most ANCESTRY_TEXT_MAX bytes, not terminated. Returns the length. */
 size_t ancestry_format(char *to, const struct ancestry *ancestry);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_BROKER_H
-#define SLUICE_CORE_BROKER_H
+#pragma once
 
 /* The interface towards the engine that owns the channel logs. A shard cannot tell which engine it talks to.
  *
@@ -245,5 +244,3 @@ int broker_feed_renewal(struct mailbox *mailbox, struct channel *channel, const 
 /* For brokers: tells a watcher of a channel. Returns 0 or -ENOMEM. */
 int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,
                      bool is_new);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_CHANNEL_H
-#define SLUICE_CORE_CHANNEL_H
+#pragma once
 
 /* A channel as one shard sees it: a window on the log, pages of older history while somebody needs them, and
  * its subscriptions. For the hub and the subscriber only; everything runs on the shard's thread.
@@ -137,5 +136,3 @@ void channel_close(struct channel *channel);
  * attached. */
 void subscription_attached(struct subscription *subscription);
 void subscription_failed(struct subscription *subscription, enum error_code error);
-
-#endif

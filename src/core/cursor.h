@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_CURSOR_H
-#define SLUICE_CORE_CURSOR_H
+#pragma once
 
 /* A cursor: where a subscriber stands in one or several channels.
  *
@@ -52,5 +51,3 @@ const struct position *start_find(const struct start *start, const struct epoch 
 
 /* Writes one entry, not terminated. Returns its length, at most POSITION_TEXT_MAX. */
 size_t position_format(char *to, const struct epoch *epoch, uint64_t offset);
-
-#endif

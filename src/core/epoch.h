@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_EPOCH_H
-#define SLUICE_CORE_EPOCH_H
+#pragma once
 
 /* An epoch names one log of one channel: 12 characters of lower-case Crockford base32, the first
  * EPOCH_NAME_LEN from a fixed-key hash of the channel's name (the same on every node and for ever), the rest
@@ -30,5 +29,3 @@ int epoch_parse(struct epoch *epoch, const char *text);
 
 bool epoch_equals(const struct epoch *a, const struct epoch *b);
 bool epoch_has_same_name(const struct epoch *a, const struct epoch *b);
-
-#endif

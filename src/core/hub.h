@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_HUB_H
-#define SLUICE_CORE_HUB_H
+#pragma once
 
 /* A shard's table of attached channels, and who is served next.
  *
@@ -78,5 +77,3 @@ void hub_answered(struct broker_request *request);
 /* What a broker's letter brings; consumes the message's reference. */
 void hub_take_feed(struct feed *feed);
 void hub_apply_renewal(const struct renewal *renewal);
-
-#endif

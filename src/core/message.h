@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_MESSAGE_H
-#define SLUICE_CORE_MESSAGE_H
+#pragma once
 
 /* A message: immutable once a broker has accepted it, reference-counted with atomics, shared by all shards.
  *
@@ -108,5 +107,3 @@ uint64_t message_memory_bytes(void);
 /* Counts what is held for an answer until it has been sent. Any thread. */
 void message_memory_add(uint64_t bytes);
 void message_memory_remove(uint64_t bytes);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_NAMES_H
-#define SLUICE_CORE_NAMES_H
+#pragma once
 
 /* Channel names: 1 to 255 bytes of a small alphabet in segments separated by '/', see docs/PROTOCOL.md. */
 
@@ -15,5 +14,3 @@ bool channel_name_is_valid(const char *name, size_t len);
 /* What is wrong with it, as the end of a sentence that begins with "a channel name"; NULL when it is valid.
  */
 const char *channel_name_fault(const char *name, size_t len);
-
-#endif

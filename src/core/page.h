@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_PAGE_H
-#define SLUICE_CORE_PAGE_H
+#pragma once
 
 /* Pages of a channel's history below its window: read from the broker once for everybody who needs them, and
  * kept a little for those who come back with the same cursor. For core/ only; everything runs on the shard's
@@ -27,5 +26,3 @@ uint64_t page_top(const struct page *page);
 
 /* Forgets all pages; nobody waits for any of them. */
 void page_drop_all(struct channel *channel);
-
-#endif

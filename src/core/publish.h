@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_PUBLISH_H
-#define SLUICE_CORE_PUBLISH_H
+#pragma once
 
 /* A message that somebody wants published, by whatever way it came: what is checked before a broker sees it.
  * Any thread. */
@@ -25,5 +24,3 @@ bool publish_event_is_reserved(struct text event);
 /* Checks a wish and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code publish_item_fill(struct publish_item *item, const struct publish_wish *wish,
                                   uint64_t size_limit_bytes, char fault[PUBLISH_FAULT_MAX]);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_RING_H
-#define SLUICE_CORE_RING_H
+#pragma once
 
 /* The messages of one channel that are kept, in order of offset: the broker's log, and each shard's window on
  * it.
@@ -69,5 +68,3 @@ struct message *ring_at(const struct ring *ring, size_t index);
 
 /* The index of the first message with an offset of at least `offset`; the count when there is none. */
 size_t ring_find(const struct ring *ring, uint64_t offset);
-
-#endif

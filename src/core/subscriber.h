@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_SUBSCRIBER_H
-#define SLUICE_CORE_SUBSCRIBER_H
+#pragma once
 
 /* A subscriber: a cursor into the ring of each of its channels, and a `wake` operation. It has no queue.
  *
@@ -135,5 +134,3 @@ const struct epoch *subscription_epoch(const struct subscription *subscription);
 
 /* The offset of the newest message of its channel that this shard knows of. */
 uint64_t subscription_top(const struct subscription *subscription);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_CORE_WATCHER_H
-#define SLUICE_CORE_WATCHER_H
+#pragma once
 
 /* Who wants to know of every channel below a prefix: of those that have a log, and of each one that gets one
  * later.
@@ -43,5 +42,3 @@ void watcher_begin(struct watcher *watcher, struct hub *hub, const struct watche
 
 /* Nothing is found any more; `ended` follows, in this call or later. */
 void watcher_end(struct watcher *watcher);
-
-#endif

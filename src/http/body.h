@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_BODY_H
-#define SLUICE_HTTP_BODY_H
+#pragma once
 
 /* The body of a response that is made of messages: what is large stays where it is, in the messages that
  * everybody shares and that are counted in the memory limit, until it is sent. On the shard's thread.
@@ -43,5 +42,3 @@ struct MHD_Response *body_response(struct body *body, const char *content_type);
 /* The response whose body is the data of the message; for any number of connections. NULL when memory is out.
  */
 struct MHD_Response *body_response_of_message(struct message *message, const char *content_type);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_CHUNKS_H
-#define SLUICE_HTTP_CHUNKS_H
+#pragma once
 
 /* The chunked coding of a request body (RFC 9112, section 7.1), strictly: lines end with CRLF, a size has at
  * most 15 digits, extensions and trailers are bounded and dropped. Takes bytes, owns no socket; hostile
@@ -43,5 +42,3 @@ static inline bool chunks_are_done(const struct chunks *chunks)
 {
     return chunks->state == CHUNKS_DONE;
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_ERRORS_H
-#define SLUICE_HTTP_ERRORS_H
+#pragma once
 
 /* How an error of the table looks in HTTP. Pure; any thread. */
 
@@ -12,5 +11,3 @@
 
 /* Appends {"error":"code","message":"…"} and a line end. */
 void errors_render_body(struct buf *to, enum error_code error, const char *message);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_EXCHANGE_H
-#define SLUICE_HTTP_EXCHANGE_H
+#pragma once
 
 /* An exchange: one HTTP request and what is done with it. The one home of libmicrohttpd's suspend and resume:
  * whoever handles a request answers it at once, or holds it and answers later, or opens a stream and writes
@@ -189,5 +188,3 @@ bool exchange_is_draining(const struct exchange *exchange);
 
 /* libmicrohttpd's callbacks. */
 extern const struct cell_handlers exchange_cell_handlers;
-
-#endif

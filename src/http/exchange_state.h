@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_EXCHANGE_STATE_H
-#define SLUICE_HTTP_EXCHANGE_STATE_H
+#pragma once
 
 /* What exchange.c, intake.c and answer.c share of an exchange's inside; nobody else includes it. On the
  * shard's thread.
@@ -26,5 +25,3 @@ extern const struct client_owner_ops exchange_owner_ops;
 
 void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response *response);
 void exchange_drop_response(struct exchange *exchange);
-
-#endif

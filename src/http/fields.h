@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_FIELDS_H
-#define SLUICE_HTTP_FIELDS_H
+#pragma once
 
 /* The header fields that a request is asked for, one row each. libmicrohttpd gets no other one, so that what
  * a browser sends along (cookies above all) costs nothing while a request is held. Any thread.
@@ -33,5 +32,3 @@ enum exchange_field {
 
 /* The field of that name in any case; FIELD_COUNT when it is none of these. */
 enum exchange_field field_find(const char *name, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_HEAD_H
-#define SLUICE_HTTP_HEAD_H
+#pragma once
 
 /* The one place that judges a request head, before libmicrohttpd gets it: is it whole, is it HTTP as RFC 9112
  * wants it and as every server on the way reads it, where does the request end, how much memory will it want.
@@ -21,5 +20,3 @@ void head_inspect(const char *bytes, size_t len, struct door_head *head);
 /* The value of the first field of that name in a head, whole or not, without the blanks around it; NULL when
  * absent. */
 const char *head_find_field(const char *head, size_t len, const char *name, size_t *value_len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_NEGOTIATION_H
-#define SLUICE_HTTP_NEGOTIATION_H
+#pragma once
 
 /* Which way to receive a request asks for. Hostile input, bytes in, a row of the table out; any thread. */
 
@@ -21,5 +20,3 @@ const struct transport *negotiation_find_accepted(const char *accept, size_t len
 
 /* The transport that a whole head asks for; NULL when it is no GET, or names none that there is. */
 const struct transport *negotiation_find_in_head(const char *head, size_t len);
-
-#endif

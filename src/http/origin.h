@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_ORIGIN_H
-#define SLUICE_HTTP_ORIGIN_H
+#pragma once
 
 /* Whose pages may publish and read: the server's own and those in `allowed-origins` (docs/PROTOCOL.md, RFC
  * 6454, the Fetch standard). On the shard's thread.
@@ -19,5 +18,3 @@ void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Resp
 
 /* Answers 403 when a foreign page asks for a change. Returns whether it did. */
 bool origin_refuses_change(struct exchange *exchange);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_PUBLISH_H
-#define SLUICE_HTTP_PUBLISH_H
+#pragma once
 
 /* What publishing one message and a batch of them share. On the shard's thread. */
 
@@ -32,5 +31,3 @@ void http_publish_render(struct buf *to, const struct publish_item *item);
 
 /* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */
 int http_publish_parse_ttl(uint64_t *ttl_ms, struct text text);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_REFUSAL_H
-#define SLUICE_HTTP_REFUSAL_H
+#pragma once
 
 /* Refusing what passes by itself: a limit, a broker that is away, a server that stops. An EventSource gives
  * up for good at any status but 200, so it is answered with a stream that has ended already and says when to
@@ -17,5 +16,3 @@ void refusal_answer(struct exchange *exchange, enum error_code error, const stru
  * Returns its length, at most `size`; 0 when closing says it better. Pure; any thread. */
 size_t refusal_render(const struct options *options, enum error_code error, const char *head, size_t head_len,
                       char *to, size_t size);
-
-#endif

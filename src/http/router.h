@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_ROUTER_H
-#define SLUICE_HTTP_ROUTER_H
+#pragma once
 
 /* Which code handles which path. On the shard's thread. */
 
@@ -30,5 +29,3 @@ struct text router_name(const struct exchange *exchange);
 void router_add_allow(const struct exchange *exchange, struct MHD_Response *response);
 
 const char *router_method_name(enum http_method method);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_ROUTES_H
-#define SLUICE_HTTP_ROUTES_H
+#pragma once
 
 /* The handlers of the routes, one file each. Each answers, holds or opens its exchange; on the shard's
  * thread. */
@@ -17,5 +16,3 @@ void metrics_handle(struct exchange *exchange);   /* GET /metrics */
 void health_handle(struct exchange *exchange);    /* GET /healthz */
 void ready_handle(struct exchange *exchange);     /* GET /readyz */
 void files_handle(struct exchange *exchange);     /* GET /… */
-
-#endif

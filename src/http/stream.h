@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_STREAM_H
-#define SLUICE_HTTP_STREAM_H
+#pragma once
 
 /* What endless responses have in common: a subscriber whose messages are written to an open exchange as
  * frames. How a frame looks is the transport's. On the shard's thread.
@@ -38,5 +37,3 @@ struct stream_format {
 /* The begin of a transport whose stream has this format. */
 void stream_begin(struct exchange *exchange, const struct subscription_wish *wish,
                   const struct stream_format *format);
-
-#endif

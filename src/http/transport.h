@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_TRANSPORT_H
-#define SLUICE_HTTP_TRANSPORT_H
+#pragma once
 
 /* A way to receive over HTTP: each is a file in transport/ and in the table of transports, which the wiring
  * gives to HTTP. On the shard's thread. */
@@ -32,5 +31,3 @@ struct transport {
 
 /* Set once by the wiring, before any shard runs; the first one is the default. Ends with NULL. */
 void subscribe_set_transports(const struct transport *const *transports);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_HTTP_UPLOAD_H
-#define SLUICE_HTTP_UPLOAD_H
+#pragma once
 
 /* The body of a request, read from the socket as it is wanted and not a byte beyond its end, where the next
  * request begins. On the shard's thread.
@@ -18,5 +17,3 @@ enum upload_progress {
 
 /* Reads what is there. A body that an error is to be the answer to is dropped. */
 enum upload_progress upload_read(struct exchange *exchange);
-
-#endif

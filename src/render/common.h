@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_RENDER_COMMON_H
-#define SLUICE_RENDER_COMMON_H
+#pragma once
 
 /* What the renderers share. */
 
@@ -14,5 +13,3 @@ struct rendering *render_finish(struct buf *payload, size_t shared);
 struct rendering *render_finish_plain(struct buf *payload, size_t shared);
 
 void render_id(struct buf *to, const struct epoch *epoch, uint64_t offset);
-
-#endif

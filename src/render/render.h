@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_RENDER_RENDER_H
-#define SLUICE_RENDER_RENDER_H
+#pragma once
 
 /* Wire forms of a message: pure functions, bytes in, bytes out; any thread. docs/PROTOCOL.md describes the
  * forms. */
@@ -55,5 +54,3 @@ void render_sse_data(struct buf *to, const char *text, size_t len);
  * its length. */
 #define RENDER_CHUNK_HEAD_MAX 18u
 size_t render_chunk_head(char *to, size_t len);
-
-#endif

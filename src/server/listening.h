@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SERVER_LISTENING_H
-#define SLUICE_SERVER_LISTENING_H
+#pragma once
 
 /* Where the server listens: the addresses of the options `http` and `tcp`, bound here, accepted on by every
  * shard. Main thread.
@@ -43,5 +42,3 @@ void listening_format(const struct listening *listening, char text[LISTENING_TEX
 
 /* Removes the files of Unix sockets, and frees. The shards have stopped. */
 void listenings_close(struct listenings *listenings);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SERVER_PRECHECK_H
-#define SLUICE_SERVER_PRECHECK_H
+#pragma once
 
 /* What in the configuration is surely a mistake although each option by itself is right: said at the start,
  * and by check-config, rather than found out when something is missing. Main thread. */
@@ -23,5 +22,3 @@ struct precheck_warnings {
  * be closed in any case. */
 int precheck_run(const struct configuration *configuration, const struct precheck_warnings *warnings,
                  struct listenings *listenings, char fault[PRECHECK_FAULT_MAX]);
-
-#endif

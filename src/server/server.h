@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SERVER_SERVER_H
-#define SLUICE_SERVER_SERVER_H
+#pragma once
 
 /* The wiring: the only place that knows the broker, the shards, HTTP and the transports. Main thread. */
 
@@ -9,5 +8,3 @@
 /* Runs until it is told to stop. Returns the process's exit status: 0 after a clean stop, 1 when it cannot
  * run, 2 when the options do not allow it. */
 int server_run(struct configuration *configuration);
-
-#endif

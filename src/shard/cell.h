@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_CELL_H
-#define SLUICE_SHARD_CELL_H
+#pragma once
 
 /* Cells: many small libmicrohttpd daemons, driven from the shard's loop, because resuming one connection
  * walks over all the suspended ones of its daemon (section 4 of the architecture).
@@ -100,5 +99,3 @@ void cell_table_run(struct cell_table *table);
 
 /* Calls `visit` for each client; those in full cells, which are there longer, first. */
 void cell_table_visit(struct cell_table *table, void (*visit)(struct client *client));
-
-#endif

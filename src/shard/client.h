@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_CLIENT_H
-#define SLUICE_SHARD_CLIENT_H
+#pragma once
 
 /* An HTTP connection, from accept to close. Everything runs on the shard's thread. */
 
@@ -118,5 +117,3 @@ void client_rewatch(struct client *client);
 
 /* The client is gone, and its socket closed; it is one at the door. */
 void client_close(struct client *client);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_DOOR_H
-#define SLUICE_SHARD_DOOR_H
+#pragma once
 
 /* The door: takes HTTP connections, and lets each wait without any of libmicrohttpd's memory until its whole
  * request head is there. Then it goes to a cell whose connections have room for such a head. Keeps the
@@ -80,5 +79,3 @@ void door_deinit(struct door *door);
 
 /* Answers an error straight to the socket and ends writing, so that the peer reads it before the close. */
 void door_write_error(struct shard *shard, int fd, enum error_code error);
-
-#endif

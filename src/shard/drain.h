@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_DRAIN_H
-#define SLUICE_SHARD_DRAIN_H
+#pragma once
 
 /* How a shard lets go of its clients: first evenly over the drain time, then all at once. Shard's thread. */
 
@@ -25,5 +24,3 @@ void drain_begin(struct shard *shard);
 
 /* Cuts every client that can be cut. Those who wait for an answer from the broker are left. */
 void drain_cut(struct shard *shard);
-
-#endif

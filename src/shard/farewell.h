@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_FAREWELL_H
-#define SLUICE_SHARD_FAREWELL_H
+#pragma once
 
 /* Farewells: sockets whose peers have been told everything, and may go on sending for a while: closing with
  * unread bytes would reset the connection, and what was written last with it. What comes is dropped. They are
@@ -36,5 +35,3 @@ void farewell_close(int fd);
 
 /* Closes all. */
 void farewell_table_cut(struct farewell_table *table);
-
-#endif

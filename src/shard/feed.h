@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_FEED_H
-#define SLUICE_SHARD_FEED_H
+#pragma once
 
 /* What libmicrohttpd reads: one request head that has been judged, and not a byte more.
  *
@@ -36,5 +35,3 @@ bool feed_is_open(int fd);
 
 /* Ends the feeding. Returns whether it was open. */
 bool feed_end(int fd);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_LIMITS_H
-#define SLUICE_SHARD_LIMITS_H
+#pragma once
 
 /* The caps on connections: those of all shards counted together, in total and by the address they come from.
  * Lock-free, any thread.
@@ -31,5 +30,3 @@ void connection_limits_remove(struct connection_limits *limits, const struct lim
 /* Whether a connection that has been counted may stay: ERROR_NONE, or what to tell it. */
 enum error_code connection_limits_check(struct connection_limits *limits, const struct limit_key *key,
                                         const struct options *options);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_LISTENER_H
-#define SLUICE_SHARD_LISTENER_H
+#pragma once
 
 /* Accepting: the sockets that a shard listens on, whatever is spoken on them. Each connection is counted and
  * held against the limits here, and who has to be refused is told and let go here. A few spare descriptors
@@ -70,5 +69,3 @@ int listener_table_open(struct listener_table *table);
 
 /* Stops accepting. */
 void listener_table_shut(struct listener_table *table);
-
-#endif

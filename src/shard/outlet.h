@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_OUTLET_H
-#define SLUICE_SHARD_OUTLET_H
+#pragma once
 
 /* An outlet: the writing side of a connection that takes bytes, whatever is spoken on it. Embedded by whoever
  * has the connection. Everything runs on the shard's thread.
@@ -133,5 +132,3 @@ enum outlet_progress {
 /* Writes what the subscriber has not been told, up to the offset `until`, as much as the peer takes. */
 enum outlet_progress outlet_deliver(struct outlet *outlet, struct subscriber *subscriber,
                                     const struct outlet_format *format, uint64_t until);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_SHARD_H
-#define SLUICE_SHARD_SHARD_H
+#pragma once
 
 /* A shard: one thread, one epoll loop, which owns its connections outright. Nothing in it is locked; other
  * threads reach it only through its mailbox. Everything here runs on the shard's thread unless it says
@@ -122,5 +121,3 @@ struct survey {
 
 void shard_ask_all(struct shard *asker, struct survey *survey, void (*visit)(struct survey *, struct shard *),
                    void (*done)(struct survey *));
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_STREAM_H
-#define SLUICE_SHARD_STREAM_H
+#pragma once
 
 /* Stream sockets: connections that the shard reads and writes by itself, without libmicrohttpd. Whoever
  * speaks on them embeds a struct stream_socket and learns of bytes, not of sockets; what he writes goes to
@@ -113,5 +112,3 @@ void stream_socket_resume(struct stream_socket *socket);
 void stream_socket_finish(struct stream_socket *socket);
 void stream_socket_close(struct stream_socket *socket);
 void stream_socket_deinit(struct stream_socket *socket);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_SHARD_WATCH_H
-#define SLUICE_SHARD_WATCH_H
+#pragma once
 
 /* A descriptor in a shard's epoll. One event is handled at a time; a watch may be removed in any handler, but
  * its memory has to stay until the turn is over (shard_reap).
@@ -23,5 +22,3 @@ int watch_change(struct watch *watch, int epoll_fd, uint32_t events,
 
 /* Before the descriptor is closed. Later events of this turn are not handled. */
 void watch_remove(struct watch *watch, int epoll_fd);
-
-#endif

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The subcommands of the program, one row each: word, function in cli/, what it does. */
-#ifndef SLUICE_TABLES_COMMANDS_H
-#define SLUICE_TABLES_COMMANDS_H
+#pragma once
 
 #define COMMAND_TABLE(ROW)                                                                                   \
     ROW("serve", cli_serve, "Run the server (also without any subcommand).")                                 \
     ROW("check-config", cli_check_config, "Check the options and print what is in force and why.")           \
     ROW("help", cli_help, "Print this, or with --format=man|markdown|errors the reference.")                 \
     ROW("version", cli_version, "Print the version.")
-
-#endif

@@ -2,8 +2,7 @@
 /* Every error that a client can get, one row each: name, HTTP status, code on the wire, what it means.
  * The answers, docs/ERRORS.md and the counters come from this table.
  */
-#ifndef SLUICE_TABLES_ERRORS_H
-#define SLUICE_TABLES_ERRORS_H
+#pragma once
 
 #define ERROR_TABLE(ROW)                                                                                     \
     ROW(BAD_REQUEST, 400, "bad-request", "The request is not HTTP as RFC 9112 wants it.")                    \
@@ -60,5 +59,3 @@ enum error_code {
 unsigned error_status(enum error_code code);
 const char *error_name(enum error_code code);
 const char *error_text(enum error_code code);
-
-#endif

@@ -2,8 +2,7 @@
 /* Every number that the server keeps for operators, one row each: name, kind, text, help, and where its value
  * comes from. /metrics shows them as sluice_NAME, /api/stats as NAME.
  */
-#ifndef SLUICE_TABLES_METRICS_H
-#define SLUICE_TABLES_METRICS_H
+#pragma once
 
 #include "tables/transports.h"
 
@@ -61,5 +60,3 @@ enum metric {
 
 /* For those who want some of the rows only. */
 #define METRIC_NONE(...)
-
-#endif

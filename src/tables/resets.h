@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Why a subscriber could not be given everything since its cursor; one row each: name, word on the wire, and
  * the word for the number that is told with it. */
-#ifndef SLUICE_TABLES_RESETS_H
-#define SLUICE_TABLES_RESETS_H
+#pragma once
 
 #include "base/text.h"
 
@@ -30,5 +29,3 @@ const char *reset_number_word(enum reset_reason reason);
 
 /* RESET_NONE when it is none of the words. Any thread. */
 enum reset_reason reset_reason_find(struct text word);
-
-#endif

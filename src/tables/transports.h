@@ -2,8 +2,7 @@
 /* The ways to receive, one row each: name, word in numbers and labels, help of the gauge of those held now,
  * and which files of transport/ begin it for a request over HTTP. The first of all those is the default.
  */
-#ifndef SLUICE_TABLES_TRANSPORTS_H
-#define SLUICE_TABLES_TRANSPORTS_H
+#pragma once
 
 /* `TO` is handed to ROW as it is, for tables that are made of this one. */
 #define TRANSPORT_TABLE(ROW, HTTP, TO)                                                                       \
@@ -25,5 +24,3 @@ enum transport_kind {
 #undef TRANSPORT_ENUM
         TRANSPORT_COUNT
 };
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TRANSPORTS_H
-#define SLUICE_TRANSPORT_TRANSPORTS_H
+#pragma once
 
 /* The transports over HTTP, from their table. */
 
@@ -13,5 +12,3 @@ TRANSPORT_TABLE(TRANSPORT_NONE, TRANSPORTS_DECLARE, )
 
 /* All of them, the default first; ends with NULL. */
 extern const struct transport *const transports[];
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TESTS_BENCH_BENCH_H
-#define SLUICE_TESTS_BENCH_BENCH_H
+#pragma once
 
 /* The load program: holds connections, publishes in patterns, and reads what it costs the server from /proc.
  * One process, one core; the driver tests/bench/run starts the servers, pins everybody and makes the table.
@@ -107,5 +106,3 @@ int echo_main(const struct bench_options *options);
 
 /* The client: prints one JSON object. */
 int load_main(const struct bench_options *options);
-
-#endif

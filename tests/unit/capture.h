@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TESTS_UNIT_CAPTURE_H
-#define SLUICE_TESTS_UNIT_CAPTURE_H
+#pragma once
 
 /* What the code under test writes to a descriptor (stdout or stderr), kept in a file. */
 
@@ -36,5 +35,3 @@ static inline void capture_end(struct capture *capture)
     capture->text[fread(capture->text, 1, sizeof(capture->text) - 1, capture->file)] = '\0';
     fclose(capture->file);
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TESTS_UNIT_FAILING_H
-#define SLUICE_TESTS_UNIT_FAILING_H
+#pragma once
 
 /* Memory that is out while `memory_is_out`, for everybody but the C library. The program is linked with
  * --wrap for each of these. */
@@ -32,5 +31,3 @@ void *__wrap_realloc(void *old, size_t size)
 {
     return memory_is_out ? NULL : __real_realloc(old, size);
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TESTS_UNIT_UNIT_H
-#define SLUICE_TESTS_UNIT_UNIT_H
+#pragma once
 
 /* What every unit test includes: cmocka needs these before its own header. */
 
@@ -16,5 +15,3 @@
     {                                                                                                        \
         return cmocka_run_group_tests(tests, NULL, NULL);                                                    \
     }
-
-#endif

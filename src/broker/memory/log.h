@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_MEMORY_LOG_H
-#define SLUICE_BROKER_MEMORY_LOG_H
+#pragma once
 
 /* A channel's log in memory, with the keys of recent publishes and the shards that are attached. Whoever
  * calls holds the broker's lock.
@@ -82,5 +81,3 @@ int log_remember_key(struct log *log, const char *key, size_t len, const struct 
 
 int log_attach(struct log *log, struct mailbox *mailbox, struct channel *channel);
 void log_detach(struct log *log, const struct mailbox *mailbox, const struct channel *channel);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_MEMORY_MEMORY_H
-#define SLUICE_BROKER_MEMORY_MEMORY_H
+#pragma once
 
 /* The embedded broker: the channel logs in this process's memory, behind one lock that is held shortly.
  * Requests are answered in the thread that submits them. */
@@ -9,5 +8,3 @@
 
 /* A broker that is not started; takes a reference to the options. NULL when memory is out. */
 struct broker *memory_broker_new(struct options *options);
-
-#endif

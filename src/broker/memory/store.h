@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_MEMORY_STORE_H
-#define SLUICE_BROKER_MEMORY_STORE_H
+#pragma once
 
 /* All logs of the memory broker, found and listed through one ordered index that never rehashes (JudySL).
  *
@@ -65,5 +64,3 @@ int store_make_room(struct store *store, const char *but, size_t but_len);
 
 /* Does a slice of what is due. Returns whether there is more. */
 bool store_tend(struct store *store);
-
-#endif

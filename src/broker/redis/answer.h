@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_ANSWER_H
-#define SLUICE_BROKER_REDIS_ANSWER_H
+#pragma once
 
 /* What the functions of sluice.lua and SCAN answer, as values.
  *
@@ -77,5 +76,3 @@ int answer_parse_scan(const struct redisReply **keys, char cursor[ANSWER_CURSOR_
 
 /* The channel whose hash is at that key: `len` bytes, a valid name. NULL when it is none. */
 const char *answer_find_channel(const struct redisReply *key, size_t *len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_ASK_H
-#define SLUICE_BROKER_REDIS_ASK_H
+#pragma once
 
 /* Requests about one channel that are one call each: a page of history, a look, a purge. They are answered
  * from what this node holds where that is enough. */
@@ -17,5 +16,3 @@ void ask_purge(struct redis_broker *broker, struct inspect_request *request);
 
 /* What is known of a bridged channel, whose log is here. */
 void ask_inspect_bridged(struct inspect_request *request, struct topic *topic);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_BRIDGE_H
-#define SLUICE_BROKER_REDIS_BRIDGE_H
+#pragma once
 
 /* Plain Pub/Sub: names and patterns of the option redis-subscribe become channels of this node. Redis
  * delivers such messages at most once and keeps none; their log is in this process's memory, with an epoch of
@@ -29,5 +28,3 @@ struct server *bridge_server(const struct redis_broker *broker);
 /* A message; `pattern` is NULL when it came by a name. */
 void bridge_receive(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
                     const struct redisReply *payload);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_BROKER_H
-#define SLUICE_BROKER_REDIS_BROKER_H
+#pragma once
 
 /* What the files of this folder share: the clock, the options, the links' set, the numbers, and the roots of
  * what each of them owns. What hangs at a root is its owner's business, in its header. Everything belongs to
@@ -66,5 +65,3 @@ struct redis_broker {
     struct bridge *bridge; /* NULL when nothing is bridged */
     _Atomic bool is_ready;
 };
-
-#endif

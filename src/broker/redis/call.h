@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_CALL_H
-#define SLUICE_BROKER_REDIS_CALL_H
+#pragma once
 
 /* Calls of the functions in sluice.lua, wherever the channel's slot is. MOVED, ASK and TRYAGAIN are followed
  * here, with a bound.
@@ -63,5 +62,3 @@ enum error_code call_error(const struct call *call, const struct redisReply *rep
 
 /* A decimal number as an argument; `to` has room for 21 bytes. */
 struct text call_number(char *to, uint64_t number);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_CLUSTER_H
-#define SLUICE_BROKER_REDIS_CLUSTER_H
+#pragma once
 
 /* Redis Cluster: which master has which slot (Redis Cluster specification). */
 
@@ -26,5 +25,3 @@ bool cluster_is_whole(const struct redis_broker *broker);
 void cluster_sweep(struct redis_broker *broker);
 
 void cluster_init(struct redis_broker *broker);
-
-#endif

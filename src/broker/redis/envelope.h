@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_ENVELOPE_H
-#define SLUICE_BROKER_REDIS_ENVELOPE_H
+#pragma once
 
 /* A message as it travels: what sluice.lua publishes on a channel's feed, and what it keeps in the stream.
  *
@@ -45,5 +44,3 @@ bool envelope_mend(struct envelope *envelope);
 /* The message, with its offset, its time and when it expires; `age_ms` is how old it is. NULL when memory is
  * out. */
 struct message *envelope_make_message(const struct envelope *envelope, uint64_t now_ms, uint64_t age_ms);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_FEED_H
-#define SLUICE_BROKER_REDIS_FEED_H
+#pragma once
 
 /* The subscription link: what is subscribed, and what Redis pushes. */
 
@@ -18,5 +17,3 @@ void feed_unsubscribe(struct server *server, const char *channel);
 
 /* A push; the `pushed` of the feed link. */
 void feed_handle_push(struct link *link, const struct redisReply *reply);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_HELLO_H
-#define SLUICE_BROKER_REDIS_HELLO_H
+#pragma once
 
 /* What is said first on a new command link: who we are, what this Redis is, and the functions that we need
  * there. */
@@ -9,5 +8,3 @@ struct server;
 
 /* Says hello; ends with server_greeted or server_fail. */
 void hello_begin(struct server *server);
-
-#endif

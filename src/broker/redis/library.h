@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_LIBRARY_H
-#define SLUICE_BROKER_REDIS_LIBRARY_H
+#pragma once
 
 /* sluice.lua, ready to be loaded. Immutable; any thread. */
 
@@ -12,5 +11,3 @@ extern const char library_functions[];
 
 /* For SCRIPT LOAD (Redis 6): a call's first argument is the function's name without sluice_. */
 extern const char library_script[];
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_LINK_H
-#define SLUICE_BROKER_REDIS_LINK_H
+#pragma once
 
 /* One connection to a Redis or a Sentinel: commands go out in the order in which they are sent, replies come
  * back in the same order, all without blocking.
@@ -119,5 +118,3 @@ void link_set_deinit(struct link_set *set);
 /* Reads on where a turn ended, sends what is to be sent, tells owners of broken links. Returns whether there
  * is more to do at once. */
 bool link_set_run(struct link_set *set);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_LISTING_H
-#define SLUICE_BROKER_REDIS_LISTING_H
+#pragma once
 
 /* The list of channels: SCAN over the keys of every master, a step at a time, then what is known of each name
  * found. */
@@ -10,5 +9,3 @@ struct redis_broker;
 
 /* A request of a shard; answered when it is. */
 void listing_begin(struct redis_broker *broker, struct list_request *request);
-
-#endif

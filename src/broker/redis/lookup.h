@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_LOOKUP_H
-#define SLUICE_BROKER_REDIS_LOOKUP_H
+#pragma once
 
 /* Names of servers, looked up in threads of their own: the system's resolver blocks, for half a minute where
  * no name server answers, and cannot be called off.
@@ -32,5 +31,3 @@ void lookup_unref(struct lookup *lookup);
 
 /* At the end: forgets those that are under way. */
 void lookup_forget_all(struct list *lookups);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_PUBLISH_H
-#define SLUICE_BROKER_REDIS_PUBLISH_H
+#pragma once
 
 /* Publishing: one call of sluice_publish a message, pipelined. Accepted is what Redis has answered.
  *
@@ -55,5 +54,3 @@ void publish_note_echo(const struct topic *topic, uint64_t offset, const char *b
 
 /* Before the broker ends: nothing waits any more. */
 void publish_fail_bridged(struct redis_broker *broker);
-
-#endif

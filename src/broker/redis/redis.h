@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_REDIS_H
-#define SLUICE_BROKER_REDIS_REDIS_H
+#pragma once
 
 /* The broker that many nodes share: logs in Redis Streams, the feed by Pub/Sub. One thread owns all
  * connections. docs/REDIS.md says what is kept where and what is promised.
@@ -10,5 +9,3 @@
 
 /* A broker that is not started; takes a reference to the options. NULL when memory is out. */
 struct broker *redis_broker_new(struct options *options);
-
-#endif

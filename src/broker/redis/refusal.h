@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_REFUSAL_H
-#define SLUICE_BROKER_REDIS_REFUSAL_H
+#pragma once
 
 /* What Redis refuses: what it means to whoever asked, and what the operator is told of it, once a minute and
  * not with every call. Of more at a time than are remembered, the one told first gives way.
@@ -28,5 +27,3 @@ enum error_code refusal_note(struct refusals *refusals, uint64_t now_ms, const c
 
 void refusal_tell(struct refusals *refusals, uint64_t now_ms, const char *address, const char *reason,
                   const char *action);
-
-#endif

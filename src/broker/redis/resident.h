@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_RESIDENT_H
-#define SLUICE_BROKER_REDIS_RESIDENT_H
+#pragma once
 
 /* What lives on a server and has to know what becomes of it: topics, watches, the bridge, publishes in doubt.
  */
@@ -48,5 +47,3 @@ void residents_up(struct list *residents, struct server *server);
 void residents_lost(struct list *residents);
 void residents_slots_changed(struct list *residents);
 void residents_end(struct list *residents);
-
-#endif

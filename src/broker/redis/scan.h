@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_SCAN_H
-#define SLUICE_BROKER_REDIS_SCAN_H
+#pragma once
 
 /* The channels that one server has: SCAN over their hashes, a step at a time. */
 
@@ -21,5 +20,3 @@ struct scan {
 
 /* Scans the server, with `found` and `ended` set. */
 void scan_begin(struct scan *scan, struct server *server);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_SENTINEL_H
-#define SLUICE_BROKER_REDIS_SENTINEL_H
+#pragma once
 
 /* Redis Sentinel: who is master is asked before every connection, one Sentinel after the other
  * (https://redis.io/docs/reference/sentinel-clients/). */
@@ -11,5 +10,3 @@ void sentinel_init(struct server *server);
 
 /* Asks the next Sentinel and then connects the server to the master that it names. */
 void sentinel_ask(struct server *server);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_SERVER_H
-#define SLUICE_BROKER_REDIS_SERVER_H
+#pragma once
 
 /* A server's life: found, connected, greeted, probed, lost, and again. */
 
@@ -107,5 +106,3 @@ int server_list_login(const struct server *server, const char *words[3]);
 
 /* Whether all that is needed works, for is_ready. */
 void server_update_readiness(struct redis_broker *broker);
-
-#endif

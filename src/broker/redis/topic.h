@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_TOPIC_H
-#define SLUICE_BROKER_REDIS_TOPIC_H
+#pragma once
 
 /* A channel as this node has it attached: what it knows of the log, and the shards to be told. */
 
@@ -78,5 +77,3 @@ void topic_open_failed(struct topic *topic, enum error_code error);
 
 /* The topic of a bridged channel, made if need be; NULL without memory. */
 struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_TOPIC_LOG_H
-#define SLUICE_BROKER_REDIS_TOPIC_LOG_H
+#pragma once
 
 /* The log of a topic: what came by the feed, what is read from the stream, and how the two become one order
  * without holes. */
@@ -39,5 +38,3 @@ void topic_renew_bridged(struct topic *topic);
 
 /* Drops what a bridged channel keeps, with a new epoch. */
 void topic_purge_bridged(struct topic *topic);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_URL_H
-#define SLUICE_BROKER_REDIS_URL_H
+#pragma once
 
 /* Where Redis is, as the option `broker` says:
  *
@@ -34,5 +33,3 @@ struct url {
  */
 int url_parse(struct url *url, const char *text, char fault[URL_FAULT_MAX]);
 void url_deinit(struct url *url);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_BROKER_REDIS_WATCH_H
-#define SLUICE_BROKER_REDIS_WATCH_H
+#pragma once
 
 /* Channels below a prefix: sluice.lua says on sluice:{FIRST}:n when it begins a log, and SCAN finds those
  * that are there. After any loss of the server it is subscribed again and scanned again. */
@@ -24,5 +23,3 @@ void watch_subscribed(struct server *server, const char *channel, size_t len);
 
 /* Whether it is such a channel. */
 bool watch_is_news(const char *channel, size_t len);
-
-#endif

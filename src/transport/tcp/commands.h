@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_COMMANDS_H
-#define SLUICE_TRANSPORT_TCP_COMMANDS_H
+#pragma once
 
 /* The commands of crlf, nul and len32: one vocabulary, see docs/TCP.md. */
 
@@ -28,5 +27,3 @@ void command_parse(struct command *command, const char *bytes, size_t len);
 /* Runs the command that a frame is. Returns false when it has to wait for publishes: the frame comes again.
  */
 bool commands_handle(struct connection *connection, const struct frame *frame);
-
-#endif

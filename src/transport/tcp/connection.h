@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_CONNECTION_H
-#define SLUICE_TRANSPORT_TCP_CONNECTION_H
+#pragma once
 
 /* A raw TCP connection and what belongs to it: for the files of transport/tcp/ only. Everything runs on the
  * thread of the connection's shard.
@@ -224,5 +223,3 @@ bool tcp_publishes_are_full(const struct connection *connection);
 
 /* The connection has gone: nobody is told. */
 void tcp_publishes_forget(struct connection *connection);
-
-#endif

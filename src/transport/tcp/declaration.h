@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_DECLARATION_H
-#define SLUICE_TRANSPORT_TCP_DECLARATION_H
+#pragma once
 
 /* What the option `tcp` says of a listener: ADDRESS [framing=…] [feed=…] [input=…] [default-channel=…]
  * [ping=SECONDS] [mode=OCTAL]. See docs/TCP.md. Any thread. */
@@ -44,5 +43,3 @@ void declaration_deinit(struct declaration *declaration);
 
 /* What is spoken before the client has said anything: not known for FRAMING_AUTO. */
 enum framing declaration_first_framing(const struct declaration *declaration);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_FRAMING_H
-#define SLUICE_TRANSPORT_TCP_FRAMING_H
+#pragma once
 
 /* Where one thing that a client sends ends and the next begins. Bytes in, frames out, no socket; hostile
  * input; any thread. */
@@ -58,5 +57,3 @@ enum frame_result frame_read(struct frame_reader *reader, enum framing framing, 
 
 /* Appends a frame in crlf, nul or len32; the text has no delimiter in it. */
 void frame_append(struct buf *to, enum framing framing, const char *text, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_GLOB_H
-#define SLUICE_TRANSPORT_TCP_GLOB_H
+#pragma once
 
 /* Patterns as Redis matches names: `*`, `?`, `[a-z]`, `[^a-z]` and a backslash before what is meant as it is.
  * Hostile input; any thread. */
@@ -10,5 +9,3 @@
 
 /* Takes at most about `pattern_len` times `len` steps. */
 bool glob_matches(const char *pattern, size_t pattern_len, const char *text, size_t len);
-
-#endif

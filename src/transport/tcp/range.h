@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_RANGE_H
-#define SLUICE_TRANSPORT_TCP_RANGE_H
+#pragma once
 
 /* XRANGE and XREAD: a part of a channel's log gathered into one answer. */
 
@@ -12,5 +11,3 @@ struct range;
 bool range_gather(struct tcp_subscription *subscription);
 
 void range_free(struct range *range, struct shard *shard);
-
-#endif

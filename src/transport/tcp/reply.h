@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_REPLY_H
-#define SLUICE_TRANSPORT_TCP_REPLY_H
+#pragma once
 
 /* Replies of the Redis protocol, RESP2 and RESP3. */
 
@@ -23,5 +22,3 @@ void reply_status(struct connection *connection, const char *text);
 void reply_number(struct connection *connection, uint64_t number);
 void reply_bulk(struct connection *connection, const char *bytes, size_t len);
 void reply_error(struct connection *connection, const char *text);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_RESP_H
-#define SLUICE_TRANSPORT_TCP_RESP_H
+#pragma once
 
 /* The Redis protocol as a server reads it: commands are arrays of bulk strings, or a line. Hostile input. */
 
@@ -37,5 +36,3 @@ enum resp_result resp_read(const char *bytes, size_t len, uint64_t limit, struct
 /* Runs the next command. Returns how many bytes are done with, 0 when it is not whole yet, or -EAGAIN when it
  * has to be looked at again later. */
 ssize_t resp_take(struct connection *connection, const char *bytes, size_t len);
-
-#endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_RESP_CALL_H
-#define SLUICE_TRANSPORT_TCP_RESP_CALL_H
+#pragma once
 
 /* A command of the Redis protocol that is being run, and those who run them: each writes one reply, or begins
  * to wait and writes it later. For the files of transport/tcp/ only. */
@@ -69,5 +68,3 @@ void resp_queue(struct connection *connection, const struct resp_command *comman
 
 /* A command was refused: EXEC will run nothing. */
 void resp_transaction_refuse(struct connection *connection);
-
-#endif

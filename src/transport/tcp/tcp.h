@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef SLUICE_TRANSPORT_TCP_TCP_H
-#define SLUICE_TRANSPORT_TCP_TCP_H
+#pragma once
 
 /* The raw TCP feed: what the server's wiring needs of it. */
 
@@ -12,5 +11,3 @@ extern const struct listener_ops connection_listener_ops;
 
 /* How often the connections of a declaration's listener have to be ticked. */
 uint64_t connection_tick_ms(const struct declaration *declaration);
-
-#endif
