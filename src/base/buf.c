@@ -48,6 +48,15 @@ void buf_append(struct buf *buf, const void *bytes, size_t len)
     buf->len += len;
 }
 
+void buf_insert(struct buf *buf, size_t at, const void *bytes, size_t len)
+{
+    if (len == 0 || buf_reserve(buf, len))
+        return;
+    memmove(buf->bytes + at + len, buf->bytes + at, buf->len - at);
+    memcpy(buf->bytes + at, bytes, len);
+    buf->len += len;
+}
+
 void buf_append_text(struct buf *buf, const char *text)
 {
     buf_append(buf, text, strlen(text));

@@ -29,12 +29,23 @@ int message_type_parse(enum message_type *type, const char *text, size_t len);
 enum message_type message_type_guess(const char *data, size_t len);
 
 /* The wire forms of a message that are kept with it. */
-enum message_form { FORM_SSE, FORM_JSON, FORM_CRLF, FORM_NUL, FORM_LEN32, FORM_RESP, FORM_COUNT };
+enum message_form {
+    FORM_SSE,
+    FORM_JSON,
+    FORM_CRLF,
+    FORM_NUL,
+    FORM_LEN32,
+    FORM_RESP,
+    FORM_WEBSOCKET_DATA,
+    FORM_WEBSOCKET_JSON,
+    FORM_WEBSOCKET_COMMAND,
+    FORM_COUNT
+};
 
 /* A wire form, ready to be sent: `bytes[0..size)` is an HTTP/1.1 chunk around the payload
- * `bytes[payload..payload_end)`, or for raw TCP the payload alone. The payload begins with what only a
- * subscription to this one channel can use (its cursor) and goes on at `shared` with what every subscription
- * shares. */
+ * `bytes[payload..payload_end)`, or where no HTTP is spoken the payload alone. The payload begins with what
+ * only a subscription to this one channel can use (its cursor) and goes on at `shared` with what every
+ * subscription shares. */
 struct rendering {
     uint32_t size;
     uint32_t payload;

@@ -81,15 +81,8 @@ static void stream_gone(struct exchange *exchange)
 static void stream_begin_chunk(const struct stream *stream, struct buf *text, size_t at, size_t more)
 {
     char head[RENDER_CHUNK_HEAD_MAX];
-    size_t len = text->len - at;
-    if (!stream->is_chunked || text->has_failed)
-        return;
-    size_t head_len = render_chunk_head(head, len + more);
-    if (buf_reserve(text, head_len))
-        return;
-    memmove(text->bytes + at + head_len, text->bytes + at, len);
-    memcpy(text->bytes + at, head, head_len);
-    text->len += head_len;
+    if (stream->is_chunked && !text->has_failed)
+        buf_insert(text, at, head, render_chunk_head(head, text->len - at + more));
 }
 
 /* Makes what stands in a text from `at` on a chunk of its own, unless that is nothing. */

@@ -65,30 +65,67 @@ static void json_append_data(struct buf *to, const struct message *message)
     }
 }
 
+void render_json_members(struct buf *to, const struct message *message, struct text channel,
+                         const struct epoch *epoch)
+{
+    buf_append_text(to, "\"channel\":");
+    render_json_string(to, channel.bytes, channel.len);
+    buf_append_text(to, ",\"id\":\"");
+    render_id(to, epoch, message->offset);
+    buf_append_text(to, "\",\"time\":");
+    buf_append_u64(to, (uint64_t)message->time_ms);
+    if (message->event_len > 0) {
+        buf_append_text(to, ",\"event\":");
+        render_json_string(to, message_event(message), message->event_len);
+    }
+    if (message->producer_len > 0) {
+        buf_append_text(to, ",\"producer\":");
+        render_json_string(to, message_producer(message), message->producer_len);
+    }
+    json_append_data(to, message);
+}
+
+void render_json_cursor(struct buf *to, struct text cursor)
+{
+    buf_append_text(to, "{\"cursor\":\"");
+    buf_append(to, cursor.bytes, cursor.len);
+    buf_append_text(to, "\",");
+}
+
+size_t render_json_object(struct buf *to, const struct message *message, struct text channel,
+                          const struct epoch *epoch)
+{
+    size_t at = to->len;
+    buf_append_text(to, "{\"cursor\":\"");
+    render_id(to, epoch, message->offset);
+    buf_append_text(to, "\",");
+    size_t shared = to->len - at;
+    render_json_members(to, message, channel, epoch);
+    buf_append_char(to, '}');
+    return shared;
+}
+
 struct rendering *render_json(const struct message *message, struct text channel, const struct epoch *epoch)
 {
     struct buf payload = {0};
-    buf_append_text(&payload, "{\"cursor\":\"");
-    render_id(&payload, epoch, message->offset);
-    buf_append_text(&payload, "\",");
-    size_t shared = payload.len;
-    buf_append_text(&payload, "\"channel\":");
-    render_json_string(&payload, channel.bytes, channel.len);
-    buf_append_text(&payload, ",\"id\":\"");
-    render_id(&payload, epoch, message->offset);
-    buf_append_text(&payload, "\",\"time\":");
-    buf_append_u64(&payload, (uint64_t)message->time_ms);
-    if (message->event_len > 0) {
-        buf_append_text(&payload, ",\"event\":");
-        render_json_string(&payload, message_event(message), message->event_len);
-    }
-    if (message->producer_len > 0) {
-        buf_append_text(&payload, ",\"producer\":");
-        render_json_string(&payload, message_producer(message), message->producer_len);
-    }
-    json_append_data(&payload, message);
-    buf_append_text(&payload, "}\n");
+    size_t shared = render_json_object(&payload, message, channel, epoch);
+    buf_append_char(&payload, '\n');
     return render_finish(&payload, shared);
+}
+
+void render_json_opening(struct buf *to, struct text cursor, bool is_recovered)
+{
+    render_json_cursor(to, cursor);
+    buf_append_text(to, is_recovered ? "\"recovered\":true}" : "\"recovered\":false}");
+}
+
+void render_json_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                       struct text cursor)
+{
+    render_json_cursor(to, cursor);
+    buf_append_text(to, "\"reset\":");
+    render_reset(to, channel, reason, missed, cursor);
+    buf_append_char(to, '}');
 }
 
 void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,

@@ -57,3 +57,16 @@ struct rendering *render_len32(const struct message *message, struct text channe
     buf_append(&payload, message_data(message), size);
     return render_finish_plain(&payload, 0);
 }
+
+void render_reset_line(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed)
+{
+    buf_append_text(to, "RESET ");
+    buf_append(to, channel.bytes, channel.len);
+    buf_append_char(to, ' ');
+    buf_append_text(to, reset_reason_word(reason));
+    buf_append_char(to, ' ');
+    if (missed == UINT64_MAX)
+        buf_append_char(to, '-');
+    else
+        buf_append_u64(to, missed);
+}

@@ -4,6 +4,7 @@
 /* Wire forms of a message: pure functions, bytes in, bytes out; any thread. docs/PROTOCOL.md describes the
  * forms. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,27 @@ void render_base64(struct buf *to, const char *bytes, size_t len);
  */
 struct rendering *render_json(const struct message *message, struct text channel, const struct epoch *epoch);
 
+/* Appends the members of the JSON form of a message, without the braces around them. */
+void render_json_members(struct buf *to, const struct message *message, struct text channel,
+                         const struct epoch *epoch);
+
+/* What else a feed of JSON objects says: the begin of an object whose first member is a cursor, and the whole
+ * objects of its opening and of a reset. */
+void render_json_cursor(struct buf *to, struct text cursor);
+void render_json_opening(struct buf *to, struct text cursor, bool is_recovered);
+void render_json_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                       struct text cursor);
+
+/* WebSocket frames, whole: the data alone, in a text or a binary frame; the JSON form of a message with its
+ * cursor, the shared part beginning with `"channel"`; and with `"op":"message"` before it, as the command
+ * protocol has it, the shared part being the object. */
+struct rendering *render_websocket_data(const struct message *message, struct text channel,
+                                        const struct epoch *epoch);
+struct rendering *render_websocket_json(const struct message *message, struct text channel,
+                                        const struct epoch *epoch);
+struct rendering *render_websocket_command(const struct message *message, struct text channel,
+                                           const struct epoch *epoch);
+
 /* An event of a text/event-stream: the payload begins with `id: ID`; what is shared begins with the line
  * after it. */
 struct rendering *render_sse(const struct message *message, struct text channel, const struct epoch *epoch);
@@ -42,6 +64,9 @@ struct rendering *render_resp(const struct message *message, struct text channel
 
 /* A bulk string of the Redis protocol. */
 void render_resp_bulk(struct buf *to, const char *bytes, size_t len);
+
+/* `RESET channel reason number`: how a feed of bare data tells of a reset (docs/TCP.md). */
+void render_reset_line(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed);
 
 /* The object that tells of a reset. `cursor` is the joined one from which the feed goes on. */
 void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,

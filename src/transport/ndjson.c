@@ -5,27 +5,18 @@
 #include "http/stream.h"
 #include "transport/transports.h"
 
-static void ndjson_begin_message(struct buf *to, struct text cursor)
-{
-    buf_append_text(to, "{\"cursor\":\"");
-    buf_append(to, cursor.bytes, cursor.len);
-    buf_append_text(to, "\",");
-}
-
 /* No client would read for how long it shall wait. */
 static void ndjson_opening(struct buf *to, const struct stream_opening *opening)
 {
-    ndjson_begin_message(to, opening->cursor);
-    buf_append_text(to, opening->is_recovered ? "\"recovered\":true}\n" : "\"recovered\":false}\n");
+    render_json_opening(to, opening->cursor, opening->is_recovered);
+    buf_append_char(to, '\n');
 }
 
 static void ndjson_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
                          struct text cursor)
 {
-    ndjson_begin_message(to, cursor);
-    buf_append_text(to, "\"reset\":");
-    render_reset(to, channel, reason, missed, cursor);
-    buf_append_text(to, "}\n");
+    render_json_reset(to, channel, reason, missed, cursor);
+    buf_append_char(to, '\n');
 }
 
 static void ndjson_heartbeat(struct buf *to)
@@ -44,7 +35,7 @@ static void ndjson_heartbeat_line(struct buf *to)
 #define NDJSON_FORMAT(beat)                                                                                  \
     {                                                                                                        \
         .transport = &ndjson_transport, .kind = TRANSPORT_STREAM, .form = FORM_JSON, .render = render_json,  \
-        .begin_message = ndjson_begin_message, .opening = ndjson_opening, .reset = ndjson_reset,             \
+        .begin_message = render_json_cursor, .opening = ndjson_opening, .reset = ndjson_reset,               \
         .heartbeat = (beat),                                                                                 \
     }
 

@@ -101,16 +101,7 @@ static int delivery_fill_message(const struct tcp_subscription *subscription, co
 
 void delivery_append_reset(struct buf *to, const struct delivery *delivery)
 {
-    struct text channel = subscription_channel(delivery->subscription);
-    buf_append_text(to, "RESET ");
-    buf_append(to, channel.bytes, channel.len);
-    buf_append_char(to, ' ');
-    buf_append_text(to, reset_reason_word(delivery->reset));
-    buf_append_char(to, ' ');
-    if (delivery->missed == MISSED_UNKNOWN)
-        buf_append_char(to, '-');
-    else
-        buf_append_u64(to, delivery->missed);
+    render_reset_line(to, subscription_channel(delivery->subscription), delivery->reset, delivery->missed);
 }
 
 /* Over RESP, where Redis has no such thing, it is a message of its own on the channel `reset`. */

@@ -42,6 +42,19 @@ static void test_it_grows_to_what_is_needed_and_keeps_what_is_there(void **state
     buf_deinit(&buf);
 }
 
+static void test_what_is_inserted_stands_before_what_was_there(void **state)
+{
+    struct buf buf = {0};
+    (void)state;
+    buf_append_text(&buf, "ad");
+    buf_insert(&buf, 1, "bc", 2);
+    buf_insert(&buf, 4, "e", 1);
+    buf_insert(&buf, 0, "", 0);
+    assert_int_equal(buf.len, 5);
+    assert_memory_equal(buf.bytes, "abcde", 5);
+    buf_deinit(&buf);
+}
+
 static void test_a_failure_is_remembered(void **state)
 {
     static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - 3, SIZE_MAX / 2 + 2};
@@ -62,6 +75,7 @@ static void test_a_failure_is_remembered(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_what_is_appended_stands_one_behind_the_other),
     cmocka_unit_test(test_it_grows_to_what_is_needed_and_keeps_what_is_there),
+    cmocka_unit_test(test_what_is_inserted_stands_before_what_was_there),
     cmocka_unit_test(test_a_failure_is_remembered),
 };
 UNIT_MAIN(tests)

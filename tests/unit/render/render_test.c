@@ -118,6 +118,53 @@ static void test_resets_say_what_is_known(void **state)
     buf_deinit(&to);
 }
 
+static void expect_frame(struct rendering *(*render)(const struct message *, struct text,
+                                                     const struct epoch *),
+                         const struct message_parts *parts, const char *head, size_t head_len,
+                         const char *body, const char *shared)
+{
+    struct message *message = message_new(parts);
+    message->offset = 7;
+    message->time_ms = 1700000000000;
+    assert_int_equal(epoch_parse(&epoch, "k3q9xm2ab7zt"), 0);
+    struct rendering *rendering = render(message, text_of("a/b"), &epoch);
+    assert_int_equal(rendering->payload, 0);
+    assert_int_equal(rendering->payload_end, head_len + strlen(body));
+    assert_int_equal(rendering->size, rendering->payload_end);
+    assert_memory_equal(rendering->bytes, head, head_len);
+    assert_memory_equal(rendering->bytes + head_len, body, strlen(body));
+    assert_memory_equal(rendering->bytes + rendering->shared, shared, strlen(shared));
+    free(rendering);
+    message_unref(message);
+}
+
+static void test_websocket_has_binary_frames_for_binary_data_only(void **state)
+{
+    struct message_parts parts = {.type = MESSAGE_TEXT, .data = "a\nb", .size = 3};
+    (void)state;
+    expect_frame(render_websocket_data, &parts, "\x81\x03", 2, "a\nb", "\x81\x03");
+    parts.type = MESSAGE_JSON;
+    expect_frame(render_websocket_data, &parts, "\x81\x03", 2, "a\nb", "\x81\x03");
+    parts.type = MESSAGE_BINARY;
+    expect_frame(render_websocket_data, &parts, "\x82\x03", 2, "a\nb", "\x82\x03");
+    parts.size = 0;
+    expect_frame(render_websocket_data, &parts, "\x82\x00", 2, "", "\x82\x00");
+}
+
+#define WEBSOCKET_MESSAGE                                                                                    \
+    "\"channel\":\"a/"                                                                                       \
+    "b\",\"id\":\"k3q9xm2ab7zt-7\",\"time\":1700000000000,\"type\":\"binary\",\"data\":\"AP8K\"}"
+
+static void test_websocket_objects_are_those_of_the_stream_and_of_a_command(void **state)
+{
+    static const struct message_parts parts = {.type = MESSAGE_BINARY, .data = "\0\xff\n", .size = 3};
+    (void)state;
+    expect_frame(render_websocket_json, &parts, "\x81\x74", 2,
+                 "{\"cursor\":\"k3q9xm2ab7zt-7\"," WEBSOCKET_MESSAGE, WEBSOCKET_MESSAGE);
+    expect_frame(render_websocket_command, &parts, "\x81\x69", 2, "{\"op\":\"message\"," WEBSOCKET_MESSAGE,
+                 "{\"op\":\"message\"," WEBSOCKET_MESSAGE);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_sse_splits_lines_at_cr_lf_and_crlf),
     cmocka_unit_test(test_sse_takes_empty_and_leading_spaces_and_bom),
@@ -126,5 +173,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_json_keeps_json_on_one_line),
     cmocka_unit_test(test_json_has_event_and_producer_where_given),
     cmocka_unit_test(test_resets_say_what_is_known),
+    cmocka_unit_test(test_websocket_has_binary_frames_for_binary_data_only),
+    cmocka_unit_test(test_websocket_objects_are_those_of_the_stream_and_of_a_command),
 };
 UNIT_MAIN(tests)
