@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* A client that speaks the command protocol (docs/PROTOCOL.md, "Commands"), whatever carries it: a carrier
+ * hands over whole JSON texts, says the answers and delivers to subscriptions.
+ *
+ * Everything runs on the shard's thread. Embedded by the carrier, and freed not before the turn of the loop
+ * in which it was deinitialised is over.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "command/subscription.h"
+#include "core/subscriber.h"
+#include "shard/shard.h"
+
+/* What one conversation has on its way to the broker at most: requests, and bytes of them or of their
+ * answers. */
+#define CONVERSATION_REQUESTS_MAX 1024u
+#define CONVERSATION_BYTES_MAX (4u << 20)
+
+struct conversation;
+
+struct conversation_ops {
+    /* Says an answer: one JSON object without delimiter, after everything said before. Also called in
+     * conversation_take. Must not deinitialise. */
+    void (*say)(struct conversation *conversation, const char *json, size_t len);
+    /* There is something to tell: to be delivered (outlet_deliver up to subscription->until), or blocked. May
+     * deinitialise. */
+    void (*deliver)(struct command_subscription *subscription);
+    /* After conversation_take has returned -EAGAIN: it may be given again. May call conversation_take, and
+     * deinitialise. */
+    void (*ready)(struct conversation *conversation);
+    /* Nothing is awaited any more: for who wants to leave when all is said. May deinitialise. May be NULL. */
+    void (*idle)(struct conversation *conversation);
+    /* A subscription that no command awaits has failed, and is gone. NULL: an error object is said. */
+    void (*lost)(struct conversation *conversation, enum error_code error);
+};
+
+struct conversation {
+    const struct conversation_ops *ops;
+    struct shard *shard;
+    struct list subscriptions;   /* in the order in which they were asked for */
+    struct list publishes;       /* in the order in which they are answered */
+    struct list requests;        /* the others that are on their way */
+    uint64_t bytes;              /* of what is on its way */
+    uint16_t request_count;      /* on their way, with publishes */
+    uint16_t subscription_count; /* of all kinds */
+    uint8_t transport;           /* enum transport_kind */
+    bool is_blocked;
+    bool is_refusing; /* `ready` is due */
+};
+
+void conversation_init(struct conversation *conversation, struct shard *shard,
+                       const struct conversation_ops *ops, enum transport_kind transport);
+
+/* Leaves every channel; what is on its way is answered to nobody. Twice does no harm. */
+void conversation_deinit(struct conversation *conversation);
+
+/* Takes one JSON text, hostile. Returns 0 when it is answered or on its way (what is wrong is answered too),
+ * or -EAGAIN when too much is on its way: the same text is to be given again after `ready`. */
+int conversation_take(struct conversation *conversation, const char *text, size_t len);
+
+/* The largest text that a client needs: a publish of a message of message-size, with what is escaped in it. A
+ * carrier refuses larger ones. */
+uint64_t conversation_text_max(const struct conversation *conversation);
+
+/* Says an error that is no answer to a command. */
+void conversation_say_error(struct conversation *conversation, enum error_code error, const char *what);
+
+/* Subscribes to a channel without a command, from now on; the name is valid. Returns why it cannot. */
+enum error_code conversation_feed(struct conversation *conversation, struct text channel);
+
+/* The carrier is away or full: nothing is delivered until it is unblocked. Unblocking also serves those
+ * subscriptions that outlet_deliver has blocked. */
+void conversation_block(struct conversation *conversation);
+void conversation_unblock(struct conversation *conversation);
+
+/* Whether nothing is on its way. */
+bool conversation_is_idle(const struct conversation *conversation);
+
+/* Whether the subscriptions have been told everything that there is now. */
+bool conversation_is_told(struct conversation *conversation);
+
+/* What is to be told, as objects without delimiter: a message is CONVERSATION_MESSAGE and what render_json
+ * has in its shared part, without the line feed. */
+#define CONVERSATION_MESSAGE "{\"op\":\"message\","
+void conversation_append_reset(struct buf *to, const struct delivery *delivery);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* The subscriptions of a conversation: each is a subscriber of its own, with a cursor and no queue. A command
+ * that has asked for some is answered when all of them are in place, and before anything of them is told.
+ *
+ * Everything runs on the shard's thread.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/text.h"
+#include "core/subscriber.h"
+#include "shard/garbage.h"
+
+struct conversation;
+
+/* Channels of one conversation, whatever has subscribed to them. */
+#define COMMAND_SUBSCRIPTIONS_MAX 1024u
+
+struct command_wait;
+struct command_wait_ops {
+    /* A subscription that was awaited has failed, and is gone. */
+    void (*fail)(struct command_wait *wait, enum error_code error);
+    /* Nothing is awaited any more: to be answered. What was held back goes on when this has returned; the
+     * wait may be freed in it. */
+    void (*done)(struct command_wait *wait);
+};
+
+/* What the answer of a command waits for: it is embedded there. */
+struct command_wait {
+    const struct command_wait_ops *ops;
+    struct conversation *conversation;
+    unsigned awaited;
+    bool has_gap; /* one of the subscriptions is told a reset first */
+};
+
+/*   joining ──► held ──► live
+ *      `──────────────────^
+ */
+enum command_state {
+    COMMAND_JOINING, /* its channel is being attached, or its cursor checked */
+    COMMAND_HELD,    /* its start is known, but its command is not answered yet */
+    COMMAND_LIVE,
+};
+
+struct command_subscription {
+    struct conversation *conversation;
+    struct command_wait *wait; /* of the command that awaits it; NULL when none does */
+    const void *maker;         /* whatever has made it; NULL when it was asked for by name */
+    uint64_t until; /* offset of the last message to tell: UINT64_MAX, or of a history what was the end when
+                       it began */
+    uint8_t state;  /* enum command_state */
+    bool is_history;
+    struct subscriber subscriber;
+    struct garbage garbage;
+    struct list link; /* in the conversation */
+};
+
+/* Begins to wait, for one thing at first: the command itself, until it has asked for everything. */
+void command_wait_begin(struct command_wait *wait, struct conversation *conversation,
+                        const struct command_wait_ops *ops);
+
+/* One thing that was awaited has come. */
+void command_wait_end(struct command_wait *wait);
+
+/* What is to be subscribed to. */
+struct command_wish {
+    struct text channel; /* a valid name */
+    const struct start *start;
+    const void *maker;
+    bool is_history; /* awaited until it is told */
+};
+
+/* Subscribes; `wait`, which may be NULL, counts it. Returns why it cannot. */
+enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
+                                  struct command_wait *wait);
+
+/* The subscription to a channel that `maker` has made; NULL if there is none. */
+struct command_subscription *command_subscription_find(const struct conversation *conversation,
+                                                       const void *maker, struct text channel);
+
+/* Nothing of it is told any more. Its wait counts one less, without an end. */
+void command_unsubscribe(struct command_subscription *subscription);
+
+/* A history that has been told ends; to be called after it was delivered. Returns whether it did. */
+bool command_history_try_end(struct command_subscription *subscription);
