@@ -13,6 +13,7 @@
     HTTP(sse_transport)                                                                                      \
     ROW(TO, STREAM, "stream", "NDJSON streams held now.")                                                    \
     HTTP(ndjson_transport)                                                                                   \
+    ROW(TO, LEGACY, "legacy", "XHR, multipart and htmlfile streams and JSONP polls held now.")               \
     ROW(TO, TCP, "tcp", "Channels that raw TCP connections are subscribed to now.")
 
 /* For those who want some of it only. */

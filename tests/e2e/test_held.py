@@ -21,7 +21,9 @@ def test_a_thousand_held_connections_of_every_kind(channel: str) -> None:
         polls = [Connection(server) for _ in range(300)]
         for poll in polls:
             poll.send(request_bytes("GET", path_of(channel), Accept="application/json"))
-        wait_until(lambda: subscribers(server, channel) == {"total": 1000, "poll": 300, "sse": 400, "stream": 300, "tcp": 0})
+        wait_until(lambda: subscribers(server, channel)["total"] == 1000)
+        counts = {kind: count for kind, count in subscribers(server, channel).items() if count}
+        assert counts == {"total": 1000, "poll": 300, "sse": 400, "stream": 300}
         ids = [publish(server, channel, str(i)) for i in range(3)]
         for stream in streams:
             assert [stream.next_event().id for _ in range(3)] == ids

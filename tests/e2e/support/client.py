@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -173,7 +174,7 @@ def publish(server: Server, channel: str, data: bytes | str = "x", **headers: st
 def subscribers(server: Server, channel: str) -> dict[str, int]:
     """None of any kind while there is no such channel."""
     answer = get(server, f"/api/channels/{channel}")
-    return answer.json["subscribers"] if answer.status == 200 else dict.fromkeys(("total", "poll", "sse", "stream", "tcp"), 0)
+    return answer.json["subscribers"] if answer.status == 200 else defaultdict(int)
 
 
 @dataclass
