@@ -2,7 +2,8 @@
 #pragma once
 
 /* The header fields that a request is asked for, one row each. libmicrohttpd gets no other one, so that what
- * a browser sends along (cookies above all) costs nothing while a request is held. Any thread.
+ * a browser sends along costs nothing while a request is held; of its cookies it gets the one that balancers
+ * keep clients together by (JSESSIONID), and no other. Any thread.
  */
 
 #include <stddef.h>
@@ -10,6 +11,7 @@
 #define FIELD_TABLE(ROW)                                                                                     \
     ROW(ACCEPT, "Accept")                                                                                    \
     ROW(CONTENT_TYPE, "Content-Type")                                                                        \
+    ROW(COOKIE, "Cookie")                                                                                    \
     ROW(FETCH_SITE, "Sec-Fetch-Site")                                                                        \
     ROW(FORWARDED_PROTO, "X-Forwarded-Proto")                                                                \
     ROW(HOST, "Host")                                                                                        \

@@ -21,6 +21,8 @@
 #define HEAD_REPLY_ARGUMENT 34u
 #define HEAD_FIELDS_MAX 256u
 #define HEAD_METHOD_MAX 32u
+#define HEAD_COOKIE_NAME "JSESSIONID="
+#define HEAD_COOKIE_MAX 128u
 
 /* What is known of a head while its lines are read. */
 struct head_reading {
@@ -147,6 +149,7 @@ static enum error_code head_read_request_line(struct head_reading *reading, stru
         reading->arguments += target->bytes[i] == '&' || target->bytes[i] == '?';
     if (reading->arguments > HEAD_ARGUMENTS_MAX)
         return ERROR_TOO_MANY_ARGUMENTS;
+    head->target = *target;
     head_append(head, reading->method);
     head_append_text(head, target->len > 0 && target->bytes[0] != '?' ? " " : " /");
     head_append(head, *target);
@@ -222,6 +225,20 @@ static bool head_is_value(struct text value)
     return true;
 }
 
+/* Of all cookies one is of use here. */
+static void head_feed_cookie(struct head_reading *reading, struct text cookies)
+{
+    struct text cookie = {0};
+    while (cookies.len > 0 && !text_begins(cookie, HEAD_COOKIE_NAME))
+        cookie = text_cut(&cookies, ';');
+    if (!text_begins(cookie, HEAD_COOKIE_NAME) || cookie.len > HEAD_COOKIE_MAX)
+        return;
+    reading->fields_fed++;
+    head_append_text(reading->head, "Cookie:");
+    head_append(reading->head, cookie);
+    head_append_text(reading->head, "\r\n");
+}
+
 static void head_feed_field(struct head_reading *reading, struct text line, struct text name,
                             struct text value)
 {
@@ -229,7 +246,9 @@ static void head_feed_field(struct head_reading *reading, struct text line, stru
     if (field == FIELD_ACCEPT)
         reading->is_stream =
             reading->is_stream || text_contains(value, "event-stream") || text_contains(value, "ndjson");
-    if (field == FIELD_COUNT || (field == FIELD_HOST && reading->authority.len > 0))
+    if (field == FIELD_COOKIE)
+        head_feed_cookie(reading, value);
+    if (field == FIELD_COUNT || field == FIELD_COOKIE || (field == FIELD_HOST && reading->authority.len > 0))
         return;
     reading->fields_fed++;
     head_append(reading->head, line);

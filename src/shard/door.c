@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "shard/shard.h"
+#include "shard/transfer.h"
 
 /* A head that comes in more pieces than this is looked at by the clock only, so that a byte at a time does
  * not cost a look each. */
@@ -119,9 +120,34 @@ static bool door_place(struct client *client, size_t pool_bytes)
     return client->state == CLIENT_ADMITTED;
 }
 
+/* To be handled on another shard. Of what was looked at, what is not in the socket any more goes along. */
+static void door_send(struct client *client, struct shard *home, size_t len)
+{
+    bool is_taken = client->cell && len > client->early_len;
+    int err = is_taken ? client_set_aside(client, client->shard->door.head, len) : 0;
+    if (!err)
+        err = transfer_begin(client, home);
+    if (err)
+        door_refuse(client, ERROR_OUT_OF_MEMORY);
+}
+
+static struct shard *door_find_home(const struct client *client, const struct door_head *head)
+{
+    struct shard_group *group = client->shard->group;
+    struct shard *home = group->count > 1 && group->door_handlers->home
+                             ? group->door_handlers->home(group, head->target)
+                             : NULL;
+    return home ? home : client->shard;
+}
+
 /* What is behind the head in the `len` bytes that were looked at is of its body, or of the next request. */
 static void door_admit(struct client *client, const struct door_head *head, size_t len)
 {
+    struct shard *home = door_find_home(client, head);
+    if (home != client->shard) {
+        door_send(client, home, len);
+        return;
+    }
     /* Of a new client all is still in the socket, and of one that sends many at once all has been set aside.
      */
     bool is_taken = client->cell && len > client->early_len;
@@ -234,32 +260,53 @@ static void door_turn_away(struct client *client, enum error_code error)
     door_arm(door);
 }
 
-static enum error_code door_take(struct listener *listener, const struct arrival *arrival)
+/* A client that waits; NULL when memory is out, and then nothing has been taken. */
+static struct client *door_add(struct shard *shard, const struct arrival *arrival)
 {
-    struct shard *shard = listener->shard;
-    const int on = 1;
-    const unsigned unread_ms = (unsigned)shard->options->slow_client_timeout_ms;
     struct client *client = calloc(1, sizeof(*client));
     if (!client)
-        return ERROR_OUT_OF_MEMORY;
+        return NULL;
     if (watch_add(&client->watch, shard->epoll_fd, arrival->fd, CLIENT_EVENTS_AT_DOOR, client_event)) {
         free(client);
-        return ERROR_OUT_OF_MEMORY;
+        return NULL;
     }
     client->shard = shard;
     client->state = CLIENT_WAITING;
     client->key = arrival->key;
     memcpy(client->address, &arrival->address.storage, sizeof(client->address));
+    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
+    client_line_up(client, &shard->door.clients[CLIENT_WAITING]);
+    door_arm(&shard->door);
+    return client;
+}
+
+static enum error_code door_take(struct listener *listener, const struct arrival *arrival)
+{
+    struct shard *shard = listener->shard;
+    const int on = 1;
+    const unsigned unread_ms = (unsigned)shard->options->slow_client_timeout_ms;
+    struct client *client = door_add(shard, arrival);
+    if (!client)
+        return ERROR_OUT_OF_MEMORY;
     setsockopt(arrival->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     /* Whether an answer still waits here or in the kernel, which takes megabytes: a client that takes none of
      * it is cut. */
     setsockopt(arrival->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
-    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
-    client_line_up(client, &shard->door.clients[CLIENT_WAITING]);
-    door_arm(&shard->door);
     if (arrival->error != ERROR_NONE)
         door_turn_away(client, arrival->error);
     return ERROR_NONE;
+}
+
+int door_receive(struct shard *shard, const struct arrival *arrival, char *early, size_t len)
+{
+    struct client *client = door_add(shard, arrival);
+    if (!client)
+        return -ENOMEM;
+    client->early = early;
+    client->early_len = (uint32_t)len;
+    client->has_input = true;
+    door_look(client);
+    return 0;
 }
 
 static size_t door_render_error(struct listener *listener, enum error_code error, char *to, size_t size)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "config/options.h"
 #include "shard/client.h"
@@ -19,12 +20,14 @@
 #include "tables/errors.h"
 
 struct shard;
+struct shard_group;
 
 /* What HTTP says of the bytes that a client has sent. */
 struct door_head {
     size_t len;            /* of the whole head; 0 while it is not there */
     enum error_code error; /* these bytes can never become a head that is accepted */
     bool has_target;       /* the request line is there */
+    struct text target;    /* in origin form; borrowed from the bytes */
     size_t pool_bytes;     /* the memory that its connection is to have */
     struct request_framing framing;
     char *fed; /* what libmicrohttpd gets of it; room for DOOR_FED_MORE bytes more than there are */
@@ -41,6 +44,9 @@ struct door_handlers {
      * length; 0 when closing the connection says it better. */
     size_t (*render_error)(const struct options *options, enum error_code error, const char *head,
                            size_t head_len, char *to, size_t size);
+    /* The shard that a request for this target has to be handled on, where what it is about lives on one;
+     * NULL when any will do. May be NULL itself. */
+    struct shard *(*home)(const struct shard_group *group, struct text target);
 };
 
 struct door {
@@ -61,6 +67,10 @@ int door_init(struct door *door, struct shard *shard);
 
 /* Who is accepted waits for his head. */
 extern const struct listener_ops door_listener_ops;
+
+/* A client comes from another shard's door, with a whole head: what has been taken from its socket of that is
+ * `early`, malloc'd, or NULL. Returns 0, or -ENOMEM and then nothing has been taken. */
+int door_receive(struct shard *shard, const struct arrival *arrival, char *early, size_t len);
 
 /* A client has its answer, and libmicrohttpd would keep the connection: it waits at the door for its next
  * request. Within libmicrohttpd's `completed` callback. */

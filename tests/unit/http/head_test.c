@@ -149,6 +149,15 @@ static void test_head_passes_on_what_is_asked_for(void **state)
                "GET / HTTP/1.0\r\nOrigin: o\r\nConnection: close\r\n\r\n");
 }
 
+static void test_head_passes_on_one_cookie(void **state)
+{
+    (void)state;
+    expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: a=b; JSESSIONID=1.2; c=d\r\n\r\n",
+               "GET / HTTP/1.1\r\nHost: x\r\nCookie:JSESSIONID=1.2\r\nConnection: keep-alive\r\n\r\n");
+    expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: XJSESSIONID=1; a=JSESSIONID=2\r\n\r\n",
+               "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+}
+
 static void test_head_takes_targets_in_absolute_form(void **state)
 {
     (void)state;
@@ -235,6 +244,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_head_finds_where_the_request_ends),
     cmocka_unit_test(test_head_knows_whether_the_connection_is_kept),
     cmocka_unit_test(test_head_passes_on_what_is_asked_for),
+    cmocka_unit_test(test_head_passes_on_one_cookie),
     cmocka_unit_test(test_head_takes_targets_in_absolute_form),
     cmocka_unit_test(test_head_bounds_arguments_and_fields),
     cmocka_unit_test(test_head_passes_on_no_more_than_there_is_room_for),
