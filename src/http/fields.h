@@ -23,7 +23,11 @@
     ROW(REQUEST_HEADERS, "Access-Control-Request-Headers")                                                   \
     ROW(SLUICE_EVENT, "Sluice-Event")                                                                        \
     ROW(SLUICE_PRODUCER, "Sluice-Producer")                                                                  \
-    ROW(SLUICE_TTL, "Sluice-TTL")
+    ROW(SLUICE_TTL, "Sluice-TTL")                                                                            \
+    ROW(UPGRADE, "Upgrade")                                                                                  \
+    ROW(WEBSOCKET_KEY, "Sec-WebSocket-Key")                                                                  \
+    ROW(WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol")                                                        \
+    ROW(WEBSOCKET_VERSION, "Sec-WebSocket-Version")
 
 enum exchange_field {
 #define FIELD_ENUM(name, text) FIELD_##name,

@@ -192,6 +192,8 @@ static bool head_read_connection(struct head_reading *reading, struct text value
         token.len = head_count_token(text_behind(value, at));
         reading->asks_to_close = reading->asks_to_close || text_is_word(token, "close");
         reading->asks_to_keep = reading->asks_to_keep || text_is_word(token, "keep-alive");
+        reading->head->framing.asks_to_upgrade =
+            reading->head->framing.asks_to_upgrade || text_is_word(token, "upgrade");
         at += token.len > 0 ? token.len : 1;
     }
     return true;

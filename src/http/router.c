@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "http/router.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -11,6 +12,8 @@
  */
 #define ROUTER_BODY_UNWANTED 65536u
 #define ROUTER_ALLOW_MAX 64
+/* Two for each SockJS service, and those of the other transports. */
+#define ROUTER_ADDED_MAX 160u
 #define METHODS_READ (METHOD_GET | METHOD_HEAD)
 
 static void channel_path_handle(struct exchange *exchange)
@@ -23,17 +26,18 @@ static void channel_path_handle(struct exchange *exchange)
 
 static const struct route routes[] = {
     {"/channels/", true, METHODS_READ | METHOD_POST | METHOD_PUT, false, channel_path_handle,
-     "DELETE /api/channels/NAME deletes what is kept"},
+     .elsewhere = "DELETE /api/channels/NAME deletes what is kept"},
     {"/channels", false, METHOD_POST, true, batch_handle,
-     "one channel is at /channels/NAME, the list of all at GET /api/channels"},
+     .elsewhere = "one channel is at /channels/NAME, the list of all at GET /api/channels"},
     {"/api/channels/", true, METHODS_READ | METHOD_DELETE, false, channel_handle,
-     "publish at /channels/NAME"},
-    {"/api/channels", false, METHODS_READ, false, channels_handle, "publish a batch at /channels"},
-    {"/api/stats", false, METHODS_READ, false, stats_handle, "publish at /channels/NAME"},
-    {"/metrics", false, METHODS_READ, false, metrics_handle, "publish at /channels/NAME"},
-    {"/healthz", false, METHODS_READ, false, health_handle, "publish at /channels/NAME"},
-    {"/readyz", false, METHODS_READ, false, ready_handle, "publish at /channels/NAME"},
-    {"/", true, METHODS_READ, false, files_handle, "publish at /channels/NAME"},
+     .elsewhere = "publish at /channels/NAME"},
+    {"/api/channels", false, METHODS_READ, false, channels_handle,
+     .elsewhere = "publish a batch at /channels"},
+    {"/api/stats", false, METHODS_READ, false, stats_handle, .elsewhere = "publish at /channels/NAME"},
+    {"/metrics", false, METHODS_READ, false, metrics_handle, .elsewhere = "publish at /channels/NAME"},
+    {"/healthz", false, METHODS_READ, false, health_handle, .elsewhere = "publish at /channels/NAME"},
+    {"/readyz", false, METHODS_READ, false, ready_handle, .elsewhere = "publish at /channels/NAME"},
+    {"/", true, METHODS_READ, false, files_handle, .elsewhere = "publish at /channels/NAME"},
 };
 
 static const struct {
@@ -50,14 +54,40 @@ const char *router_method_name(enum http_method method)
     return "?";
 }
 
+static const struct route *router_added[ROUTER_ADDED_MAX];
+static size_t router_added_count;
+
+int router_add(const struct route *route)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(routes); i++)
+        if (strcmp(routes[i].prefix, route->prefix) == 0)
+            return -EEXIST;
+    for (size_t i = 0; i < router_added_count; i++)
+        if (strcmp(router_added[i]->prefix, route->prefix) == 0)
+            return -EEXIST;
+    if (router_added_count == ROUTER_ADDED_MAX)
+        return -ENOSPC;
+    router_added[router_added_count++] = route;
+    return 0;
+}
+
+/* The better one for a path: the longer prefix that it has. */
+static const struct route *router_prefer(const struct route *best, const struct route *route,
+                                         const char *path)
+{
+    size_t len = strlen(route->prefix);
+    bool fits = strncmp(route->prefix, path, len) == 0 && (route->takes_name || path[len] == '\0');
+    return fits && (!best || len > strlen(best->prefix)) ? route : best;
+}
+
 static const struct route *router_find(const char *path)
 {
-    for (size_t i = 0; path && i < ARRAY_LENGTH(routes); i++) {
-        size_t len = strlen(routes[i].prefix);
-        if (strncmp(routes[i].prefix, path, len) == 0 && (routes[i].takes_name || path[len] == '\0'))
-            return &routes[i];
-    }
-    return &routes[ARRAY_LENGTH(routes) - 1];
+    const struct route *best = NULL;
+    for (size_t i = 0; path && i < ARRAY_LENGTH(routes); i++)
+        best = router_prefer(best, &routes[i], path);
+    for (size_t i = 0; path && i < router_added_count; i++)
+        best = router_prefer(best, router_added[i], path);
+    return best ? best : &routes[ARRAY_LENGTH(routes) - 1];
 }
 
 static void router_format_allow(const struct route *route, char allow[static ROUTER_ALLOW_MAX])
@@ -139,9 +169,10 @@ void router_answer_not_found(struct exchange *exchange)
                   hint ? hint : "channels are at /channels/NAME");
 }
 
-static const struct route router_options_route = {"", true, 0, false, router_answer_options, ""};
-static const struct route router_nowhere_route = {"", true, 0, false, router_answer_not_found, ""};
-static const struct route router_method_route = {"", true, 0, false, router_answer_method, ""};
+static const struct route router_options_route = {"", true, 0, false, router_answer_options, .elsewhere = ""};
+static const struct route router_nowhere_route = {
+    "", true, 0, false, router_answer_not_found, .elsewhere = ""};
+static const struct route router_method_route = {"", true, 0, false, router_answer_method, .elsewhere = ""};
 
 void router_choose(struct exchange *exchange)
 {
@@ -152,9 +183,9 @@ void router_choose(struct exchange *exchange)
     exchange->body_limit = !takes_body       ? ROUTER_BODY_UNWANTED
                            : route->is_batch ? options->batch_size_bytes
                                              : options->message_size_bytes;
-    if (exchange->method == METHOD_OPTIONS)
+    if (exchange->method == METHOD_OPTIONS && !route->answers_options)
         exchange->route = &router_options_route;
-    else if (route->methods & exchange->method)
+    else if ((route->methods | METHOD_OPTIONS) & exchange->method)
         exchange->route = route;
     else if (route->handle == files_handle && router_hint(exchange->path))
         exchange->route = &router_nowhere_route;

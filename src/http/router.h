@@ -13,7 +13,14 @@ struct route {
     void (*handle)(struct exchange *exchange);
     const char
         *elsewhere; /* what a method that is not taken here may have been meant for, and where that is */
+    bool answers_options; /* it handles OPTIONS itself */
+    const void *context;  /* of whoever added it */
 };
+
+/* Adds a route besides HTTP's own, for a transport that has paths of its own; borrowed for ever. Of those
+ * that fit a path the one with the longest prefix is taken. Main thread, before any shard runs. Returns 0,
+ * -EEXIST when there is one of this prefix, or -ENOSPC. */
+int router_add(const struct route *route);
 
 /* Sets the exchange's route, its largest body and its origin. There is always one: also for what is not
  * found. */

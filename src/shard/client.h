@@ -46,6 +46,8 @@ struct request_framing {
     bool is_chunked;
     bool expects_continue; /* the client sends the body once it is told to */
     bool is_kept;
+    bool
+        asks_to_upgrade; /* the connection is to be another protocol's from there on, if Upgrade says which */
 };
 
 struct client {

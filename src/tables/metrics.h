@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "tables/closes.h"
 #include "tables/transports.h"
 
 /* COUNTED: with shard_count or broker_count, where it happens; SHARD: what each `shard` says at the end of
@@ -32,6 +33,7 @@
     SHARD(REFILLS, "counter", "refills_total", "Pages of history read from the broker.", shard->hub.refills) \
     COUNTED(HANGUPS, "counter", "hangups_total", "Held clients that went away.")                             \
     COUNTED(SLOW_CUT, "counter", "slow_clients_cut_total", "Streams cut because their client took nothing.") \
+    CLOSE_TABLE(METRIC_CLOSED, COUNTED)                                                                      \
     COUNTED(PUBLISHED, "counter", "published_total", "Messages accepted by the broker.")                     \
     COUNTED(DUPLICATES, "counter", "duplicates_total", "Publishes that repeated an idempotency key.")        \
     COUNTED(PUBLISH_REFUSED, "counter", "publish_refused_total", "Messages that the broker refused.")        \
@@ -50,6 +52,10 @@
 #define METRIC_SUBSCRIBERS(SHARD, name, word, help)                                                          \
     SHARD(SUBSCRIBERS_##name, "gauge", "subscribers_" word, help,                                            \
           shard->hub.subscriber_count[TRANSPORT_##name])
+
+#define METRIC_CLOSED(COUNTED, name, code, word, text)                                                       \
+    COUNTED(CLOSED_##name, "counter", "closed_" word "_total",                                               \
+            "WebSockets and SockJS sessions closed with " #code ": " text ".")
 
 enum metric {
 #define METRIC_ENUM(name, ...) METRIC_##name,

@@ -77,6 +77,12 @@
     DURATION(                                                                                                \
         "retry", retry_ms, "2s", 10, 3600000, RELOAD, "TIME",                                                \
         "How long EventSource clients wait before they reconnect; up to as much again is added at random.")  \
+    DURATION("websocket-ping", websocket_ping_ms, "25s", 0, 3600000, RELOAD, "TIME",                         \
+             "A WebSocket that has been silent for this long is pinged, and closed when nothing has come "   \
+             "since two pings; "                                                                             \
+             "0 never.")                                                                                     \
+    INTEGER("websocket-fragments", websocket_fragments, "65536", 1, 1000000000, RELOAD, "N",                 \
+            "The most frames of which a WebSocket message may consist.")                                     \
     DURATION("linger-time", linger_time_ms, "30s", 0, 3600000, RELOAD, "TIME",                               \
              "How long a shard keeps a channel attached after its last subscriber left.")                    \
     DURATION("slow-client-timeout", slow_client_timeout_ms, "60s", 100, 3600000, RELOAD, "TIME",             \
