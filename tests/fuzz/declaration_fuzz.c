@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *text = strndup((const char *)data, size);
     if (text && declaration_parse(&declaration, text, fault) == 0) {
         if (!declaration.address || !declaration.address[0] || declaration.preset.len == 0 ||
-            declaration.feed_count > DECLARATION_FEED_MAX)
+            declaration.feed.count > NAME_LIST_MAX)
             abort();
         declaration_deinit(&declaration);
     }

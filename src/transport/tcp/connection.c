@@ -335,8 +335,8 @@ static void connection_subscribe_feeds(struct connection *connection)
 {
     const struct declaration *declaration = connection->declaration;
     const struct start start = {.kind = START_NOW};
-    for (unsigned i = 0; i < declaration->feed_count && connection->socket.state == STREAM_OPEN; i++) {
-        const struct text name = {declaration->feed[i].text, declaration->feed[i].len};
+    for (unsigned i = 0; i < declaration->feed.count && connection->socket.state == STREAM_OPEN; i++) {
+        const struct text name = channel_name_text(&declaration->feed.names[i]);
         enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_FEED, name, &start, NULL, NULL);
         if (error == ERROR_NONE)
             continue;

@@ -7,21 +7,14 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#include "core/cursor.h"
-#include "core/names.h"
+#include "core/name_list.h"
 #include "transport/tcp/framing.h"
 
-#define DECLARATION_FAULT_MAX 512u
-#define DECLARATION_FEED_MAX CURSOR_CHANNELS_MAX
+#define DECLARATION_FAULT_MAX PAIRS_FAULT_MAX
 #define DECLARATION_MODE_PRESET 0660u
 
 /* What a client's frames mean. */
 enum input { INPUT_COMMAND, INPUT_ECHO, INPUT_IGNORE, INPUT_PUBLISH };
-
-struct channel_name {
-    uint8_t len;
-    char text[CHANNEL_NAME_MAX + 1];
-};
 
 struct declaration {
     char *address;    /* as written; host:port, or unix:/path */
@@ -31,8 +24,7 @@ struct declaration {
     enum input input;
     struct channel_name publish_to; /* of INPUT_PUBLISH */
     struct channel_name preset;     /* the channel that is meant when a command names none */
-    unsigned feed_count;
-    struct channel_name *feed;
+    struct name_list feed;
     uint64_t ping_ms; /* 0 is never */
 };
 
