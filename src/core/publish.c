@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/publish.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/json_scan.h"
+#include "base/number.h"
 #include "core/names.h"
+
+#define TTL_SECONDS_MAX 31536000u
 
 static enum error_code publish_check_data(const struct message_parts *parts, char *fault)
 {
@@ -67,6 +71,15 @@ static enum error_code publish_check(const struct publish_wish *wish, uint64_t s
         return ERROR_BAD_OPTION;
     }
     return wish->is_checked ? ERROR_NONE : publish_check_data(&wish->parts, fault);
+}
+
+int publish_parse_ttl(uint64_t *ttl_ms, struct text text)
+{
+    uint64_t seconds;
+    if (number_parse_u64(&seconds, text.bytes, text.len) || seconds == 0)
+        return -EINVAL;
+    *ttl_ms = (seconds > TTL_SECONDS_MAX ? TTL_SECONDS_MAX : seconds) * 1000;
+    return 0;
 }
 
 enum error_code publish_item_fill(struct publish_item *item, const struct publish_wish *wish,

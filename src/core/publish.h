@@ -21,6 +21,9 @@ struct publish_wish {
  * failed or begun. */
 bool publish_event_is_reserved(struct text event);
 
+/* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */
+int publish_parse_ttl(uint64_t *ttl_ms, struct text text);
+
 /* Checks a wish and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code publish_item_fill(struct publish_item *item, const struct publish_wish *wish,
                                   uint64_t size_limit_bytes, char fault[PUBLISH_FAULT_MAX]);

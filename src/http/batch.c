@@ -1,201 +1,53 @@
 /* SPDX-License-Identifier: MIT */
-#include <stdarg.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/base64.h"
-#include "base/json.h"
+#include "core/publish_object.h"
 #include "http/publish.h"
 #include "http/routes.h"
 #include "render/render.h"
 
 /* Messages in one batch; beyond it the answer alone would be larger than most bodies. */
 #define BATCH_COUNT_MAX 100000u
-#define NAME_SHOWN_MAX 64u
 
 static const char *const batch_queries[] = {NULL}; /* each message has options of its own */
 
-enum batch_member {
-    MEMBER_CHANNEL,
-    MEMBER_DATA,
-    MEMBER_EVENT,
-    MEMBER_TTL,
-    MEMBER_PRODUCER,
-    MEMBER_KEY,
-    MEMBER_TYPE,
-    MEMBER_COUNT
-};
-
-static const char *const batch_members[] = {
-    [MEMBER_CHANNEL] = "channel", [MEMBER_DATA] = "data",         [MEMBER_EVENT] = "event",
-    [MEMBER_TTL] = "ttl",         [MEMBER_PRODUCER] = "producer", [MEMBER_KEY] = "idempotency_key",
-    [MEMBER_TYPE] = "type"};
-
-/* One message as it is read. The first fault counts. */
-struct batch_message {
-    struct text members[MEMBER_COUNT];        /* in the body; without bytes when absent */
-    struct json_value *strings[MEMBER_COUNT]; /* those with escapes, decoded */
-    char *bytes;                              /* out of base64 */
-    enum error_code error;
-    char *fault;
-};
+static const char *const batch_members[] = {PUBLISH_MEMBERS, NULL};
 
 struct batch {
     struct http_publish super;
     char **faults; /* for each item that was refused here */
 };
 
-__attribute__((format(printf, 2, 3))) static void batch_refuse(struct batch_message *message,
-                                                               const char *format, ...)
+static enum error_code batch_read(struct publish_object *object, struct text value, struct publish_wish *wish,
+                                  char *fault)
 {
-    va_list arguments;
-    if (message->error != ERROR_NONE)
-        return;
-    message->error = ERROR_BAD_BATCH;
-    va_start(arguments, format);
-    vsnprintf(message->fault, PUBLISH_FAULT_MAX, format, arguments);
-    va_end(arguments);
-}
-
-static void batch_refuse_for_memory(struct batch_message *message)
-{
-    batch_refuse(message, "%s", error_text(ERROR_OUT_OF_MEMORY));
-    message->error = ERROR_OUT_OF_MEMORY;
-}
-
-/* The bytes between the quotes of a string, or decoded to `*decoded` when any is escaped. NULL when memory is
- * out. */
-static struct text batch_string(struct text span, struct json_value **decoded)
-{
-    if (!memchr(span.bytes, '\\', span.len))
-        return (struct text){span.bytes + 1, span.len - 2};
-    if (!*decoded)
-        *decoded = json_value_parse(span);
-    return *decoded ? json_value_text(*decoded) : (struct text){0};
-}
-
-/* The value of a member that must be a string; NULL when it is absent. */
-static struct text batch_text(struct batch_message *message, enum batch_member member)
-{
-    const struct text span = message->members[member];
-    struct text text = {0};
-    if (span.len == 0)
-        return text;
-    if (span.bytes[0] != '"')
-        batch_refuse(message, "\"%s\" must be a string", batch_members[member]);
-    else if (!(text = batch_string(span, &message->strings[member])).bytes)
-        batch_refuse_for_memory(message);
-    return text;
-}
-
-static enum batch_member batch_find_member(struct batch_message *message, struct text name)
-{
-    struct json_value *decoded = NULL;
-    struct text text = batch_string(name, &decoded);
-    if (!text.bytes)
-        batch_refuse_for_memory(message);
-    size_t member = text_index(text, batch_members, MEMBER_COUNT);
-    json_value_free(decoded);
-    return (enum batch_member)member;
-}
-
-static void batch_refuse_member(struct batch_message *message, struct text name)
-{
-    size_t shown = name.len;
-    if (shown > NAME_SHOWN_MAX)
-        for (shown = NAME_SHOWN_MAX; (name.bytes[shown] & 0xc0) == 0x80;)
-            shown--;
-    batch_refuse(message,
-                 "a message has no member %.*s; it has channel, data, event, ttl, producer, "
-                 "idempotency_key and type",
-                 (int)shown, name.bytes);
-}
-
-static void batch_split(struct batch_message *message, struct text object)
-{
-    struct json_walk walk;
-    if (object.bytes[0] != '{') {
-        batch_refuse(message, "each message of a batch must be an object");
-        return;
-    }
-    json_walk_begin(&walk, object);
-    while (json_walk_next(&walk)) {
-        enum batch_member member = batch_find_member(message, walk.name);
-        if (member == MEMBER_COUNT)
-            batch_refuse_member(message, walk.name);
-        else if (message->members[member].len > 0)
-            batch_refuse(message, "\"%s\" is given twice", batch_members[member]);
-        else
-            message->members[member] = walk.value;
-    }
-}
-
-static void batch_decode_base64(struct batch_message *message, struct message_parts *parts)
-{
-    message->bytes = malloc(parts->size + 1);
-    if (!message->bytes)
-        batch_refuse_for_memory(message);
-    else if (base64_decode(message->bytes, &parts->size, parts->data, parts->size))
-        batch_refuse(message, "\"data\" is not base64");
-    parts->data = message->bytes;
-}
-
-/* A string is text, anything else JSON, unless "type" says otherwise. */
-static void batch_read_data(struct batch_message *message, struct message_parts *parts)
-{
-    const struct text *data = &message->members[MEMBER_DATA];
-    if (data->len == 0) {
-        batch_refuse(message, "\"data\" is missing");
-        return;
-    }
-    struct text type = batch_text(message, MEMBER_TYPE);
-    bool is_string = data->bytes[0] == '"';
-    parts->type = is_string ? MESSAGE_TEXT : MESSAGE_JSON;
-    if (type.bytes && message_type_parse(&parts->type, type.bytes, type.len)) {
-        batch_refuse(message, "\"type\" must be " MESSAGE_TYPE_WORDS);
-    } else if (parts->type == MESSAGE_JSON) {
-        parts->data = data->bytes;
-        parts->size = data->len;
-    } else if (!is_string) {
-        batch_refuse(message, "\"data\" of this type must be a string");
-    } else {
-        struct text text = batch_text(message, MEMBER_DATA);
-        parts->data = text.bytes;
-        parts->size = text.len;
-        if (parts->data && parts->type == MESSAGE_BINARY)
-            batch_decode_base64(message, parts);
-    }
-}
-
-static void batch_read(struct batch_message *message, struct text object, struct publish_wish *wish)
-{
-    batch_split(message, object);
-    wish->channel = batch_text(message, MEMBER_CHANNEL);
-    wish->parts.event = batch_text(message, MEMBER_EVENT);
-    wish->parts.producer = batch_text(message, MEMBER_PRODUCER);
-    wish->key = batch_text(message, MEMBER_KEY);
-    if (!wish->channel.bytes)
-        batch_refuse(message, "\"channel\" is missing");
-    const struct text ttl = message->members[MEMBER_TTL];
-    if (ttl.len > 0 && http_publish_parse_ttl(&wish->parts.ttl_ms, ttl))
-        batch_refuse(message, "\"ttl\" must be a whole number of seconds from 1 on");
-    batch_read_data(message, &wish->parts);
-    wish->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
+    char ignored[PUBLISH_FAULT_MAX];
+    json_object_read(&object->members, value, batch_members);
+    int err = json_object_check(&object->members, PUBLISH_MEMBER_SET, "a message", fault);
+    if (err)
+        (void)json_object_string(&object->members, PUBLISH_CHANNEL, &wish->channel,
+                                 ignored); /* to be shown */
+    else
+        err = publish_object_wish(object, wish, fault);
+    if (err == -ENOMEM)
+        snprintf(fault, PUBLISH_FAULT_MAX, "%s", error_text(ERROR_OUT_OF_MEMORY));
+    return err == -ENOMEM ? ERROR_OUT_OF_MEMORY : err ? ERROR_BAD_BATCH : ERROR_NONE;
 }
 
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
-static void batch_read_item(struct batch *batch, size_t index, struct text object)
+static void batch_read_item(struct batch *batch, size_t index, struct text value)
 {
     char fault[PUBLISH_FAULT_MAX] = "";
-    struct batch_message message = {.fault = fault};
+    struct publish_object object = {0};
     struct publish_wish wish = {0};
     struct publish_item *item = &batch->super.request.items[index];
-    batch_read(&message, object, &wish);
-    if (message.error == ERROR_NONE)
-        message.error =
+    item->error = batch_read(&object, value, &wish, fault);
+    if (item->error == ERROR_NONE)
+        item->error =
             publish_item_fill(item, &wish, batch->super.exchange->shard->options->message_size_bytes, fault);
-    item->error = message.error;
     if (item->error != ERROR_NONE)
         batch->faults[index] = strdup(fault);
     if (item->error != ERROR_NONE && !item->channel && wish.channel.bytes &&
@@ -203,9 +55,7 @@ static void batch_read_item(struct batch *batch, size_t index, struct text objec
         memcpy(item->channel, wish.channel.bytes, wish.channel.len);
         item->channel_len = (uint8_t)wish.channel.len;
     }
-    for (unsigned i = 0; i < MEMBER_COUNT; i++)
-        json_value_free(message.strings[i]);
-    free(message.bytes);
+    publish_object_deinit(&object);
 }
 
 static void batch_free(struct batch *batch)

@@ -9,12 +9,11 @@
 
 #include "base/number.h"
 #include "core/cursor.h"
+#include "core/publish_object.h"
 #include "http/origin.h"
 #include "http/router.h"
 #include "http/routes.h"
 #include "render/render.h"
-
-#define TTL_SECONDS_MAX 31536000u
 
 #define NAME_SHOWN_MAX 64u
 
@@ -107,28 +106,8 @@ void http_publish_submit(struct http_publish *publish, void (*done)(struct http_
 
 void http_publish_render(struct buf *to, const struct publish_item *item)
 {
-    char id[POSITION_TEXT_MAX];
-    buf_append_text(to, "{\"channel\":");
-    render_json_string(to, item->channel, item->channel_len);
-    buf_append_text(to, ",\"id\":\"");
-    buf_append(to, id, position_format(id, &item->epoch, item->offset));
-    buf_append_text(to, "\",\"time\":");
-    buf_append_u64(to, (uint64_t)item->time_ms);
-    buf_append_text(to, ",\"type\":\"");
-    buf_append_text(to, message_type_word((enum message_type)item->type));
-    buf_append_char(to, '"');
-    if (item->is_duplicate)
-        buf_append_text(to, ",\"duplicate\":true");
-    buf_append_char(to, '}');
-}
-
-int http_publish_parse_ttl(uint64_t *ttl_ms, struct text text)
-{
-    uint64_t seconds;
-    if (number_parse_u64(&seconds, text.bytes, text.len) || seconds == 0)
-        return -EINVAL;
-    *ttl_ms = (seconds > TTL_SECONDS_MAX ? TTL_SECONDS_MAX : seconds) * 1000;
-    return 0;
+    buf_append_char(to, '{');
+    publish_append_members(to, item);
 }
 
 /* One message: POST or PUT of its channel. */
@@ -238,7 +217,7 @@ static void publish_done(struct http_publish *publish)
 static bool publish_read_options(struct exchange *exchange, struct publish_wish *wish)
 {
     struct text ttl = publish_option(exchange, "ttl", FIELD_SLUICE_TTL);
-    if (ttl.bytes && http_publish_parse_ttl(&wish->parts.ttl_ms, ttl)) {
+    if (ttl.bytes && publish_parse_ttl(&wish->parts.ttl_ms, ttl)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
         return false;
     }

@@ -28,6 +28,3 @@ void http_publish_submit(struct http_publish *publish, void (*done)(struct http_
 
 /* Appends {"channel","id","time","type"} of an accepted item. */
 void http_publish_render(struct buf *to, const struct publish_item *item);
-
-/* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */
-int http_publish_parse_ttl(uint64_t *ttl_ms, struct text text);
