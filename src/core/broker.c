@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/hub.h"
+#include "core/channel.h"
 #include "core/watcher.h"
 
 static void broker_deliver_answer(struct letter *letter)
@@ -23,15 +23,42 @@ void broker_answer(struct broker_request *request, enum error_code error)
 static void broker_deliver_feed(struct letter *letter)
 {
     struct feed *feed = container_of(letter, struct feed, letter);
-    hub_take_feed(feed);
+    channel_take_feed(feed->channel, feed);
     free(feed);
 }
 
-int broker_reserve_feeds(struct letter **letters, unsigned count)
+int attachments_add(struct attachments *attachments, const struct attach_request *request)
+{
+    struct attachment *items = realloc(attachments->items, (attachments->count + 1) * sizeof(*items));
+    if (!items)
+        return -ENOMEM;
+    items[attachments->count++] = (struct attachment){request->super.reply_to, request->channel};
+    attachments->items = items;
+    return 0;
+}
+
+void attachments_remove(struct attachments *attachments, const struct attach_request *request)
+{
+    for (unsigned i = 0; i < attachments->count; i++) {
+        const struct attachment *attachment = &attachments->items[i];
+        if (attachment->mailbox != request->super.reply_to || attachment->channel != request->channel)
+            continue;
+        attachments->items[i] = attachments->items[--attachments->count];
+        return;
+    }
+}
+
+/* Messages are many: their letters have no room for a log's state. */
+static size_t broker_feed_size(const struct feed *what)
+{
+    return what->message ? offsetof(struct feed, log) : sizeof(*what);
+}
+
+int broker_reserve_feeds(struct letter **letters, const struct attachments *to, const struct feed *what)
 {
     *letters = NULL;
-    for (; count > 0; count--) {
-        struct feed *feed = malloc(sizeof(*feed));
+    for (unsigned i = 0; i < to->count; i++) {
+        struct feed *feed = malloc(broker_feed_size(what));
         if (!feed) {
             broker_release_feeds(*letters);
             return -ENOMEM;
@@ -51,62 +78,27 @@ void broker_release_feeds(struct letter *letters)
     }
 }
 
-void broker_post_feed(struct letter **letters, struct mailbox *mailbox, const struct feed *what)
+void broker_post_feeds(struct letter *letters, const struct attachments *to, const struct feed *what)
 {
-    struct feed *feed = container_of(*letters, struct feed, letter);
-    *letters = feed->letter.next;
-    *feed = *what;
-    feed->letter.deliver = broker_deliver_feed;
-    mailbox_post(mailbox, &feed->letter);
+    for (unsigned i = 0; i < to->count; i++) {
+        struct feed *feed = container_of(letters, struct feed, letter);
+        letters = letters->next;
+        memcpy(feed, what, broker_feed_size(what));
+        if (feed->message)
+            message_ref(feed->message);
+        feed->channel = to->items[i].channel;
+        feed->letter.deliver = broker_deliver_feed;
+        mailbox_post(to->items[i].mailbox, &feed->letter);
+    }
 }
 
-static int broker_feed(struct mailbox *mailbox, const struct feed *what)
+int broker_feed(const struct attachments *to, const struct feed *what)
 {
-    struct letter *letter;
-    int err = broker_reserve_feeds(&letter, 1);
+    struct letter *letters;
+    int err = broker_reserve_feeds(&letters, to, what);
     if (!err)
-        broker_post_feed(&letter, mailbox, what);
+        broker_post_feeds(letters, to, what);
     return err;
-}
-
-int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message)
-{
-    const struct feed feed = {.channel = channel, .message = message_ref(message)};
-    int err = broker_feed(mailbox, &feed);
-    if (err)
-        message_unref(message);
-    return err;
-}
-
-int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum reset_reason reason,
-                      const struct epoch *epoch, uint64_t top, uint64_t oldest)
-{
-    const struct feed feed = {
-        .channel = channel, .reason = reason, .epoch = *epoch, .top = top, .oldest = oldest};
-    return broker_feed(mailbox, &feed);
-}
-
-static void broker_deliver_renewal(struct letter *letter)
-{
-    struct renewal *renewal = container_of(letter, struct renewal, letter);
-    hub_apply_renewal(renewal);
-    free(renewal);
-}
-
-int broker_feed_renewal(struct mailbox *mailbox, struct channel *channel, const struct epoch *epoch,
-                        const struct ancestry *ancestry, uint64_t top, uint64_t oldest)
-{
-    struct renewal *renewal = malloc(sizeof(*renewal));
-    if (!renewal)
-        return -ENOMEM;
-    *renewal = (struct renewal){.letter.deliver = broker_deliver_renewal,
-                                .channel = channel,
-                                .epoch = *epoch,
-                                .ancestry = *ancestry,
-                                .top = top,
-                                .oldest = oldest};
-    mailbox_post(mailbox, &renewal->letter);
-    return 0;
 }
 
 struct name_letter {

@@ -33,7 +33,7 @@ enum broker_operation {
     BROKER_ATTACH,  /* struct attach_request */
     BROKER_DETACH,  /* struct attach_request; after the answer, which is never in the call, nothing is fed */
     BROKER_HISTORY, /* struct history_request */
-    BROKER_PURGE,   /* struct inspect_request; `messages` is how many were dropped */
+    BROKER_PURGE, /* struct inspect_request; `messages` is how many were dropped, and nothing else is told */
     BROKER_INSPECT, /* struct inspect_request */
     BROKER_LIST,    /* struct list_request */
     BROKER_WATCH, /* struct watch_request: names below a prefix are told, before the answer and ever after */
@@ -75,6 +75,14 @@ struct channel;
 
 #define ATTACH_AT_ONCE INT64_MAX
 
+/* Where a log stands. */
+struct log_state {
+    struct epoch epoch;
+    struct ancestry ancestry;
+    uint64_t top;    /* offset of the newest message ever, 0 if none */
+    uint64_t oldest; /* offset of the oldest message kept, top + 1 if none */
+};
+
 struct attach_request {
     struct broker_request super;
     struct channel *channel;
@@ -82,10 +90,7 @@ struct attach_request {
     size_t name_len;
     uint64_t tail_count; /* how many messages of the tail are wanted at most */
     /* Answer to an attach: */
-    struct epoch epoch;
-    struct ancestry ancestry;
-    uint64_t top;     /* offset of the newest message ever, 0 if none */
-    uint64_t oldest;  /* offset of the oldest message kept, top + 1 if none */
+    struct log_state log;
     struct ring tail; /* the newest messages */
     /* By how much the clock of the messages' times is ahead of clock_monotonic_ms, at most. Left at
      * ATTACH_AT_ONCE by a broker that takes requests in the order in which they are submitted: what such an
@@ -101,18 +106,14 @@ struct history_request {
         from; /* offsets wanted, both ends included; `to` below `from` only asks for the answer's numbers */
     uint64_t to;
     /* Answer; `to` may have become less, where a page would have been too large: */
-    struct epoch epoch;
-    struct ancestry ancestry;
-    uint64_t top;
-    uint64_t oldest;
+    struct log_state log;
     struct ring messages;
 };
 
-struct inspect_request {
-    struct broker_request super;
-    char *name; /* malloc'd, owned */
+/* What is told of a channel. */
+struct inspection {
+    char name[CHANNEL_NAME_MAX + 1];
     size_t name_len;
-    /* Answer: */
     struct epoch epoch;
     uint64_t messages;
     uint64_t bytes;
@@ -121,14 +122,9 @@ struct inspect_request {
     int64_t last_published_ms; /* 0 when never */
 };
 
-struct list_entry {
-    char name[CHANNEL_NAME_MAX + 1];
-    size_t name_len;
-    struct epoch epoch;
-    uint64_t messages;
-    uint64_t bytes;
-    uint64_t top;
-    int64_t last_published_ms;
+struct inspect_request {
+    struct broker_request super;
+    struct inspection channel; /* of which the name is given */
 };
 
 struct list_request {
@@ -139,7 +135,7 @@ struct list_request {
     /* Answer, by name: */
     size_t count;
     bool has_more;
-    struct list_entry *entries; /* malloc'd, the receiver frees */
+    struct inspection *entries; /* malloc'd, the receiver frees */
 };
 
 /* The shard's side of a watch; the broker only hands it back. */
@@ -153,26 +149,26 @@ struct watch_request {
     void *known; /* the broker's own, from the watch to the unwatch */
 };
 
-/* What a broker posts to the mailbox of an attached shard. */
+/* What a broker posts to the mailbox of an attached shard: a message, or that the log is another one. */
 struct feed {
     struct letter letter;
     struct channel *channel;
-    struct message *message; /* one reference; NULL for a reset */
+    struct message *message; /* one reference; NULL when the log is now `log` */
+    /* Why; RESET_NONE when it goes on under another epoch, and its ancestry says how much is left of the one
+     * that it had. */
     enum reset_reason reason;
-    struct epoch epoch; /* of a reset: the log as it is now */
-    uint64_t top;
-    uint64_t oldest;
+    struct log_state log; /* not there behind a message */
 };
 
-/* What a broker posts there when the log goes on under another epoch. `ancestry` says how much of the one
- * that it had is left. */
-struct renewal {
-    struct letter letter;
+/* The shards that have a channel attached, for a broker to keep. */
+struct attachment {
+    struct mailbox *mailbox;
     struct channel *channel;
-    struct epoch epoch;
-    struct ancestry ancestry;
-    uint64_t top;
-    uint64_t oldest;
+};
+
+struct attachments {
+    struct attachment *items;
+    unsigned count;
 };
 
 /* Upper bounds of the latency histogram's buckets; the last bucket is what is above all. */
@@ -224,22 +220,20 @@ static inline void broker_show(struct broker *broker, enum metric metric, uint64
 /* For brokers: sends a request back that was not answered in the call. */
 void broker_answer(struct broker_request *request, enum error_code error);
 
-/* For brokers: letters for so many shards, linked by `next`, had before what they will tell is done, so that
- * telling it cannot fail. Returns 0 or -ENOMEM. Posting takes the first; a message's reference goes with it.
- */
-int broker_reserve_feeds(struct letter **letters, unsigned count);
+/* For brokers: adds the shard's channel that a request attaches. Returns 0 or -ENOMEM. */
+int attachments_add(struct attachments *attachments, const struct attach_request *request);
+void attachments_remove(struct attachments *attachments, const struct attach_request *request);
+
+/* For brokers: letters to all attached shards, linked by `next`, had before what they will tell is done, so
+ * that telling it cannot fail. Of `what` only counts whether it is a message. Returns 0 or -ENOMEM. */
+int broker_reserve_feeds(struct letter **letters, const struct attachments *to, const struct feed *what);
 void broker_release_feeds(struct letter *letters);
-void broker_post_feed(struct letter **letters, struct mailbox *mailbox, const struct feed *what);
 
-/* For brokers: posts a message (a new reference is taken) or a reset to an attached shard. `deliver` of the
- * letter is the hub's. Returns 0 or -ENOMEM. */
-int broker_feed_message(struct mailbox *mailbox, struct channel *channel, struct message *message);
-int broker_feed_reset(struct mailbox *mailbox, struct channel *channel, enum reset_reason reason,
-                      const struct epoch *epoch, uint64_t top, uint64_t oldest);
+/* For brokers: posts them; each takes a reference to the message. */
+void broker_post_feeds(struct letter *letters, const struct attachments *to, const struct feed *what);
 
-/* For brokers: the log goes on as `epoch`. Returns 0 or -ENOMEM. */
-int broker_feed_renewal(struct mailbox *mailbox, struct channel *channel, const struct epoch *epoch,
-                        const struct ancestry *ancestry, uint64_t top, uint64_t oldest);
+/* For brokers: both at once. Returns 0, or -ENOMEM and nobody is told. */
+int broker_feed(const struct attachments *to, const struct feed *what);
 
 /* For brokers: tells a watcher of a channel. Returns 0 or -ENOMEM. */
 int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,

@@ -55,7 +55,7 @@ void channel_reset_subscription(struct subscription *subscription, enum reset_re
 {
     subscription->reset = (uint8_t)reason;
     subscription->missed = MISSED_UNKNOWN;
-    subscription->offset = subscription->channel->oldest - 1;
+    subscription->offset = subscription->channel->log.oldest - 1;
 }
 
 void channel_withdraw_subscription(struct subscription *subscription, const struct forebear *forebear)
@@ -67,7 +67,7 @@ void channel_withdraw_subscription(struct subscription *subscription, const stru
     if (forebear->is_doubtful) {
         /* Who was told of a gap, and of nothing since, knows of this one. */
         gone = subscription->is_after_gap ? 0 : MISSED_UNKNOWN;
-        subscription->offset = number_greater(subscription->offset, subscription->channel->oldest - 1);
+        subscription->offset = number_greater(subscription->offset, subscription->channel->log.oldest - 1);
     }
     if (gone > 0 && subscription->reset == RESET_NONE) {
         subscription->reset = RESET_FAILOVER;
@@ -193,10 +193,7 @@ static void channel_attached(struct broker_request *super)
         return;
     }
     channel->state = CHANNEL_ATTACHED;
-    channel->epoch = channel->request.epoch;
-    channel->ancestry = channel->request.ancestry;
-    channel->top = channel->request.top;
-    channel->oldest = channel->request.oldest;
+    channel->log = channel->request.log;
     channel->window = channel->request.tail;
     ring_init(&channel->request.tail);
     channel_arm_expiry(channel);
@@ -204,7 +201,7 @@ static void channel_attached(struct broker_request *super)
     list_init(&pending);
     list_splice(&pending, &channel->pending);
     list_drain (link, &pending)
-        channel_start_late(container_of(link, struct subscription, link));
+        channel_start_subscription(container_of(link, struct subscription, link), true);
 }
 
 /* Returns the error when the broker refuses at once: the channel is gone then. */
@@ -279,7 +276,7 @@ void channel_add_subscription(struct channel *channel, struct subscription *subs
     if (channel->state == CHANNEL_ATTACHING)
         list_append(&channel->pending, &subscription->link);
     else
-        channel_start_subscription(subscription, subscription->subscriber->start);
+        channel_start_subscription(subscription, false);
 }
 
 void channel_remove_subscription(struct subscription *subscription)
@@ -313,35 +310,32 @@ static void channel_make_all_ready(struct channel *channel)
     channel_mark_dirty(channel);
 }
 
-void channel_take_message(struct channel *channel, struct message *message)
+static void channel_take_message(struct channel *channel, struct message *message)
 {
     const uint64_t offset = message->offset;
     channel_memo_clear(&channel->memo);
     /* A hole, or an offset already passed, means that letters were lost on the way: what the log has is read
      * again in pages. So is what there is no memory for. */
-    if (offset != channel->top + 1)
+    if (offset != channel->log.top + 1)
         ring_deinit(&channel->window);
-    if (offset <= channel->top || ring_append(&channel->window, message)) {
+    if (offset <= channel->log.top || ring_append(&channel->window, message)) {
         ring_deinit(&channel->window);
         message_unref(message);
     } else if (channel->window.count == 1 || message->ttl_ms > 0) {
         channel_arm_expiry(channel);
     }
-    channel->top = number_greater(channel->top, offset);
+    channel->log.top = number_greater(channel->log.top, offset);
     channel_make_all_ready(channel);
     channel_trim(channel);
 }
 
 /* Those whose cursors were being checked against a log that is no more, or not so any more, go into
  * `checking`. */
-static void channel_begin_log(struct channel *channel, const struct epoch *epoch, uint64_t top,
-                              uint64_t oldest, struct list *checking)
+static void channel_begin_log(struct channel *channel, const struct log_state *log, struct list *checking)
 {
     list_init(checking);
     channel_memo_clear(&channel->memo);
-    channel->epoch = *epoch;
-    channel->top = top;
-    channel->oldest = oldest;
+    channel->log = *log;
     list_for_each (page_link, &channel->pages) {
         struct page *page = container_of(page_link, struct page, link);
         list_for_each_safe (link, &page->fetching) {
@@ -357,12 +351,10 @@ static void channel_begin_log(struct channel *channel, const struct epoch *epoch
     page_drop_all(channel);
 }
 
-void channel_apply_reset(struct channel *channel, const struct feed *feed)
+static void channel_apply_reset(struct channel *channel, const struct feed *feed)
 {
     struct list checking;
-    if (!epoch_equals(&channel->epoch, &feed->epoch))
-        channel->ancestry.count = 0;
-    channel_begin_log(channel, &feed->epoch, feed->top, feed->oldest, &checking);
+    channel_begin_log(channel, &feed->log, &checking);
     ring_deinit(&channel->window);
     channel_make_all_ready(channel);
     list_for_each (each, &channel->ready)
@@ -390,19 +382,32 @@ static void channel_withdraw_all(struct channel *channel, const struct forebear 
 }
 
 /* Silent for all but those who were told what is gone. */
-void channel_apply_renewal(struct channel *channel, const struct renewal *renewal)
+static void channel_apply_renewal(struct channel *channel, const struct log_state *log)
 {
     static const struct forebear nothing = {.is_doubtful = true};
-    const struct forebear *found = ancestry_find(&renewal->ancestry, &channel->epoch);
+    const struct forebear *found = ancestry_find(&log->ancestry, &channel->log.epoch);
     const struct forebear *forebear = found ? found : &nothing;
     struct list checking;
-    bool has_lost = forebear->is_doubtful || channel->top > forebear->shared;
-    channel->ancestry = renewal->ancestry;
-    channel_begin_log(channel, &renewal->epoch, renewal->top, renewal->oldest, &checking);
+    bool has_lost = forebear->is_doubtful || channel->log.top > forebear->shared;
+    channel_begin_log(channel, log, &checking);
     if (has_lost) {
         ring_deinit(&channel->window);
         channel_withdraw_all(channel, forebear);
     }
-    list_drain (link, &checking)
-        channel_start_again(container_of(link, struct subscription, link));
+    list_drain (link, &checking) {
+        struct subscription *subscription = container_of(link, struct subscription, link);
+        channel_start_subscription(subscription, subscription->state == SUBSCRIPTION_SEEKING);
+    }
+}
+
+void channel_take_feed(struct channel *channel, const struct feed *feed)
+{
+    if (channel->state != CHANNEL_ATTACHED)
+        message_unref(feed->message);
+    else if (feed->message)
+        channel_take_message(channel, feed->message);
+    else if (feed->reason != RESET_NONE)
+        channel_apply_reset(channel, feed);
+    else
+        channel_apply_renewal(channel, &feed->log);
 }

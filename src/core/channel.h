@@ -37,10 +37,9 @@ struct page {
     uint64_t least_top; /* where the log stood when it was asked for: an answer from below is of one that was
                            set back */
     bool is_read;       /* the answer is here */
-    struct ring messages;
-    struct list fetching; /* subscriptions that wait for it */
-    struct timer timer;   /* to forget it once it is read, or to ask again after a failure */
-    struct history_request request;
+    struct list fetching;           /* subscriptions that wait for it */
+    struct timer timer;             /* to forget it once it is read, or to ask again after a failure */
+    struct history_request request; /* with the messages, once it is read */
 };
 
 struct channel {
@@ -49,10 +48,7 @@ struct channel {
     enum channel_state state;
     bool is_asked; /* attaching: the broker has the request; otherwise it was away and is asked again */
     bool is_near;  /* the broker answers in the call */
-    struct epoch epoch;
-    struct ancestry ancestry;
-    uint64_t top;    /* offset of the newest message known */
-    uint64_t oldest; /* offsets below are known to be gone from the log */
+    struct log_state log; /* as far as it is known here */
     struct ring window;
     struct list pages;
     uint64_t pages_unread;  /* asked for and not answered, also those no longer in the list */
@@ -107,25 +103,19 @@ size_t channel_read(struct subscription *subscription, struct delivery *to, size
 /* Whether only the broker knows what becomes of that start in an attached channel. */
 bool channel_must_ask(const struct channel *channel, const struct start *start);
 
-/* Sets where a subscription of an attached channel starts. Calls subscription_attached, at once or when the
- * broker has told whether a cursor is ahead of the log. */
-void channel_start_subscription(struct subscription *subscription, const struct start *start);
+/* Sets where a subscription of an attached channel starts, as its subscriber wants; after a renewal, anew. Of
+ * one that has waited for the channel (`is_late`) `now` is when its request came. Calls
+ * subscription_attached, at once or when the broker has told whether a cursor is ahead of the log. */
+void channel_start_subscription(struct subscription *subscription, bool is_late);
 
-/* The same for one that has waited for the channel: `now` is when its request came. */
-void channel_start_late(struct subscription *subscription);
-
-/* It no longer waits for a page while starting; `top` is the offset of the newest message known. After a
- * renewal it starts anew. */
+/* It no longer waits for a page while starting; `top` is the offset of the newest message known. */
 void channel_go_on_starting(struct subscription *subscription, uint64_t top);
-void channel_start_again(struct subscription *subscription);
 
 /* Drops what the window need not keep, once nobody waits for his turn. */
 void channel_trim(struct channel *channel);
 
-/* A message, a reset or a renewal has come from the broker. */
-void channel_take_message(struct channel *channel, struct message *message);
-void channel_apply_reset(struct channel *channel, const struct feed *feed);
-void channel_apply_renewal(struct channel *channel, const struct renewal *renewal);
+/* What a broker's letter brings; takes the reference to its message. */
+void channel_take_feed(struct channel *channel, const struct feed *feed);
 
 /* At the end: lets go of a channel that no subscriber is left on. One that waits for a broker that is away
  * fails.

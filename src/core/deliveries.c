@@ -55,7 +55,7 @@ static bool deliveries_add_page(struct deliveries *deliveries, struct channel *c
     if (!page)
         return false; /* no memory for it now: tried again with the next message */
     if (page->is_read) {
-        if (!deliveries_add_ring(deliveries, &page->messages))
+        if (!deliveries_add_ring(deliveries, &page->request.messages))
             deliveries_add_gap(deliveries, page->to);
         return true;
     }
@@ -84,10 +84,10 @@ size_t channel_read(struct subscription *subscription, struct delivery *to, size
     if (subscription->state != SUBSCRIPTION_LIVE)
         return 0;
     bool has_moved = true;
-    while (has_moved && deliveries.count < most && deliveries.offset < channel->top) {
+    while (has_moved && deliveries.count < most && deliveries.offset < channel->log.top) {
         uint64_t next = deliveries.offset + 1;
-        if (next < channel->oldest)
-            deliveries_add_gap(&deliveries, channel->oldest - 1);
+        if (next < channel->log.oldest)
+            deliveries_add_gap(&deliveries, channel->log.oldest - 1);
         else if (channel->window.count > 0 && ring_at(&channel->window, 0)->offset <= next)
             has_moved = deliveries_add_ring(&deliveries, &channel->window);
         else

@@ -148,20 +148,3 @@ void hub_visit_watched(struct hub *hub, void (*visit)(void *context, const char 
         visit(context, watcher->request.prefix, watcher->request.prefix_len);
     }
 }
-
-void hub_take_feed(struct feed *feed)
-{
-    struct channel *channel = feed->channel;
-    if (channel->state != CHANNEL_ATTACHED)
-        message_unref(feed->message);
-    else if (feed->message)
-        channel_take_message(channel, feed->message);
-    else
-        channel_apply_reset(channel, feed);
-}
-
-void hub_apply_renewal(const struct renewal *renewal)
-{
-    if (renewal->channel->state == CHANNEL_ATTACHED)
-        channel_apply_renewal(renewal->channel, renewal);
-}

@@ -73,7 +73,3 @@ void hub_tend(struct hub *hub);
 
 /* An answer that a broker's letter brings. */
 void hub_answered(struct broker_request *request);
-
-/* What a broker's letter brings; consumes the message's reference. */
-void hub_take_feed(struct feed *feed);
-void hub_apply_renewal(const struct renewal *renewal);

@@ -14,13 +14,13 @@ static void page_free(struct page *page)
 {
     timer_stop(page->channel->hub->wheel, &page->timer);
     list_remove(&page->link);
-    ring_deinit(&page->messages);
+    ring_deinit(&page->request.messages);
     free(page);
 }
 
 uint64_t page_top(const struct page *page)
 {
-    return number_greater(page->request.top, page->channel->top);
+    return number_greater(page->request.log.top, page->channel->log.top);
 }
 
 /* Those who wait go on, also those whose start was not known yet. */
@@ -56,10 +56,10 @@ static bool page_is_of_this_log(const struct page *page)
 {
     const struct channel *channel = page->channel;
     const struct history_request *request = &page->request;
-    const struct forebear *forebear = ancestry_find(&channel->ancestry, &request->epoch);
-    bool is_forebear = forebear && !forebear->is_doubtful && request->top <= forebear->shared;
-    return request->super.error == ERROR_NONE && request->top >= page->least_top &&
-           (is_forebear || epoch_equals(&request->epoch, &channel->epoch));
+    const struct forebear *forebear = ancestry_find(&channel->log.ancestry, &request->log.epoch);
+    bool is_forebear = forebear && !forebear->is_doubtful && request->log.top <= forebear->shared;
+    return request->super.error == ERROR_NONE && request->log.top >= page->least_top &&
+           (is_forebear || epoch_equals(&request->log.epoch, &channel->log.epoch));
 }
 
 /* Takes what the broker has answered for a page that is still wanted. */
@@ -74,11 +74,9 @@ static void page_read(struct page *page)
     } else {
         page->is_read = true;
         page->to = request->to;
-        page->messages = request->messages;
-        ring_init(&request->messages);
-        if (epoch_equals(&request->epoch, &channel->epoch))
-            channel->ancestry = request->ancestry;
-        channel->oldest = number_greater(channel->oldest, request->oldest);
+        if (epoch_equals(&request->log.epoch, &channel->log.epoch))
+            channel->log.ancestry = request->log.ancestry;
+        channel->log.oldest = number_greater(channel->log.oldest, request->log.oldest);
     }
     timer_arm(channel->hub->wheel, &page->timer, channel->hub->now_ms + wait_ms);
     if (page->is_read)
@@ -87,16 +85,13 @@ static void page_read(struct page *page)
 
 static void page_answered(struct broker_request *super)
 {
-    struct history_request *request = container_of(super, struct history_request, super);
-    struct page *page = container_of(request, struct page, request);
+    struct page *page = container_of(super, struct page, request.super);
     struct channel *channel = page->channel;
     channel->pages_unread--;
-    if (list_is_empty(&page->link) || channel->state == CHANNEL_DETACHED) {
-        ring_deinit(&request->messages);
+    if (list_is_empty(&page->link) || channel->state == CHANNEL_DETACHED)
         page_free(page);
-    } else {
+    else
         page_read(page);
-    }
     channel_free_when_done(channel);
 }
 
@@ -104,7 +99,7 @@ static void page_answered(struct broker_request *super)
 static void page_submit(struct page *page)
 {
     struct channel *channel = page->channel;
-    page->least_top = channel->top;
+    page->least_top = channel->log.top;
     if (hub_submit(channel->hub, &page->request.super, BROKER_HISTORY, page_answered))
         page_read(page);
     else
@@ -119,7 +114,6 @@ struct page *page_request(struct channel *channel, uint64_t from, uint64_t to)
     page->channel = channel;
     page->from = from;
     page->to = to;
-    ring_init(&page->messages);
     ring_init(&page->request.messages);
     list_init(&page->fetching);
     timer_init(&page->timer, page_timer_fired);
@@ -158,7 +152,7 @@ struct page *page_find_question(struct channel *channel, uint64_t from)
  * behind one that ended early, because it would have been too large. */
 struct page *page_request_around(struct channel *channel, uint64_t offset)
 {
-    uint64_t from = number_greater(offset - offset % CHANNEL_PAGE, channel->oldest);
+    uint64_t from = number_greater(offset - offset % CHANNEL_PAGE, channel->log.oldest);
     list_for_each (link, &channel->pages) {
         const struct page *page = container_of(link, struct page, link);
         if (page->is_read && page->to < offset)
@@ -167,8 +161,8 @@ struct page *page_request_around(struct channel *channel, uint64_t offset)
     uint64_t to = offset - offset % CHANNEL_PAGE + CHANNEL_PAGE - 1;
     if (channel->window.count > 0 && to >= ring_at(&channel->window, 0)->offset)
         to = ring_at(&channel->window, 0)->offset - 1;
-    if (to > channel->top)
-        to = channel->top;
+    if (to > channel->log.top)
+        to = channel->log.top;
     return page_request(channel, from, to);
 }
 

@@ -21,31 +21,31 @@ static void start_ask(struct subscription *subscription, uint64_t from)
     if (page && !page->is_read)
         list_append(&page->fetching, &subscription->link);
     else
-        channel_go_on_starting(subscription, page ? page_top(page) : channel->top);
+        channel_go_on_starting(subscription, page ? page_top(page) : channel->log.top);
 }
 
 /* What there is to ask about a cursor: whether the log has come to that offset; for an epoch that is not
  * known, to the last of all, which nobody answers without the engine. 0 when there is nothing. */
 static uint64_t start_question(const struct channel *channel, const struct position *position)
 {
-    const struct forebear *forebear = ancestry_find(&channel->ancestry, &position->epoch);
+    const struct forebear *forebear = ancestry_find(&channel->log.ancestry, &position->epoch);
     uint64_t offset = position->offset;
-    if (!forebear && !epoch_equals(&position->epoch, &channel->epoch))
+    if (!forebear && !epoch_equals(&position->epoch, &channel->log.epoch))
         return UINT64_MAX;
     if (forebear && offset > forebear->shared)
         offset = forebear->shared;
-    return offset > channel->top ? offset : 0;
+    return offset > channel->log.top ? offset : 0;
 }
 
 /* The broker has been asked, or need not be. */
 static void start_at_cursor(struct subscription *subscription, const struct position *position, uint64_t top)
 {
     const struct channel *channel = subscription->channel;
-    const struct forebear *forebear = ancestry_find(&channel->ancestry, &position->epoch);
+    const struct forebear *forebear = ancestry_find(&channel->log.ancestry, &position->epoch);
     subscription->offset = position->offset;
     if (forebear)
         channel_withdraw_subscription(subscription, forebear);
-    else if (!epoch_equals(&position->epoch, &channel->epoch))
+    else if (!epoch_equals(&position->epoch, &channel->log.epoch))
         channel_reset_subscription(subscription, RESET_EPOCH);
     if (subscription->offset > top)
         channel_reset_subscription(subscription, RESET_FUTURE);
@@ -53,10 +53,10 @@ static void start_at_cursor(struct subscription *subscription, const struct posi
 }
 
 /* The subscription stands at its `now`. */
-static void start_at_now(struct subscription *subscription, const struct start *start)
+static void start_at_now(struct subscription *subscription)
 {
-    const struct channel *channel = subscription->channel;
-    uint64_t before = subscription->offset - (channel->oldest - 1);
+    const struct start *start = subscription->subscriber->start;
+    uint64_t before = subscription->offset - (subscription->channel->log.oldest - 1);
     if (start->kind == START_LAST)
         subscription->offset -= start->last < before ? start->last : before;
     start_finish(subscription);
@@ -75,7 +75,7 @@ static const struct ring *start_find_ring(struct channel *channel, uint64_t offs
     if (!page || !page->is_read)
         return NULL;
     *first = page->from;
-    return &page->messages;
+    return &page->request.messages;
 }
 
 /* Whatever has a later time than this, by the clock of the log, came after the request. Within the
@@ -108,7 +108,7 @@ static void start_seek(struct subscription *subscription)
 {
     struct channel *channel = subscription->channel;
     bool is_found = false;
-    while (!is_found && subscription->offset >= channel->oldest) {
+    while (!is_found && subscription->offset >= channel->log.oldest) {
         uint64_t first;
         const struct ring *ring = start_find_ring(channel, subscription->offset, &first);
         if (ring) {
@@ -127,11 +127,11 @@ static void start_seek(struct subscription *subscription)
         return;
     }
     /* All that is kept came after the request: what is not kept any more may have, too. */
-    if (!is_found && subscription->offset < channel->top && subscription->offset > 0) {
+    if (!is_found && subscription->offset < channel->log.top && subscription->offset > 0) {
         subscription->reset = RESET_TRIMMED;
         subscription->missed = MISSED_UNKNOWN;
     }
-    start_at_now(subscription, subscription->subscriber->start);
+    start_at_now(subscription);
 }
 
 /* The end of the log: what was published before the request may be in the mailbox still. */
@@ -139,15 +139,16 @@ static uint64_t start_find_top(struct channel *channel)
 {
     struct history_request request = {.name = channel->name, .name_len = channel->name_len, .from = 1};
     if (!channel->is_near || mailbox_is_empty(channel->hub->mailbox))
-        return channel->top;
+        return channel->log.top;
     (void)hub_submit(channel->hub, &request.super, BROKER_HISTORY, NULL); /* in the call, it is near */
-    bool is_of_this_log = request.super.error == ERROR_NONE && epoch_equals(&request.epoch, &channel->epoch);
-    return is_of_this_log ? request.top : channel->top;
+    bool is_of_this_log =
+        request.super.error == ERROR_NONE && epoch_equals(&request.log.epoch, &channel->log.epoch);
+    return is_of_this_log ? request.log.top : channel->log.top;
 }
 
 static const struct position *start_find_position(const struct channel *channel, const struct start *start)
 {
-    return start->kind == START_CURSOR ? start_find(start, &channel->epoch) : NULL;
+    return start->kind == START_CURSOR ? start_find(start, &channel->log.epoch) : NULL;
 }
 
 bool channel_must_ask(const struct channel *channel, const struct start *start)
@@ -156,17 +157,18 @@ bool channel_must_ask(const struct channel *channel, const struct start *start)
     return position && start_question(channel, position) > 0;
 }
 
-static void start_begin(struct subscription *subscription, const struct start *start, bool is_late)
+void channel_start_subscription(struct subscription *subscription, bool is_late)
 {
     struct channel *channel = subscription->channel;
+    const struct start *start = subscription->subscriber->start;
     const struct position *position = start_find_position(channel, start);
-    subscription->offset = channel->top;
+    subscription->offset = channel->log.top;
     if (position && start_question(channel, position) > 0) {
         start_ask(subscription, start_question(channel, position));
     } else if (position) {
-        start_at_cursor(subscription, position, channel->top);
+        start_at_cursor(subscription, position, channel->log.top);
     } else if (start->kind == START_EARLIEST) {
-        subscription->offset = channel->oldest - 1;
+        subscription->offset = channel->log.oldest - 1;
         start_finish(subscription);
     } else if (start->kind == START_UNKNOWN) {
         channel_reset_subscription(subscription, RESET_UNKNOWN_ID);
@@ -176,18 +178,8 @@ static void start_begin(struct subscription *subscription, const struct start *s
         start_seek(subscription);
     } else {
         subscription->offset = start_find_top(channel);
-        start_at_now(subscription, start);
+        start_at_now(subscription);
     }
-}
-
-void channel_start_subscription(struct subscription *subscription, const struct start *start)
-{
-    start_begin(subscription, start, false);
-}
-
-void channel_start_late(struct subscription *subscription)
-{
-    start_begin(subscription, subscription->subscriber->start, true);
 }
 
 void channel_go_on_starting(struct subscription *subscription, uint64_t top)
@@ -197,9 +189,4 @@ void channel_go_on_starting(struct subscription *subscription, uint64_t top)
         start_seek(subscription);
     else
         start_at_cursor(subscription, start_find_position(subscription->channel, start), top);
-}
-
-void channel_start_again(struct subscription *subscription)
-{
-    start_begin(subscription, subscription->subscriber->start, subscription->state == SUBSCRIPTION_SEEKING);
 }

@@ -204,7 +204,7 @@ static size_t subscription_format_position(const struct subscription *subscripti
 {
     const struct channel *channel = subscription->channel;
     if (subscription->reset == RESET_NONE)
-        return position_format(to, &channel->epoch, subscription->offset);
+        return position_format(to, &channel->log.epoch, subscription->offset);
     const struct epoch none = epoch_of_name(channel->name, channel->name_len);
     return position_format(to, &none, 0);
 }
@@ -240,10 +240,10 @@ struct text subscription_channel(const struct subscription *subscription)
 
 const struct epoch *subscription_epoch(const struct subscription *subscription)
 {
-    return &subscription->channel->epoch;
+    return &subscription->channel->log.epoch;
 }
 
 uint64_t subscription_top(const struct subscription *subscription)
 {
-    return subscription->channel->top;
+    return subscription->channel->log.top;
 }

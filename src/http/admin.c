@@ -22,12 +22,6 @@ struct look {
     uint64_t subscribers[TRANSPORT_COUNT];
 };
 
-static void look_free(struct look *look)
-{
-    free(look->request.name);
-    free(look);
-}
-
 static struct look *look_new(struct exchange *exchange)
 {
     struct text name = router_name(exchange);
@@ -37,16 +31,13 @@ static struct look *look_new(struct exchange *exchange)
         return NULL;
     }
     struct look *look = calloc(1, sizeof(*look));
-    char *copy = strndup(name.bytes, name.len);
-    if (!look || !copy) {
-        free(look);
-        free(copy);
+    if (!look) {
         exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
         return NULL;
     }
     look->exchange = exchange;
-    look->request.name = copy;
-    look->request.name_len = name.len;
+    memcpy(look->request.channel.name, name.bytes, name.len);
+    look->request.channel.name_len = name.len;
     return look;
 }
 
@@ -62,7 +53,7 @@ static void look_fail(struct look *look)
 {
     enum error_code error = look->request.super.error;
     exchange_fail(look->exchange, error, "%s", error_text(error));
-    look_free(look);
+    free(look);
 }
 
 static void look_append_id(struct buf *to, const char *name, const struct epoch *epoch, uint64_t offset,
@@ -108,37 +99,47 @@ static void look_append_last_published(struct buf *to, int64_t time_ms)
         buf_append_text(to, ",\"last_published\":null");
 }
 
+/* In the list without what somebody wants to know of one channel only. */
+static void look_append_channel(struct buf *json, const struct inspection *channel,
+                                const uint64_t subscribers[TRANSPORT_COUNT], bool is_listed)
+{
+    buf_append_text(json, "{\"channel\":");
+    render_json_string(json, channel->name, channel->name_len);
+    if (!is_listed) {
+        buf_append_text(json, ",\"epoch\":\"");
+        buf_append(json, channel->epoch.text, EPOCH_LEN);
+        buf_append_char(json, '"');
+    }
+    look_append_u64(json, "messages", channel->messages);
+    look_append_u64(json, "bytes", channel->bytes);
+    if (!is_listed)
+        look_append_id(json, "oldest", &channel->epoch, channel->oldest, channel->messages > 0);
+    look_append_id(json, "newest", &channel->epoch, channel->top, channel->top > 0);
+    look_append_last_published(json, channel->last_published_ms);
+    look_append_subscribers(json, subscribers);
+    buf_append_char(json, '}');
+}
+
 static void look_surveyed(struct survey *survey)
 {
     struct look *look = container_of(survey, struct look, survey);
-    const struct inspect_request *request = &look->request;
     struct buf json = {0};
-    buf_append_text(&json, "{\"channel\":");
-    render_json_string(&json, request->name, request->name_len);
-    buf_append_text(&json, ",\"epoch\":\"");
-    buf_append(&json, request->epoch.text, EPOCH_LEN);
-    buf_append_char(&json, '"');
-    look_append_u64(&json, "messages", request->messages);
-    look_append_u64(&json, "bytes", request->bytes);
-    look_append_id(&json, "oldest", &request->epoch, request->oldest, request->messages > 0);
-    look_append_id(&json, "newest", &request->epoch, request->top, request->top > 0);
-    look_append_last_published(&json, request->last_published_ms);
-    look_append_subscribers(&json, look->subscribers);
-    buf_append_text(&json, "}\n");
+    look_append_channel(&json, &look->request.channel, look->subscribers, false);
+    buf_append_char(&json, '\n');
     exchange_answer_json(look->exchange, MHD_HTTP_OK, &json);
-    look_free(look);
+    free(look);
 }
 
 static void look_visit(struct survey *survey, struct shard *shard)
 {
     struct look *look = container_of(survey, struct look, survey);
-    hub_count_subscriptions(&shard->hub, look->request.name, look->request.name_len, look->subscribers);
+    const struct inspection *channel = &look->request.channel;
+    hub_count_subscriptions(&shard->hub, channel->name, channel->name_len, look->subscribers);
 }
 
 static void look_inspected(struct broker_request *super)
 {
-    struct inspect_request *request = container_of(super, struct inspect_request, super);
-    struct look *look = container_of(request, struct look, request);
+    struct look *look = container_of(super, struct look, request.super);
     if (super->error != ERROR_NONE)
         look_fail(look);
     else
@@ -147,19 +148,19 @@ static void look_inspected(struct broker_request *super)
 
 static void look_purged(struct broker_request *super)
 {
-    struct inspect_request *request = container_of(super, struct inspect_request, super);
-    struct look *look = container_of(request, struct look, request);
+    struct look *look = container_of(super, struct look, request.super);
+    const struct inspection *channel = &look->request.channel;
     struct buf json = {0};
     if (super->error != ERROR_NONE) {
         look_fail(look);
         return;
     }
     buf_append_text(&json, "{\"channel\":");
-    render_json_string(&json, request->name, request->name_len);
-    look_append_u64(&json, "purged", request->messages);
+    render_json_string(&json, channel->name, channel->name_len);
+    look_append_u64(&json, "purged", channel->messages);
     buf_append_text(&json, "}\n");
     exchange_answer_json(look->exchange, MHD_HTTP_OK, &json);
-    look_free(look);
+    free(look);
 }
 
 void channel_handle(struct exchange *exchange)
@@ -181,19 +182,6 @@ struct listing {
     uint64_t (*subscribers)[TRANSPORT_COUNT]; /* for each entry */
 };
 
-static void listing_append_entry(struct buf *json, const struct list_entry *entry,
-                                 const uint64_t counts[TRANSPORT_COUNT])
-{
-    buf_append_text(json, "{\"channel\":");
-    render_json_string(json, entry->name, entry->name_len);
-    look_append_u64(json, "messages", entry->messages);
-    look_append_u64(json, "bytes", entry->bytes);
-    look_append_id(json, "newest", &entry->epoch, entry->top, entry->top > 0);
-    look_append_last_published(json, entry->last_published_ms);
-    look_append_subscribers(json, counts);
-    buf_append_char(json, '}');
-}
-
 static void listing_free(struct listing *listing)
 {
     free(listing->subscribers);
@@ -209,11 +197,11 @@ static void listing_surveyed(struct survey *survey)
     buf_append_text(&json, "{\"channels\":[");
     for (size_t i = 0; i < request->count; i++) {
         buf_append_text(&json, i > 0 ? ",\n" : "");
-        listing_append_entry(&json, &request->entries[i], listing->subscribers[i]);
+        look_append_channel(&json, &request->entries[i], listing->subscribers[i], true);
     }
     buf_append_char(&json, ']');
     if (request->has_more) {
-        const struct list_entry *last = &request->entries[request->count - 1];
+        const struct inspection *last = &request->entries[request->count - 1];
         buf_append_text(&json, ",\"next\":");
         render_json_string(&json, last->name, last->name_len);
     }
@@ -226,17 +214,16 @@ static void listing_visit(struct survey *survey, struct shard *shard)
 {
     struct listing *listing = container_of(survey, struct listing, survey);
     for (size_t i = 0; i < listing->request.count; i++) {
-        const struct list_entry *entry = &listing->request.entries[i];
+        const struct inspection *entry = &listing->request.entries[i];
         hub_count_subscriptions(&shard->hub, entry->name, entry->name_len, listing->subscribers[i]);
     }
 }
 
 static void listing_listed(struct broker_request *super)
 {
-    struct list_request *request = container_of(super, struct list_request, super);
-    struct listing *listing = container_of(request, struct listing, request);
+    struct listing *listing = container_of(super, struct listing, request.super);
     enum error_code error = super->error;
-    listing->subscribers = calloc(request->count + 1, sizeof(*listing->subscribers));
+    listing->subscribers = calloc(listing->request.count + 1, sizeof(*listing->subscribers));
     if (error == ERROR_NONE && !listing->subscribers)
         error = ERROR_OUT_OF_MEMORY;
     if (error == ERROR_NONE) {

@@ -141,7 +141,8 @@ static void watch_all(void)
 
 static void purge(const char *name)
 {
-    struct inspect_request request = {.name = (char *)(uintptr_t)name, .name_len = strlen(name)};
+    struct inspect_request request = {.channel.name_len = strlen(name)};
+    strcpy(request.channel.name, name);
     (void)hub_submit(&hub, &request.super, BROKER_PURGE, NULL);
 }
 

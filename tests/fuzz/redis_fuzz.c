@@ -51,11 +51,12 @@ static void fuzz_ancestry(const struct ancestry *ancestry)
 static void fuzz_reading(const struct redisReply *reply)
 {
     struct reading reading;
-    if (answer_parse_reading(&reading, reply, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)))
+    if (answer_parse_reading(&reading, reply, text_of(FUZZ_CHANNEL)))
         return;
-    fuzz_expect(reading.oldest >= 1 && reading.oldest <= reading.top + 1 && reading.last <= reading.top);
-    fuzz_expect(reading.ancestry.count <= ANCESTRY_MAX && reading.reason < RESET_COUNT);
-    fuzz_ancestry(&reading.ancestry);
+    fuzz_expect(reading.log.oldest >= 1 && reading.log.oldest <= reading.log.top + 1 &&
+                reading.last <= reading.log.top);
+    fuzz_expect(reading.log.ancestry.count <= ANCESTRY_MAX && reading.reason < RESET_COUNT);
+    fuzz_ancestry(&reading.log.ancestry);
     for (size_t i = 0; i < reading.count; i++) {
         struct message *message = reading_make_message(&reading, i, 1000);
         fuzz_expect(!message || (message->offset >= 1 && message->offset <= reading.last));
@@ -71,7 +72,7 @@ static void fuzz_found(const struct redisReply *reply)
         if (answer_parse_found(&is_complete, reply, count))
             continue;
         for (size_t i = 0; i < count; i++)
-            if (answer_parse_found_at(&published, reply, i, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)) == 0)
+            if (answer_parse_found_at(&published, reply, i, text_of(FUZZ_CHANNEL)) == 0)
                 fuzz_expect(published.offset > 0 && published.time_ms >= 0);
     }
 }
@@ -92,7 +93,7 @@ static void fuzz_scan(const struct redisReply *reply)
 
 static void fuzz_answer(const struct redisReply *reply)
 {
-    struct inspect_request inspection;
+    struct inspection inspection = {.name = FUZZ_CHANNEL, .name_len = sizeof(FUZZ_CHANNEL) - 1};
     struct published published;
     struct envelope envelope;
     uint64_t dropped;
@@ -101,10 +102,10 @@ static void fuzz_answer(const struct redisReply *reply)
     fuzz_reading(reply);
     fuzz_found(reply);
     fuzz_scan(reply);
-    if (answer_parse_inspection(&inspection, reply, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)) == 0)
+    if (answer_parse_inspection(&inspection, reply) == 0)
         fuzz_expect(inspection.messages == inspection.top + 1 - inspection.oldest &&
                     inspection.messages <= inspection.top);
-    if (answer_parse_published(&published, reply, FUZZ_CHANNEL, strlen(FUZZ_CHANNEL)) == 0)
+    if (answer_parse_published(&published, reply, text_of(FUZZ_CHANNEL)) == 0)
         fuzz_expect(published.offset > 0 && published.time_ms >= 0);
     (void)answer_parse_purge(&dropped, reply);
 }

@@ -33,6 +33,25 @@ uint64_t log_oldest(const struct log *log)
     return first ? first->offset : log->top + 1;
 }
 
+struct log_state log_state(const struct log *log)
+{
+    return (struct log_state){.epoch = log->epoch, .top = log->top, .oldest = log_oldest(log)};
+}
+
+void log_inspect(const struct log *log, struct inspection *inspection)
+{
+    *inspection = (struct inspection){
+        .name_len = log->name_len,
+        .epoch = log->epoch,
+        .messages = log->count,
+        .bytes = log->bytes,
+        .oldest = log_oldest(log),
+        .top = log->top,
+        .last_published_ms = log->last_published_ms,
+    };
+    memcpy(inspection->name, log->name, log->name_len + 1u);
+}
+
 /* By the end of its life, and among those that end together by the last bits of the offset. When two agree in
  * that too, the second is not found by its life, and goes when it is the oldest. */
 #define LOG_LIFE_BITS 20u
@@ -209,7 +228,7 @@ void log_arm_expiry(struct log *log)
     uint64_t at_ms = log_next_expiry_ms(log);
     if (key && key->expires_ms < at_ms)
         at_ms = key->expires_ms;
-    if (at_ms == UINT64_MAX && log->attachment_count == 0)
+    if (at_ms == UINT64_MAX && log->attachments.count == 0)
         at_ms = log->idle_since_ms + log->store->channel_ttl_ms;
     log->due_ms = at_ms;
     if (at_ms != UINT64_MAX)
@@ -220,7 +239,7 @@ void log_arm_expiry(struct log *log)
 
 static bool log_has_passed_away(const struct log *log)
 {
-    return log->count == 0 && list_is_empty(&log->keys_by_age) && log->attachment_count == 0 &&
+    return log->count == 0 && list_is_empty(&log->keys_by_age) && log->attachments.count == 0 &&
            log->idle_since_ms + log->store->channel_ttl_ms <= log->store->now_ms;
 }
 
@@ -248,7 +267,7 @@ void log_touch(struct log *log)
 {
     log->idle_since_ms = log->store->now_ms;
     list_remove(&log->link);
-    if (log->attachment_count == 0)
+    if (log->attachments.count == 0)
         list_append(&log->store->idle, &log->link);
 }
 
@@ -281,32 +300,22 @@ void log_free_step(struct log *log)
     } else {
         list_remove(&log->link);
         log->store->log_bytes -= log_size(log);
-        free(log->attachments);
+        free(log->attachments.items);
         free(log);
     }
 }
 
-int log_attach(struct log *log, struct mailbox *mailbox, struct channel *channel)
+int log_attach(struct log *log, const struct attach_request *request)
 {
-    size_t size = (log->attachment_count + 1) * sizeof(*log->attachments);
-    struct attachment *attachments = realloc(log->attachments, size);
-    if (!attachments)
-        return -ENOMEM;
-    attachments[log->attachment_count++] = (struct attachment){mailbox, channel};
-    log->attachments = attachments;
+    int err = attachments_add(&log->attachments, request);
     log_touch(log);
     log_arm_expiry(log);
-    return 0;
+    return err;
 }
 
-void log_detach(struct log *log, const struct mailbox *mailbox, const struct channel *channel)
+void log_detach(struct log *log, const struct attach_request *request)
 {
-    for (unsigned i = 0; i < log->attachment_count; i++) {
-        if (log->attachments[i].mailbox != mailbox || log->attachments[i].channel != channel)
-            continue;
-        log->attachments[i] = log->attachments[--log->attachment_count];
-        break;
-    }
+    attachments_remove(&log->attachments, request);
     log_touch(log);
     log_arm_expiry(log);
 }

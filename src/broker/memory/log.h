@@ -17,11 +17,6 @@
 /* A page of a log has at most so many messages. */
 #define LOG_PAGE_MOST 1024u
 
-struct attachment {
-    struct mailbox *mailbox;
-    struct channel *channel;
-};
-
 /* What a publish with an idempotency key was answered with. */
 struct publish_key {
     struct list link; /* in log.keys_by_age, oldest first */
@@ -41,8 +36,7 @@ struct log {
     void *lives;    /* JudyL: offsets of those with a shorter life than the others', by its end */
     uint64_t count;
     uint64_t bytes; /* sum of the footprints */
-    struct attachment *attachments;
-    unsigned attachment_count;
+    struct attachments attachments;
     void *keys; /* JudySL: struct publish_key by text */
     struct list keys_by_age;
     struct timer expiry;    /* the next message or key to go, or the empty log itself */
@@ -68,6 +62,9 @@ void log_arm_expiry(struct log *log);
 /* The offset of the oldest message kept; top + 1 if none. */
 uint64_t log_oldest(const struct log *log);
 
+struct log_state log_state(const struct log *log);
+void log_inspect(const struct log *log, struct inspection *inspection);
+
 /* Appends, taking over the reference, and trims. Returns 0 or -ENOMEM. */
 int log_append(struct log *log, struct message *message);
 
@@ -79,5 +76,5 @@ int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ri
 const struct publish_key *log_find_key(struct log *log, const char *key, size_t len);
 int log_remember_key(struct log *log, const char *key, size_t len, const struct message *message);
 
-int log_attach(struct log *log, struct mailbox *mailbox, struct channel *channel);
-void log_detach(struct log *log, const struct mailbox *mailbox, const struct channel *channel);
+int log_attach(struct log *log, const struct attach_request *request);
+void log_detach(struct log *log, const struct attach_request *request);

@@ -72,24 +72,13 @@ static void memory_apply_options(struct memory_broker *memory)
 
 /* Publishing. */
 
-/* Tells all attached shards, each in a letter that has been reserved. */
-static void memory_feed_attached(const struct log *log, struct letter *letters, const struct feed *what)
-{
-    for (unsigned i = 0; i < log->attachment_count; i++) {
-        struct feed feed = *what;
-        feed.channel = log->attachments[i].channel;
-        if (feed.message)
-            message_ref(feed.message);
-        broker_post_feed(&letters, log->attachments[i].mailbox, &feed);
-    }
-}
-
 /* What cannot be told is not accepted. */
 static enum error_code memory_append(struct memory_broker *memory, struct log *log, struct publish_item *item)
 {
     struct message *message = item->message;
+    const struct feed feed = {.message = message};
     struct letter *letters;
-    if (broker_reserve_feeds(&letters, log->attachment_count))
+    if (broker_reserve_feeds(&letters, &log->attachments, &feed))
         return ERROR_OUT_OF_MEMORY;
     message->time_ms = clock_wall_ms();
     message_ref(message);
@@ -106,7 +95,7 @@ static enum error_code memory_append(struct memory_broker *memory, struct log *l
     if (item->key)
         (void)log_remember_key(log, item->key, item->key_len, message);
     broker_count(&memory->super, METRIC_PUBLISHED, 1);
-    memory_feed_attached(log, letters, &(struct feed){.message = message});
+    broker_post_feeds(letters, &log->attachments, &feed);
     return ERROR_NONE;
 }
 
@@ -165,16 +154,14 @@ static enum error_code memory_attach(struct memory_broker *memory, struct attach
     if (error != ERROR_NONE)
         return error;
     struct log *log = store_get(store, request->name, request->name_len);
-    if (!log || log_attach(log, request->super.reply_to, request->channel))
+    if (!log || log_attach(log, request))
         return ERROR_OUT_OF_MEMORY;
-    request->epoch = log->epoch;
-    request->top = log->top;
-    request->oldest = log_oldest(log);
+    request->log = log_state(log);
     uint64_t to = log->top;
     uint64_t from = to > request->tail_count ? to - request->tail_count + 1 : 1;
     if (log_copy(log, from, &to, &request->tail) == 0)
         return ERROR_NONE;
-    log_detach(log, request->super.reply_to, request->channel);
+    log_detach(log, request);
     return ERROR_OUT_OF_MEMORY;
 }
 
@@ -182,7 +169,7 @@ static void memory_detach(struct memory_broker *memory, const struct attach_requ
 {
     struct log *log = store_find(&memory->store, request->name, request->name_len);
     if (log)
-        log_detach(log, request->super.reply_to, request->channel);
+        log_detach(log, request);
 }
 
 static enum error_code memory_history(struct memory_broker *memory, struct history_request *request)
@@ -190,9 +177,7 @@ static enum error_code memory_history(struct memory_broker *memory, struct histo
     struct log *log = store_find(&memory->store, request->name, request->name_len);
     if (!log)
         return ERROR_NO_CHANNEL;
-    request->epoch = log->epoch;
-    request->top = log->top;
-    request->oldest = log_oldest(log);
+    request->log = log_state(log);
     if (request->to < request->from)
         return ERROR_NONE;
     return log_copy(log, request->from, &request->to, &request->messages) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
@@ -202,50 +187,31 @@ static enum error_code memory_history(struct memory_broker *memory, struct histo
 
 static enum error_code memory_purge(struct memory_broker *memory, struct inspect_request *request)
 {
-    struct log *log = store_find(&memory->store, request->name, request->name_len);
+    struct log *log = store_find(&memory->store, request->channel.name, request->channel.name_len);
+    struct feed feed = {.reason = RESET_PURGED};
     if (!log)
         return ERROR_NO_CHANNEL;
     struct letter *letters;
-    if (broker_reserve_feeds(&letters, log->attachment_count))
+    if (broker_reserve_feeds(&letters, &log->attachments, &feed))
         return ERROR_OUT_OF_MEMORY;
-    request->messages = log->count;
+    request->channel.messages = log->count;
     log = store_purge(log);
     if (!log) {
         broker_release_feeds(letters);
         return ERROR_OUT_OF_MEMORY;
     }
-    memory_feed_attached(
-        log, letters,
-        &(struct feed){
-            .reason = RESET_PURGED, .epoch = log->epoch, .top = log->top, .oldest = log_oldest(log)});
+    feed.log = log_state(log);
+    broker_post_feeds(letters, &log->attachments, &feed);
     return ERROR_NONE;
 }
 
 static enum error_code memory_inspect(struct memory_broker *memory, struct inspect_request *request)
 {
-    struct log *log = store_find(&memory->store, request->name, request->name_len);
+    const struct log *log = store_find(&memory->store, request->channel.name, request->channel.name_len);
     if (!log)
         return ERROR_NO_CHANNEL;
-    request->epoch = log->epoch;
-    request->messages = log->count;
-    request->bytes = log->bytes;
-    request->oldest = log_oldest(log);
-    request->top = log->top;
-    request->last_published_ms = log->last_published_ms;
+    log_inspect(log, &request->channel);
     return ERROR_NONE;
-}
-
-static void memory_fill_entry(struct list_entry *entry, const struct log *log)
-{
-    *entry = (struct list_entry){
-        .name_len = log->name_len,
-        .epoch = log->epoch,
-        .messages = log->count,
-        .bytes = log->bytes,
-        .top = log->top,
-        .last_published_ms = log->last_published_ms,
-    };
-    memcpy(entry->name, log->name, log->name_len + 1u);
 }
 
 /* Adds a log to the list. Returns false when it is the end of what is asked for. */
@@ -255,7 +221,7 @@ static bool memory_list_one(struct list_request *request, const struct log *log)
         return false;
     request->has_more = request->count == request->limit;
     if (!request->has_more)
-        memory_fill_entry(&request->entries[request->count++], log);
+        log_inspect(log, &request->entries[request->count++]);
     return !request->has_more;
 }
 

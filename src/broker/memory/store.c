@@ -109,9 +109,7 @@ struct log *store_purge(struct log *log)
         return NULL;
     fresh->last_published_ms = log->last_published_ms;
     fresh->attachments = log->attachments;
-    fresh->attachment_count = log->attachment_count;
-    log->attachments = NULL;
-    log->attachment_count = 0;
+    log->attachments = (struct attachments){0};
     (void)store_place(log->store, fresh); /* the name is there: nothing is allocated for it */
     store_discard(log);
     return fresh;

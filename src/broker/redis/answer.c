@@ -21,6 +21,12 @@ static bool answer_is_array(const struct redisReply *reply, size_t elements)
     return answer_is(reply, REDIS_REPLY_ARRAY) && reply->elements == elements;
 }
 
+/* Empty when it is no text. */
+static struct text answer_text(const struct redisReply *reply)
+{
+    return answer_is(reply, REDIS_REPLY_STRING) ? (struct text){reply->str, reply->len} : (struct text){0};
+}
+
 static int answer_fault(const struct redisReply *reply)
 {
     return answer_is(reply, REDIS_REPLY_NIL) ? -ENOENT : -EBADMSG;
@@ -45,32 +51,20 @@ static int answer_read_time(int64_t *time_ms, const struct redisReply *reply)
 
 /* Cursors are found by the part of the epoch that comes from the channel's name: with another it is of no
  * use. */
-static int answer_read_epoch(struct epoch *epoch, const char *text, size_t len, const char *channel,
-                             size_t channel_len)
+static int answer_read_epoch(struct epoch *epoch, struct text text, struct text channel)
 {
-    const struct epoch name = epoch_of_name(channel, channel_len);
-    struct epoch parsed;
-    if (len != EPOCH_LEN || epoch_parse(&parsed, text) || !epoch_has_same_name(&parsed, &name))
-        return -EBADMSG;
-    *epoch = parsed;
-    return 0;
-}
-
-static int answer_read_epoch_reply(struct epoch *epoch, const struct redisReply *reply, const char *channel,
-                                   size_t channel_len)
-{
-    if (!answer_is(reply, REDIS_REPLY_STRING))
-        return -EBADMSG;
-    return answer_read_epoch(epoch, reply->str, reply->len, channel, channel_len);
+    const struct epoch name = epoch_of_name(channel.bytes, channel.len);
+    bool is_ours =
+        text.len == EPOCH_LEN && epoch_parse(epoch, text.bytes) == 0 && epoch_has_same_name(epoch, &name);
+    return is_ours ? 0 : -EBADMSG;
 }
 
 /* EPOCH-OFFSET. */
-static int answer_read_id(struct published *published, const char *text, size_t len, const char *channel,
-                          size_t channel_len)
+static int answer_read_id(struct published *published, struct text text, struct text channel)
 {
-    if (len <= EPOCH_LEN + 1 || text[EPOCH_LEN] != '-' ||
-        answer_read_epoch(&published->epoch, text, EPOCH_LEN, channel, channel_len) ||
-        number_parse_u64(&published->offset, text + EPOCH_LEN + 1, len - EPOCH_LEN - 1) ||
+    if (text.len <= EPOCH_LEN + 1 || text.bytes[EPOCH_LEN] != '-' ||
+        answer_read_epoch(&published->epoch, (struct text){text.bytes, EPOCH_LEN}, channel) ||
+        number_parse_u64(&published->offset, text.bytes + EPOCH_LEN + 1, text.len - EPOCH_LEN - 1) ||
         published->offset == 0)
         return -EBADMSG;
     return 0;
@@ -80,10 +74,7 @@ static int answer_read_id(struct published *published, const char *text, size_t 
 
 static int answer_read_reason(enum reset_reason *to, const struct redisReply *reply)
 {
-    *to = RESET_EPOCH;
-    if (!answer_is(reply, REDIS_REPLY_STRING))
-        return -EBADMSG;
-    *to = reset_reason_find((struct text){reply->str, reply->len});
+    *to = reset_reason_find(answer_text(reply));
     return *to == RESET_NONE ? -EBADMSG : 0;
 }
 
@@ -106,7 +97,7 @@ static int answer_read_entries(struct reading *reading, const struct redisReply 
     for (size_t i = 0; i < reply->elements; i++) {
         uint64_t offset;
         if (answer_read_offset(&offset, reply->element[i]) || offset == 0 || offset < reading->last ||
-            offset > reading->top)
+            offset > reading->log.top)
             return -EBADMSG;
         reading->last = offset;
     }
@@ -115,47 +106,39 @@ static int answer_read_entries(struct reading *reading, const struct redisReply 
     return 0;
 }
 
-int answer_parse_reading(struct reading *reading, const struct redisReply *reply, const char *channel,
-                         size_t channel_len)
+int answer_parse_reading(struct reading *reading, const struct redisReply *reply, struct text channel)
 {
+    struct log_state *log = &reading->log;
     if (!answer_is_array(reply, 9))
         return answer_fault(reply);
     struct redisReply **part = reply->element;
-    if (answer_read_epoch_reply(&reading->epoch, part[0], channel, channel_len) ||
-        answer_read_number(&reading->top, part[1]) || answer_read_number(&reading->oldest, part[2]) ||
+    if (answer_read_epoch(&log->epoch, answer_text(part[0]), channel) ||
+        answer_read_number(&log->top, part[1]) || answer_read_number(&log->oldest, part[2]) ||
         answer_read_time(&reading->now_ms, part[3]) || answer_read_reason(&reading->reason, part[4]) ||
         !answer_is(part[5], REDIS_REPLY_STRING) ||
-        ancestry_parse(&reading->ancestry, part[5]->str, part[5]->len) ||
+        ancestry_parse(&log->ancestry, part[5]->str, part[5]->len) ||
         answer_read_time(&reading->last_published_ms, part[6]) ||
-        answer_read_number(&reading->keep_ms, part[7]) || reading->oldest == 0 ||
-        reading->oldest > reading->top + 1)
+        answer_read_number(&reading->keep_ms, part[7]) || log->oldest == 0 || log->oldest > log->top + 1)
         return -EBADMSG;
     return answer_read_entries(reading, part[8]);
 }
 
 /* The others. */
 
-int answer_parse_inspection(struct inspect_request *request, const struct redisReply *reply,
-                            const char *channel, size_t channel_len)
+int answer_parse_inspection(struct inspection *channel, const struct redisReply *reply)
 {
-    struct epoch epoch;
-    uint64_t top;
-    uint64_t oldest;
-    uint64_t bytes;
-    int64_t last_published_ms;
+    struct inspection read = *channel;
     if (!answer_is_array(reply, 5))
         return answer_fault(reply);
-    if (answer_read_epoch_reply(&epoch, reply->element[0], channel, channel_len) ||
-        answer_read_number(&top, reply->element[1]) || answer_read_number(&oldest, reply->element[2]) ||
-        answer_read_number(&bytes, reply->element[3]) ||
-        answer_read_time(&last_published_ms, reply->element[4]) || oldest == 0 || oldest > top + 1)
+    struct redisReply **part = reply->element;
+    if (answer_read_epoch(&read.epoch, answer_text(part[0]),
+                          (struct text){channel->name, channel->name_len}) ||
+        answer_read_number(&read.top, part[1]) || answer_read_number(&read.oldest, part[2]) ||
+        answer_read_number(&read.bytes, part[3]) || answer_read_time(&read.last_published_ms, part[4]) ||
+        read.oldest == 0 || read.oldest > read.top + 1)
         return -EBADMSG;
-    request->epoch = epoch;
-    request->top = top;
-    request->oldest = oldest;
-    request->messages = top + 1 - oldest;
-    request->bytes = bytes;
-    request->last_published_ms = last_published_ms;
+    *channel = read;
+    channel->messages = read.top + 1 - read.oldest;
     return 0;
 }
 
@@ -164,12 +147,10 @@ int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply)
     return answer_is_array(reply, 1) ? answer_read_number(dropped, reply->element[0]) : answer_fault(reply);
 }
 
-int answer_parse_published(struct published *published, const struct redisReply *reply, const char *channel,
-                           size_t channel_len)
+int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel)
 {
     uint64_t is_duplicate;
-    if (!answer_is_array(reply, 3) || !answer_is(reply->element[0], REDIS_REPLY_STRING) ||
-        answer_read_id(published, reply->element[0]->str, reply->element[0]->len, channel, channel_len) ||
+    if (!answer_is_array(reply, 3) || answer_read_id(published, answer_text(reply->element[0]), channel) ||
         answer_read_time(&published->time_ms, reply->element[1]) ||
         answer_read_number(&is_duplicate, reply->element[2]))
         return -EBADMSG;
@@ -188,7 +169,7 @@ int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t
 
 /* "EPOCH-OFFSET TIME", or nothing. */
 int answer_parse_found_at(struct published *published, const struct redisReply *reply, size_t index,
-                          const char *channel, size_t channel_len)
+                          struct text channel)
 {
     const struct redisReply *at = reply->element[index + 1];
     uint64_t time_ms;
@@ -198,7 +179,7 @@ int answer_parse_found_at(struct published *published, const struct redisReply *
         return -ENOENT;
     const char *space = memchr(at->str, ' ', at->len);
     size_t len = space ? (size_t)(space - at->str) : 0;
-    if (!space || answer_read_id(published, at->str, len, channel, channel_len) ||
+    if (!space || answer_read_id(published, (struct text){at->str, len}, channel) ||
         number_parse_u64(&time_ms, space + 1, at->len - len - 1) || time_ms > INT64_MAX)
         return -EBADMSG;
     published->time_ms = (int64_t)time_ms;

@@ -21,12 +21,9 @@
 
 /* sluice_open, sluice_read: where a log stands and some of its messages. */
 struct reading {
-    struct epoch epoch;
+    struct log_state log;     /* `oldest` is from 1 to top + 1 */
     enum reset_reason reason; /* why this log was begun */
-    struct ancestry ancestry;
-    uint64_t top;
-    uint64_t oldest; /* from 1 to top + 1 */
-    int64_t now_ms;  /* by Redis' clock */
+    int64_t now_ms;           /* by Redis' clock */
     int64_t last_published_ms;
     uint64_t keep_ms;
     uint64_t last; /* offset of the last entry; 0 when there is none */
@@ -35,8 +32,7 @@ struct reading {
                                     nothing is known yet */
 };
 
-int answer_parse_reading(struct reading *reading, const struct redisReply *reply, const char *channel,
-                         size_t channel_len);
+int answer_parse_reading(struct reading *reading, const struct redisReply *reply, struct text channel);
 
 /* The message of entry `index`; NULL when it is none, has expired, or memory is out. */
 struct message *reading_make_message(const struct reading *reading, size_t index, uint64_t now_ms);
@@ -44,9 +40,8 @@ struct message *reading_make_message(const struct reading *reading, size_t index
 /* Tells the operator that somebody writes messages that are not what they say. */
 void reading_tell_mended(const char *channel);
 
-/* sluice_inspect, into the answer's part of the request, which is left alone by what is not one. */
-int answer_parse_inspection(struct inspect_request *request, const struct redisReply *reply,
-                            const char *channel, size_t channel_len);
+/* sluice_inspect of the channel that is named there, which is left alone by what is not one. */
+int answer_parse_inspection(struct inspection *channel, const struct redisReply *reply);
 
 /* sluice_purge: how many messages were dropped. */
 int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply);
@@ -60,13 +55,12 @@ struct published {
 };
 
 /* sluice_publish. */
-int answer_parse_published(struct published *published, const struct redisReply *reply, const char *channel,
-                           size_t channel_len);
+int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel);
 
 /* sluice_find: whether all of the time asked for was seen, of `count` marks; then of each where it is. */
 int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t count);
 int answer_parse_found_at(struct published *published, const struct redisReply *reply, size_t index,
-                          const char *channel, size_t channel_len);
+                          struct text channel);
 
 #define ANSWER_CURSOR_MAX 24u
 

@@ -58,10 +58,7 @@ static enum error_code history_from_topic(struct history_request *request, const
 {
     const struct ring *ring = &topic->ring;
     size_t end = request->to == UINT64_MAX ? ring->count : ring_find(ring, request->to + 1);
-    request->epoch = topic->epoch;
-    request->ancestry = topic->ancestry;
-    request->top = topic->top;
-    request->oldest = topic->oldest;
+    request->log = topic->log;
     return ring_copy(&request->messages, ring, ring_find(ring, request->from), end, topic->broker->now_ms)
                ? ERROR_OUT_OF_MEMORY
                : ERROR_NONE;
@@ -72,10 +69,7 @@ static enum error_code history_from_reading(struct history_request *request, con
 {
     enum error_code error = ERROR_NONE;
     uint64_t last = 0;
-    request->epoch = reading->epoch;
-    request->ancestry = reading->ancestry;
-    request->top = reading->top;
-    request->oldest = reading->oldest;
+    request->log = reading->log;
     for (size_t i = 0; i < reading->count && error == ERROR_NONE; i++) {
         struct message *message = reading_make_message(reading, i, now_ms);
         if (!message || message->offset <= last) {
@@ -86,7 +80,7 @@ static enum error_code history_from_reading(struct history_request *request, con
         error = ring_append_or_drop(&request->messages, message) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
     }
     /* An answer that had become too large ends early; who wants the rest asks for it. */
-    if (reading->last > 0 && request->to > reading->last && reading->top > reading->last)
+    if (reading->last > 0 && request->to > reading->last && reading->log.top > reading->last)
         request->to = reading->last;
     return error;
 }
@@ -95,14 +89,15 @@ static void history_answered(struct call *call, const struct redisReply *reply)
 {
     struct history_request *request = container_of(ask_request(call), struct history_request, super);
     struct reading reading;
-    int err = reply ? answer_parse_reading(&reading, reply, request->name, request->name_len) : -EBADMSG;
+    int err = reply ? answer_parse_reading(&reading, reply, (struct text){request->name, request->name_len})
+                    : -EBADMSG;
     enum error_code error = ask_error(call, err, reply);
     if (error == ERROR_NONE)
         error = history_from_reading(request, &reading, call->broker->now_ms);
     /* A log that this node does not know yet, or one that is to be mended: its subscribers are to be told. */
     struct topic *topic = topic_find(call->broker, request->name, request->name_len);
     if (topic && topic->state == TOPIC_LIVE &&
-        (err || (error == ERROR_NONE && !epoch_equals(&topic->epoch, &request->epoch))))
+        (err || (error == ERROR_NONE && !epoch_equals(&topic->log.epoch, &request->log.epoch))))
         topic_open(topic);
     ask_end(call, error);
 }
@@ -127,8 +122,8 @@ static bool history_is_here(const struct history_request *request, const struct 
     if (topic->state == TOPIC_BRIDGED)
         return true;
     if (request->to < request->from)
-        return topic->top >= request->from;
-    return ring->count > 0 && ring_at(ring, 0)->offset <= request->from && topic->top >= request->to;
+        return topic->log.top >= request->from;
+    return ring->count > 0 && ring_at(ring, 0)->offset <= request->from && topic->log.top >= request->to;
 }
 
 void ask_history(struct redis_broker *broker, struct history_request *request)
@@ -146,26 +141,25 @@ void ask_history(struct redis_broker *broker, struct history_request *request)
 
 /* Looking and purging. */
 
-void ask_inspect_bridged(struct inspect_request *request, struct topic *topic)
+void ask_inspect_bridged(struct inspection *channel, struct topic *topic)
 {
     topic_expire_ring(topic);
-    request->epoch = topic->epoch;
-    request->messages = topic->ring.count;
-    request->bytes = topic->ring.bytes;
-    request->oldest = topic->oldest;
-    request->top = topic->top;
-    request->last_published_ms = topic->last_published_ms;
+    channel->epoch = topic->log.epoch;
+    channel->messages = topic->ring.count;
+    channel->bytes = topic->ring.bytes;
+    channel->oldest = topic->log.oldest;
+    channel->top = topic->log.top;
+    channel->last_published_ms = topic->last_published_ms;
 }
 
-static struct inspect_request *inspection_of(struct call *call)
+static struct inspection *inspection_of(struct call *call)
 {
-    return container_of(ask_request(call), struct inspect_request, super);
+    return &container_of(ask_request(call), struct inspect_request, super)->channel;
 }
 
 static void inspection_answered(struct call *call, const struct redisReply *reply)
 {
-    struct inspect_request *request = inspection_of(call);
-    int err = reply ? answer_parse_inspection(request, reply, request->name, request->name_len) : -EBADMSG;
+    int err = reply ? answer_parse_inspection(inspection_of(call), reply) : -EBADMSG;
     ask_end(call, ask_error(call, err, reply));
 }
 
@@ -175,27 +169,34 @@ static void purge_answered(struct call *call, const struct redisReply *reply)
     ask_end(call, ask_error(call, err, reply));
 }
 
+/* The topic where the log is here; otherwise Redis is asked. */
+static struct topic *inspection_begin(struct redis_broker *broker, struct inspect_request *request,
+                                      const char *function,
+                                      void (*done)(struct call *call, const struct redisReply *reply))
+{
+    const struct text name = {request->channel.name, request->channel.name_len};
+    struct topic *topic = topic_find(broker, name.bytes, name.len);
+    if (topic && topic->state == TOPIC_BRIDGED)
+        return topic;
+    ask_begin(broker, &request->super, function, name, NULL, 0, done);
+    return NULL;
+}
+
 void ask_inspect(struct redis_broker *broker, struct inspect_request *request)
 {
-    struct topic *topic = topic_find(broker, request->name, request->name_len);
-    if (!topic || topic->state != TOPIC_BRIDGED) {
-        ask_begin(broker, &request->super, "inspect", (struct text){request->name, request->name_len}, NULL,
-                  0, inspection_answered);
+    struct topic *topic = inspection_begin(broker, request, "inspect", inspection_answered);
+    if (!topic)
         return;
-    }
-    ask_inspect_bridged(request, topic);
+    ask_inspect_bridged(&request->channel, topic);
     broker_answer(&request->super, ERROR_NONE);
 }
 
 void ask_purge(struct redis_broker *broker, struct inspect_request *request)
 {
-    struct topic *topic = topic_find(broker, request->name, request->name_len);
-    if (!topic || topic->state != TOPIC_BRIDGED) {
-        ask_begin(broker, &request->super, "purge", (struct text){request->name, request->name_len}, NULL, 0,
-                  purge_answered);
+    struct topic *topic = inspection_begin(broker, request, "purge", purge_answered);
+    if (!topic)
         return;
-    }
-    request->messages = topic->ring.count;
+    request->channel.messages = topic->ring.count;
     topic_purge_bridged(topic);
     broker_answer(&request->super, ERROR_NONE);
 }

@@ -6,6 +6,7 @@
 
 struct history_request;
 struct inspect_request;
+struct inspection;
 struct redis_broker;
 struct topic;
 
@@ -15,4 +16,4 @@ void ask_inspect(struct redis_broker *broker, struct inspect_request *request);
 void ask_purge(struct redis_broker *broker, struct inspect_request *request);
 
 /* What is known of a bridged channel, whose log is here. */
-void ask_inspect_bridged(struct inspect_request *request, struct topic *topic);
+void ask_inspect_bridged(struct inspection *channel, struct topic *topic);

@@ -49,7 +49,8 @@ static void finding_conclude(struct finding *finding, size_t index, const struct
     struct publication *publication = finding->publications[index];
     const struct publish_item *item = publication->item;
     struct published published;
-    int err = answer_parse_found_at(&published, reply, index, item->channel, item->channel_len);
+    int err =
+        answer_parse_found_at(&published, reply, index, (struct text){item->channel, item->channel_len});
     if (err == 0)
         publication_accept(publication, &published);
     else if (err != -ENOENT)

@@ -18,7 +18,7 @@ struct listing;
 struct listing_entry {
     struct call call;
     struct listing *listing;
-    struct list_entry *entry;
+    struct inspection *channel;
 };
 
 struct listing {
@@ -29,7 +29,7 @@ struct listing {
     size_t count;
     size_t pending; /* calls for single channels */
     enum error_code error;
-    struct list_entry *found;      /* by name, the first limit + 1 */
+    struct inspection *found;      /* by name, the first limit + 1 */
     struct listing_entry *entries; /* one for each found */
 };
 
@@ -78,29 +78,16 @@ static void listing_add(struct listing *listing, const char *name, size_t len)
         listing->count++;
     memmove(&listing->found[low + 1], &listing->found[low],
             (listing->count - low - 1) * sizeof(*listing->found));
-    listing->found[low] = (struct list_entry){.name_len = len};
+    listing->found[low] = (struct inspection){.name_len = len};
     memcpy(listing->found[low].name, text, len + 1);
-}
-
-static void listing_fill(struct list_entry *entry, const struct inspect_request *known)
-{
-    entry->epoch = known->epoch;
-    entry->messages = known->messages;
-    entry->bytes = known->bytes;
-    entry->top = known->top;
-    entry->last_published_ms = known->last_published_ms;
 }
 
 static void listing_inspected(struct call *call, const struct redisReply *reply)
 {
     struct listing_entry *entry = container_of(call, struct listing_entry, call);
     struct listing *listing = entry->listing;
-    struct list_entry *found = entry->entry;
-    struct inspect_request known;
-    int err = reply ? answer_parse_inspection(&known, reply, found->name, found->name_len) : -EBADMSG;
+    int err = reply ? answer_parse_inspection(entry->channel, reply) : -EBADMSG;
     enum error_code error = err == 0 || err == -ENOENT ? ERROR_NONE : call_error(call, reply);
-    if (err == 0)
-        listing_fill(found, &known);
     /* One channel whose keys hold something else, which the log has named, does not hide the others. */
     if (error != ERROR_BROKER_REFUSED)
         listing->error = error != ERROR_NONE ? error : listing->error;
@@ -120,17 +107,15 @@ static void listing_inspect_all(struct listing *listing)
     listing->pending = 1;
     for (size_t i = 0; i < listing->count; i++) {
         struct listing_entry *entry = &listing->entries[i];
-        struct topic *topic = NULL;
+        struct inspection *channel = &listing->found[i];
+        struct topic *topic = topic_find(listing->broker, channel->name, channel->name_len);
         entry->listing = listing;
-        entry->entry = &listing->found[i];
-        HASH_FIND(hh, listing->broker->topics, entry->entry->name, entry->entry->name_len, topic);
+        entry->channel = channel;
         if (topic && topic->state == TOPIC_BRIDGED) {
-            struct inspect_request known;
-            ask_inspect_bridged(&known, topic);
-            listing_fill(entry->entry, &known);
+            ask_inspect_bridged(channel, topic);
         } else if (call_prepare(&entry->call, listing->broker, "inspect",
-                                (struct text){entry->entry->name, entry->entry->name_len}, (struct text){0},
-                                NULL, 0, listing_inspected)) {
+                                (struct text){channel->name, channel->name_len}, (struct text){0}, NULL, 0,
+                                listing_inspected)) {
             listing->error = ERROR_BROKER_DOWN;
         } else {
             listing->pending++;

@@ -72,7 +72,8 @@ static void publication_answered(struct call *call, const struct redisReply *rep
     struct published published;
     if (!reply && in_doubt_keep(publication))
         return;
-    if (reply && answer_parse_published(&published, reply, item->channel, item->channel_len) == 0)
+    if (reply &&
+        answer_parse_published(&published, reply, (struct text){item->channel, item->channel_len}) == 0)
         publication_accept(publication, &published);
     else
         publication_finish(publication, call_error(call, reply));
@@ -172,7 +173,7 @@ void publish_note_echo(const struct topic *topic, uint64_t offset, const char *b
             memcmp(item->channel, topic->name, topic->name_len) != 0 ||
             memcmp(message_data(item->message), bytes, len) != 0)
             continue;
-        item->epoch = topic->epoch;
+        item->epoch = topic->log.epoch;
         item->offset = offset;
         item->time_ms = topic->last_published_ms;
         item->type = (uint8_t)message_type_guess(bytes, len);

@@ -86,7 +86,7 @@ static void topic_free(struct topic *topic)
     resident_deinit(&topic->resident);
     HASH_DEL(broker->topics, topic);
     broker_count(&broker->super, METRIC_CHANNELS, -1);
-    free(topic->attachments);
+    free(topic->attachments.items);
     free(topic);
 }
 
@@ -106,21 +106,16 @@ static void topic_arm_check(struct topic *topic)
 
 static enum error_code topic_answer_attach(struct topic *topic, struct attach_request *request)
 {
-    size_t size = (topic->attachment_count + 1) * sizeof(*topic->attachments);
-    struct attachment *attachments = realloc(topic->attachments, size);
-    if (!attachments)
-        return ERROR_OUT_OF_MEMORY;
-    topic->attachments = attachments;
     topic_expire_ring(topic);
-    size_t skip =
-        topic->ring.count > request->tail_count ? topic->ring.count - (size_t)request->tail_count : 0;
-    if (ring_copy(&request->tail, &topic->ring, skip, topic->ring.count, topic->broker->now_ms))
+    const struct ring *ring = &topic->ring;
+    size_t skip = ring->count > request->tail_count ? ring->count - (size_t)request->tail_count : 0;
+    if (ring_copy(&request->tail, ring, skip, ring->count, topic->broker->now_ms))
         return ERROR_OUT_OF_MEMORY;
-    attachments[topic->attachment_count++] = (struct attachment){request->super.reply_to, request->channel};
-    request->epoch = topic->epoch;
-    request->ancestry = topic->ancestry;
-    request->top = topic->top;
-    request->oldest = topic->oldest;
+    if (attachments_add(&topic->attachments, request)) {
+        ring_deinit(&request->tail);
+        return ERROR_OUT_OF_MEMORY;
+    }
+    request->log = topic->log;
     request->ahead_ms = topic->ahead_ms;
     return ERROR_NONE;
 }
@@ -152,7 +147,7 @@ static void topic_add_waiting(struct topic *topic, struct attach_request *reques
 
 static bool topic_is_wanted(const struct topic *topic)
 {
-    return topic->waiting || topic->attachment_count > 0;
+    return topic->waiting || topic->attachments.count > 0;
 }
 
 static void topic_say(const struct topic *topic, struct server *server,
@@ -216,13 +211,8 @@ void topic_attach(struct redis_broker *broker, struct attach_request *request)
 void topic_detach(struct redis_broker *broker, struct attach_request *request)
 {
     struct topic *topic = topic_find(broker, request->name, request->name_len);
-    for (unsigned i = 0; topic && i < topic->attachment_count; i++) {
-        struct attachment *attachment = &topic->attachments[i];
-        if (attachment->mailbox != request->super.reply_to || attachment->channel != request->channel)
-            continue;
-        *attachment = topic->attachments[--topic->attachment_count];
-        break;
-    }
+    if (topic)
+        attachments_remove(&topic->attachments, request);
     broker_answer(&request->super, ERROR_NONE);
     /* What a bridged channel keeps is nowhere else: it goes with its last message (topic_check). */
     if (topic && topic->state != TOPIC_BRIDGED && !topic_is_wanted(topic))
@@ -273,7 +263,7 @@ void topic_open_failed(struct topic *topic, enum error_code error)
 static void topic_check_bridged(struct topic *topic)
 {
     topic_expire_ring(topic);
-    if (topic->ring.count == 0 && topic->attachment_count == 0)
+    if (topic->ring.count == 0 && topic->attachments.count == 0)
         topic_free(topic);
     else
         topic_arm_check(topic);
@@ -357,8 +347,8 @@ struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, s
     topic->ahead_ms = ATTACH_AT_ONCE;
     topic->has_log = true;
     topic_move(topic, TOPIC_BRIDGED);
-    topic->epoch = epoch_new(name, len);
-    topic->oldest = 1;
+    topic->log.epoch = epoch_new(name, len);
+    topic->log.oldest = 1;
     topic_arm_check(topic);
     watch_announce(broker, name, len);
     return topic;

@@ -32,14 +32,11 @@ struct topic {
     struct redis_broker *broker;
     struct resident resident; /* of the server where it is subscribed; homeless otherwise */
     enum topic_state state;
-    bool has_log;  /* epoch, top and oldest are known */
+    bool has_log;  /* `log` is known */
     bool has_hole; /* something newer than top + 1 was heard of, and not filled yet */
     bool is_gap;   /* a hole is being filled */
     uint8_t futile_opens;
-    struct epoch epoch;
-    struct ancestry ancestry;
-    uint64_t top;
-    uint64_t oldest;
+    struct log_state log;
     int64_t last_published_ms;
     int64_t ahead_ms;  /* of the clock that the messages' times are of, at most; see struct attach_request */
     struct ring ring;  /* the newest messages, without holes */
@@ -47,8 +44,7 @@ struct topic {
     struct ring early; /* heard of while opening or filling a hole, of the log `early_epoch` */
     struct epoch early_epoch;
     struct open *open; /* the call under way that asks for what is new; NULL when none */
-    struct attachment *attachments;
-    unsigned attachment_count;
+    struct attachments attachments;
     struct letter *waiting; /* attach requests, linked by their letters */
     struct timer timer;     /* to compare with Redis, or to try again */
     uint16_t slot;
@@ -56,10 +52,10 @@ struct topic {
     char name[]; /* terminated */
 };
 
-struct attachment {
-    struct mailbox *mailbox;
-    struct channel *channel;
-};
+static inline struct text topic_name(const struct topic *topic)
+{
+    return (struct text){topic->name, topic->name_len};
+}
 
 struct topic *topic_find(const struct redis_broker *broker, const char *name, size_t len);
 

@@ -36,7 +36,7 @@ static void topic_note_ring(struct topic *topic)
     broker_count(&topic->broker->super, METRIC_MESSAGES, (int64_t)ring->count - (int64_t)topic->counted);
     topic->counted = ring->count;
     if (topic->state == TOPIC_BRIDGED)
-        topic->oldest = ring->count > 0 ? ring_at(ring, 0)->offset : topic->top + 1;
+        topic->log.oldest = ring->count > 0 ? ring_at(ring, 0)->offset : topic->log.top + 1;
 }
 
 void topic_drop_ring(struct topic *topic)
@@ -65,86 +65,82 @@ static void topic_trim_ring(struct topic *topic)
 /* Appends, taking over the reference, and feeds the shards. */
 static void topic_append(struct topic *topic, struct message *message)
 {
-    if (message->offset != topic->top + 1)
+    if (message->offset != topic->log.top + 1)
         ring_deinit(&topic->ring);
-    topic->top = message->offset;
+    topic->log.top = message->offset;
     topic->last_published_ms = message->time_ms;
-    for (unsigned i = 0; i < topic->attachment_count; i++)
-        /* Without memory for the letter the shard sees a hole with the next one and asks. */
-        (void)broker_feed_message(topic->attachments[i].mailbox, topic->attachments[i].channel, message);
+    /* Without memory for the letters the shards see a hole with the next one and ask. */
+    (void)broker_feed(&topic->attachments, &(struct feed){.message = message});
     (void)ring_append_or_drop(&topic->ring, message); /* without memory nothing is kept here */
     topic_trim_ring(topic);
 }
 
-static void topic_note_fed(const struct topic *topic, int err)
+/* Tells the shards what the log is now. */
+static void topic_feed_log(const struct topic *topic, enum reset_reason reason)
 {
-    if (err)
+    if (broker_feed(&topic->attachments, &(struct feed){.reason = reason, .log = topic->log}))
         log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
                   LOG_TEXT("reason", "no memory"));
 }
 
 static void topic_count_reset(struct topic *topic)
 {
-    if (topic->attachment_count > 0)
+    if (topic->attachments.count > 0)
         broker_count(&topic->broker->super, METRIC_BROKER_RESETS, 1);
 }
 
 static void topic_feed_reset(struct topic *topic, enum reset_reason reason)
 {
-    for (unsigned i = 0; i < topic->attachment_count; i++)
-        topic_note_fed(topic, broker_feed_reset(topic->attachments[i].mailbox, topic->attachments[i].channel,
-                                                reason, &topic->epoch, topic->top, topic->oldest));
+    topic_feed_log(topic, reason);
     topic_count_reset(topic);
 }
 
-/* The log goes on as `epoch`. What it had of messages behind the forebear's shared ones is gone. */
-static void topic_renew(struct topic *topic, const struct epoch *epoch, const struct ancestry *ancestry,
-                        uint64_t oldest)
+/* The log goes on under the epoch of `log`. What it had of messages behind the forebear's shared ones is
+ * gone.
+ */
+static void topic_renew(struct topic *topic, const struct log_state *log)
 {
-    const struct forebear *forebear = ancestry_find(ancestry, &topic->epoch);
-    if (topic->top > forebear->shared || forebear->is_doubtful) {
-        topic->top = forebear->shared;
-        topic->oldest = oldest;
+    const struct forebear *forebear = ancestry_find(&log->ancestry, &topic->log.epoch);
+    if (topic->log.top > forebear->shared || forebear->is_doubtful) {
+        topic->log.top = forebear->shared;
+        topic->log.oldest = log->oldest;
         topic_drop_ring(topic);
         topic_count_reset(topic);
     }
-    topic->epoch = *epoch;
-    topic->ancestry = *ancestry;
-    for (unsigned i = 0; i < topic->attachment_count; i++)
-        topic_note_fed(topic,
-                       broker_feed_renewal(topic->attachments[i].mailbox, topic->attachments[i].channel,
-                                           &topic->epoch, &topic->ancestry, topic->top, topic->oldest));
+    topic->log.epoch = log->epoch;
+    topic->log.ancestry = log->ancestry;
+    topic_feed_log(topic, RESET_NONE);
 }
 
 /* Bridged channels. */
 
 uint64_t topic_append_bridged(struct topic *topic, struct envelope *envelope)
 {
-    envelope->offset = topic->top + 1;
+    envelope->offset = topic->log.top + 1;
     envelope->time_ms = clock_wall_ms();
     envelope->keep_ms = topic->broker->options->history_ttl_ms;
     struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
     if (!message)
         return 0;
     topic_append(topic, message);
-    return topic->top;
+    return topic->log.top;
 }
 
 /* Without the messages of before: their ids are of the epoch that they came in. */
 void topic_renew_bridged(struct topic *topic)
 {
-    const struct forebear forebear = {topic->epoch, .is_doubtful = true, .shared = topic->top};
-    const struct epoch epoch = epoch_new(topic->name, topic->name_len);
-    struct ancestry ancestry = topic->ancestry;
-    ancestry_add(&ancestry, &forebear);
-    topic_renew(topic, &epoch, &ancestry, topic->oldest);
+    const struct forebear forebear = {topic->log.epoch, .is_doubtful = true, .shared = topic->log.top};
+    struct log_state log = topic->log;
+    log.epoch = epoch_new(topic->name, topic->name_len);
+    ancestry_add(&log.ancestry, &forebear);
+    topic_renew(topic, &log);
 }
 
 void topic_purge_bridged(struct topic *topic)
 {
-    topic->ancestry.count = 0;
-    topic->epoch = epoch_new(topic->name, topic->name_len);
-    topic->top = 0;
+    topic->log.ancestry.count = 0;
+    topic->log.epoch = epoch_new(topic->name, topic->name_len);
+    topic->log.top = 0;
     topic_drop_ring(topic);
     topic_feed_reset(topic, RESET_PURGED);
 }
@@ -173,13 +169,13 @@ static void topic_keep_early(struct topic *topic, const struct envelope *envelop
 static bool topic_append_early(struct topic *topic, bool is_forced)
 {
     struct ring *early = &topic->early;
-    if (early->count > 0 && !epoch_equals(&topic->early_epoch, &topic->epoch))
+    if (early->count > 0 && !epoch_equals(&topic->early_epoch, &topic->log.epoch))
         ring_deinit(early);
     while (early->count > 0) {
         struct message *message = ring_at(early, 0);
-        if (message->offset > topic->top + 1 && !is_forced)
+        if (message->offset > topic->log.top + 1 && !is_forced)
             return false;
-        if (message->offset > topic->top)
+        if (message->offset > topic->log.top)
             topic_append(topic, message_ref(message));
         ring_drop_oldest(early);
     }
@@ -204,9 +200,7 @@ static void topic_begin_log(struct topic *topic, const struct reading *reading, 
     bool had_log = topic->has_log;
     struct ring *ring = &topic->ring;
     topic_drop_ring(topic);
-    topic->epoch = reading->epoch;
-    topic->ancestry = reading->ancestry;
-    topic->oldest = reading->oldest;
+    topic->log = reading->log;
     topic->has_log = true;
     for (size_t i = 0; i < reading->count; i++) {
         struct message *message = reading_make_message(reading, i, topic->broker->now_ms);
@@ -217,50 +211,49 @@ static void topic_begin_log(struct topic *topic, const struct reading *reading, 
         if (ring_append(ring, message))
             message_unref(message);
     }
-    if (ring->count > 0 && ring_at(ring, ring->count - 1)->offset != reading->top)
+    if (ring->count > 0 && ring_at(ring, ring->count - 1)->offset != reading->log.top)
         ring_deinit(ring);
     topic_note_ring(topic);
-    topic->top = reading->top;
     if (had_log)
         topic_feed_reset(topic, reason);
 }
 
 static void topic_go_on(struct topic *topic, const struct reading *reading)
 {
-    uint64_t before = topic->top;
-    topic->oldest = number_greater(topic->oldest, reading->oldest);
+    uint64_t before = topic->log.top;
+    topic->log.oldest = number_greater(topic->log.oldest, reading->log.oldest);
     for (size_t i = 0; i < reading->count; i++) {
         struct message *message = reading_make_message(reading, i, topic->broker->now_ms);
-        if (message && message->offset > topic->top)
+        if (message && message->offset > topic->log.top)
             topic_append(topic, message);
         else
             message_unref(message);
     }
-    topic->futile_opens = topic->top > before ? 0 : (uint8_t)(topic->futile_opens + 1);
+    topic->futile_opens = topic->log.top > before ? 0 : (uint8_t)(topic->futile_opens + 1);
     /* Nothing of it is kept any more. */
-    if (topic->top < reading->top &&
-        (reading->oldest > reading->top || topic->futile_opens > OPEN_FUTILE_MOST)) {
+    if (topic->log.top < reading->log.top &&
+        (reading->log.oldest > reading->log.top || topic->futile_opens > OPEN_FUTILE_MOST)) {
         topic_drop_ring(topic);
-        topic->top = reading->top;
+        topic->log.top = reading->log.top;
         topic_feed_reset(topic, RESET_TRIMMED);
     }
 }
 
 static void topic_merge_reading(struct topic *topic, const struct reading *reading)
 {
-    bool is_known = topic->has_log && epoch_equals(&topic->epoch, &reading->epoch);
+    bool is_known = topic->has_log && epoch_equals(&topic->log.epoch, &reading->log.epoch);
     const struct forebear *forebear =
-        topic->has_log ? ancestry_find(&reading->ancestry, &topic->epoch) : NULL;
+        topic->has_log ? ancestry_find(&reading->log.ancestry, &topic->log.epoch) : NULL;
     if (reading->last_published_ms > 0)
         topic->last_published_ms = reading->last_published_ms;
     if (!is_known && (!forebear || forebear->is_doubtful)) {
         topic_begin_log(topic, reading, forebear ? RESET_FAILOVER : reading->reason);
     } else {
         if (!is_known)
-            topic_renew(topic, &reading->epoch, &reading->ancestry, reading->oldest);
+            topic_renew(topic, &reading->log);
         topic_go_on(topic, reading);
     }
-    bool is_whole = topic->top >= reading->top;
+    bool is_whole = topic->log.top >= reading->log.top;
     if (is_whole)
         is_whole = topic_append_early(topic, topic->futile_opens > OPEN_FUTILE_MOST) && !topic->has_hole;
     if (!is_whole) {
@@ -286,7 +279,7 @@ static void topic_open_answered(struct call *call, const struct redisReply *repl
     struct reading reading;
     if (topic) {
         topic->open = NULL;
-        if (reply && answer_parse_reading(&reading, reply, topic->name, topic->name_len) == 0) {
+        if (reply && answer_parse_reading(&reading, reply, topic_name(topic)) == 0) {
             topic_note_clock(topic, call, &reading);
             topic_merge_reading(topic, &reading);
         } else {
@@ -309,17 +302,17 @@ void topic_open(struct topic *topic)
     struct open *open = calloc(1, sizeof(*open));
     const struct epoch name_part = epoch_of_name(topic->name, topic->name_len);
     const struct text arguments[] = {
-        {topic->epoch.text, topic->has_log ? EPOCH_LEN : 0},
-        call_number(top, topic->top),
-        {ancestry, topic->has_log ? ancestry_format(ancestry, &topic->ancestry) : 0},
+        {topic->log.epoch.text, topic->has_log ? EPOCH_LEN : 0},
+        call_number(top, topic->log.top),
+        {ancestry, topic->has_log ? ancestry_format(ancestry, &topic->log.ancestry) : 0},
         {broker->limits, strlen(broker->limits)},
         call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
         {name_part.text, EPOCH_NAME_LEN},
     };
     enum error_code error =
-        open ? call_prepare(&open->call, broker, "open", (struct text){topic->name, topic->name_len},
-                            (struct text){0}, arguments, ARRAY_LENGTH(arguments), topic_open_answered)
+        open ? call_prepare(&open->call, broker, "open", topic_name(topic), (struct text){0}, arguments,
+                            ARRAY_LENGTH(arguments), topic_open_answered)
              : ERROR_OUT_OF_MEMORY;
     if (error != ERROR_NONE) {
         free(open);
@@ -335,10 +328,10 @@ void topic_open(struct topic *topic)
 
 static void topic_follow(struct topic *topic, const struct envelope *envelope)
 {
-    bool is_of_this_log = epoch_equals(&topic->epoch, &envelope->epoch);
-    if (is_of_this_log && (envelope->reason != RESET_NONE || envelope->offset <= topic->top))
+    bool is_of_this_log = epoch_equals(&topic->log.epoch, &envelope->epoch);
+    if (is_of_this_log && (envelope->reason != RESET_NONE || envelope->offset <= topic->log.top))
         return;
-    if (is_of_this_log && envelope->offset == topic->top + 1) {
+    if (is_of_this_log && envelope->offset == topic->log.top + 1) {
         struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
         if (message)
             topic_append(topic, message);
@@ -377,7 +370,7 @@ void topic_receive(struct topic *topic, const char *bytes, size_t len)
 
 void topic_append_own(struct topic *topic, const struct epoch *epoch, struct message *message)
 {
-    if (topic->state == TOPIC_LIVE && !topic->open && epoch_equals(&topic->epoch, epoch) &&
-        message->offset == topic->top + 1)
+    if (topic->state == TOPIC_LIVE && !topic->open && epoch_equals(&topic->log.epoch, epoch) &&
+        message->offset == topic->log.top + 1)
         topic_append(topic, message_ref(message));
 }

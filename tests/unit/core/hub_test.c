@@ -31,14 +31,14 @@ static void near_answer(struct broker_request *request)
     struct history_request *history = container_of(request, struct history_request, super);
     request->error = near_error;
     if (near_error == ERROR_NONE && request->operation == BROKER_ATTACH) {
-        attach->epoch = epoch;
-        attach->oldest = 1;
-        attach->top = near_top;
+        attach->log.epoch = epoch;
+        attach->log.oldest = 1;
+        attach->log.top = near_top;
         ring_append(&attach->tail, message_at(near_top));
     } else if (near_error == ERROR_NONE && request->operation == BROKER_HISTORY) {
-        history->epoch = epoch;
-        history->oldest = 1;
-        history->top = near_top;
+        history->log.epoch = epoch;
+        history->log.oldest = 1;
+        history->log.top = near_top;
         for (uint64_t offset = history->from; offset <= history->to; offset++)
             ring_append(&history->messages, message_at(offset));
     }
@@ -152,19 +152,25 @@ static void attach(uint64_t oldest, uint64_t top, uint64_t tail_from)
 {
     struct attach_request *request = container_of(asked[0], struct attach_request, super);
     assert_int_equal(asked[0]->operation, BROKER_ATTACH);
-    request->epoch = epoch;
-    request->oldest = oldest;
-    request->top = top;
+    request->log.epoch = epoch;
+    request->log.oldest = oldest;
+    request->log.top = top;
     for (uint64_t offset = tail_from; offset <= top; offset++)
         ring_append(&request->tail, message_at(offset));
     answer(0, ERROR_NONE);
+}
+
+static void tell(struct channel *channel, const struct feed *what)
+{
+    struct attachment attachment = {&mailbox, channel};
+    assert_int_equal(broker_feed(&(struct attachments){&attachment, 1}, what), 0);
 }
 
 static void feed(uint64_t offset)
 {
     struct message *message = message_at(offset);
     struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
-    assert_int_equal(broker_feed_message(&mailbox, channel, message), 0);
+    tell(channel, &(struct feed){.message = message});
     message_unref(message);
     mailbox_drain(&mailbox);
 }
@@ -267,9 +273,9 @@ static void test_what_is_below_the_window_is_read_once_for_all(void **state)
     assert_int_equal(request->from, 1);
     assert_int_equal(request->to, 10);
     assert_int_equal(first.count, 0);
-    request->epoch = epoch;
-    request->top = 20;
-    request->oldest = 1;
+    request->log.epoch = epoch;
+    request->log.top = 20;
+    request->log.oldest = 1;
     for (uint64_t offset = 1; offset <= 10; offset++)
         ring_append(&request->messages, message_at(offset));
     answer(1, ERROR_NONE);
@@ -292,9 +298,9 @@ static void test_a_cursor_ahead_is_checked_with_the_broker(void **state)
     attach(1, 3, 1);
     assert_false(listener.is_attached);
     struct history_request *request = container_of(asked[1], struct history_request, super);
-    request->epoch = epoch;
-    request->oldest = 1;
-    request->top = 9;
+    request->log.epoch = epoch;
+    request->log.oldest = 1;
+    request->log.top = 9;
     answer(1, ERROR_NONE);
     assert_true(listener.is_attached);
     assert_int_equal(listener.count, 0);
@@ -318,9 +324,9 @@ static void test_a_hole_in_the_feed_is_read_again_from_the_log(void **state)
     assert_int_equal(asked_count, 2);
     struct history_request *request = container_of(asked[1], struct history_request, super);
     assert_int_equal(request->to, 5);
-    request->epoch = epoch;
-    request->oldest = 1;
-    request->top = 6;
+    request->log.epoch = epoch;
+    request->log.oldest = 1;
+    request->log.top = 6;
     ring_append(&request->messages, message_at(4));
     ring_append(&request->messages, message_at(5));
     answer(1, ERROR_NONE);
@@ -337,7 +343,7 @@ static void feed_reset(enum reset_reason reason)
 {
     struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
     epoch = epoch_new("a", 1);
-    assert_int_equal(broker_feed_reset(&mailbox, channel, reason, &epoch, 3, 4), 0);
+    tell(channel, &(struct feed){.reason = reason, .log = {.epoch = epoch, .top = 3, .oldest = 4}});
     mailbox_drain(&mailbox);
     serve();
 }
@@ -349,7 +355,7 @@ static void feed_renewal(struct ancestry *ancestry, uint64_t shared, bool is_dou
     const struct forebear forebear = {epoch, is_doubtful, shared};
     ancestry_add(ancestry, &forebear);
     epoch = epoch_new("a", 1);
-    assert_int_equal(broker_feed_renewal(&mailbox, channel, &epoch, ancestry, shared, 1), 0);
+    tell(channel, &(struct feed){.log = {epoch, *ancestry, shared, 1}});
     mailbox_drain(&mailbox);
     serve();
 }
@@ -359,10 +365,10 @@ static void answer_question(const struct ancestry *ancestry, uint64_t top)
 {
     struct history_request *request = container_of(asked[asked_count - 1], struct history_request, super);
     assert_true(request->to < request->from);
-    request->epoch = epoch;
-    request->ancestry = *ancestry;
-    request->oldest = 1;
-    request->top = top;
+    request->log.epoch = epoch;
+    request->log.ancestry = *ancestry;
+    request->log.oldest = 1;
+    request->log.top = top;
     answer(--asked_count, ERROR_NONE);
     serve();
 }
@@ -509,7 +515,7 @@ static void test_the_broker_is_asked_about_an_epoch_that_is_not_known(void **sta
     const struct forebear forebear = {old, false, 3};
     ancestry_add(&ancestry, &forebear);
     struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
-    assert_int_equal(broker_feed_renewal(&mailbox, channel, &new, &ancestry, 3, 1), 0);
+    tell(channel, &(struct feed){.log = {new, ancestry, 3, 1}});
     mailbox_drain(&mailbox);
     epoch = new;
     /* The new epoch is known now; how far the log has come is not. The first answer is for nobody any more.
@@ -558,9 +564,9 @@ static void test_a_page_of_a_log_that_was_set_back_is_read_again(void **state)
     join(&listener, cursor_at(0));
     attach(1, 20, 11);
     struct history_request *request = container_of(asked[1], struct history_request, super);
-    request->epoch = epoch;
-    request->oldest = 1;
-    request->top = 8;
+    request->log.epoch = epoch;
+    request->log.oldest = 1;
+    request->log.top = 8;
     answer(1, ERROR_NONE);
     serve();
     assert_int_equal(listener.count, 0);
@@ -582,12 +588,12 @@ static void test_the_attach_says_which_forebears_a_log_has(void **state)
     join(&kept, cursor_at(2));
     join(&known, cursor_at(9));
     const struct forebear forebear = {epoch, false, 3};
-    ancestry_add(&container_of(asked[0], struct attach_request, super)->ancestry, &forebear);
+    ancestry_add(&container_of(asked[0], struct attach_request, super)->log.ancestry, &forebear);
     epoch = epoch_new("a", 1);
     join(&unknown, cursor_at(2));
     epoch = epoch_new("a", 1);
     struct attach_request *request = container_of(asked[0], struct attach_request, super);
-    const struct ancestry ancestry = request->ancestry;
+    const struct ancestry ancestry = request->log.ancestry;
     attach(1, 3, 1);
     answer_question(&ancestry, 3);
     assert_int_equal(kept.count, 1);
@@ -636,8 +642,8 @@ static struct attach_request *join_before_the_broker_is_back(struct listener *li
     assert_int_equal(asked_count, 2);
     asked_count = 1;
     struct attach_request *request = container_of(asked[0], struct attach_request, super);
-    request->epoch = epoch;
-    request->oldest = 1;
+    request->log.epoch = epoch;
+    request->log.oldest = 1;
     request->ahead_ms = 500;
     return request;
 }
@@ -647,7 +653,7 @@ static void test_now_is_when_the_request_came(void **state)
     struct listener listener;
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
-    request->top = 4;
+    request->log.top = 4;
     append_at(&request->tail, 1, (const int64_t[]){1400, 1500, 1501, 1700}, 4);
     answer(0, ERROR_NONE);
     serve();
@@ -662,7 +668,7 @@ static void test_a_message_whose_clock_went_wrong_is_not_told_as_new(void **stat
     struct listener listener;
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
-    request->top = 4;
+    request->log.top = 4;
     append_at(&request->tail, 1, (const int64_t[]){1400, 9000, 1450, 1700}, 4);
     answer(0, ERROR_NONE);
     serve();
@@ -677,7 +683,7 @@ static void test_what_came_since_is_not_known_to_a_broker_without_a_clock(void *
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
     request->ahead_ms = ATTACH_AT_ONCE;
-    request->top = 2;
+    request->log.top = 2;
     append_at(&request->tail, 1, (const int64_t[]){1400, 9000}, 2);
     answer(0, ERROR_NONE);
     serve();
@@ -690,7 +696,7 @@ static void test_the_last_are_counted_from_the_request(void **state)
     struct listener listener;
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&listener, "last=1");
-    request->top = 4;
+    request->log.top = 4;
     append_at(&request->tail, 1, (const int64_t[]){1400, 1500, 1501, 1700}, 4);
     answer(0, ERROR_NONE);
     serve();
@@ -705,7 +711,7 @@ static void test_who_joins_an_attached_channel_starts_at_its_end(void **state)
     struct listener second;
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&first, "now");
-    request->top = 1;
+    request->log.top = 1;
     append_at(&request->tail, 1, (const int64_t[]){9000}, 1);
     answer(0, ERROR_NONE);
     join(&second, "now");
@@ -723,9 +729,9 @@ static void answer_page(unsigned index, uint64_t from, uint64_t to, uint64_t old
     assert_int_equal(asked_count, index + 1);
     assert_int_equal(history->from, from);
     assert_int_equal(history->to, to);
-    history->epoch = epoch;
-    history->oldest = 1;
-    history->top = 600;
+    history->log.epoch = epoch;
+    history->log.oldest = 1;
+    history->log.top = 600;
     for (uint64_t offset = from; offset <= to; offset++)
         append_at(&history->messages, offset, (const int64_t[]){offset == older ? 1500 : 1501}, 1);
     answer(index, ERROR_NONE);
@@ -736,7 +742,7 @@ static void test_what_came_since_is_looked_for_below_the_tail(void **state)
     struct listener listener;
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
-    request->top = 600;
+    request->log.top = 600;
     append_at(&request->tail, 599, (const int64_t[]){1600, 1700}, 2);
     answer(0, ERROR_NONE);
     answer_page(1, 512, 598, 0);
@@ -755,8 +761,8 @@ static void test_who_may_have_missed_some_before_the_attach_is_told(void **state
     struct listener listener;
     (void)state;
     struct attach_request *request = join_before_the_broker_is_back(&listener, "now");
-    request->top = 6;
-    request->oldest = 5;
+    request->log.top = 6;
+    request->log.oldest = 5;
     append_at(&request->tail, 5, (const int64_t[]){1600, 1700}, 2);
     answer(0, ERROR_NONE);
     serve();
@@ -775,9 +781,9 @@ static void test_a_page_that_ended_early_is_followed_by_the_next(void **state)
     attach(1, 8, 7);
     struct history_request *request = container_of(asked[1], struct history_request, super);
     assert_int_equal(request->to, 6);
-    request->epoch = epoch;
-    request->top = 8;
-    request->oldest = 1;
+    request->log.epoch = epoch;
+    request->log.top = 8;
+    request->log.oldest = 1;
     request->to = 2;
     append_at(&request->messages, 1, (const int64_t[]){0, 0}, 2);
     answer(1, ERROR_NONE);
@@ -786,9 +792,9 @@ static void test_a_page_that_ended_early_is_followed_by_the_next(void **state)
     assert_int_equal(asked_count, 3);
     request = container_of(asked[2], struct history_request, super);
     assert_int_equal(request->from, 3);
-    request->epoch = epoch;
-    request->top = 8;
-    request->oldest = 1;
+    request->log.epoch = epoch;
+    request->log.top = 8;
+    request->log.oldest = 1;
     append_at(&request->messages, 3, (const int64_t[]){0, 0, 0, 0}, 4);
     answer(2, ERROR_NONE);
     serve();
@@ -831,7 +837,7 @@ static void test_a_page_that_could_not_be_read_is_asked_for_again(void **state)
     attach(1, 8, 5);
     assert_int_equal(asked_count, 2);
     struct history_request *request = container_of(asked[1], struct history_request, super);
-    request->epoch = epoch;
+    request->log.epoch = epoch;
     answer(1, ERROR_BROKER_DOWN);
     serve();
     assert_int_equal(listener.count, 0);
@@ -840,8 +846,8 @@ static void test_a_page_that_could_not_be_read_is_asked_for_again(void **state)
     timer_wheel_run(&wheel, 1600);
     assert_int_equal(asked_count, 3);
     assert_ptr_equal(asked[2], asked[1]);
-    request->top = 8;
-    request->oldest = 1;
+    request->log.top = 8;
+    request->log.oldest = 1;
     append_at(&request->messages, 1, (const int64_t[]){0, 0, 0, 0}, 4);
     answer(2, ERROR_NONE);
     serve();
@@ -857,8 +863,8 @@ static void test_a_page_of_another_log_is_asked_for_again(void **state)
     join(&listener, cursor_at(0));
     attach(1, 8, 5);
     struct history_request *request = container_of(asked[1], struct history_request, super);
-    request->epoch = epoch_new("a", 1);
-    request->top = 8;
+    request->log.epoch = epoch_new("a", 1);
+    request->log.top = 8;
     append_at(&request->messages, 1, (const int64_t[]){0, 0, 0, 0}, 4);
     answer(1, ERROR_NONE);
     serve();
@@ -866,7 +872,7 @@ static void test_a_page_of_another_log_is_asked_for_again(void **state)
     timer_wheel_run(&wheel, 1600);
     assert_int_equal(asked_count, 3);
     subscriber_leave(&listener.subscriber);
-    request->epoch = epoch;
+    request->log.epoch = epoch;
     answer(2, ERROR_NONE);
     timer_wheel_run(&wheel, 10000);
 }
@@ -887,9 +893,9 @@ static void test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed(
     struct history_request *request = container_of(asked[1], struct history_request, super);
     assert_int_equal(request->from, 1);
     assert_int_equal(request->to, 100);
-    request->epoch = epoch;
-    request->top = 200;
-    request->oldest = 101;
+    request->log.epoch = epoch;
+    request->log.top = 200;
+    request->log.oldest = 101;
     answer(1, ERROR_NONE);
     serve();
     assert_int_equal(listener.count, 101);
@@ -907,9 +913,9 @@ static void test_a_hole_in_a_page_is_told(void **state)
     join(&listener, cursor_at(0));
     attach(1, 8, 7);
     struct history_request *request = container_of(asked[1], struct history_request, super);
-    request->epoch = epoch;
-    request->top = 8;
-    request->oldest = 1;
+    request->log.epoch = epoch;
+    request->log.top = 8;
+    request->log.oldest = 1;
     append_at(&request->messages, 1, (const int64_t[]){0, 0}, 2);
     append_at(&request->messages, 5, (const int64_t[]){0}, 1);
     answer(1, ERROR_NONE);
@@ -989,7 +995,7 @@ static void test_a_message_without_memory_for_it_is_read_from_the_log(void **sta
     join(&listener, "now");
     attach(1, 4, 1);
     struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
-    assert_int_equal(broker_feed_message(&mailbox, channel, message), 0);
+    tell(channel, &(struct feed){.message = message});
     message_unref(message);
     /* The window grows with its fifth. */
     memory_is_out = true;
@@ -1014,9 +1020,9 @@ static void test_what_is_trimmed_while_a_page_is_read_is_not_asked_for(void **st
     attach(1, 600, 598);
     struct history_request *request = container_of(asked[1], struct history_request, super);
     assert_int_equal(request->to, 255);
-    request->epoch = epoch;
-    request->top = 600;
-    request->oldest = 400;
+    request->log.epoch = epoch;
+    request->log.top = 600;
+    request->log.oldest = 400;
     answer(1, ERROR_NONE);
     serve();
     assert_int_equal(listener.resets[0], RESET_TRIMMED);
@@ -1069,9 +1075,9 @@ static void test_a_cursor_one_ahead_of_the_log_is_told_so(void **state)
     attach(1, 3, 1);
     assert_false(listener.is_attached);
     struct history_request *request = container_of(asked[1], struct history_request, super);
-    request->epoch = epoch;
-    request->oldest = 1;
-    request->top = 3;
+    request->log.epoch = epoch;
+    request->log.oldest = 1;
+    request->log.top = 3;
     answer(1, ERROR_NONE);
     serve();
     assert_int_equal(listener.resets[0], RESET_FUTURE);
@@ -1173,7 +1179,7 @@ static void test_what_was_published_before_is_not_new_to_who_joins_now(void **st
     is_near = true;
     join(&before, "now");
     struct message *message = message_at(++near_top);
-    assert_int_equal(broker_feed_message(&mailbox, before.subscriber.one.channel, message), 0);
+    tell(before.subscriber.one.channel, &(struct feed){.message = message});
     message_unref(message);
     join(&after, "now");
     mailbox_drain(&mailbox);
@@ -1183,7 +1189,7 @@ static void test_what_was_published_before_is_not_new_to_who_joins_now(void **st
     assert_int_equal(after.count, 0);
     near_top++;
     message = message_at(near_top);
-    assert_int_equal(broker_feed_message(&mailbox, before.subscriber.one.channel, message), 0);
+    tell(before.subscriber.one.channel, &(struct feed){.message = message});
     message_unref(message);
     mailbox_drain(&mailbox);
     serve();

@@ -74,16 +74,16 @@ static void test_log_forgets_by_age_but_not_its_counter(void **state)
 
 static void test_an_empty_log_that_nobody_uses_is_dropped(void **state)
 {
-    struct mailbox mailbox;
+    const struct attach_request request = {0};
     (void)state;
     publish("a", 10, 0);
     struct log *log = store_get(&store, "b", 1);
-    assert_int_equal(log_attach(log, &mailbox, NULL), 0);
+    assert_int_equal(log_attach(log, &request), 0);
     pass(60100);
     pass(3600000);
     assert_null(store_find(&store, "a", 1));
     assert_non_null(store_find(&store, "b", 1));
-    log_detach(log, &mailbox, NULL);
+    log_detach(log, &request);
     pass(3600100);
     assert_null(store_find(&store, "b", 1));
     assert_int_equal(store.log_bytes, 0);
@@ -91,12 +91,12 @@ static void test_an_empty_log_that_nobody_uses_is_dropped(void **state)
 
 static void test_room_is_made_from_the_longest_idle(void **state)
 {
-    struct mailbox mailbox;
+    const struct attach_request request = {0};
     (void)state;
     publish("first", 90000, 0);
     store.now_ms++;
     publish("held", 90000, 0);
-    log_attach(store_find(&store, "held", 4), &mailbox, NULL);
+    log_attach(store_find(&store, "held", 4), &request);
     store.now_ms++;
     publish("third", 90000, 0);
     store.memory_limit_bytes = 200000;

@@ -129,8 +129,8 @@ static void publish(struct shard_of_test *shard, unsigned channel)
 
 static void purge(struct shard_of_test *shard, unsigned channel)
 {
-    struct inspect_request request = {.name = (char *)(uintptr_t)names[channel],
-                                      .name_len = strlen(names[channel])};
+    struct inspect_request request = {.channel.name_len = strlen(names[channel])};
+    strcpy(request.channel.name, names[channel]);
     (void)hub_submit(&shard->hub, &request.super, BROKER_PURGE, NULL); /* there may be no such log yet */
 }
 
@@ -140,8 +140,8 @@ static bool is_told_everything(struct shard_of_test *shard)
         struct history_request request = {.name = names[i], .name_len = strlen(names[i]), .from = 1};
         const struct subscriber *subscriber = &shard->listeners[i].subscriber;
         (void)hub_submit(&shard->hub, &request.super, BROKER_HISTORY, NULL);
-        if (!epoch_equals(subscription_epoch(&subscriber->one), &request.epoch) ||
-            subscriber->one.offset != request.top)
+        if (!epoch_equals(subscription_epoch(&subscriber->one), &request.log.epoch) ||
+            subscriber->one.offset != request.log.top)
             return false;
     }
     return true;

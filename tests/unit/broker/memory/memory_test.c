@@ -121,8 +121,8 @@ static void test_a_full_memory_does_not_take_the_log_that_is_published_to(void *
     ring_init(&history.messages);
     ask(&history.super, BROKER_HISTORY);
     assert_int_equal(history.super.error, ERROR_NONE);
-    assert_true(epoch_equals(&history.epoch, &epoch));
-    assert_int_equal(history.oldest, 1);
+    assert_true(epoch_equals(&history.log.epoch, &epoch));
+    assert_int_equal(history.log.oldest, 1);
     ring_deinit(&history.messages);
 }
 
@@ -140,9 +140,9 @@ static void test_a_key_is_not_known_after_a_purge(void **state)
         ask(&request.super, BROKER_PUBLISH);
         assert_false(item.is_duplicate);
         assert_int_equal(item.offset, 1);
-        struct inspect_request purge = {.name = (char *)(uintptr_t) "a", .name_len = 1};
+        struct inspect_request purge = {.channel = {.name = "a", .name_len = 1}};
         ask(&purge.super, BROKER_PURGE);
-        assert_int_equal(purge.messages, 1);
+        assert_int_equal(purge.channel.messages, 1);
     }
 }
 
@@ -154,7 +154,7 @@ static void test_history_leaves_out_what_is_not_asked_for(void **state)
     struct history_request history = {.name = "a", .name_len = 1, .from = 2, .to = 4};
     ring_init(&history.messages);
     ask(&history.super, BROKER_HISTORY);
-    assert_int_equal(history.top, 6);
+    assert_int_equal(history.log.top, 6);
     assert_int_equal(history.messages.count, 3);
     assert_int_equal(ring_at(&history.messages, 0)->offset, 2);
     ring_deinit(&history.messages);
@@ -171,8 +171,8 @@ static void test_an_attach_brings_the_newest(void **state)
         publish("a", 10);
     ring_init(&attach.tail);
     ask(&attach.super, BROKER_ATTACH);
-    assert_int_equal(attach.top, 6);
-    assert_int_equal(attach.oldest, 1);
+    assert_int_equal(attach.log.top, 6);
+    assert_int_equal(attach.log.oldest, 1);
     assert_int_equal(attach.tail.count, 2);
     assert_int_equal(ring_at(&attach.tail, 0)->offset, 5);
     assert_true(attach.ahead_ms == ATTACH_AT_ONCE);

@@ -7,7 +7,7 @@
 #include "unit.h"
 
 /* The channel "fuzz"; epochs of it begin with 8w979. */
-#define NAME "fuzz", 4
+#define NAME ((struct text){"fuzz", 4})
 #define EPOCH "$12\r\n8w979abcdefg\r\n"
 #define OTHER "$12\r\n8w97aabcdefg\r\n"
 #define ENTRY(id) "*2\r\n" id "*2\r\n$4\r\ndata\r\n$1\r\nx\r\n"
@@ -89,7 +89,7 @@ static const char *const odd[] = {
 
 static void test_an_answer_of_another_form_is_none(void **state)
 {
-    struct inspect_request inspection;
+    struct inspection inspection = {.name = "fuzz", .name_len = 4};
     struct published published;
     struct reading reading;
     const struct redisReply *keys;
@@ -100,7 +100,7 @@ static void test_an_answer_of_another_form_is_none(void **state)
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         const struct redisReply *made = parsed(odd[i]);
         assert_int_equal(answer_parse_reading(&reading, made, NAME), -EBADMSG);
-        assert_int_equal(answer_parse_inspection(&inspection, made, NAME), -EBADMSG);
+        assert_int_equal(answer_parse_inspection(&inspection, made), -EBADMSG);
         assert_int_equal(answer_parse_purge(&dropped, made), -EBADMSG);
         assert_int_equal(answer_parse_published(&published, made, NAME), -EBADMSG);
         assert_int_equal(answer_parse_found(&is_complete, made, 7), -EBADMSG);
@@ -108,7 +108,7 @@ static void test_an_answer_of_another_form_is_none(void **state)
     }
     (void)parsed("$-1\r\n");
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), -ENOENT);
-    assert_int_equal(answer_parse_inspection(&inspection, reply, NAME), -ENOENT);
+    assert_int_equal(answer_parse_inspection(&inspection, reply), -ENOENT);
     assert_int_equal(answer_parse_purge(&dropped, reply), -ENOENT);
     assert_int_equal(answer_parse_published(&published, reply, NAME), -EBADMSG);
 }
@@ -120,15 +120,15 @@ static void test_a_reading(void **state)
     (void)parsed(READING(EPOCH, ":9\r\n", ":4\r\n", "$28\r\n8w979aaaaaaa-77 8w979bbbbbbb\r\n",
                          "*2\r\n" ENTRY("$3\r\n4-0\r\n") ENTRY("$3\r\n9-0\r\n")));
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), 0);
-    assert_memory_equal(reading.epoch.text, "8w979abcdefg", EPOCH_LEN);
+    assert_memory_equal(reading.log.epoch.text, "8w979abcdefg", EPOCH_LEN);
     assert_int_equal(reading.reason, RESET_PURGED);
-    assert_int_equal(reading.ancestry.count, 2);
-    assert_memory_equal(reading.ancestry.forebears[0].epoch.text, "8w979aaaaaaa", EPOCH_LEN);
-    assert_int_equal(reading.ancestry.forebears[0].shared, 77);
-    assert_memory_equal(reading.ancestry.forebears[1].epoch.text, "8w979bbbbbbb", EPOCH_LEN);
-    assert_true(reading.ancestry.forebears[1].is_doubtful);
-    assert_int_equal(reading.top, 9);
-    assert_int_equal(reading.oldest, 4);
+    assert_int_equal(reading.log.ancestry.count, 2);
+    assert_memory_equal(reading.log.ancestry.forebears[0].epoch.text, "8w979aaaaaaa", EPOCH_LEN);
+    assert_int_equal(reading.log.ancestry.forebears[0].shared, 77);
+    assert_memory_equal(reading.log.ancestry.forebears[1].epoch.text, "8w979bbbbbbb", EPOCH_LEN);
+    assert_true(reading.log.ancestry.forebears[1].is_doubtful);
+    assert_int_equal(reading.log.top, 9);
+    assert_int_equal(reading.log.oldest, 4);
     assert_int_equal(reading.now_ms, 1000);
     assert_int_equal(reading.last_published_ms, 900);
     assert_int_equal(reading.keep_ms, 500);
@@ -136,7 +136,7 @@ static void test_a_reading(void **state)
     assert_int_equal(reading.last, 9);
     (void)parsed(READING(EPOCH, ":9\r\n", ":10\r\n", "$0\r\n\r\n", "*0\r\n"));
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), 0);
-    assert_int_equal(reading.ancestry.count, 0);
+    assert_int_equal(reading.log.ancestry.count, 0);
     assert_int_equal(reading.last, 0);
 }
 
@@ -155,25 +155,25 @@ static void test_nine_forebears_are_none_of_ours(void **state)
 #define FOUR "8w979aaaaaaa 8w979aaaaaaa 8w979aaaaaaa 8w979aaaaaaa"
     (void)parsed(READING(EPOCH, ":9\r\n", ":4\r\n", "$103\r\n" FOUR " " FOUR "\r\n", "*0\r\n"));
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), 0);
-    assert_int_equal(reading.ancestry.count, 8);
+    assert_int_equal(reading.log.ancestry.count, 8);
     (void)parsed(READING(EPOCH, ":9\r\n", ":4\r\n", "$116\r\n" FOUR " " FOUR " 8w979aaaaaaa\r\n", "*0\r\n"));
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), -EBADMSG);
 }
 
 static void test_an_inspection(void **state)
 {
-    struct inspect_request request = {.bytes = 1};
+    struct inspection inspection = {.name = "fuzz", .name_len = 4, .bytes = 1};
     (void)state;
     (void)parsed("*5\r\n" EPOCH ":9\r\n:4\r\n:100\r\n:-5\r\n");
-    assert_int_equal(answer_parse_inspection(&request, reply, NAME), -EBADMSG);
-    assert_int_equal(request.bytes, 1);
+    assert_int_equal(answer_parse_inspection(&inspection, reply), -EBADMSG);
+    assert_int_equal(inspection.bytes, 1);
     (void)parsed("*5\r\n" EPOCH ":9\r\n:4\r\n:100\r\n:500\r\n");
-    assert_int_equal(answer_parse_inspection(&request, reply, NAME), 0);
-    assert_int_equal(request.top, 9);
-    assert_int_equal(request.oldest, 4);
-    assert_int_equal(request.messages, 6);
-    assert_int_equal(request.bytes, 100);
-    assert_int_equal(request.last_published_ms, 500);
+    assert_int_equal(answer_parse_inspection(&inspection, reply), 0);
+    assert_int_equal(inspection.top, 9);
+    assert_int_equal(inspection.oldest, 4);
+    assert_int_equal(inspection.messages, 6);
+    assert_int_equal(inspection.bytes, 100);
+    assert_int_equal(inspection.last_published_ms, 500);
 }
 
 static void test_what_became_of_a_publish(void **state)
