@@ -5,11 +5,17 @@
 
 #include "render/render.h"
 
-void errors_render_body(struct buf *to, enum error_code error, const char *message)
+void errors_render_object(struct buf *to, enum error_code error, const char *message)
 {
     buf_append_text(to, "{\"error\":\"");
     buf_append_text(to, error_name(error));
     buf_append_text(to, "\",\"message\":");
     render_json_string(to, message, strlen(message));
-    buf_append_text(to, "}\n");
+    buf_append_char(to, '}');
+}
+
+void errors_render_body(struct buf *to, enum error_code error, const char *message)
+{
+    errors_render_object(to, error, message);
+    buf_append_char(to, '\n');
 }

@@ -27,6 +27,14 @@ const struct transport *negotiation_find_named(const char *word, size_t len)
     return NULL;
 }
 
+const struct transport *negotiation_find_asked(const struct exchange *exchange)
+{
+    for (size_t i = 0; negotiation_transports[i]; i++)
+        if (negotiation_transports[i]->is_asked && negotiation_transports[i]->is_asked(exchange))
+            return negotiation_transports[i];
+    return NULL;
+}
+
 void negotiation_append_words(struct buf *to)
 {
     for (size_t i = 0; negotiation_transports[i]; i++) {

@@ -10,6 +10,10 @@
 /* The transport that `?transport=` names; NULL when there is none. */
 const struct transport *negotiation_find_named(const char *word, size_t len);
 
+/* The transport that something else in a request than that and its Accept asks for; NULL when nothing does.
+ * On the shard's thread. */
+const struct transport *negotiation_find_asked(const struct exchange *exchange);
+
 /* Appends the first words of all, as people list them. */
 void negotiation_append_words(struct buf *to);
 

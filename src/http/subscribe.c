@@ -10,14 +10,17 @@
 
 #define PADDING_MAX 65536u
 
-/* The query parameter before Accept, for clients that cannot set headers. NULL and an answer when it names
- * nothing we have. */
+/* The query parameter before everything else, for clients that cannot set headers. NULL and an answer when it
+ * names nothing we have. */
 static const struct transport *subscribe_choose(struct exchange *exchange)
 {
     struct text word = exchange_query(exchange, "transport");
     struct text accept = text_of(exchange_field(exchange, FIELD_ACCEPT));
-    if (!word.bytes)
-        return negotiation_find_accepted(accept.bytes, accept.len);
+    if (!word.bytes) {
+        const struct transport *asked =
+            exchange->method == METHOD_GET ? negotiation_find_asked(exchange) : NULL;
+        return asked ? asked : negotiation_find_accepted(accept.bytes, accept.len);
+    }
     const struct transport *transport = negotiation_find_named(word.bytes, word.len);
     struct buf words = {0};
     if (!transport) {

@@ -19,8 +19,10 @@ struct subscription_wish {
 };
 
 struct transport {
-    const char *words[4];     /* values of ?transport= that name it */
-    const char *types[4];     /* media types in Accept that ask for it */
+    const char *words[4]; /* values of ?transport= that name it */
+    const char *types[4]; /* media types in Accept that ask for it */
+    /* Whether something else in a GET does, before Accept is looked at; NULL for most. */
+    bool (*is_asked)(const struct exchange *exchange);
     const char *content_type; /* of its answers to HEAD; NULL for that of a message */
     /* Writes what has a client come back after `retry_ms`, to one that would give up at a status that says
      * so; NULL for a transport whose clients read the status. */
