@@ -2,6 +2,7 @@
 #include "base/number.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -15,17 +16,17 @@ struct number_unit {
 int number_parse_u64(uint64_t *value, const char *text, size_t len)
 {
     uint64_t sum = 0;
+    bool is_over = false;
     if (len == 0)
         return -EINVAL;
     for (size_t i = 0; i < len; i++) {
         if (text[i] < '0' || text[i] > '9')
             return -EINVAL;
+        is_over = is_over || __builtin_mul_overflow(sum, 10u, &sum) ||
+                  __builtin_add_overflow(sum, (uint64_t)(text[i] - '0'), &sum);
     }
-    for (size_t i = 0; i < len; i++) {
-        if (__builtin_mul_overflow(sum, 10u, &sum) ||
-            __builtin_add_overflow(sum, (uint64_t)(text[i] - '0'), &sum))
-            return -ERANGE;
-    }
+    if (is_over)
+        return -ERANGE;
     *value = sum;
     return 0;
 }

@@ -9,7 +9,7 @@
 static void check_config_print(const struct configuration *configuration, size_t index)
 {
     const struct option_row *row = &option_rows[index];
-    const char *source = configuration->sources[index];
+    const char *source = configuration->sources[index].place;
     const struct string_list *items = option_items(configuration->options, row);
     for (size_t i = 0; items && i < items->count; i++)
         printf("%s = %s    ; %s\n", row->name, items->items[i], source);

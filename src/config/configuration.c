@@ -22,8 +22,7 @@ static const char config_option[] = "config"; /* names the file, so it cannot st
 /* One reading of all sources. */
 struct loader {
     struct options *options;
-    char **sources;
-    bool *is_set_here; /* by the source being read */
+    struct configuration_source *sources;
     char *error;
     const char *path; /* of the file */
     bool has_failed;
@@ -36,17 +35,10 @@ void configuration_init(struct configuration *configuration, int argument_count,
         .argument_count = argument_count, .arguments = arguments, .environment = environment};
 }
 
-static void sources_free(char **sources)
-{
-    for (size_t i = 0; sources && i < option_count; i++)
-        free(sources[i]);
-    free(sources);
-}
-
 void configuration_deinit(struct configuration *configuration)
 {
     options_unref(configuration->options);
-    sources_free(configuration->sources);
+    free(configuration->sources);
 }
 
 __attribute__((format(printf, 2, 3))) static int loader_fail(struct loader *loader, const char *format, ...)
@@ -70,28 +62,25 @@ static int loader_fail_unknown(struct loader *loader, const char *name, const ch
 
 static void loader_begin_source(struct loader *loader)
 {
-    memset(loader->is_set_here, 0, option_count * sizeof(*loader->is_set_here));
+    for (size_t i = 0; i < option_count; i++)
+        loader->sources[i].is_new = false;
 }
 
 static int loader_set(struct loader *loader, const struct option_row *row, const char *value,
                       const char *place)
 {
     char fault[OPTION_FAULT_MAX];
-    size_t index = (size_t)(row - option_rows);
-    if (!loader->is_set_here[index])
+    struct configuration_source *source = &loader->sources[row - option_rows];
+    if (!source->is_new)
         option_clear(loader->options, row);
-    loader->is_set_here[index] = true;
+    source->is_new = true;
     int err = option_set(loader->options, row, value, fault);
     if (err == -ENOMEM)
         return loader_fail(loader, "no memory for the options");
     if (err)
         return loader_fail(loader, "%s: %s = '%.*s%s' %s", place, row->name, (int)SHOWN_VALUE_MAX, value,
                            strlen(value) > SHOWN_VALUE_MAX ? "..." : "", fault);
-    char *source = strdup(place);
-    if (!source)
-        return loader_fail(loader, "no memory for the options");
-    free(loader->sources[index]);
-    loader->sources[index] = source;
+    snprintf(source->place, sizeof(source->place), "%s", place);
     return 0;
 }
 
@@ -248,7 +237,7 @@ void configuration_visit_strays(const struct configuration *configuration,
 static int loader_add_pair(void *context, const char *name, const char *value, unsigned line)
 {
     struct loader *loader = context;
-    char place[512];
+    char place[CONFIGURATION_PLACE_MAX];
     snprintf(place, sizeof(place), "%.480s:%u", loader->path, line);
     const struct option_row *row = option_find(name, strlen(name));
     if (!row)
@@ -256,9 +245,9 @@ static int loader_add_pair(void *context, const char *name, const char *value, u
     if (strcmp(row->name, config_option) == 0)
         return loader_fail(loader, "%s: %s stands on the command line or in the environment only", place,
                            name);
-    if (loader->is_set_here[row - option_rows] && row->kind != OPTION_STRINGS)
-        return loader_fail(loader, "%s: %s is given twice (first at %s)", place, name,
-                           loader->sources[row - option_rows]);
+    const struct configuration_source *source = &loader->sources[row - option_rows];
+    if (source->is_new && row->kind != OPTION_STRINGS)
+        return loader_fail(loader, "%s: %s is given twice (first at %s)", place, name, source->place);
     return loader_set(loader, row, value, place);
 }
 
@@ -303,8 +292,8 @@ static int loader_check(struct loader *loader)
     const struct option_row *most = option_find("poll-wait-max", strlen("poll-wait-max"));
     return loader_fail(
         loader, "%.256s: poll-wait = %" PRIu64 "ms must not be over poll-wait-max = %" PRIu64 "ms (%.256s)",
-        loader->sources[wait - option_rows], options->poll_wait_ms, options->poll_wait_max_ms,
-        loader->sources[most - option_rows]);
+        loader->sources[wait - option_rows].place, options->poll_wait_ms, options->poll_wait_max_ms,
+        loader->sources[most - option_rows].place);
 }
 
 int configuration_check_static_dir(const struct configuration *configuration,
@@ -312,7 +301,7 @@ int configuration_check_static_dir(const struct configuration *configuration,
 {
     const char *path = configuration->options->static_dir;
     const struct option_row *row = option_find("static-dir", strlen("static-dir"));
-    const char *source = configuration->sources[row - option_rows];
+    const char *source = configuration->sources[row - option_rows].place;
     struct stat status;
     int err = stat(path, &status) ? errno : S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
     if (!*path || !err)
@@ -336,26 +325,23 @@ static int loader_init(struct loader *loader, char *error)
 {
     *loader = (struct loader){.options = options_new(), .error = error};
     loader->sources = calloc(option_count, sizeof(*loader->sources));
-    loader->is_set_here = calloc(option_count, sizeof(*loader->is_set_here));
-    bool has_memory = loader->options && loader->sources && loader->is_set_here;
-    for (size_t i = 0; has_memory && i < option_count; i++) {
-        loader->sources[i] = strdup(SOURCE_DEFAULT);
-        has_memory = loader->sources[i] != NULL;
-    }
-    return has_memory ? 0 : loader_fail(loader, "no memory for the options");
+    if (!loader->options || !loader->sources)
+        return loader_fail(loader, "no memory for the options");
+    for (size_t i = 0; i < option_count; i++)
+        strcpy(loader->sources[i].place, SOURCE_DEFAULT);
+    return 0;
 }
 
 static void loader_deinit(struct loader *loader)
 {
     options_unref(loader->options);
-    sources_free(loader->sources);
-    free(loader->is_set_here);
+    free(loader->sources);
 }
 
 static void configuration_take(struct configuration *configuration, struct loader *loader)
 {
     options_unref(configuration->options);
-    sources_free(configuration->sources);
+    free(configuration->sources);
     configuration->options = loader->options;
     configuration->sources = loader->sources;
     loader->options = NULL;
@@ -367,14 +353,10 @@ static int loader_keep(struct loader *loader, const struct configuration *config
                        const struct option_row *row)
 {
     size_t index = (size_t)(row - option_rows);
-    char *source = strdup(configuration->sources[index]);
-    if (!source || option_copy(loader->options, configuration->options, row)) {
-        free(source);
-        return loader_fail(loader, "no memory for the options");
-    }
-    free(loader->sources[index]);
-    loader->sources[index] = source;
-    return 0;
+    loader->sources[index] = configuration->sources[index];
+    return option_copy(loader->options, configuration->options, row)
+               ? loader_fail(loader, "no memory for the options")
+               : 0;
 }
 
 static void report_add(char *list, size_t size, const char *name)

@@ -9,13 +9,20 @@
 #include "config/options.h"
 
 #define CONFIGURATION_ERROR_MAX 1024u
+#define CONFIGURATION_PLACE_MAX 512u
+
+/* Where an option's value comes from, for people. */
+struct configuration_source {
+    char place[CONFIGURATION_PLACE_MAX];
+    bool is_new; /* set by the source that is being read */
+};
 
 struct configuration {
     int argument_count; /* arguments after the subcommand; borrowed, as long as the process runs */
     char **arguments;
     char **environment;
-    struct options *options; /* the snapshot in force; one reference */
-    char **sources;          /* for each row of the table, where its value comes from */
+    struct options *options;              /* the snapshot in force; one reference */
+    struct configuration_source *sources; /* for each row of the table */
 };
 
 /* Borrows the arguments and the environment; nothing is loaded yet. */

@@ -46,7 +46,7 @@ static void expect_error(int count, char **arguments, char **environment, const 
 
 static const char *source_of(const struct configuration *configuration, const char *name)
 {
-    return configuration->sources[option_find(name, strlen(name)) - option_rows];
+    return configuration->sources[option_find(name, strlen(name)) - option_rows].place;
 }
 
 static void test_sources_are_named(void **state)
