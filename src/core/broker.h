@@ -68,6 +68,9 @@ struct publish_request {
     struct broker_request super;
     size_t count;
     struct publish_item *items;
+    /* The broker's own, until the answer: */
+    size_t remaining;
+    void *known;
 };
 
 /* The shard's side of an attached channel; the broker only hands it back. */

@@ -59,8 +59,8 @@ struct redis_broker {
     struct topic *topics; /* by name */
     struct list watches;
     /* publish.c */
-    struct list bridged_publications;
-    uint64_t marks; /* given to publications so far */
+    struct list bridged_publishes;
+    uint64_t marks; /* given to publishes so far */
     /* bridge.c */
     struct bridge *bridge; /* NULL when nothing is bridged */
     _Atomic bool is_ready;

@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "broker/redis/publish.h"
-#include "broker/redis/resident.h"
 #include "broker/redis/server.h"
 #include "config/options.h"
 
@@ -18,47 +17,39 @@
 /* After so many times the timeout whoever has published gets to know that nothing is known. */
 #define IN_DOUBT_PATIENCE 2u
 
-/* The publishes that one server owes an answer for. */
-struct in_doubt {
-    struct resident resident; /* stays with its server */
-    struct list publications; /* in the order in which they were sent */
-    struct finding *finding;  /* what has become of some of them is being asked; NULL when nothing is */
-    struct timer timer;       /* while the server is away: whoever waits too long is answered */
-};
-
 struct finding {
     struct call call;
     struct in_doubt *in_doubt; /* NULL when its server is gone for good */
     size_t count;
-    struct publication *publications[IN_DOUBT_MOST];
+    struct publish *publishes[IN_DOUBT_MOST];
 };
 
-static struct publication *publication_of(struct list *link)
+static struct publish *publish_of(struct list *link)
 {
-    return container_of(link, struct publication, link);
+    return container_of(link, struct publish, link);
 }
 
 /* Finding. */
 
 static void in_doubt_find_next(struct in_doubt *in_doubt);
 
-/* What has become of publication `index`, as the answer says. */
+/* What has become of publish `index`, as the answer says. */
 static void finding_conclude(struct finding *finding, size_t index, const struct redisReply *reply,
                              bool is_complete)
 {
-    struct publication *publication = finding->publications[index];
-    const struct publish_item *item = publication->item;
+    struct publish *publish = finding->publishes[index];
+    const struct publish_item *item = publish->item;
     struct published published;
     int err =
         answer_parse_found_at(&published, reply, index, (struct text){item->channel, item->channel_len});
     if (err == 0)
-        publication_accept(publication, &published);
+        publish_accept(publish, &published);
     else if (err != -ENOENT)
-        publication_finish(publication, call_error(&finding->call, reply));
+        publish_finish(publish, call_error(&finding->call, reply));
     else if (is_complete)
-        call_submit(&publication->call);
+        call_submit(&publish->call);
     else
-        publication_finish(publication, ERROR_BROKER_DOWN);
+        publish_finish(publish, ERROR_BROKER_DOWN);
 }
 
 /* The answer may come from another server, to which the slot has moved. */
@@ -73,12 +64,12 @@ static void finding_answered(struct call *call, const struct redisReply *reply)
     if (!reply && in_doubt)
         /* Lost again: back to the front, in order. */
         for (size_t i = finding->count; i > 0; i--)
-            list_prepend(&in_doubt->publications, &finding->publications[i - 1]->link);
+            list_prepend(&in_doubt->publishes, &finding->publishes[i - 1]->link);
     for (size_t i = 0; (reply || !in_doubt) && i < finding->count; i++) {
         if (is_answer)
             finding_conclude(finding, i, reply, is_complete);
         else
-            publication_finish(finding->publications[i], call_error(call, reply));
+            publish_finish(finding->publishes[i], call_error(call, reply));
     }
     call_deinit(call);
     free(finding);
@@ -88,7 +79,7 @@ static void finding_answered(struct call *call, const struct redisReply *reply)
 
 static bool finding_has_channel_of(const struct finding *finding, const struct publish_item *item)
 {
-    const struct publish_item *first = finding->publications[0]->item;
+    const struct publish_item *first = finding->publishes[0]->item;
     return first->channel_len == item->channel_len &&
            memcmp(first->channel, item->channel, item->channel_len) == 0;
 }
@@ -97,27 +88,27 @@ static bool finding_has_channel_of(const struct finding *finding, const struct p
  * its turn. */
 static void finding_gather(struct finding *finding, struct in_doubt *in_doubt)
 {
-    list_for_each_safe (link, &in_doubt->publications) {
-        struct publication *publication = publication_of(link);
-        bool is_same = finding->count == 0 || finding_has_channel_of(finding, publication->item);
-        if (is_same && (publication->item->key_len > 0 || finding->count == IN_DOUBT_MOST))
+    list_for_each_safe (link, &in_doubt->publishes) {
+        struct publish *publish = publish_of(link);
+        bool is_same = finding->count == 0 || finding_has_channel_of(finding, publish->item);
+        if (is_same && (publish->item->key_len > 0 || finding->count == IN_DOUBT_MOST))
             return;
         if (!is_same)
             continue;
         list_remove(link);
-        finding->publications[finding->count++] = publication;
+        finding->publishes[finding->count++] = publish;
     }
 }
 
 static enum error_code finding_prepare(struct finding *finding, struct redis_broker *broker)
 {
     struct text arguments[IN_DOUBT_MOST + 1];
-    const struct publication *first = finding->publications[0];
+    const struct publish *first = finding->publishes[0];
     int64_t since_ms = clock_wall_ms() - (int64_t)(broker->now_ms - first->submitted_ms) - IN_DOUBT_SLACK_MS;
     char since[21];
     arguments[0] = call_number(since, since_ms > 0 ? (uint64_t)since_ms : 0);
     for (size_t i = 0; i < finding->count; i++)
-        arguments[i + 1] = text_of(finding->publications[i]->mark);
+        arguments[i + 1] = text_of(finding->publishes[i]->mark);
     return call_prepare(&finding->call, broker, "find",
                         (struct text){first->item->channel, first->item->channel_len}, (struct text){0},
                         arguments, (unsigned)finding->count + 1, finding_answered);
@@ -128,8 +119,8 @@ static void in_doubt_find_next(struct in_doubt *in_doubt)
     struct list *link;
     const struct server *server = in_doubt->resident.server;
     while (server->state >= SERVER_UP && link_is_open(&server->commands) &&
-           (link = list_first(&in_doubt->publications))) {
-        struct publication *first = publication_of(link);
+           (link = list_first(&in_doubt->publishes))) {
+        struct publish *first = publish_of(link);
         if (first->item->key_len > 0) {
             list_remove(link);
             call_submit(&first->call);
@@ -137,14 +128,14 @@ static void in_doubt_find_next(struct in_doubt *in_doubt)
         }
         struct finding *finding = calloc(1, sizeof(*finding));
         if (!finding) {
-            publication_finish(first, ERROR_OUT_OF_MEMORY);
+            publish_finish(first, ERROR_OUT_OF_MEMORY);
             continue;
         }
         finding_gather(finding, in_doubt);
         enum error_code error = finding_prepare(finding, in_doubt->resident.broker);
         if (error != ERROR_NONE) {
             for (size_t i = 0; i < finding->count; i++)
-                publication_finish(finding->publications[i], error);
+                publish_finish(finding->publishes[i], error);
             free(finding);
             continue;
         }
@@ -157,20 +148,14 @@ static void in_doubt_find_next(struct in_doubt *in_doubt)
 
 /* Waiting. */
 
-static void in_doubt_finish_all(struct in_doubt *in_doubt, enum error_code error)
+static void in_doubt_end(struct in_doubt *in_doubt, enum error_code error)
 {
-    list_drain (link, &in_doubt->publications)
-        publication_finish(publication_of(link), error);
-}
-
-static void in_doubt_free(struct in_doubt *in_doubt)
-{
+    list_drain (link, &in_doubt->publishes)
+        publish_finish(publish_of(link), error);
     if (in_doubt->finding)
         in_doubt->finding->in_doubt = NULL;
     timer_stop(&in_doubt->resident.broker->wheel, &in_doubt->timer);
     resident_deinit(&in_doubt->resident);
-    in_doubt->resident.server->in_doubt = NULL;
-    free(in_doubt);
 }
 
 static void in_doubt_expire(struct timer *timer)
@@ -178,12 +163,12 @@ static void in_doubt_expire(struct timer *timer)
     struct in_doubt *in_doubt = container_of(timer, struct in_doubt, timer);
     struct redis_broker *broker = in_doubt->resident.broker;
     uint64_t patience_ms = IN_DOUBT_PATIENCE * broker->options->redis_timeout_ms;
-    list_for_each_safe (link, &in_doubt->publications) {
-        struct publication *publication = publication_of(link);
-        if (publication->submitted_ms + patience_ms <= broker->now_ms)
-            publication_finish(publication, ERROR_BROKER_DOWN);
+    list_for_each_safe (link, &in_doubt->publishes) {
+        struct publish *publish = publish_of(link);
+        if (publish->submitted_ms + patience_ms <= broker->now_ms)
+            publish_finish(publish, ERROR_BROKER_DOWN);
         else if (!timer_is_armed(timer))
-            timer_arm(&broker->wheel, timer, publication->submitted_ms + patience_ms);
+            timer_arm(&broker->wheel, timer, publish->submitted_ms + patience_ms);
     }
 }
 
@@ -204,18 +189,15 @@ static void in_doubt_server_up(struct resident *resident, struct server *server)
 static void in_doubt_server_lost(struct resident *resident)
 {
     struct in_doubt *in_doubt = in_doubt_of(resident);
-    if (resident->server->state == SERVER_GONE) {
-        in_doubt_finish_all(in_doubt, ERROR_BROKER_DOWN);
-        in_doubt_free(in_doubt);
-    } else {
+    if (resident->server->state == SERVER_GONE)
+        in_doubt_end(in_doubt, ERROR_BROKER_DOWN);
+    else
         in_doubt_expire(&in_doubt->timer);
-    }
 }
 
 static void in_doubt_ended(struct resident *resident)
 {
-    in_doubt_finish_all(in_doubt_of(resident), ERROR_STOPPING);
-    in_doubt_free(in_doubt_of(resident));
+    in_doubt_end(in_doubt_of(resident), ERROR_STOPPING);
 }
 
 static const struct resident_ops in_doubt_resident_ops = {
@@ -224,28 +206,21 @@ static const struct resident_ops in_doubt_resident_ops = {
     .ended = in_doubt_ended,
 };
 
-static struct in_doubt *in_doubt_get(struct server *server)
+void in_doubt_init(struct server *server)
 {
-    if (server->in_doubt)
-        return server->in_doubt;
-    struct in_doubt *in_doubt = calloc(1, sizeof(*in_doubt));
-    if (!in_doubt)
-        return NULL;
+    struct in_doubt *in_doubt = &server->in_doubt;
     resident_init(&in_doubt->resident, &in_doubt_resident_ops, server->broker);
     resident_move(&in_doubt->resident, server);
-    list_init(&in_doubt->publications);
+    list_init(&in_doubt->publishes);
     timer_init(&in_doubt->timer, in_doubt_expire);
-    server->in_doubt = in_doubt;
-    return in_doubt;
 }
 
-bool in_doubt_keep(struct publication *publication)
+bool in_doubt_keep(struct publish *publish)
 {
-    const struct redis_broker *broker = publication->job->broker;
-    struct server *server = publication->call.server;
-    struct in_doubt *in_doubt =
-        server && !broker->is_stopping && !broker->is_cut ? in_doubt_get(server) : NULL;
-    if (in_doubt)
-        list_append(&in_doubt->publications, &publication->link);
-    return in_doubt != NULL;
+    const struct redis_broker *broker = publish->call.broker;
+    struct server *server = publish->call.server;
+    if (!server || broker->is_stopping || broker->is_cut)
+        return false;
+    list_append(&server->in_doubt.publishes, &publish->link);
+    return true;
 }

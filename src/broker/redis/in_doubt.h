@@ -6,8 +6,24 @@
 
 #include <stdbool.h>
 
-struct publication;
+#include "base/list.h"
+#include "base/timer.h"
+#include "broker/redis/resident.h"
 
-/* Keeps a publication whose answer was lost, behind those that its server lost before. Returns false when it
- * is not in doubt, because it was sent nowhere, or cannot be kept: then the caller finishes it. */
-bool in_doubt_keep(struct publication *publication);
+struct finding;
+struct publish;
+struct server;
+
+/* The publishes that one server owes an answer for. */
+struct in_doubt {
+    struct resident resident; /* stays with its server, until that is gone for good */
+    struct list publishes;    /* in the order in which they were sent */
+    struct finding *finding;  /* what has become of some of them is being asked; NULL when nothing is */
+    struct timer timer;       /* while the server is away: whoever waits too long is answered */
+};
+
+void in_doubt_init(struct server *server);
+
+/* Keeps a publish whose answer was lost, behind those that its server lost before. Returns false when it is
+ * not in doubt, because it was sent nowhere or the broker ends: then the caller finishes it. */
+bool in_doubt_keep(struct publish *publish);

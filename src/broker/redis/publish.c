@@ -15,32 +15,38 @@
 /* What may wait for Redis to read it: then publishing is refused, not stored up. */
 #define PUBLISH_UNSENT_MAX (64u << 20)
 
-void publication_finish(struct publication *publication, enum error_code error)
+/* One of the request, or whoever has begun them, is done. */
+static void publish_count_down(struct publish_request *request)
 {
-    struct job *job = publication->job;
-    struct publish_item *item = publication->item;
+    if (--request->remaining > 0)
+        return;
+    free(request->known);
+    broker_answer(&request->super, ERROR_NONE);
+}
+
+void publish_finish(struct publish *publish, enum error_code error)
+{
+    struct redis_broker *broker = publish->call.broker;
+    struct publish_item *item = publish->item;
     item->error = error;
     if (error == ERROR_NONE)
-        broker_count(&job->broker->super, item->is_duplicate ? METRIC_DUPLICATES : METRIC_PUBLISHED, 1);
+        broker_count(&broker->super, item->is_duplicate ? METRIC_DUPLICATES : METRIC_PUBLISHED, 1);
     else
-        broker_count(&job->broker->super, METRIC_PUBLISH_REFUSED, 1);
-    broker_count(&job->broker->super, METRIC_BROKER_PENDING, -1);
+        broker_count(&broker->super, METRIC_PUBLISH_REFUSED, 1);
+    broker_count(&broker->super, METRIC_BROKER_PENDING, -1);
     message_unref(item->message);
     item->message = NULL;
-    list_remove(&publication->link);
-    timer_stop(&job->broker->wheel, &publication->echo);
-    call_deinit(&publication->call);
-    if (--job->remaining > 0)
-        return;
-    broker_answer(&job->request->super, ERROR_NONE);
-    free(job);
+    list_remove(&publish->link);
+    timer_stop(&broker->wheel, &publish->echo);
+    call_deinit(&publish->call);
+    publish_count_down(publish->request);
 }
 
 /* The message as every other node will make it out of the envelope. */
-static void publication_read_own(struct publication *publication)
+static void publish_read_own(struct publish *publish)
 {
-    struct redis_broker *broker = publication->job->broker;
-    struct publish_item *item = publication->item;
+    struct redis_broker *broker = publish->call.broker;
+    struct publish_item *item = publish->item;
     struct message *message = item->message;
     struct topic *topic = topic_find(broker, item->channel, item->channel_len);
     uint64_t keep_ms = broker->options->history_ttl_ms;
@@ -54,35 +60,35 @@ static void publication_read_own(struct publication *publication)
     topic_append_own(topic, &item->epoch, message);
 }
 
-void publication_accept(struct publication *publication, const struct published *published)
+void publish_accept(struct publish *publish, const struct published *published)
 {
-    struct publish_item *item = publication->item;
+    struct publish_item *item = publish->item;
     item->epoch = published->epoch;
     item->offset = published->offset;
     item->time_ms = published->time_ms;
     item->is_duplicate = published->is_duplicate;
-    publication_read_own(publication);
-    publication_finish(publication, ERROR_NONE);
+    publish_read_own(publish);
+    publish_finish(publish, ERROR_NONE);
 }
 
-static void publication_answered(struct call *call, const struct redisReply *reply)
+static void publish_answered(struct call *call, const struct redisReply *reply)
 {
-    struct publication *publication = container_of(call, struct publication, call);
-    const struct publish_item *item = publication->item;
+    struct publish *publish = container_of(call, struct publish, call);
+    const struct publish_item *item = publish->item;
     struct published published;
-    if (!reply && in_doubt_keep(publication))
+    if (!reply && in_doubt_keep(publish))
         return;
     if (reply &&
         answer_parse_published(&published, reply, (struct text){item->channel, item->channel_len}) == 0)
-        publication_accept(publication, &published);
+        publish_accept(publish, &published);
     else
-        publication_finish(publication, call_error(call, reply));
+        publish_finish(publish, call_error(call, reply));
 }
 
-static enum error_code publication_send(struct publication *publication)
+static enum error_code publish_send(struct publish *publish)
 {
-    struct redis_broker *broker = publication->job->broker;
-    const struct publish_item *item = publication->item;
+    struct redis_broker *broker = publish->call.broker;
+    const struct publish_item *item = publish->item;
     const struct message *message = item->message;
     char ttl[21];
     const char *type = message_type_word((enum message_type)message->type);
@@ -95,7 +101,7 @@ static enum error_code publication_send(struct publication *publication)
         {"limits", 6},
         {broker->limits, strlen(broker->limits)},
         {"mark", 4},
-        {publication->mark, strlen(publication->mark)},
+        {publish->mark, strlen(publish->mark)},
         {"ttl", 3},
         call_number(ttl, message->ttl_ms / 1000),
         {"producer", 8},
@@ -108,47 +114,47 @@ static enum error_code publication_send(struct publication *publication)
         {item->key, item->key_len},
     };
     enum error_code error = call_prepare(
-        &publication->call, broker, "publish", (struct text){item->channel, item->channel_len},
-        (struct text){item->key, item->key_len}, arguments, ARRAY_LENGTH(arguments), publication_answered);
+        &publish->call, broker, "publish", (struct text){item->channel, item->channel_len},
+        (struct text){item->key, item->key_len}, arguments, ARRAY_LENGTH(arguments), publish_answered);
     if (error != ERROR_NONE)
         return error;
-    if (call_find_server(broker, publication->call.slot)->commands.unsent_bytes > PUBLISH_UNSENT_MAX)
+    if (call_find_server(broker, publish->call.slot)->commands.unsent_bytes > PUBLISH_UNSENT_MAX)
         return ERROR_BROKER_DOWN;
-    call_submit(&publication->call);
+    call_submit(&publish->call);
     return ERROR_NONE;
 }
 
 /* Bridged channels: plain PUBLISH. The id is that which the message gets in this node's log when it comes
  * back. */
 
-static void publication_end_bridged(struct publication *publication)
+static void publish_end_bridged(struct publish *publish)
 {
-    if (publication->is_answered && publication->is_seen)
-        publication_finish(publication, ERROR_NONE);
+    if (publish->is_answered && publish->is_seen)
+        publish_finish(publish, ERROR_NONE);
 }
 
-static void publication_bridged_answered(struct call *call, const struct redisReply *reply)
+static void publish_bridged_answered(struct call *call, const struct redisReply *reply)
 {
-    struct publication *publication = container_of(call, struct publication, call);
-    struct redis_broker *broker = publication->job->broker;
+    struct publish *publish = container_of(call, struct publish, call);
+    struct redis_broker *broker = publish->call.broker;
     if (!reply || reply->type != REDIS_REPLY_INTEGER) {
-        publication_finish(publication, call_error(call, reply));
+        publish_finish(publish, call_error(call, reply));
         return;
     }
-    publication->is_answered = true;
-    timer_arm(&broker->wheel, &publication->echo, broker->now_ms + broker->options->redis_timeout_ms);
-    publication_end_bridged(publication);
+    publish->is_answered = true;
+    timer_arm(&broker->wheel, &publish->echo, broker->now_ms + broker->options->redis_timeout_ms);
+    publish_end_bridged(publish);
 }
 
-static void publication_echo_missing(struct timer *timer)
+static void publish_echo_missing(struct timer *timer)
 {
-    publication_finish(container_of(timer, struct publication, echo), ERROR_BROKER_DOWN);
+    publish_finish(container_of(timer, struct publish, echo), ERROR_BROKER_DOWN);
 }
 
-static enum error_code publication_send_bridged(struct publication *publication)
+static enum error_code publish_send_bridged(struct publish *publish)
 {
-    struct redis_broker *broker = publication->job->broker;
-    const struct publish_item *item = publication->item;
+    struct redis_broker *broker = publish->call.broker;
+    const struct publish_item *item = publish->item;
     const struct message *message = item->message;
     const char *const argv[] = {"PUBLISH", item->channel, message_data(message)};
     const size_t lengths[] = {7, item->channel_len, message->size};
@@ -157,19 +163,19 @@ static enum error_code publication_send_bridged(struct publication *publication)
         return ERROR_BRIDGED;
     if (!server)
         return ERROR_BROKER_DOWN;
-    if (call_prepare_command(&publication->call, server, 3, argv, lengths, publication_bridged_answered))
+    if (call_prepare_command(&publish->call, server, 3, argv, lengths, publish_bridged_answered))
         return ERROR_OUT_OF_MEMORY;
-    list_append(&broker->bridged_publications, &publication->link);
-    call_submit(&publication->call);
+    list_append(&broker->bridged_publishes, &publish->link);
+    call_submit(&publish->call);
     return ERROR_NONE;
 }
 
 void publish_note_echo(const struct topic *topic, uint64_t offset, const char *bytes, size_t len)
 {
-    list_for_each (link, &topic->broker->bridged_publications) {
-        struct publication *publication = container_of(link, struct publication, link);
-        struct publish_item *item = publication->item;
-        if (publication->is_seen || item->channel_len != topic->name_len || item->message->size != len ||
+    list_for_each (link, &topic->broker->bridged_publishes) {
+        struct publish *publish = container_of(link, struct publish, link);
+        struct publish_item *item = publish->item;
+        if (publish->is_seen || item->channel_len != topic->name_len || item->message->size != len ||
             memcmp(item->channel, topic->name, topic->name_len) != 0 ||
             memcmp(message_data(item->message), bytes, len) != 0)
             continue;
@@ -177,59 +183,55 @@ void publish_note_echo(const struct topic *topic, uint64_t offset, const char *b
         item->offset = offset;
         item->time_ms = topic->last_published_ms;
         item->type = (uint8_t)message_type_guess(bytes, len);
-        publication->is_seen = true;
-        publication_end_bridged(publication);
+        publish->is_seen = true;
+        publish_end_bridged(publish);
         return;
     }
 }
 
 void publish_fail_bridged(struct redis_broker *broker)
 {
-    list_drain (link, &broker->bridged_publications)
-        publication_finish(container_of(link, struct publication, link), ERROR_STOPPING);
+    list_drain (link, &broker->bridged_publishes)
+        publish_finish(container_of(link, struct publish, link), ERROR_STOPPING);
 }
 
 /* Requests. */
 
-static void publish_item(struct job *job, struct publish_item *item, struct publication *publication)
+static void publish_begin(struct publish *publish)
 {
-    struct redis_broker *broker = job->broker;
-    publication->job = job;
-    publication->item = item;
-    publication->submitted_ms = broker->now_ms;
-    publication->call.broker = broker;
-    list_init(&publication->link);
-    timer_init(&publication->echo, publication_echo_missing);
-    timer_init(&publication->call.timer, NULL);
-    snprintf(publication->mark, sizeof(publication->mark), "%s.%llu", broker->node,
+    struct redis_broker *broker = publish->call.broker;
+    const struct publish_item *item = publish->item;
+    publish->submitted_ms = broker->now_ms;
+    list_init(&publish->link);
+    timer_init(&publish->echo, publish_echo_missing);
+    timer_init(&publish->call.timer, NULL);
+    snprintf(publish->mark, sizeof(publish->mark), "%s.%llu", broker->node,
              (unsigned long long)++broker->marks);
     broker_count(&broker->super, METRIC_BROKER_PENDING, 1);
     enum error_code error = bridge_matches(broker, item->channel, item->channel_len)
-                                ? publication_send_bridged(publication)
-                                : publication_send(publication);
+                                ? publish_send_bridged(publish)
+                                : publish_send(publish);
     if (error != ERROR_NONE)
-        publication_finish(publication, error);
+        publish_finish(publish, error);
 }
 
 void publish_submit(struct redis_broker *broker, struct publish_request *request)
 {
-    struct job *job = calloc(1, sizeof(*job) + request->count * sizeof(struct publication));
-    if (!job) {
+    struct publish *publishes = calloc(request->count, sizeof(*publishes));
+    if (!publishes) {
         broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
         return;
     }
-    job->broker = broker;
-    job->request = request;
-    /* One more, so that the job outlives the loop. */
-    job->remaining = 1;
+    request->known = publishes;
+    /* One more, so that the request outlives the loop. */
+    request->remaining = 1;
     for (size_t i = 0; i < request->count; i++) {
         if (!request->items[i].message)
             continue;
-        job->remaining++;
-        publish_item(job, &request->items[i], &job->publications[i]);
+        request->remaining++;
+        publishes[i] =
+            (struct publish){.call.broker = broker, .request = request, .item = &request->items[i]};
+        publish_begin(&publishes[i]);
     }
-    if (--job->remaining > 0)
-        return;
-    broker_answer(&request->super, ERROR_NONE);
-    free(job);
+    publish_count_down(request);
 }

@@ -14,37 +14,28 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 
-#define PUBLICATION_MARK_MAX (REDIS_NODE_LEN + 24u)
+#define PUBLISH_MARK_MAX (REDIS_NODE_LEN + 24u)
 
-struct job;
 struct topic;
 
 /* One message on its way to Redis. */
-struct publication {
+struct publish {
     struct call call;
-    struct job *job;
+    struct publish_request *request; /* whose `known` is the array that this is in */
     struct publish_item *item;
-    struct list link;  /* in in_doubt.publications, or broker.bridged_publications */
+    struct list link;  /* in in_doubt.publishes, or broker.bridged_publishes */
     struct timer echo; /* bridged: the message has to come back by then */
     uint64_t submitted_ms;
     bool is_answered; /* bridged: Redis has taken it */
     bool is_seen;     /* bridged: it has come back */
-    char mark[PUBLICATION_MARK_MAX];
+    char mark[PUBLISH_MARK_MAX];
 };
 
-/* What one request of a shard has become. */
-struct job {
-    struct redis_broker *broker;
-    struct publish_request *request;
-    size_t remaining;
-    struct publication publications[];
-};
-
-/* The end of a publication; may be the end of its job, which is then freed. */
-void publication_finish(struct publication *publication, enum error_code error);
+/* The end of a publish; the last one of its request answers it. */
+void publish_finish(struct publish *publish, enum error_code error);
 
 /* It is in the log. Finishes. */
-void publication_accept(struct publication *publication, const struct published *published);
+void publish_accept(struct publish *publish, const struct published *published);
 
 /* A request of a shard; answered when all of it is. */
 void publish_submit(struct redis_broker *broker, struct publish_request *request);

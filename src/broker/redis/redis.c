@@ -282,7 +282,7 @@ struct broker *redis_broker_new(struct options *options)
     list_init(&broker->servers);
     list_init(&broker->homeless);
     list_init(&broker->watches);
-    list_init(&broker->bridged_publications);
+    list_init(&broker->bridged_publishes);
     for (unsigned i = 0; i < REDIS_NODE_LEN; i++)
         broker->node[i] = alphabet[random_below(sizeof(alphabet) - 1)];
     return &broker->super;

@@ -345,11 +345,16 @@ static void server_timer_fired(struct timer *timer)
 struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix)
 {
     struct server *server = calloc(1, sizeof(*server));
-    if (!server)
+    char *copy = address ? strdup(address) : NULL;
+    if (!server || (address && !copy)) {
+        free(server);
+        free(copy);
         return NULL;
+    }
     server->broker = broker;
     server->id = ++broker->server_count;
     server->state = SERVER_DOWN;
+    server->address = copy;
     server->is_unix = is_unix;
     server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
     link_init(&server->commands, &broker->links, &server_commands_ops);
@@ -357,11 +362,7 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
     sentinel_init(server);
     timer_init(&server->timer, server_timer_fired);
     list_init(&server->residents);
-    server->address = address ? strdup(address) : NULL;
-    if (address && !server->address) {
-        free(server);
-        return NULL;
-    }
+    in_doubt_init(server);
     list_init(&server->link);
     list_append(&broker->servers, &server->link);
     server_arm(server, 0);

@@ -9,6 +9,7 @@
 #include "base/clock_offset.h"
 #include "base/list.h"
 #include "base/timer.h"
+#include "broker/redis/in_doubt.h"
 #include "broker/redis/link.h"
 #include "broker/redis/url.h"
 
@@ -57,11 +58,11 @@ struct server {
     bool was_warned; /* of an eviction policy */
     bool is_greeted;
     bool feed_is_ready;
-    long long client_id;       /* of the command link */
-    long long last_client_id;  /* of the one before, which may still have commands to be executed */
-    unsigned replies_due;      /* of the hello on the feed link */
-    struct list residents;     /* in the order in which they came */
-    struct in_doubt *in_doubt; /* one of them, once answers were lost; in_doubt.c's */
+    long long client_id;      /* of the command link */
+    long long last_client_id; /* of the one before, which may still have commands to be executed */
+    unsigned replies_due;     /* of the hello on the feed link */
+    struct list residents;    /* in the order in which they came */
+    struct in_doubt in_doubt; /* one of them */
     struct clock_offset clock;
 };
 

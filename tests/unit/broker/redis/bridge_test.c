@@ -36,7 +36,7 @@ static int begin(void **state)
     link_set_init(&broker.links, -1, &broker.wheel, &broker.mailbox);
     list_init(&broker.servers);
     list_init(&broker.homeless);
-    list_init(&broker.bridged_publications);
+    list_init(&broker.bridged_publishes);
     return bridge_init(&broker);
 }
 

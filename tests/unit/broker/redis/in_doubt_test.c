@@ -21,7 +21,6 @@ static struct server loser;
 static struct server heir;
 static struct publish_request request;
 static struct publish_item item;
-static struct job *job;
 static unsigned answers;
 
 static void note_answer(struct broker_request *super)
@@ -39,6 +38,7 @@ static void begin_server(struct server *server, uint64_t id)
     list_init(&server->link);
     list_init(&server->residents);
     list_append(&broker.servers, &server->link);
+    in_doubt_init(server);
 }
 
 /* A publish of which `loser` took the command and owes the answer. */
@@ -49,20 +49,18 @@ static void lose_publish(void)
         .channel = (char *)(uintptr_t) "a", .channel_len = 1, .message = message_new(&parts)};
     request = (struct publish_request){
         .super = {.reply_to = &mailbox, .hub = &hub, .done = note_answer}, .count = 1, .items = &item};
-    job = calloc(1, sizeof(*job) + sizeof(struct publication));
-    job->broker = &broker;
-    job->request = &request;
-    job->remaining = 1;
-    struct publication *publication = &job->publications[0];
-    publication->job = job;
-    publication->item = &item;
-    publication->call.broker = &broker;
-    list_init(&publication->link);
-    timer_init(&publication->echo, NULL);
-    timer_init(&publication->call.timer, NULL);
-    strcpy(publication->mark, "mark");
-    publication->call.server = &loser;
-    assert_true(in_doubt_keep(publication));
+    struct publish *publish = calloc(1, sizeof(*publish));
+    request.remaining = 1;
+    request.known = publish;
+    publish->request = &request;
+    publish->item = &item;
+    publish->call.broker = &broker;
+    list_init(&publish->link);
+    timer_init(&publish->echo, NULL);
+    timer_init(&publish->call.timer, NULL);
+    strcpy(publish->mark, "mark");
+    publish->call.server = &loser;
+    assert_true(in_doubt_keep(publish));
 }
 
 static int begin(void **state)
@@ -128,7 +126,7 @@ static void test_a_server_at_the_place_of_one_that_is_gone_is_another(void **sta
     begin_server(&loser, 3);
     link_close(&heir.commands);
     mailbox_drain(&mailbox);
-    assert_true(list_is_empty(&loser.residents));
+    assert_true(list_is_empty(&loser.in_doubt.publishes));
     assert_int_equal(answers, 1);
     assert_int_equal(item.error, ERROR_BROKER_DOWN);
 }
