@@ -9,6 +9,7 @@
 #include "http/exchange_state.h"
 #include "http/origin.h"
 #include "http/router.h"
+#include "http/upgrade.h"
 
 #define EXCHANGE_MESSAGE_MAX 1024u
 
@@ -147,5 +148,7 @@ void exchange_fail(struct exchange *exchange, enum error_code error, const char 
         exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
     if (response && error == ERROR_METHOD)
         router_add_allow(exchange, response);
+    if (response && error == ERROR_UPGRADE_REQUIRED)
+        upgrade_add_headers(response);
     exchange_answer(exchange, error_status(error), response);
 }

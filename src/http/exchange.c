@@ -54,7 +54,7 @@ static void exchange_leave(struct exchange *exchange)
 
 #define TO(state) (1u << EXCHANGE_##state)
 
-/*   head ──► body ──► read ──► handling ──► answered
+/*   head ──► body ──► read ──► handling ──► answered, upgrading
  *                               │ └──► pending ─┐^
  *                               └──► held ◄─────┘│
  *                                      ├─────────┘
@@ -67,11 +67,12 @@ void exchange_move(struct exchange *exchange, enum exchange_state to)
         [EXCHANGE_HEAD] = TO(BODY),
         [EXCHANGE_BODY] = TO(READ) | TO(GONE),
         [EXCHANGE_READ] = TO(HANDLING),
-        [EXCHANGE_HANDLING] = TO(PENDING) | TO(HELD) | TO(ANSWERED) | TO(GONE),
+        [EXCHANGE_HANDLING] = TO(PENDING) | TO(HELD) | TO(ANSWERED) | TO(UPGRADING) | TO(GONE),
         [EXCHANGE_PENDING] = TO(HELD) | TO(ANSWERED) | TO(GONE),
         [EXCHANGE_HELD] = TO(ANSWERED) | TO(OPENING) | TO(GONE),
         [EXCHANGE_ANSWERED] = 0,
         [EXCHANGE_OPENING] = TO(STREAMING),
+        [EXCHANGE_UPGRADING] = 0,
         [EXCHANGE_STREAMING] = TO(ENDING) | TO(GONE),
         [EXCHANGE_ENDING] = 0,
         [EXCHANGE_GONE] = 0,
@@ -84,6 +85,7 @@ void exchange_move(struct exchange *exchange, enum exchange_state to)
     case EXCHANGE_BODY:
     case EXCHANGE_PENDING:
     case EXCHANGE_HELD:
+    case EXCHANGE_UPGRADING:
         break;
     case EXCHANGE_HANDLING:
         timer_stop(&exchange->shard->wheel, &exchange->timer);

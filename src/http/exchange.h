@@ -39,6 +39,7 @@ enum exchange_state {
     EXCHANGE_HELD,      /* suspended without an answer; its holder waits, and is told when the client goes */
     EXCHANGE_ANSWERED,  /* has its answer, which libmicrohttpd is to send */
     EXCHANGE_OPENING,   /* the same, but a stream follows the head */
+    EXCHANGE_UPGRADING, /* has its 101; the socket goes on without it (http/upgrade.h) */
     EXCHANGE_STREAMING, /* its stream is open and suspended */
     EXCHANGE_ENDING,    /* the stream is to be ended */
     EXCHANGE_GONE,      /* the client went away or is cut: the connection is to be closed */

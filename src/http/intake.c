@@ -116,7 +116,8 @@ static enum MHD_Result intake_route(struct exchange *exchange)
         exchange_fail(exchange, exchange->pending_error, "%s", error_text(exchange->pending_error));
     else
         exchange->route->handle(exchange);
-    if (exchange->state == EXCHANGE_ANSWERED || exchange->state == EXCHANGE_OPENING)
+    if (exchange->state == EXCHANGE_ANSWERED || exchange->state == EXCHANGE_OPENING ||
+        exchange->state == EXCHANGE_UPGRADING)
         return intake_send(exchange);
     bool is_waiting = exchange->state == EXCHANGE_PENDING || exchange->state == EXCHANGE_HELD;
     return is_waiting ? intake_rest(exchange) : MHD_NO;
@@ -209,6 +210,7 @@ static enum MHD_Result intake_handle(void *cls, struct MHD_Connection *connectio
     case EXCHANGE_PENDING:
     case EXCHANGE_HELD:
     case EXCHANGE_HANDLING:
+    case EXCHANGE_UPGRADING:
     case EXCHANGE_STREAMING:
     case EXCHANGE_ENDING:
     case EXCHANGE_GONE:

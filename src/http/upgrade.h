@@ -23,11 +23,16 @@ struct upgrade_ops {
 /* Embedded by whoever goes on with the socket; his until one of the two is called. */
 struct upgrade {
     const struct upgrade_ops *ops;
+    int fd; /* the duplicate, until it is opened; its own */
 };
 
 /* Whether the request has `protocol`, in any case, among those in its Upgrade field. Whether its Connection
  * field says so too, as it must, is client->framing.asks_to_upgrade. */
 bool exchange_asks_for(const struct exchange *exchange, const char *protocol);
+
+/* Says to what a request has to be upgraded, in an answer that asks for it (RFC 9110, section 15.5.22; RFC
+ * 6455, section 4.4). */
+void upgrade_add_headers(struct MHD_Response *response);
 
 /* Answers 101; in the state HANDLING. `headers` is name, value, name, value, NULL, with Upgrade among them.
  * Answers 503 where there is no descriptor or memory left, and then calls lost. */

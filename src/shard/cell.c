@@ -149,7 +149,7 @@ static struct MHD_Daemon *cell_start_daemon(struct cell *cell)
 {
     const struct shard *shard = cell->shard;
     const struct cell_handlers *handlers = shard->group->handlers;
-    const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME |
+    const unsigned flags = MHD_USE_EPOLL | MHD_USE_TURBO | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE |
                            MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, handlers->handle, cell->shard, MHD_OPTION_EXTERNAL_LOGGER, handlers->log,
@@ -235,6 +235,13 @@ void cell_resume(struct cell *cell, struct MHD_Connection *connection)
 {
     MHD_resume_connection(connection);
     cell_want_run(cell);
+}
+
+void cell_release(struct client *client, struct MHD_UpgradeResponseHandle *handle)
+{
+    watch_remove(&client->watch, client->shard->epoll_fd);
+    (void)MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE); /* it only fails when repeated */
+    cell_want_run(client->cell);
 }
 
 static void cell_run(struct cell *cell)

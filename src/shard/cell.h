@@ -91,6 +91,10 @@ void cell_close(struct client *client);
  * could; otherwise the client is gone. */
 bool cell_leave(struct client *client);
 
+/* The socket of a connection goes on without libmicrohttpd, whose own descriptor is closed before this turn
+ * is over: the client is not watched any more. Within libmicrohttpd's upgrade handler. */
+void cell_release(struct client *client, struct MHD_UpgradeResponseHandle *handle);
+
 /* A suspended connection goes on; its cell runs before this turn is over. */
 void cell_resume(struct cell *cell, struct MHD_Connection *connection);
 

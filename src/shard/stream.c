@@ -190,6 +190,14 @@ void stream_socket_resume(struct stream_socket *socket)
         stream_go_on(socket);
 }
 
+void stream_socket_push(struct stream_socket *socket, const char *bytes, size_t len)
+{
+    size_t done = 0;
+    if (len > 0 && socket->state == STREAM_OPEN && !socket->is_paused)
+        done = stream_give(socket, bytes, len);
+    stream_keep(socket, bytes + done, len - done);
+}
+
 /* The outlet's side. */
 
 static void stream_outlet_changed(struct outlet *outlet)

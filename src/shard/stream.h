@@ -90,6 +90,9 @@ void stream_table_visit(struct stream_table *table, void (*visit)(struct stream_
  * nothing has been taken. */
 int stream_socket_open(struct stream_socket *socket, struct shard *shard, const struct arrival *arrival);
 
+/* Gives bytes that came before the socket was this one's, as if they had just come. */
+void stream_socket_push(struct stream_socket *socket, const char *bytes, size_t len);
+
 /* Whether a socket is one to let go when the server stops. */
 bool stream_socket_is_held(const struct stream_socket *socket);
 void stream_socket_drain(struct stream_socket *socket);

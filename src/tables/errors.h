@@ -29,6 +29,8 @@
     ROW(MEDIA_TYPE, 415, "unsupported-media-type", "A body of this type cannot be published.")               \
     ROW(TARGET_TOO_LONG, 414, "target-too-long",                                                             \
         "The request's first line is longer than a whole head may be (head-size).")                          \
+    ROW(UPGRADE_REQUIRED, 426, "upgrade-required",                                                           \
+        "This is for WebSockets, of version 13; Upgrade and Sec-WebSocket-Version say so.")                  \
     ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than head-size.")                 \
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
