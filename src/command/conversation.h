@@ -18,9 +18,10 @@
 #include "core/subscriber.h"
 #include "shard/shard.h"
 
-/* What one conversation has on its way to the broker at most: requests, and bytes of them or of their
- * answers. */
-#define CONVERSATION_REQUESTS_MAX 1024u
+/* What one conversation has on its way to the broker at most: commands, and bytes of them or of their
+ * answers.
+ */
+#define CONVERSATION_TASKS_MAX 1024u
 #define CONVERSATION_BYTES_MAX (4u << 20)
 
 struct conversation;
@@ -46,13 +47,15 @@ struct conversation {
     struct shard *shard;
     struct list subscriptions;   /* in the order in which they were asked for */
     struct list publishes;       /* in the order in which they are answered */
-    struct list requests;        /* the others that are on their way */
+    struct list tasks;           /* the other commands that are on their way */
     uint64_t bytes;              /* of what is on its way */
-    uint16_t request_count;      /* on their way, with publishes */
+    uint16_t task_count;         /* of both */
     uint16_t subscription_count; /* of all kinds */
     uint8_t transport;           /* enum transport_kind */
     bool is_blocked;
     bool is_refusing; /* `ready` is due */
+    bool is_taking;
+    bool is_over; /* deinitialised */
 };
 
 void conversation_init(struct conversation *conversation, struct shard *shard,
@@ -80,13 +83,16 @@ enum error_code conversation_feed(struct conversation *conversation, struct text
 void conversation_block(struct conversation *conversation);
 void conversation_unblock(struct conversation *conversation);
 
+/* Whether so much is on its way that nothing more is taken; for who has other commands beside these. */
+bool conversation_is_full(const struct conversation *conversation);
+
 /* Whether nothing is on its way. */
 bool conversation_is_idle(const struct conversation *conversation);
 
 /* Whether the subscriptions have been told everything that there is now. */
 bool conversation_is_told(struct conversation *conversation);
 
-/* What is to be told, as objects without delimiter: a message is CONVERSATION_MESSAGE and what render_json
- * has in its shared part, without the line feed. */
+/* What is to be told, as objects without delimiter: a message is CONVERSATION_MESSAGE, what
+ * render_json_members appends, and a brace. */
 #define CONVERSATION_MESSAGE "{\"op\":\"message\","
 void conversation_append_reset(struct buf *to, const struct delivery *delivery);

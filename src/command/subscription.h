@@ -24,8 +24,8 @@ struct command_wait;
 struct command_wait_ops {
     /* A subscription that was awaited has failed, and is gone. */
     void (*fail)(struct command_wait *wait, enum error_code error);
-    /* Nothing is awaited any more: to be answered. What was held back goes on when this has returned; the
-     * wait may be freed in it. */
+    /* Nothing is awaited any more: to be answered, and command_wait_release called. The wait may be freed,
+     * and its conversation deinitialised. */
     void (*done)(struct command_wait *wait);
 };
 
@@ -65,6 +65,9 @@ void command_wait_begin(struct command_wait *wait, struct conversation *conversa
 
 /* One thing that was awaited has come. */
 void command_wait_end(struct command_wait *wait);
+
+/* The command is answered: what was held back for it goes on. */
+void command_wait_release(struct command_wait *wait);
 
 /* What is to be subscribed to. */
 struct command_wish {

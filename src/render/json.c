@@ -128,10 +128,10 @@ void render_json_reset(struct buf *to, struct text channel, enum reset_reason re
     buf_append_char(to, '}');
 }
 
-void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
-                  struct text cursor)
+void render_reset_members(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                          struct text cursor)
 {
-    buf_append_text(to, "{\"channel\":");
+    buf_append_text(to, "\"channel\":");
     render_json_string(to, channel.bytes, channel.len);
     buf_append_text(to, ",\"reason\":\"");
     buf_append_text(to, reset_reason_word(reason));
@@ -144,5 +144,13 @@ void render_reset(struct buf *to, struct text channel, enum reset_reason reason,
     }
     buf_append_text(to, ",\"cursor\":\"");
     buf_append(to, cursor.bytes, cursor.len);
-    buf_append_text(to, "\"}");
+    buf_append_char(to, '"');
+}
+
+void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                  struct text cursor)
+{
+    buf_append_char(to, '{');
+    render_reset_members(to, channel, reason, missed, cursor);
+    buf_append_char(to, '}');
 }

@@ -68,7 +68,10 @@ void render_resp_bulk(struct buf *to, const char *bytes, size_t len);
 /* `RESET channel reason number`: how a feed of bare data tells of a reset (docs/TCP.md). */
 void render_reset_line(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed);
 
-/* The object that tells of a reset. `cursor` is the joined one from which the feed goes on. */
+/* The object that tells of a reset, and its members without the braces around them. `cursor` is the joined
+ * one from which the feed goes on. */
+void render_reset_members(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                          struct text cursor);
 void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
                   struct text cursor);
 

@@ -10,18 +10,21 @@
     ROW(TOO_MANY_ARGUMENTS, 400, "too-many-arguments", "The query has more than 256 arguments.")             \
     ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \
     ROW(TOO_MANY_CHANNELS, 400, "too-many-channels",                                                         \
-        "A subscription names more than 64 channels, or a TCP connection has more than 1024.")               \
+        "A subscription names more than 64 channels, or a connection has more than 1024.")                   \
     ROW(BAD_CURSOR, 400, "bad-cursor", "The cursor cannot be parsed.")                                       \
     ROW(BAD_OPTION, 400, "bad-option", "A query parameter or header has a value that is not allowed.")       \
     ROW(BAD_JSON, 400, "bad-json", "The body is not JSON; the message names line and column.")               \
     ROW(BAD_TEXT, 400, "bad-text", "Text is not UTF-8.")                                                     \
-    ROW(BAD_COMMAND, 400, "bad-command", "A command over raw TCP does not have the right form.")             \
+    ROW(BAD_COMMAND, 400, "bad-command", "A command does not have the right form.")                          \
     ROW(BAD_BATCH, 400, "bad-batch", "A batch or one of its messages does not have the right form.")         \
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \
     ROW(NO_CHANNEL, 404, "no-such-channel", "Nobody uses this channel, and nothing of it is kept.")          \
     ROW(METHOD, 405, "method-not-allowed", "The method is not for this path; Allow lists what is.")          \
     ROW(NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such way to receive.")                           \
+    ROW(ALREADY_SUBSCRIBED, 409, "already-subscribed", "The connection is subscribed to this channel.")      \
+    ROW(UNSUBSCRIBED, 409, "unsubscribed",                                                                   \
+        "The channels were unsubscribed before their subscription was in place.")                            \
     ROW(HEAD_TIMEOUT, 408, "head-timeout", "The request head did not arrive in time.")                       \
     ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body did not arrive in time.")                       \
     ROW(TOO_LARGE, 413, "too-large",                                                                         \
@@ -32,6 +35,7 @@
     ROW(UPGRADE_REQUIRED, 426, "upgrade-required",                                                           \
         "This is for WebSockets, of version 13; Upgrade and Sec-WebSocket-Version say so.")                  \
     ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than head-size.")                 \
+    ROW(NOT_SUPPORTED, 501, "not-supported", "This server does not do that yet; the name is reserved.")      \
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
     ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* `subscribe` and `unsubscribe`. */
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "command/answer.h"
+#include "command/commands.h"
+#include "command/task.h"
+#include "render/render.h"
+
+/* A subscribe on its way: all of its channels or none. */
+struct command_subscribing {
+    struct command_task task;
+    struct command_wait wait;
+    enum error_code error;
+    bool has_cursor;
+};
+
+static struct command_subscribing *subscribing_of(struct command_wait *wait)
+{
+    return container_of(wait, struct command_subscribing, wait);
+}
+
+static void subscribing_forget(struct command_task *task)
+{
+    free(container_of(task, struct command_subscribing, task));
+}
+
+static void subscribing_end(struct command_subscribing *subscribing)
+{
+    struct conversation *conversation = subscribing->task.conversation;
+    command_task_end(&subscribing->task);
+    free(subscribing);
+    conversation_settle(conversation);
+}
+
+static void subscribing_drop_all(struct command_subscribing *subscribing)
+{
+    list_for_each_safe (link, &subscribing->task.conversation->subscriptions) {
+        struct command_subscription *subscription = container_of(link, struct command_subscription, link);
+        if (subscription->wait == &subscribing->wait)
+            command_unsubscribe(subscription);
+    }
+}
+
+static void subscribing_fail(struct command_wait *wait, enum error_code error)
+{
+    struct command_subscribing *subscribing = subscribing_of(wait);
+    subscribing->error = error;
+    subscribing_drop_all(subscribing);
+}
+
+static void names_append(struct buf *json, unsigned *count, struct text name)
+{
+    buf_append_char(json, *count > 0 ? ',' : '[');
+    render_json_string(json, name.bytes, name.len);
+    ++*count;
+}
+
+/* The channels in the order of the command, and their joined cursor. Returns how many there are. */
+static unsigned subscribed_append(struct buf *json, const struct command_subscribing *subscribing)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    size_t len = 0;
+    unsigned count = 0;
+    buf_append_text(json, ",\"channels\":");
+    list_for_each (link, &subscribing->task.conversation->subscriptions) {
+        const struct command_subscription *subscription =
+            container_of(link, struct command_subscription, link);
+        if (subscription->wait != &subscribing->wait)
+            continue;
+        if (count > 0)
+            cursor[len++] = '.';
+        len += subscriber_cursor(&subscription->subscriber, cursor + len);
+        names_append(json, &count, subscription_channel(&subscription->subscriber.one));
+    }
+    buf_append_text(json, "],\"cursor\":\"");
+    buf_append(json, cursor, len);
+    return count;
+}
+
+static void subscribing_done(struct command_wait *wait)
+{
+    struct command_subscribing *subscribing = subscribing_of(wait);
+    struct command_task *task = &subscribing->task;
+    struct buf json = {0};
+    command_answer_begin(&json, "subscribed", &task->ref);
+    unsigned count = subscribed_append(&json, subscribing);
+    bool is_recovered = subscribing->has_cursor && !wait->has_gap;
+    buf_append_text(&json, is_recovered ? "\",\"recovered\":true}" : "\",\"recovered\":false}");
+    if (subscribing->error == ERROR_NONE && count == 0)
+        subscribing->error = ERROR_UNSUBSCRIBED;
+    if (subscribing->error == ERROR_NONE)
+        command_answer_say(task->conversation, &task->ref, &json);
+    else
+        command_answer_error(task->conversation, &task->ref, subscribing->error,
+                             error_text(subscribing->error));
+    buf_deinit(&json);
+    command_wait_release(wait);
+    subscribing_end(subscribing);
+}
+
+static const struct command_wait_ops subscribing_ops = {.fail = subscribing_fail, .done = subscribing_done};
+
+/* Returns why not all could be asked for, with `fault` a sentence. */
+static enum error_code subscribing_join(struct command_subscribing *subscribing,
+                                        const struct command_request *request, char fault[PUBLISH_FAULT_MAX])
+{
+    struct conversation *conversation = subscribing->task.conversation;
+    struct command_channels channels = {0};
+    struct command_wish wish = {.start = &request->start};
+    enum error_code error = ERROR_NONE;
+    while (error == ERROR_NONE && subscribing->error == ERROR_NONE &&
+           command_channels_next(&channels, request, &wish.channel)) {
+        bool is_double = wish.channel.bytes && command_subscription_find(conversation, NULL, wish.channel);
+        error = !wish.channel.bytes ? ERROR_OUT_OF_MEMORY
+                : is_double         ? ERROR_ALREADY_SUBSCRIBED
+                                    : command_subscribe(conversation, &wish, &subscribing->wait);
+        snprintf(fault, PUBLISH_FAULT_MAX, "%s", error == ERROR_NONE ? "" : error_text(error));
+        if (is_double)
+            snprintf(fault, PUBLISH_FAULT_MAX, "there is a subscription to %.*s", (int)wish.channel.len,
+                     wish.channel.bytes);
+    }
+    command_channels_deinit(&channels);
+    return error;
+}
+
+void command_run_subscribe(struct conversation *conversation, struct command_request *request)
+{
+    struct command_subscribing *subscribing;
+    if (conversation->subscription_count + request->channel_count > COMMAND_SUBSCRIPTIONS_MAX) {
+        command_answer_error(conversation, &request->ref, ERROR_TOO_MANY_CHANNELS,
+                             "a connection subscribes to at most 1024 channels");
+        return;
+    }
+    subscribing = calloc(1, sizeof(*subscribing));
+    if (!subscribing) {
+        command_answer_error(conversation, &request->ref, ERROR_OUT_OF_MEMORY,
+                             error_text(ERROR_OUT_OF_MEMORY));
+        return;
+    }
+    subscribing->task.ref = request->ref;
+    subscribing->task.forget = subscribing_forget;
+    subscribing->has_cursor = request->start.kind == START_CURSOR;
+    command_task_begin(&subscribing->task, conversation, &conversation->tasks, 0);
+    command_wait_begin(&subscribing->wait, conversation, &subscribing_ops);
+    enum error_code error = subscribing_join(subscribing, request, request->fault);
+    if (error == ERROR_NONE) {
+        command_wait_end(&subscribing->wait);
+        return;
+    }
+    subscribing_drop_all(subscribing);
+    command_answer_error(conversation, &request->ref, error, request->fault);
+    subscribing_end(subscribing);
+}
+
+/* Whoever still waits for it waits for one less, and is answered before it is gone. */
+static void unsubscribe_drop(struct command_subscription *subscription)
+{
+    struct command_wait *wait = subscription->wait;
+    if (wait)
+        wait->awaited++;
+    command_unsubscribe(subscription);
+    if (wait)
+        command_wait_end(wait);
+}
+
+static void unsubscribe_all(struct conversation *conversation, struct buf *json, unsigned *count)
+{
+    list_for_each_safe (link, &conversation->subscriptions) {
+        struct command_subscription *subscription = container_of(link, struct command_subscription, link);
+        if (subscription->maker || subscription->is_history)
+            continue;
+        names_append(json, count, subscription_channel(&subscription->subscriber.one));
+        unsubscribe_drop(subscription);
+    }
+}
+
+void command_run_unsubscribe(struct conversation *conversation, struct command_request *request)
+{
+    struct buf json = {0};
+    struct command_channels channels = {0};
+    struct text name;
+    unsigned count = 0;
+    command_answer_begin(&json, "unsubscribed", &request->ref);
+    buf_append_text(&json, ",\"channels\":");
+    if (!request->channels.bytes)
+        unsubscribe_all(conversation, &json, &count);
+    while (command_channels_next(&channels, request, &name)) {
+        struct command_subscription *subscription =
+            name.bytes ? command_subscription_find(conversation, NULL, name) : NULL;
+        if (name.bytes)
+            names_append(&json, &count, name);
+        json.has_failed = json.has_failed || !name.bytes;
+        if (subscription)
+            unsubscribe_drop(subscription);
+    }
+    command_channels_deinit(&channels);
+    buf_append_text(&json, count > 0 ? "]}" : "[]}");
+    command_answer_say(conversation, &request->ref, &json);
+}

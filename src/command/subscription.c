@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "command/subscription.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "command/conversation.h"
+
+static struct command_subscription *subscription_of(struct list *link)
+{
+    return container_of(link, struct command_subscription, link);
+}
+
+/* Nothing goes to a carrier that is away; what there is at the start is told in its turn, not in the middle
+ * of a command. */
+static void command_subscription_move(struct command_subscription *subscription, enum command_state to)
+{
+    static const unsigned legal[] = {
+        [COMMAND_JOINING] = 1u << COMMAND_HELD | 1u << COMMAND_LIVE,
+        [COMMAND_HELD] = 1u << COMMAND_LIVE,
+        [COMMAND_LIVE] = 0,
+    };
+    bool was_held = subscription->state == COMMAND_HELD;
+    assert(legal[subscription->state] & 1u << to);
+    subscription->state = (uint8_t)to;
+    if (to == COMMAND_HELD || subscription->conversation->is_blocked)
+        subscriber_block(&subscription->subscriber);
+    else if (was_held)
+        subscriber_unblock(&subscription->subscriber);
+    else
+        subscriber_yield(&subscription->subscriber);
+}
+
+/* Waiting. */
+
+void command_wait_begin(struct command_wait *wait, struct conversation *conversation,
+                        const struct command_wait_ops *ops)
+{
+    *wait = (struct command_wait){.ops = ops, .conversation = conversation, .awaited = 1};
+}
+
+void command_wait_end(struct command_wait *wait)
+{
+    if (--wait->awaited == 0)
+        wait->ops->done(wait);
+}
+
+void command_wait_release(struct command_wait *wait)
+{
+    list_for_each (link, &wait->conversation->subscriptions) {
+        struct command_subscription *subscription = subscription_of(link);
+        if (subscription->wait != wait)
+            continue;
+        subscription->wait = NULL;
+        command_subscription_move(subscription, COMMAND_LIVE);
+    }
+}
+
+/* A feed is awaited until it has begun, a history until it has been told. */
+static bool command_subscription_is_awaited(const struct command_subscription *subscription)
+{
+    return subscription->wait && (subscription->is_history || subscription->state == COMMAND_JOINING);
+}
+
+/* Beginning and end. */
+
+static void command_subscription_free(struct garbage *garbage)
+{
+    free(container_of(garbage, struct command_subscription, garbage));
+}
+
+void command_unsubscribe(struct command_subscription *subscription)
+{
+    struct conversation *conversation = subscription->conversation;
+    if (command_subscription_is_awaited(subscription))
+        subscription->wait->awaited--;
+    subscriber_leave(&subscription->subscriber);
+    list_remove(&subscription->link);
+    conversation->subscription_count--;
+    shard_reap(conversation->shard, &subscription->garbage, command_subscription_free);
+}
+
+bool command_history_try_end(struct command_subscription *subscription)
+{
+    struct command_wait *wait = subscription->wait;
+    if (!subscription->is_history || subscriber_is_fetching(&subscription->subscriber))
+        return false;
+    wait->awaited++;
+    command_unsubscribe(subscription);
+    command_wait_end(wait);
+    return true;
+}
+
+/* The answer says whether a reset comes first, so it waits for what the broker has to be asked for that. */
+static void command_subscription_start(struct command_subscription *subscription)
+{
+    struct subscriber *subscriber = &subscription->subscriber;
+    struct command_wait *wait = subscription->wait;
+    if (subscription->is_history)
+        subscription->until = subscription_top(&subscriber->one);
+    if (subscription->is_history || !wait) {
+        command_subscription_move(subscription, COMMAND_LIVE);
+        return;
+    }
+    bool has_gap = subscriber_has_gap(subscriber);
+    if (subscriber_is_fetching(subscriber))
+        return;
+    wait->has_gap = wait->has_gap || has_gap;
+    command_subscription_move(subscription, COMMAND_HELD);
+    command_wait_end(wait);
+}
+
+static void command_subscription_wake(struct subscriber *subscriber, bool is_first)
+{
+    struct command_subscription *subscription =
+        container_of(subscriber, struct command_subscription, subscriber);
+    (void)is_first; /* or it has waited for what comes first */
+    if (subscription->state == COMMAND_LIVE)
+        subscription->conversation->ops->deliver(subscription);
+    else
+        command_subscription_start(subscription);
+}
+
+static void command_subscription_fail(struct subscriber *subscriber, enum error_code error)
+{
+    struct command_subscription *subscription =
+        container_of(subscriber, struct command_subscription, subscriber);
+    struct conversation *conversation = subscription->conversation;
+    struct command_wait *wait = command_subscription_is_awaited(subscription) ? subscription->wait : NULL;
+    if (wait)
+        wait->awaited++;
+    command_unsubscribe(subscription);
+    if (!wait && conversation->ops->lost) {
+        conversation->ops->lost(conversation, error);
+    } else if (!wait) {
+        conversation_say_error(conversation, error, error_text(error));
+    } else {
+        wait->ops->fail(wait, error);
+        command_wait_end(wait);
+    }
+}
+
+static const struct subscriber_ops command_subscriber_ops = {.wake = command_subscription_wake,
+                                                             .fail = command_subscription_fail};
+
+enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
+                                  struct command_wait *wait)
+{
+    struct command_subscription *subscription = calloc(1, sizeof(*subscription));
+    if (!subscription)
+        return ERROR_OUT_OF_MEMORY;
+    *subscription = (struct command_subscription){
+        .conversation = conversation,
+        .wait = wait,
+        .maker = wish->maker,
+        .until = UINT64_MAX,
+        .is_history = wish->is_history,
+    };
+    subscription->subscriber.ahead = conversation;
+    list_init(&subscription->link);
+    list_append(&conversation->subscriptions, &subscription->link);
+    conversation->subscription_count++;
+    if (wait)
+        wait->awaited++;
+    enum error_code error =
+        subscriber_join(&subscription->subscriber, &conversation->shard->hub, &command_subscriber_ops,
+                        (enum transport_kind)conversation->transport, &wish->channel, 1, wish->start);
+    if (error != ERROR_NONE)
+        command_unsubscribe(subscription);
+    return error;
+}
+
+struct command_subscription *command_subscription_find(const struct conversation *conversation,
+                                                       const void *maker, struct text channel)
+{
+    list_for_each (link, &conversation->subscriptions) {
+        struct command_subscription *subscription = subscription_of(link);
+        if (!subscription->is_history && subscription->maker == maker &&
+            text_equals(subscription_channel(&subscription->subscriber.one), channel))
+            return subscription;
+    }
+    return NULL;
+}
+
+/* All of a conversation. */
+
+enum error_code conversation_feed(struct conversation *conversation, struct text channel)
+{
+    const struct start start = {.kind = START_NOW};
+    const struct command_wish wish = {.channel = channel, .start = &start};
+    return command_subscribe(conversation, &wish, NULL);
+}
+
+void conversation_block(struct conversation *conversation)
+{
+    conversation->is_blocked = true;
+    list_for_each (link, &conversation->subscriptions)
+        if (subscription_of(link)->state == COMMAND_LIVE)
+            subscriber_block(&subscription_of(link)->subscriber);
+}
+
+void conversation_unblock(struct conversation *conversation)
+{
+    conversation->is_blocked = false;
+    list_for_each (link, &conversation->subscriptions)
+        if (subscription_of(link)->state == COMMAND_LIVE)
+            subscriber_unblock(&subscription_of(link)->subscriber);
+}
+
+bool conversation_is_told(struct conversation *conversation)
+{
+    list_for_each (link, &conversation->subscriptions) {
+        struct command_subscription *subscription = subscription_of(link);
+        struct delivery delivery;
+        if (subscription->state == COMMAND_JOINING)
+            continue; /* nothing was promised to it yet */
+        if (subscriber_is_fetching(&subscription->subscriber) ||
+            subscriber_read(&subscription->subscriber, &delivery, 1) > 0)
+            return false;
+    }
+    return true;
+}
