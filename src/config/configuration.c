@@ -21,8 +21,7 @@ static const char config_option[] = "config"; /* names the file, so it cannot st
 
 /* One reading of all sources. */
 struct loader {
-    struct options *options;
-    struct configuration_source *sources;
+    struct configuration made;
     char *error;
     const char *path; /* of the file */
     bool has_failed;
@@ -63,18 +62,18 @@ static int loader_fail_unknown(struct loader *loader, const char *name, const ch
 static void loader_begin_source(struct loader *loader)
 {
     for (size_t i = 0; i < option_count; i++)
-        loader->sources[i].is_new = false;
+        loader->made.sources[i].is_new = false;
 }
 
 static int loader_set(struct loader *loader, const struct option_row *row, const char *value,
                       const char *place)
 {
     char fault[OPTION_FAULT_MAX];
-    struct configuration_source *source = &loader->sources[row - option_rows];
+    struct configuration_source *source = &loader->made.sources[row - option_rows];
     if (!source->is_new)
-        option_clear(loader->options, row);
+        option_clear(loader->made.options, row);
     source->is_new = true;
-    int err = option_set(loader->options, row, value, fault);
+    int err = option_set(loader->made.options, row, value, fault);
     if (err == -ENOMEM)
         return loader_fail(loader, "no memory for the options");
     if (err)
@@ -121,9 +120,10 @@ static const struct option_row *argument_find(const char *argument, const char *
     return *is_negated ? row : NULL;
 }
 
-static int loader_read_argument(struct loader *loader, const struct configuration *configuration, int *index,
-                                const struct option_row **row, const char **value)
+static int loader_read_argument(struct loader *loader, int *index, const struct option_row **row,
+                                const char **value)
 {
+    const struct configuration *configuration = &loader->made;
     const char *argument = configuration->arguments[*index];
     bool is_negated;
     *row = argument_find(argument, value, &is_negated);
@@ -145,14 +145,13 @@ static int loader_read_argument(struct loader *loader, const struct configuratio
     return 0;
 }
 
-static int loader_read_arguments(struct loader *loader, const struct configuration *configuration)
+static int loader_read_arguments(struct loader *loader)
 {
     loader_begin_source(loader);
-    for (int i = 0; i < configuration->argument_count; i++) {
+    for (int i = 0; i < loader->made.argument_count; i++) {
         const struct option_row *row;
         const char *value;
-        if (loader_read_argument(loader, configuration, &i, &row, &value) ||
-            loader_set(loader, row, value, "command line"))
+        if (loader_read_argument(loader, &i, &row, &value) || loader_set(loader, row, value, "command line"))
             return -EINVAL;
     }
     return 0;
@@ -176,14 +175,14 @@ static const char *environment_get(char **environment, const char *name)
     return NULL;
 }
 
-static int loader_read_environment(struct loader *loader, const struct configuration *configuration)
+static int loader_read_environment(struct loader *loader)
 {
     loader_begin_source(loader);
     for (size_t i = 0; i < option_count; i++) {
         char name[NAME_MAX_BYTES];
         char place[NAME_MAX_BYTES + 16];
         environment_name(&option_rows[i], name);
-        const char *value = environment_get(configuration->environment, name);
+        const char *value = environment_get(loader->made.environment, name);
         snprintf(place, sizeof(place), "environment %s", name);
         if (value && loader_set_list(loader, &option_rows[i], value, place))
             return -EINVAL;
@@ -245,7 +244,7 @@ static int loader_add_pair(void *context, const char *name, const char *value, u
     if (strcmp(row->name, config_option) == 0)
         return loader_fail(loader, "%s: %s stands on the command line or in the environment only", place,
                            name);
-    const struct configuration_source *source = &loader->sources[row - option_rows];
+    const struct configuration_source *source = &loader->made.sources[row - option_rows];
     if (source->is_new && row->kind != OPTION_STRINGS)
         return loader_fail(loader, "%s: %s is given twice (first at %s)", place, name, source->place);
     return loader_set(loader, row, value, place);
@@ -269,13 +268,13 @@ static int loader_read_file(struct loader *loader, const char *path)
 }
 
 /* Which file to read has to be known before the sources that are stronger than it are applied. */
-static const char *configuration_file(struct loader *loader, const struct configuration *configuration)
+static const char *loader_find_file(struct loader *loader)
 {
-    const char *path = environment_get(configuration->environment, ENVIRONMENT_PREFIX "CONFIG");
-    for (int i = 0; i < configuration->argument_count; i++) {
+    const char *path = environment_get(loader->made.environment, ENVIRONMENT_PREFIX "CONFIG");
+    for (int i = 0; i < loader->made.argument_count; i++) {
         const struct option_row *row;
         const char *value;
-        if (loader_read_argument(loader, configuration, &i, &row, &value))
+        if (loader_read_argument(loader, &i, &row, &value))
             return NULL;
         if (strcmp(row->name, config_option) == 0)
             path = value;
@@ -285,15 +284,15 @@ static const char *configuration_file(struct loader *loader, const struct config
 
 static int loader_check(struct loader *loader)
 {
-    const struct options *options = loader->options;
+    const struct options *options = loader->made.options;
     if (options->poll_wait_ms <= options->poll_wait_max_ms)
         return 0;
     const struct option_row *wait = option_find("poll-wait", strlen("poll-wait"));
     const struct option_row *most = option_find("poll-wait-max", strlen("poll-wait-max"));
     return loader_fail(
         loader, "%.256s: poll-wait = %" PRIu64 "ms must not be over poll-wait-max = %" PRIu64 "ms (%.256s)",
-        loader->sources[wait - option_rows].place, options->poll_wait_ms, options->poll_wait_max_ms,
-        loader->sources[most - option_rows].place);
+        loader->made.sources[wait - option_rows].place, options->poll_wait_ms, options->poll_wait_max_ms,
+        loader->made.sources[most - option_rows].place);
 }
 
 int configuration_check_static_dir(const struct configuration *configuration,
@@ -311,41 +310,26 @@ int configuration_check_static_dir(const struct configuration *configuration,
     return strcmp(source, SOURCE_DEFAULT) == 0 ? -ENOENT : -EINVAL;
 }
 
-static int configuration_read(const struct configuration *configuration, struct loader *loader)
+static int loader_read_all(struct loader *loader)
 {
-    const char *path = configuration_file(loader, configuration);
+    const char *path = loader_find_file(loader);
     if (!path || (*path && loader_read_file(loader, path)))
         return -EINVAL;
-    if (loader_read_environment(loader, configuration) || loader_read_arguments(loader, configuration))
+    if (loader_read_environment(loader) || loader_read_arguments(loader))
         return -EINVAL;
     return loader_check(loader);
 }
 
-static int loader_init(struct loader *loader, char *error)
+static int loader_init(struct loader *loader, const struct configuration *configuration, char *error)
 {
-    *loader = (struct loader){.options = options_new(), .error = error};
-    loader->sources = calloc(option_count, sizeof(*loader->sources));
-    if (!loader->options || !loader->sources)
+    *loader = (struct loader){.made = *configuration, .error = error};
+    loader->made.options = options_new();
+    loader->made.sources = calloc(option_count, sizeof(*loader->made.sources));
+    if (!loader->made.options || !loader->made.sources)
         return loader_fail(loader, "no memory for the options");
     for (size_t i = 0; i < option_count; i++)
-        strcpy(loader->sources[i].place, SOURCE_DEFAULT);
+        strcpy(loader->made.sources[i].place, SOURCE_DEFAULT);
     return 0;
-}
-
-static void loader_deinit(struct loader *loader)
-{
-    options_unref(loader->options);
-    free(loader->sources);
-}
-
-static void configuration_take(struct configuration *configuration, struct loader *loader)
-{
-    options_unref(configuration->options);
-    free(configuration->sources);
-    configuration->options = loader->options;
-    configuration->sources = loader->sources;
-    loader->options = NULL;
-    loader->sources = NULL;
 }
 
 /* What keeps its value keeps the place it came from. */
@@ -353,8 +337,8 @@ static int loader_keep(struct loader *loader, const struct configuration *config
                        const struct option_row *row)
 {
     size_t index = (size_t)(row - option_rows);
-    loader->sources[index] = configuration->sources[index];
-    return option_copy(loader->options, configuration->options, row)
+    loader->made.sources[index] = configuration->sources[index];
+    return option_copy(loader->made.options, configuration->options, row)
                ? loader_fail(loader, "no memory for the options")
                : 0;
 }
@@ -370,7 +354,7 @@ static int configuration_merge(const struct configuration *configuration, struct
 {
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
-        if (option_equals(configuration->options, loader->options, row))
+        if (option_equals(configuration->options, loader->made.options, row))
             continue;
         if (row->flags == OPTION_RELOAD) {
             report_add(report->changed, sizeof(report->changed), row->name);
@@ -387,15 +371,18 @@ static int configuration_merge(const struct configuration *configuration, struct
 static int configuration_renew(struct configuration *configuration, struct reload_report *report, char *error)
 {
     struct loader loader;
-    int err = loader_init(&loader, error);
+    int err = loader_init(&loader, configuration, error);
     if (!err)
-        err = configuration_read(configuration, &loader);
+        err = loader_read_all(&loader);
     if (!err && report)
         err = configuration_merge(configuration, &loader, report);
-    if (!err)
-        configuration_take(configuration, &loader);
-    loader_deinit(&loader);
-    return err;
+    if (err) {
+        configuration_deinit(&loader.made);
+        return err;
+    }
+    configuration_deinit(configuration);
+    *configuration = loader.made;
+    return 0;
 }
 
 int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX])

@@ -182,8 +182,6 @@ struct broker;
 
 struct broker_ops {
     const char *scheme;
-    /* Returns 0, or -errno with a message for people in `error`. */
-    int (*start)(struct broker *broker, char *error, size_t error_size);
     /* Any thread. Returns whether the request is answered already; otherwise the broker takes it, and
      * broker_answer gives it back. */
     bool (*submit)(struct broker *broker, struct broker_request *request);

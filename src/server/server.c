@@ -113,15 +113,11 @@ static int server_listen(struct server *server)
 
 static int server_make_broker(struct server *server)
 {
-    char error[512] = "no memory";
+    char fault[URL_FAULT_MAX] = "no memory";
     struct options *options = server->configuration->options;
     server->group.broker =
-        precheck_broker_is_memory(options) ? memory_broker_new(options) : redis_broker_new(options);
-    if (!server->group.broker)
-        return server_fail(SERVER_EXIT_FAILED, "broker", error);
-    /* The URL may hold a password, so it is not repeated. */
-    int err = server->group.broker->ops->start(server->group.broker, error, sizeof(error));
-    return err ? server_fail(err == -EINVAL ? SERVER_EXIT_OPTIONS : SERVER_EXIT_FAILED, "broker", error) : 0;
+        precheck_broker_is_memory(options) ? memory_broker_new(options) : redis_broker_new(options, fault);
+    return server->group.broker ? 0 : server_fail(SERVER_EXIT_FAILED, "broker", fault);
 }
 
 static int server_make_shards(struct server *server)

@@ -391,14 +391,6 @@ static uint64_t memory_tend(struct broker *broker)
     return wait_ms;
 }
 
-static int memory_start(struct broker *broker, char *error, size_t error_size)
-{
-    (void)broker;
-    (void)error;
-    (void)error_size; /* there is nothing that could fail */
-    return 0;
-}
-
 static int memory_configure(struct broker *broker, struct options *options)
 {
     struct memory_broker *memory = memory_of(broker);
@@ -429,7 +421,6 @@ static void memory_stop(struct broker *broker)
 
 static const struct broker_ops memory_ops = {
     .scheme = "memory",
-    .start = memory_start,
     .submit = memory_submit,
     .tend = memory_tend,
     .configure = memory_configure,

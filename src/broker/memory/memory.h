@@ -6,5 +6,5 @@
 
 #include "core/broker.h"
 
-/* A broker that is not started; takes a reference to the options. NULL when memory is out. */
+/* Takes a reference to the options. NULL when memory is out. */
 struct broker *memory_broker_new(struct options *options);

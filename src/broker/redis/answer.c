@@ -78,25 +78,16 @@ static int answer_read_reason(enum reset_reason *to, const struct redisReply *re
     return *to == RESET_NONE ? -EBADMSG : 0;
 }
 
-/* "OFFSET-0", and whatever stands in place of the 0. */
-static int answer_read_offset(uint64_t *offset, const struct redisReply *entry)
-{
-    if (!answer_is_array(entry, 2) || !answer_is(entry->element[0], REDIS_REPLY_STRING) ||
-        !answer_is(entry->element[1], REDIS_REPLY_ARRAY))
-        return -EBADMSG;
-    const struct redisReply *id = entry->element[0];
-    const char *dash = memchr(id->str, '-', id->len);
-    return dash && number_parse_u64(offset, id->str, (size_t)(dash - id->str)) == 0 ? 0 : -EBADMSG;
-}
-
 static int answer_read_entries(struct reading *reading, const struct redisReply *reply)
 {
     if (!answer_is(reply, REDIS_REPLY_ARRAY))
         return -EBADMSG;
     reading->last = 0;
     for (size_t i = 0; i < reply->elements; i++) {
+        const struct redisReply *entry = reply->element[i];
         uint64_t offset;
-        if (answer_read_offset(&offset, reply->element[i]) || offset == 0 || offset < reading->last ||
+        if (!answer_is_array(entry, 2) || !answer_is(entry->element[1], REDIS_REPLY_ARRAY) ||
+            envelope_parse_id(&offset, entry->element[0]) || offset < reading->last ||
             offset > reading->log.top)
             return -EBADMSG;
         reading->last = offset;

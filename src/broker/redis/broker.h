@@ -32,7 +32,6 @@ struct redis_broker {
     struct broker super;
     struct mailbox mailbox;
     pthread_t thread;
-    bool is_started;
     bool is_cut; /* without servers, whatever is asked is refused */
     bool is_stopping;
     struct letter cut;

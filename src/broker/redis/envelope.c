@@ -76,12 +76,12 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
     return 0;
 }
 
-static int envelope_read_id(struct envelope *envelope, const struct redisReply *id)
+int envelope_parse_id(uint64_t *offset, const struct redisReply *id)
 {
     const char *dash = id->type == REDIS_REPLY_STRING ? memchr(id->str, '-', id->len) : NULL;
-    if (!dash || number_parse_u64(&envelope->offset, id->str, (size_t)(dash - id->str)))
+    if (!dash || number_parse_u64(offset, id->str, (size_t)(dash - id->str)))
         return -EINVAL;
-    return envelope->offset > 0 ? 0 : -EINVAL;
+    return *offset > 0 ? 0 : -EINVAL;
 }
 
 static int envelope_read_field(struct envelope *envelope, const struct redisReply *name,
@@ -120,7 +120,8 @@ int envelope_parse_entry(struct envelope *envelope, const struct redisReply *ent
     uint64_t ttl_s = 0;
     *envelope = (struct envelope){.parts.type = MESSAGE_BINARY};
     if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
-        envelope_read_id(envelope, entry->element[0]) || entry->element[1]->type != REDIS_REPLY_ARRAY)
+        envelope_parse_id(&envelope->offset, entry->element[0]) ||
+        entry->element[1]->type != REDIS_REPLY_ARRAY)
         return -EINVAL;
     const struct redisReply *fields = entry->element[1];
     for (size_t i = 0; i + 1 < fields->elements; i += 2)

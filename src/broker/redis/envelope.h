@@ -31,6 +31,10 @@ struct envelope {
 /* Borrows `bytes`. Returns 0 or -EINVAL. */
 int envelope_parse(struct envelope *envelope, const char *bytes, size_t len);
 
+/* The id of an entry of the stream: "OFFSET-0", and whatever stands in place of the 0. Returns 0 or -EINVAL.
+ */
+int envelope_parse_id(uint64_t *offset, const struct redisReply *id);
+
 /* An entry of the stream, kept for `keep_ms`. Borrows the reply. Returns 0 or -EINVAL. */
 int envelope_parse_entry(struct envelope *envelope, const struct redisReply *entry, uint64_t keep_ms);
 

@@ -76,7 +76,7 @@ static void feed_handle_error(struct server *server, const struct redisReply *re
 {
     struct redis_broker *broker = server->broker;
     unsigned slot;
-    if (!server->feed_is_ready) {
+    if (server->replies_due > 0) {
         /* What is wrong with the login is said, and told, on the command link. */
         server_note_feed(server);
     } else if (sscanf(reply->str, "MOVED %5u ", &slot) == 1 && slot < REDIS_SLOTS) {

@@ -157,28 +157,6 @@ static void *redis_run(void *argument)
     return NULL;
 }
 
-static int redis_start(struct broker *super, char *error, size_t error_size)
-{
-    struct redis_broker *broker = redis_of(super);
-    char fault[URL_FAULT_MAX];
-    if (url_parse(&broker->url, broker->options->broker, fault)) {
-        snprintf(error, error_size, "%s", fault);
-        return -EINVAL;
-    }
-    if (bridge_init(broker)) {
-        servers_close(broker);
-        snprintf(error, error_size, "no memory");
-        return -ENOMEM;
-    }
-    int err = pthread_create(&broker->thread, NULL, redis_run, broker);
-    if (err) {
-        servers_close(broker);
-        snprintf(error, error_size, "cannot start the broker's thread: %s", strerror(err));
-    }
-    broker->is_started = err == 0;
-    return -err;
-}
-
 static void redis_deliver_options(struct letter *letter)
 {
     struct configure_letter *configure = container_of(letter, struct configure_letter, letter);
@@ -228,14 +206,10 @@ static bool redis_is_ready(struct broker *super)
     return atomic_load_explicit(&redis_of(super)->is_ready, memory_order_acquire);
 }
 
-static void redis_stop(struct broker *super)
+/* Without its thread. */
+static void redis_free(struct redis_broker *broker)
 {
-    struct redis_broker *broker = redis_of(super);
-    if (broker->is_started) {
-        broker->stop.deliver = redis_deliver_stop;
-        mailbox_post(&broker->mailbox, &broker->stop);
-        pthread_join(broker->thread, NULL);
-    }
+    servers_close(broker);
     mailbox_deinit(&broker->mailbox);
     close(broker->epoll_fd);
     url_deinit(&broker->url);
@@ -243,9 +217,17 @@ static void redis_stop(struct broker *super)
     free(broker);
 }
 
+static void redis_stop(struct broker *super)
+{
+    struct redis_broker *broker = redis_of(super);
+    broker->stop.deliver = redis_deliver_stop;
+    mailbox_post(&broker->mailbox, &broker->stop);
+    pthread_join(broker->thread, NULL);
+    redis_free(broker);
+}
+
 static const struct broker_ops redis_ops = {
     .scheme = "redis",
-    .start = redis_start,
     .submit = redis_submit,
     .configure = redis_configure,
     .is_ready = redis_is_ready,
@@ -262,28 +244,42 @@ static int redis_watch_mailbox(struct redis_broker *broker)
     return epoll_ctl(broker->epoll_fd, EPOLL_CTL_ADD, broker->mailbox.wake_fd, &event) ? -errno : 0;
 }
 
-struct broker *redis_broker_new(struct options *options)
+static int redis_start(struct redis_broker *broker, char fault[URL_FAULT_MAX])
+{
+    int err = mailbox_init(&broker->mailbox);
+    if (!err && url_parse(&broker->url, broker->options->broker, fault))
+        return -EINVAL;
+    if (!err)
+        err = redis_watch_mailbox(broker);
+    if (!err)
+        err = bridge_init(broker);
+    if (!err)
+        err = -pthread_create(&broker->thread, NULL, redis_run, broker);
+    if (err)
+        snprintf(fault, URL_FAULT_MAX, "cannot start: %s", strerror(-err));
+    return err;
+}
+
+struct broker *redis_broker_new(struct options *options, char fault[URL_FAULT_MAX])
 {
     static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
     struct redis_broker *broker = calloc(1, sizeof(*broker));
-    if (!broker)
-        return NULL;
-    if (mailbox_init(&broker->mailbox)) {
-        free(broker);
-        return NULL;
-    }
-    if (redis_watch_mailbox(broker)) {
-        mailbox_deinit(&broker->mailbox);
-        free(broker);
+    if (!broker) {
+        snprintf(fault, URL_FAULT_MAX, "no memory");
         return NULL;
     }
     broker->super.ops = &redis_ops;
     broker->options = options_ref(options);
+    broker->epoll_fd = -1;
     list_init(&broker->servers);
     list_init(&broker->homeless);
     list_init(&broker->watches);
     list_init(&broker->bridged_publishes);
     for (unsigned i = 0; i < REDIS_NODE_LEN; i++)
         broker->node[i] = alphabet[random_below(sizeof(alphabet) - 1)];
+    if (redis_start(broker, fault)) {
+        redis_free(broker);
+        return NULL;
+    }
     return &broker->super;
 }

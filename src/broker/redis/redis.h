@@ -5,7 +5,8 @@
  * connections. docs/REDIS.md says what is kept where and what is promised.
  */
 
+#include "broker/redis/url.h"
 #include "core/broker.h"
 
-/* A broker that is not started; takes a reference to the options. NULL when memory is out. */
-struct broker *redis_broker_new(struct options *options);
+/* Takes a reference to the options and starts. NULL when it cannot, with `fault` for people. */
+struct broker *redis_broker_new(struct options *options, char fault[URL_FAULT_MAX]);

@@ -30,7 +30,8 @@ void residents_up(struct list *residents, struct server *server)
 {
     list_for_each_safe (link, residents) {
         struct resident *resident = container_of(link, struct resident, link);
-        resident->ops->up(resident, server);
+        if (resident->ops->up)
+            resident->ops->up(resident, server);
     }
 }
 

@@ -13,14 +13,15 @@ struct resident;
 /* What a resident is told. Each may send, subscribe, answer who waits, and move or free its own resident,
  * nobody else's. */
 struct resident_ops {
-    /* The server is up: the resident lives there, or nowhere. The commands of the link before are dead. What
-     * is subscribed to here is confirmed before the server counts as sound, because the probe is subscribed
-     * to last; what is read has to wait for the confirmation: subscribe first, then read. */
+    /* The server is up: the resident lives there, or nowhere. The commands of the link before are dead. NULL
+     * for one that lives where its slot is. */
     void (*up)(struct resident *resident, struct server *server);
     /* The server that it lives on is lost. Both links have ended, together, and every command that was on its
      * way has been told by its `done`. When the server is gone for good, who stays becomes homeless. */
     void (*lost)(struct resident *resident);
-    /* Some slots have another server than before. NULL where it does not matter. */
+    /* Some slots have another server than before, or one that can be asked again. What is subscribed to here
+     * is confirmed before the server counts as sound, because the probe is subscribed to last; what is read
+     * has to wait for the confirmation: subscribe first, then read. NULL where slots do not matter. */
     void (*slots_changed)(struct resident *resident);
     /* The broker ends: answer who waits, unregister. Before the links are closed. */
     void (*ended)(struct resident *resident);

@@ -85,7 +85,6 @@ static void server_lose(struct server *server, const char *fault)
         server_tell_loss(server, fault);
     server->has_cause = false;
     server_move(server, SERVER_DOWN);
-    server->feed_is_ready = false;
     server->probe_sent_ms = 0;
     server->is_saying_probe = false;
     if (server->client_id > 0) {
@@ -212,6 +211,7 @@ static void server_up(struct server *server)
             broker->slots[i] = server;
     residents_up(&server->residents, server);
     residents_up(&broker->homeless, server);
+    residents_slots_changed(&broker->homeless);
     server_name_probe(server);
     feed_subscribe(server, server->probe);
     /* Awaited from here on; it is sent once its subscription is confirmed. */
@@ -221,7 +221,7 @@ static void server_up(struct server *server)
 
 static void server_try_up(struct server *server)
 {
-    if (server->state == SERVER_CONNECTING && server->is_greeted && server->feed_is_ready)
+    if (server->state == SERVER_CONNECTING && server->is_greeted && server->replies_due == 0)
         server_up(server);
 }
 
@@ -233,9 +233,9 @@ void server_greeted(struct server *server)
 
 void server_note_feed(struct server *server)
 {
-    if (server->feed_is_ready || server->replies_due == 0)
+    if (server->replies_due == 0)
         return;
-    server->feed_is_ready = --server->replies_due == 0;
+    server->replies_due--;
     server_try_up(server);
 }
 
@@ -281,6 +281,7 @@ static void server_connect(struct server *server)
 {
     server_move(server, SERVER_CONNECTING);
     server->is_greeted = false;
+    server->replies_due = 1;
     server->client_id = 0;
     server->clock = (struct clock_offset){0};
     link_close(&server->sentinel);

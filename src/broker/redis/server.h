@@ -57,10 +57,9 @@ struct server {
     bool has_cause;  /* what broke it was found out here, not by the socket */
     bool was_warned; /* of an eviction policy */
     bool is_greeted;
-    bool feed_is_ready;
     long long client_id;      /* of the command link */
     long long last_client_id; /* of the one before, which may still have commands to be executed */
-    unsigned replies_due;     /* of the hello on the feed link */
+    unsigned replies_due;     /* of the hello on the feed link, which may not be said yet */
     struct list residents;    /* in the order in which they came */
     struct in_doubt in_doubt; /* one of them */
     struct clock_offset clock;

@@ -291,13 +291,6 @@ static struct topic *topic_of(struct resident *resident)
     return container_of(resident, struct topic, resident);
 }
 
-static void topic_server_up(struct resident *resident, struct server *server)
-{
-    struct topic *topic = topic_of(resident);
-    if (topic->state == TOPIC_IDLE && topic->broker->slots[topic->slot] == server)
-        topic_subscribe(topic);
-}
-
 static void topic_server_lost(struct resident *resident)
 {
     struct topic *topic = topic_of(resident);
@@ -329,7 +322,6 @@ static void topic_ended(struct resident *resident)
 }
 
 static const struct resident_ops topic_resident_ops = {
-    .up = topic_server_up,
     .lost = topic_server_lost,
     .slots_changed = topic_slots_changed,
     .ended = topic_ended,

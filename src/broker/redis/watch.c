@@ -187,13 +187,6 @@ static struct watch *watch_of(struct resident *resident)
     return container_of(resident, struct watch, resident);
 }
 
-static void watch_server_up(struct resident *resident, struct server *server)
-{
-    struct watch *watch = watch_of(resident);
-    if (watch->state == WATCH_IDLE && watch->broker->slots[watch->slot] == server)
-        watch_subscribe(watch);
-}
-
 static void watch_server_lost(struct resident *resident)
 {
     struct watch *watch = watch_of(resident);
@@ -220,7 +213,6 @@ static void watch_ended(struct resident *resident)
 }
 
 static const struct resident_ops watch_resident_ops = {
-    .up = watch_server_up,
     .lost = watch_server_lost,
     .slots_changed = watch_slots_changed,
     .ended = watch_ended,

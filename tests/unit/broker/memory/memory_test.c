@@ -31,7 +31,6 @@ static bool is_answered;
 static int begin(void **state)
 {
     const struct hub_settings settings = {.linger_ms = 1000};
-    char error[256];
     (void)state;
     table_key_init();
     options = options_new();
@@ -41,7 +40,7 @@ static int begin(void **state)
     timer_wheel_init(&wheel, 1000);
     assert_int_equal(mailbox_init(&mailbox), 0);
     hub_init(&hub, broker, &mailbox, &wheel, &settings);
-    return broker->ops->start(broker, error, sizeof(error));
+    return 0;
 }
 
 static int end(void **state)
