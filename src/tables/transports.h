@@ -16,6 +16,7 @@
     ROW(TO, LEGACY, "legacy", "XHR, multipart and htmlfile streams and JSONP polls held now.")               \
     ROW(TO, TCP, "tcp", "Channels that raw TCP connections are subscribed to now.")                          \
     ROW(TO, WEBSOCKET, "websocket", "Channels that WebSockets are subscribed to now.")                       \
+    HTTP(websocket_feed_transport)                                                                           \
     ROW(TO, SOCKJS, "sockjs", "Channels that SockJS sessions are subscribed to now.")
 
 /* For those who want some of it only. */

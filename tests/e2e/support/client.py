@@ -53,9 +53,15 @@ class Response:
 class Connection:
     """One connection; reads responses one after another."""
 
-    def __init__(self, server: Server, host: str = "127.0.0.1", source: str | None = None) -> None:
-        address = (source, 0) if source else None
-        self.socket = socket.create_connection((host, server.port), PATIENCE, source_address=address)
+    def __init__(self, server: Server, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0) -> None:
+        """With a small buffer the kernel keeps little for the client."""
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.socket.settimeout(PATIENCE)
+        if receive_buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if source:
+            self.socket.bind((source, 0))
+        self.socket.connect((host, server.port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 

@@ -53,8 +53,8 @@ def handshake_bytes(target: str, key: str, **headers: str) -> bytes:
 class WebSocket(Connection):
     """Open when it is made; `response` is the 101."""
 
-    def __init__(self, server: Server, target: str, *protocols: str, **headers: str) -> None:
-        super().__init__(server)
+    def __init__(self, server: Server, target: str, *protocols: str, receive_buffer: int = 0, **headers: str) -> None:
+        super().__init__(server, receive_buffer=receive_buffer)
         key = base64.b64encode(os.urandom(16)).decode()
         if protocols:
             headers["Sec_WebSocket_Protocol"] = ", ".join(protocols)

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: MIT */
+/* The feed of channels over a WebSocket: one message a frame, as its bare data or as an object. What the
+ * client sends is published to the first of them. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/websocket_frame.h"
+#include "core/publisher.h"
+#include "http/errors.h"
+#include "http/refusal.h"
+#include "render/render.h"
+#include "transport/transports.h"
+#include "websocket/websocket.h"
+
+/*   shaking ──► waiting ──► begun ──► closing
+ *      └───────────┴─────────────────────^
+ */
+enum feed_phase {
+    FEED_SHAKING, /* hands: the 101 is not out */
+    FEED_WAITING, /* for its channels, or the broker */
+    FEED_BEGUN,   /* the opening is said, where there is one */
+    FEED_CLOSING,
+};
+
+/* How messages look. */
+struct feed_form {
+    enum message_form form;
+    struct rendering *(*render)(const struct message *message, struct text channel,
+                                const struct epoch *epoch);
+    bool is_json;
+};
+
+static const struct feed_form feed_raw = {FORM_WEBSOCKET_DATA, render_websocket_data, false};
+static const struct feed_form feed_json = {FORM_WEBSOCKET_JSON, render_websocket_json, true};
+
+#define FEED_SUBPROTOCOL_JSON "sluice.v1+json"
+#define FEED_SUBPROTOCOL_RAW "sluice.v1+raw"
+
+/* What a delivery touches is side by side. */
+struct websocket_feed {
+    struct subscriber subscriber;
+    struct websocket websocket;
+    const struct feed_form *form; /* known from `opened` on */
+    uint8_t phase;                /* enum feed_phase */
+    bool has_cursor;              /* the client has named the message that it saw last */
+    enum error_code error;        /* why the channels could not be joined while hands were shaken */
+    struct publisher publisher;
+};
+
+static struct websocket_feed *feed_of_websocket(struct websocket *websocket)
+{
+    return container_of(websocket, struct websocket_feed, websocket);
+}
+
+static void feed_move(struct websocket_feed *feed, enum feed_phase to)
+{
+    static const unsigned legal[] = {
+        [FEED_SHAKING] = 1u << FEED_WAITING | 1u << FEED_CLOSING,
+        [FEED_WAITING] = 1u << FEED_BEGUN | 1u << FEED_CLOSING,
+        [FEED_BEGUN] = 1u << FEED_CLOSING,
+        [FEED_CLOSING] = 0,
+    };
+    assert(legal[feed->phase] & 1u << to);
+    feed->phase = (uint8_t)to;
+    if (to == FEED_CLOSING) {
+        subscriber_leave(&feed->subscriber);
+        publisher_forget(&feed->publisher);
+    }
+}
+
+static enum close_reason feed_reason(enum error_code error)
+{
+    if (error == ERROR_STOPPING)
+        return CLOSE_RESTART;
+    if (error == ERROR_TOO_LARGE)
+        return CLOSE_TOO_LARGE;
+    if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
+        return CLOSE_TRY_LATER;
+    return error_status(error) < MHD_HTTP_INTERNAL_SERVER_ERROR ? CLOSE_POLICY : CLOSE_INTERNAL;
+}
+
+static void feed_close(struct websocket_feed *feed, enum error_code error, const char *fault)
+{
+    char what[CLOSE_REASON_MAX + 1];
+    snprintf(what, sizeof(what), "%s: %s", error_name(error), fault);
+    websocket_close(&feed->websocket, feed_reason(error), what);
+}
+
+/* Frames. */
+
+static void feed_fill_reset(struct websocket_feed *feed, const struct delivery *delivery, struct buf *text)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    struct text channel = subscription_channel(delivery->subscription);
+    size_t at = text->len;
+    if (feed->form->is_json)
+        render_json_reset(text, channel, delivery->reset, delivery->missed,
+                          (struct text){cursor, subscriber_cursor(&feed->subscriber, cursor)});
+    else
+        render_reset_line(text, channel, delivery->reset, delivery->missed);
+    websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
+}
+
+/* With several channels the cursor is a joined one: only what follows it in the rendering is shared. */
+static bool feed_has_joined_cursor(const struct websocket_feed *feed)
+{
+    return feed->form->is_json && feed->subscriber.count > 1;
+}
+
+static void feed_fill_joined(struct websocket_feed *feed, const struct rendering *rendering, struct buf *text)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    size_t at = text->len;
+    render_json_cursor(text, (struct text){cursor, subscriber_cursor(&feed->subscriber, cursor)});
+    websocket_begin_frame(text, at, WEBSOCKET_TEXT, rendering->payload_end - rendering->shared);
+}
+
+static int feed_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
+                     struct outlet_frame *frame)
+{
+    struct websocket_feed *feed = container_of(subscriber, struct websocket_feed, subscriber);
+    if (!delivery->message) {
+        feed_fill_reset(feed, delivery, text);
+        return 0;
+    }
+    const struct rendering *rendering =
+        message_form(delivery->message, feed->form->form, subscription_channel(delivery->subscription),
+                     subscription_epoch(delivery->subscription), feed->form->render);
+    if (!rendering)
+        return -ENOMEM;
+    size_t from = rendering->payload;
+    if (feed_has_joined_cursor(feed)) {
+        feed_fill_joined(feed, rendering, text);
+        from = rendering->shared;
+    }
+    frame->body = rendering->bytes + from;
+    frame->body_len = rendering->payload_end - from;
+    return 0;
+}
+
+/* Writing. */
+
+/* The opening says whether the client gets everything since its cursor; so it waits for what the broker has
+ * to be asked. Returns whether the feed may go on. Bare data has none. */
+static bool feed_begin(struct websocket_feed *feed)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    bool has_gap = subscriber_has_gap(&feed->subscriber);
+    if (feed->form->is_json && subscriber_is_fetching(&feed->subscriber))
+        return false;
+    feed_move(feed, FEED_BEGUN);
+    if (!feed->form->is_json)
+        return true;
+    struct buf *text = outlet_text(&feed->websocket.socket.outlet);
+    size_t at = text->len;
+    render_json_opening(text, (struct text){cursor, subscriber_cursor(&feed->subscriber, cursor)},
+                        feed->has_cursor && !has_gap);
+    websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
+    return true;
+}
+
+static void feed_flush(struct websocket_feed *feed)
+{
+    /* Frames of several channels in one write are no run of any of them. */
+    const struct outlet_format format = {
+        .fill = feed_fill,
+        .run = feed->subscriber.count > 1 ? 0 : 1u + feed->form->form,
+    };
+    if (feed->phase == FEED_BEGUN || feed_begin(feed))
+        outlet_deliver(&feed->websocket.socket.outlet, &feed->subscriber, &format, UINT64_MAX);
+}
+
+/* The subscriber's side. */
+
+static void feed_wake(struct subscriber *subscriber, bool is_first)
+{
+    struct websocket_feed *feed = container_of(subscriber, struct websocket_feed, subscriber);
+    (void)is_first;
+    if (feed->phase == FEED_SHAKING)
+        subscriber_block(subscriber);
+    else
+        feed_flush(feed);
+}
+
+static void feed_fail(struct subscriber *subscriber, enum error_code error)
+{
+    struct websocket_feed *feed = container_of(subscriber, struct websocket_feed, subscriber);
+    if (feed->phase == FEED_SHAKING)
+        feed->error = error;
+    else
+        feed_close(feed, error, error_text(error));
+}
+
+static const struct subscriber_ops feed_subscriber_ops = {.wake = feed_wake, .fail = feed_fail};
+
+/* Publishing. */
+
+static void feed_publish_answered(struct publisher *publisher, const struct publisher_answer *answer)
+{
+    struct websocket_feed *feed = container_of(publisher, struct websocket_feed, publisher);
+    if (answer->error == ERROR_NONE)
+        return;
+    if (!feed->form->is_json) {
+        feed_close(feed, answer->error, answer->fault);
+        return;
+    }
+    struct buf *text = outlet_text(&feed->websocket.socket.outlet);
+    size_t at = text->len;
+    errors_render_object(text, answer->error, answer->fault);
+    websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
+}
+
+static void feed_publish_ready(struct publisher *publisher)
+{
+    websocket_resume(&container_of(publisher, struct websocket_feed, publisher)->websocket);
+}
+
+static const struct publisher_ops feed_publisher_ops = {.answered = feed_publish_answered,
+                                                        .ready = feed_publish_ready};
+
+/* The websocket's side. */
+
+static void feed_opened(struct websocket *websocket)
+{
+    struct websocket_feed *feed = feed_of_websocket(websocket);
+    const char *subprotocol = websocket->subprotocol;
+    if (!feed->form)
+        feed->form = subprotocol && strcmp(subprotocol, FEED_SUBPROTOCOL_JSON) == 0 ? &feed_json : &feed_raw;
+    feed_move(feed, FEED_WAITING);
+    if (feed->error != ERROR_NONE)
+        feed_close(feed, feed->error, error_text(feed->error));
+    else
+        subscriber_unblock(&feed->subscriber);
+}
+
+static bool feed_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
+{
+    struct websocket_feed *feed = feed_of_websocket(websocket);
+    if (!publisher_has_room(&feed->publisher))
+        return false;
+    const struct publish_wish wish = {
+        .parts = {.type = is_text ? MESSAGE_TEXT : MESSAGE_BINARY, .data = bytes, .size = len},
+        .channel = subscription_channel(&feed->subscriber.subscriptions[0]),
+        .is_checked = true,
+    };
+    publisher_submit(&feed->publisher, &wish, websocket_shard(websocket)->options->message_size_bytes);
+    return true;
+}
+
+static void feed_relieved(struct websocket *websocket)
+{
+    subscriber_unblock(&feed_of_websocket(websocket)->subscriber);
+}
+
+/* Whoever is told bare data has no cursor to come back with: he is told what there is. */
+static void feed_drain(struct websocket *websocket)
+{
+    struct websocket_feed *feed = feed_of_websocket(websocket);
+    if (feed->phase == FEED_BEGUN)
+        feed_flush(feed);
+    websocket_close(websocket, CLOSE_RESTART, NULL);
+}
+
+static void feed_closing(struct websocket *websocket)
+{
+    feed_move(feed_of_websocket(websocket), FEED_CLOSING);
+}
+
+static void feed_free(struct garbage *garbage)
+{
+    struct stream_socket *socket = container_of(garbage, struct stream_socket, garbage);
+    struct websocket *websocket = container_of(socket, struct websocket, socket);
+    websocket_deinit(websocket);
+    free(feed_of_websocket(websocket));
+}
+
+static void feed_gone(struct websocket *websocket)
+{
+    struct websocket_feed *feed = feed_of_websocket(websocket);
+    if (feed->phase != FEED_CLOSING)
+        feed_move(feed, FEED_CLOSING);
+    shard_reap(websocket_shard(websocket), &websocket->socket.garbage, feed_free);
+}
+
+static const struct websocket_ops feed_websocket_ops = {
+    .opened = feed_opened,
+    .message = feed_message,
+    .relieved = feed_relieved,
+    .drain = feed_drain,
+    .closing = feed_closing,
+    .gone = feed_gone,
+};
+
+/* Without `format` the subprotocol decides; with it only its own one is agreed on. */
+static const struct feed_choice {
+    const char *word;
+    const struct feed_form *form;
+    const char *subprotocols[3];
+} feed_choices[] = {
+    {NULL, NULL, {FEED_SUBPROTOCOL_RAW, FEED_SUBPROTOCOL_JSON}},
+    {"raw", &feed_raw, {FEED_SUBPROTOCOL_RAW}},
+    {"json", &feed_json, {FEED_SUBPROTOCOL_JSON}},
+};
+
+static const struct websocket_service feed_services[] = {
+    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[0].subprotocols},
+    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[1].subprotocols},
+    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[2].subprotocols},
+};
+
+static size_t feed_choose(const struct exchange *exchange)
+{
+    struct text word = exchange_query(exchange, "format");
+    size_t choice = word.bytes ? 1 : 0;
+    while (word.bytes && choice < ARRAY_LENGTH(feed_choices) && !text_is(word, feed_choices[choice].word))
+        choice++;
+    return choice;
+}
+
+static void feed_accept(struct exchange *exchange, const struct subscription_wish *wish)
+{
+    size_t choice = feed_choose(exchange);
+    if (choice == ARRAY_LENGTH(feed_choices)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "format must be raw or json");
+        return;
+    }
+    struct websocket_feed *feed = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*feed));
+    if (!feed) {
+        refusal_answer(exchange, exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY,
+                       &websocket_feed_transport);
+        return;
+    }
+    feed->subscriber.ahead = &feed->websocket.socket.outlet;
+    feed->form = feed_choices[choice].form;
+    feed->has_cursor = wish->start.kind == START_CURSOR;
+    publisher_init(&feed->publisher, &exchange->shard->hub, &feed_publisher_ops);
+    enum error_code error = subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
+                                            TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
+    if (error == ERROR_NONE) {
+        websocket_begin(&feed->websocket, exchange, &feed_services[choice]);
+    } else {
+        refusal_answer(exchange, error, &websocket_feed_transport);
+        free(feed);
+    }
+}
+
+const struct transport websocket_feed_transport = {
+    .words = {"websocket"},
+    .is_asked = websocket_is_asked,
+    .begin = feed_accept,
+};
