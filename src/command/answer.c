@@ -47,3 +47,14 @@ void command_answer_error(struct conversation *conversation, const struct comman
         conversation->ops->say(conversation, json.bytes, json.len);
     buf_deinit(&json);
 }
+
+void conversation_append_reset(struct buf *to, const struct delivery *delivery)
+{
+    char cursor[CURSOR_TEXT_MAX];
+    const struct subscription *subscription = delivery->subscription;
+    size_t len = subscriber_cursor(subscription->subscriber, cursor);
+    buf_append_text(to, "{\"op\":\"reset\",");
+    render_reset_members(to, subscription_channel(subscription), delivery->reset, delivery->missed,
+                         (struct text){cursor, len});
+    buf_append_char(to, '}');
+}

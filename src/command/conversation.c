@@ -7,7 +7,6 @@
 #include "command/answer.h"
 #include "command/commands.h"
 #include "command/task.h"
-#include "render/render.h"
 
 /* Beyond a message with every byte escaped by another: the names and the cursor of a subscribe. */
 #define CONVERSATION_TEXT_MORE (32u << 10)
@@ -28,8 +27,7 @@ void conversation_deinit(struct conversation *conversation)
     struct list tasks;
     list_init(&tasks);
     conversation->is_over = true;
-    list_for_each_safe (link, &conversation->subscriptions)
-        command_unsubscribe(container_of(link, struct command_subscription, link));
+    command_unsubscribe_all(conversation);
     list_splice(&tasks, &conversation->publishes);
     list_splice(&tasks, &conversation->tasks);
     list_drain (link, &tasks) {
@@ -43,10 +41,12 @@ void conversation_deinit(struct conversation *conversation)
 
 /* What is on its way. */
 
-bool conversation_is_full(const struct conversation *conversation)
+bool conversation_has_room(struct conversation *conversation)
 {
-    return conversation->task_count >= CONVERSATION_TASKS_MAX ||
-           conversation->bytes >= CONVERSATION_BYTES_MAX;
+    bool has_room =
+        conversation->task_count < CONVERSATION_TASKS_MAX && conversation->bytes < CONVERSATION_BYTES_MAX;
+    conversation->is_refusing = conversation->is_refusing || !has_room;
+    return has_room;
 }
 
 bool conversation_is_idle(const struct conversation *conversation)
@@ -113,10 +113,8 @@ static void (*const command_runs[COMMAND_OP_COUNT])(struct conversation *convers
 int conversation_take(struct conversation *conversation, const char *text, size_t len)
 {
     struct command_request request;
-    if (conversation_is_full(conversation)) {
-        conversation->is_refusing = true;
+    if (!conversation_has_room(conversation))
         return -EAGAIN;
-    }
     conversation->is_taking = true;
     command_request_parse(&request, text, len);
     if (request.error == ERROR_NONE)
@@ -138,15 +136,4 @@ void conversation_say_error(struct conversation *conversation, enum error_code e
 {
     static const struct command_ref none;
     command_answer_error(conversation, &none, error, what);
-}
-
-void conversation_append_reset(struct buf *to, const struct delivery *delivery)
-{
-    char cursor[CURSOR_TEXT_MAX];
-    const struct subscription *subscription = delivery->subscription;
-    size_t len = subscriber_cursor(subscription->subscriber, cursor);
-    buf_append_text(to, "{\"op\":\"reset\",");
-    render_reset_members(to, subscription_channel(subscription), delivery->reset, delivery->missed,
-                         (struct text){cursor, len});
-    buf_append_char(to, '}');
 }

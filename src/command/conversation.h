@@ -51,6 +51,7 @@ struct conversation {
     uint64_t bytes;              /* of what is on its way */
     uint16_t task_count;         /* of both */
     uint16_t subscription_count; /* of all kinds */
+    uint16_t made_count;         /* of those, how many have a maker */
     uint8_t transport;           /* enum transport_kind */
     bool is_blocked;
     bool is_refusing; /* `ready` is due */
@@ -83,8 +84,8 @@ enum error_code conversation_feed(struct conversation *conversation, struct text
 void conversation_block(struct conversation *conversation);
 void conversation_unblock(struct conversation *conversation);
 
-/* Whether so much is on its way that nothing more is taken; for who has other commands beside these. */
-bool conversation_is_full(const struct conversation *conversation);
+/* Whether something more is taken now; if not, `ready` follows. For who has other commands beside these. */
+bool conversation_has_room(struct conversation *conversation);
 
 /* Whether nothing is on its way. */
 bool conversation_is_idle(const struct conversation *conversation);

@@ -77,7 +77,21 @@ void command_unsubscribe(struct command_subscription *subscription)
     subscriber_leave(&subscription->subscriber);
     list_remove(&subscription->link);
     conversation->subscription_count--;
+    conversation->made_count = (uint16_t)(conversation->made_count - (subscription->maker != NULL));
     shard_reap(conversation->shard, &subscription->garbage, command_subscription_free);
+}
+
+void command_unsubscribe_made(struct conversation *conversation, const void *maker)
+{
+    list_for_each_safe (link, &conversation->subscriptions)
+        if (subscription_of(link)->maker == maker)
+            command_unsubscribe(subscription_of(link));
+}
+
+void command_unsubscribe_all(struct conversation *conversation)
+{
+    list_for_each_safe (link, &conversation->subscriptions)
+        command_unsubscribe(subscription_of(link));
 }
 
 bool command_history_try_end(struct command_subscription *subscription)
@@ -146,7 +160,7 @@ static const struct subscriber_ops command_subscriber_ops = {.wake = command_sub
 enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
                                   struct command_wait *wait)
 {
-    struct command_subscription *subscription = calloc(1, sizeof(*subscription));
+    struct command_subscription *subscription = malloc(sizeof(*subscription));
     if (!subscription)
         return ERROR_OUT_OF_MEMORY;
     *subscription = (struct command_subscription){
@@ -160,6 +174,7 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
     list_init(&subscription->link);
     list_append(&conversation->subscriptions, &subscription->link);
     conversation->subscription_count++;
+    conversation->made_count = (uint16_t)(conversation->made_count + (subscription->maker != NULL));
     if (wait)
         wait->awaited++;
     enum error_code error =

@@ -88,5 +88,9 @@ struct command_subscription *command_subscription_find(const struct conversation
 /* Nothing of it is told any more. Its wait counts one less, without an end. */
 void command_unsubscribe(struct command_subscription *subscription);
 
+/* The same of all that `maker` has made, or of all there are. */
+void command_unsubscribe_made(struct conversation *conversation, const void *maker);
+void command_unsubscribe_all(struct conversation *conversation);
+
 /* A history that has been told ends; to be called after it was delivered. Returns whether it did. */
 bool command_history_try_end(struct command_subscription *subscription);

@@ -51,13 +51,12 @@ static bool commands_read_start(struct connection *connection, const struct comm
 }
 
 /* A subscription that is answered when it is in place. */
-static void commands_begin(struct connection *connection, enum subscription_kind kind, struct text channel,
-                           const struct start *start)
+static void commands_begin(struct connection *connection, const struct command_wish *wish)
 {
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
         return;
-    enum error_code error = tcp_subscribe(connection, kind, channel, start, NULL, NULL);
+    enum error_code error = command_subscribe(&connection->conversation, wish, &wait->super);
     if (error != ERROR_NONE)
         connection_append_error(connection, &wait->text, error, error_text(error));
     else if (wait->text.len == 0)
@@ -72,13 +71,14 @@ static void commands_subscribe(struct connection *connection, const struct comma
     if (!commands_read_channel(connection, command, &channel) ||
         !commands_read_start(connection, command, &start))
         return;
-    if (tcp_subscription_find(connection, NULL, channel))
+    const struct command_wish wish = {.channel = channel, .start = &start};
+    if (command_subscription_find(&connection->conversation, NULL, channel))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
-    else if (connection->subscription_count >= SUBSCRIPTIONS_MAX)
+    else if (connection->conversation.subscription_count >= COMMAND_SUBSCRIPTIONS_MAX)
         connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
                                 "a connection subscribes to at most 1024 channels");
     else
-        commands_begin(connection, SUBSCRIPTION_FEED, channel, &start);
+        commands_begin(connection, &wish);
 }
 
 static void commands_unsubscribe(struct connection *connection, const struct command *command)
@@ -90,9 +90,10 @@ static void commands_unsubscribe(struct connection *connection, const struct com
     }
     if (!commands_read_channel(connection, command, &channel))
         return;
-    struct tcp_subscription *subscription = tcp_subscription_find(connection, NULL, channel);
+    struct command_subscription *subscription =
+        command_subscription_find(&connection->conversation, NULL, channel);
     if (subscription)
-        tcp_unsubscribe(subscription);
+        command_unsubscribe(subscription);
     connection_answer_text(connection, subscription ? "CONFIRMED" : "ALREADY UNSUBSCRIBED");
 }
 
@@ -100,9 +101,11 @@ static void commands_history(struct connection *connection, const struct command
 {
     struct start start = {.kind = START_EARLIEST};
     struct text channel;
-    if (commands_read_channel(connection, command, &channel) &&
-        commands_read_start(connection, command, &start))
-        commands_begin(connection, SUBSCRIPTION_HISTORY, channel, &start);
+    if (!commands_read_channel(connection, command, &channel) ||
+        !commands_read_start(connection, command, &start))
+        return;
+    const struct command_wish wish = {.channel = channel, .start = &start, .is_history = true};
+    commands_begin(connection, &wish);
 }
 
 static void commands_publish(struct connection *connection, const struct command *command)
@@ -193,16 +196,20 @@ void command_parse(struct command *command, const char *bytes, size_t len)
 
 bool commands_handle(struct connection *connection, const struct frame *frame)
 {
+    struct conversation *conversation = &connection->conversation;
     struct command command;
+    if (connection->format == UPDATE_JSON && frame->len > 0 && frame->bytes[0] == '{')
+        return conversation_take(conversation, frame->bytes, frame->len) == 0;
     command_parse(&command, frame->bytes, frame->len);
     bool is_publish = command.run == commands_publish;
     bool is_too_large = (is_publish ? command.data.len : frame->len) >
                         connection_shard(connection)->options->message_size_bytes;
     /* Answers come in the order of their commands. */
-    if (is_publish && !is_too_large ? tcp_publishes_are_full(connection) : connection->publish_count > 0)
+    if (is_publish && !is_too_large ? !conversation_has_room(conversation)
+                                    : !conversation_is_idle(conversation))
         return false;
     if (is_too_large)
-        connection_refuse_frame(connection);
+        connection_refuse_frame(connection, UPDATE_RAW);
     else
         command.run(connection, &command);
     return true;

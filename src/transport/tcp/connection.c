@@ -20,6 +20,11 @@ static struct connection *connection_of(struct stream_socket *socket)
     return container_of(socket, struct connection, socket);
 }
 
+static struct connection *connection_of_conversation(struct conversation *conversation)
+{
+    return container_of(conversation, struct connection, conversation);
+}
+
 /* Answers. */
 
 void connection_append_error(const struct connection *connection, struct buf *to, enum error_code error,
@@ -69,11 +74,43 @@ bool connection_check_channel(const struct connection *connection, struct buf *t
 
 /* Waiting. */
 
+static void connection_wait_fail(struct command_wait *super, enum error_code error)
+{
+    struct connection_wait *wait = container_of(super, struct connection_wait, super);
+    struct connection *connection = connection_of_conversation(super->conversation);
+    /* One answer for each of our commands; over RESP each channel has its own. */
+    if (connection->framing != FRAMING_RESP)
+        wait->text.len = 0;
+    connection_append_error(connection, &wait->text, error, error_text(error));
+}
+
+static void connection_wait_free(struct connection *connection)
+{
+    buf_deinit(&connection->wait->text);
+    free(connection->wait);
+    connection->wait = NULL;
+}
+
+static void connection_wait_done(struct command_wait *super)
+{
+    struct connection *connection = connection_of_conversation(super->conversation);
+    struct buf *out = stream_socket_text(&connection->socket);
+    buf_append(out, connection->wait->text.bytes, connection->wait->text.len);
+    out->has_failed = out->has_failed || connection->wait->text.has_failed;
+    command_wait_release(super);
+    connection_wait_free(connection);
+    stream_socket_resume(&connection->socket);
+    connection_try_leave(connection);
+}
+
+static const struct command_wait_ops connection_wait_ops = {.fail = connection_wait_fail,
+                                                            .done = connection_wait_done};
+
 struct connection_wait *connection_wait_begin(struct connection *connection)
 {
     struct connection_wait *wait = calloc(1, sizeof(*wait));
     if (wait)
-        wait->awaited = 1;
+        command_wait_begin(&wait->super, &connection->conversation, &connection_wait_ops);
     else
         connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
     connection->wait = wait;
@@ -82,26 +119,63 @@ struct connection_wait *connection_wait_begin(struct connection *connection)
 
 void connection_wait_end(struct connection *connection)
 {
-    struct connection_wait *wait = connection->wait;
-    if (--wait->awaited > 0)
-        return;
-    struct buf *out = stream_socket_text(&connection->socket);
-    buf_append(out, wait->text.bytes, wait->text.len);
-    out->has_failed = out->has_failed || wait->text.has_failed;
-    buf_deinit(&wait->text);
-    free(wait);
-    connection->wait = NULL;
-    tcp_subscriptions_release(connection);
-    stream_socket_resume(&connection->socket);
-    connection_try_leave(connection);
+    command_wait_end(&connection->wait->super);
 }
+
+/* The conversation's side. */
+
+static void connection_say(struct conversation *conversation, const char *json, size_t len)
+{
+    struct connection *connection = connection_of_conversation(conversation);
+    frame_append(stream_socket_text(&connection->socket), (enum framing)connection->framing, json, len);
+}
+
+static void connection_deliver(struct command_subscription *subscription)
+{
+    if (tcp_deliver(subscription) == OUTLET_DONE && !command_history_try_end(subscription))
+        connection_try_leave(connection_of_conversation(subscription->conversation));
+}
+
+/* What waits does so for room, or for everything that is on its way. */
+static void connection_ready(struct conversation *conversation)
+{
+    struct connection *connection = connection_of_conversation(conversation);
+    if (!connection->wait)
+        stream_socket_resume(&connection->socket);
+}
+
+static void connection_idle(struct conversation *conversation)
+{
+    connection_ready(conversation);
+    connection_try_leave(connection_of_conversation(conversation));
+}
+
+/* Nobody asked: it stands before the answer of a transaction, not in it. */
+static void connection_lost(struct conversation *conversation, enum error_code error)
+{
+    struct connection *connection = connection_of_conversation(conversation);
+    if (connection->format == UPDATE_JSON)
+        conversation_say_error(conversation, error, error_text(error));
+    else
+        connection_append_error(connection, stream_socket_text(&connection->socket), error,
+                                error_text(error));
+}
+
+static const struct conversation_ops connection_conversation_ops = {
+    .say = connection_say,
+    .deliver = connection_deliver,
+    .ready = connection_ready,
+    .idle = connection_idle,
+    .lost = connection_lost,
+};
 
 /* The end. */
 
 static bool connection_has_said_everything(struct connection *connection)
 {
     /* What the client said before its end has been taken: its end is not read while the socket is paused. */
-    return !connection->wait && connection->publish_count == 0 && tcp_subscriptions_are_done(connection);
+    return !connection->wait && conversation_is_idle(&connection->conversation) &&
+           conversation_is_told(&connection->conversation);
 }
 
 void connection_try_leave(struct connection *connection)
@@ -111,7 +185,7 @@ void connection_try_leave(struct connection *connection)
         socket->outlet.state == OUTLET_BLOCKED || !connection_has_said_everything(connection))
         return;
     tcp_patterns_forget(connection);
-    tcp_unsubscribe_all(connection);
+    conversation_deinit(&connection->conversation);
     stream_socket_finish(socket);
 }
 
@@ -165,15 +239,23 @@ static void connection_refuse_stranger(struct connection *connection, enum frami
 static uint64_t connection_frame_limit(const struct connection *connection)
 {
     uint64_t size = connection_shard(connection)->options->message_size_bytes;
+    if (connection->format == UPDATE_JSON)
+        return conversation_text_max(&connection->conversation);
     return connection->declaration->input == INPUT_COMMAND ? size + COMMAND_HEAD_MAX : size;
 }
 
-void connection_refuse_frame(struct connection *connection)
+void connection_refuse_frame(struct connection *connection, enum update_format format)
 {
     char what[ANSWER_MAX];
-    snprintf(what, sizeof(what), "a frame, or the data of PUBLISH, has at most %llu bytes (message-size)",
-             (unsigned long long)connection_shard(connection)->options->message_size_bytes);
-    connection_answer_error(connection, ERROR_TOO_LARGE, what);
+    bool is_json = format == UPDATE_JSON;
+    uint64_t most = is_json ? conversation_text_max(&connection->conversation)
+                            : connection_shard(connection)->options->message_size_bytes;
+    snprintf(what, sizeof(what), "a frame%s has at most %llu bytes (message-size)",
+             is_json ? "" : ", or the data of PUBLISH,", (unsigned long long)most);
+    if (is_json)
+        conversation_say_error(&connection->conversation, ERROR_TOO_LARGE, what);
+    else
+        connection_answer_error(connection, ERROR_TOO_LARGE, what);
     if (connection->framing == FRAMING_LEN32 || connection->framing == FRAMING_RESP)
         connection_leave(connection);
 }
@@ -191,7 +273,7 @@ static bool connection_handle_frame(struct connection *connection, const struct 
                    connection->framing == FRAMING_LEN32 ? frame->bytes - 4 : frame->bytes, frame->size);
         return true;
     case INPUT_PUBLISH:
-        if (tcp_publishes_are_full(connection))
+        if (!conversation_has_room(&connection->conversation))
             return false;
         tcp_publish(connection, (struct text){declaration->publish_to.text, declaration->publish_to.len},
                     (struct text){frame->bytes, frame->len}, PUBLISH_SILENT);
@@ -214,12 +296,12 @@ static ssize_t connection_take_frame(struct connection *connection, const char *
     connection_move(connection, CONNECTION_TALKING);
     bool is_wrong = result == FRAME_TOO_LARGE || result == FRAME_BROKEN;
     if ((result == FRAME_WHOLE && !connection_handle_frame(connection, &frame)) ||
-        (is_wrong && connection->publish_count > 0)) {
+        (is_wrong && !conversation_is_idle(&connection->conversation))) {
         connection->reader = before;
         return -EAGAIN;
     }
     if (is_wrong)
-        connection_refuse_frame(connection);
+        connection_refuse_frame(connection, (enum update_format)connection->format);
     return (ssize_t)frame.size;
 }
 
@@ -270,7 +352,7 @@ static void connection_ended(struct stream_socket *socket)
 static void connection_writable(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
-    tcp_subscriptions_unblock(connection);
+    conversation_unblock(&connection->conversation);
     connection_try_leave(connection);
 }
 
@@ -294,7 +376,7 @@ static void connection_tick(struct stream_socket *socket)
     struct connection *connection = connection_of(socket);
     uint64_t ping_ms = connection->declaration->ping_ms;
     if (ping_ms > 0 && outlet_is_silent(&socket->outlet, ping_ms * 3 / 4))
-        connection_answer_text(connection, "PING");
+        connection_answer_text(connection, connection->format == UPDATE_JSON ? "{\"op\":\"pong\"}" : "PING");
 }
 
 /* Beginning and end of a connection. */
@@ -310,15 +392,13 @@ static void connection_gone(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
     tcp_patterns_forget(connection);
-    tcp_unsubscribe_all(connection);
-    tcp_publishes_forget(connection);
+    conversation_deinit(&connection->conversation);
     resp_transaction_forget(connection);
     if (connection->wait) {
         pubsub_forget(connection->wait->pubsub);
-        buf_deinit(&connection->wait->text);
+        range_forget(connection->wait->range);
+        connection_wait_free(connection);
     }
-    free(connection->wait);
-    connection->wait = NULL;
     shard_reap(connection_shard(connection), &socket->garbage, connection_free);
 }
 
@@ -334,10 +414,9 @@ static const struct stream_socket_ops connection_socket_ops = {
 static void connection_subscribe_feeds(struct connection *connection)
 {
     const struct declaration *declaration = connection->declaration;
-    const struct start start = {.kind = START_NOW};
     for (unsigned i = 0; i < declaration->feed.count && connection->socket.state == STREAM_OPEN; i++) {
         const struct text name = channel_name_text(&declaration->feed.names[i]);
-        enum error_code error = tcp_subscribe(connection, SUBSCRIPTION_FEED, name, &start, NULL, NULL);
+        enum error_code error = conversation_feed(&connection->conversation, name);
         if (error == ERROR_NONE)
             continue;
         connection_answer_error(connection, error, error_text(error));
@@ -361,9 +440,9 @@ static enum error_code connection_accept(struct listener *listener, const struct
     connection->declaration = listener->context;
     connection->framing = (uint8_t)declaration_first_framing(connection->declaration);
     connection->protocol = 2;
-    list_init(&connection->subscriptions);
+    conversation_init(&connection->conversation, listener->shard, &connection_conversation_ops,
+                      TRANSPORT_TCP);
     list_init(&connection->patterns);
-    list_init(&connection->publishes);
     connection_subscribe_feeds(connection);
     return ERROR_NONE;
 }

@@ -4,29 +4,25 @@
 /* A raw TCP connection and what belongs to it: for the files of transport/tcp/ only. Everything runs on the
  * thread of the connection's shard.
  *
- * A command is answered before the next one is looked at, but for publishes, of which many may be on their
- * way to the broker. What a command has to wait for is its `wait`; the socket is paused as long as there is
- * one.
+ * What is subscribed and published is its conversation's, whose commands are the JSON of the command
+ * protocol; those of raw TCP and RESP are other words for the same. Of these, one is answered before the next
+ * one is looked at, but for publishes. What such a command has to wait for is the connection's `wait`; the
+ * socket is paused as long as there is one.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
-#include "core/broker.h"
-#include "core/subscriber.h"
+#include "command/conversation.h"
 #include "core/watcher.h"
 #include "shard/shard.h"
 #include "transport/tcp/declaration.h"
 #include "transport/tcp/framing.h"
 
-/* Channels of one connection. */
-#define SUBSCRIPTIONS_MAX 1024u
 #define PATTERNS_MAX 64u
-/* Publishes of one connection that the broker has not answered. */
-#define PUBLISHES_MAX 1024u
-#define PUBLISH_BYTES_MAX (4u << 20)
 
+/* What a client is told: the data alone, or objects of the command protocol, which it may speak then. */
 enum update_format { UPDATE_RAW, UPDATE_JSON };
 
 /*   fresh ──► talking ──► leaving ──► deaf
@@ -41,26 +37,22 @@ enum connection_state {
 
 struct connection_wait;
 struct pubsub;
+struct range;
 struct resp_transaction;
 struct connection {
     uint8_t framing;  /* enum framing */
     uint8_t protocol; /* of RESP: 2 or 3 */
     uint8_t format;   /* enum update_format */
     uint8_t state;    /* enum connection_state */
+    struct conversation conversation;
     struct stream_socket socket;
     const struct declaration *declaration;
-    struct list subscriptions;            /* in the order in which they were asked for */
     struct list patterns;                 /* of PSUBSCRIBE */
-    struct list publishes;                /* in the order in which they are to be answered */
     struct connection_wait *wait;         /* NULL when the next command may be looked at */
     struct resp_transaction *transaction; /* from MULTI to EXEC; NULL otherwise */
-    uint64_t publish_bytes;
     struct frame_reader reader;
-    uint32_t id;                 /* as CLIENT ID says it */
-    uint16_t subscription_count; /* of all kinds */
+    uint32_t id; /* as CLIENT ID says it */
     uint16_t pattern_count;
-    uint16_t below_count; /* of the subscriptions, those that a pattern has made */
-    uint16_t publish_count;
 };
 
 /* connection.c */
@@ -97,14 +89,15 @@ void connection_append_error(const struct connection *connection, struct buf *to
 bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name);
 
 /* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
- * is on its way. */
-void connection_refuse_frame(struct connection *connection);
+ * is on its way. `format` is that of the answer. */
+void connection_refuse_frame(struct connection *connection, enum update_format format);
 
 /* What a command waits for; text that is to be answered once everything that was awaited has come. */
 struct connection_wait {
+    struct command_wait super;
     struct buf text;
-    unsigned awaited;
-    struct pubsub *pubsub; /* one of the things awaited */
+    struct pubsub *pubsub; /* things awaited */
+    struct range *range;
 };
 
 /* Begins to wait, for one thing at first; NULL when memory is out. */
@@ -112,61 +105,6 @@ struct connection_wait *connection_wait_begin(struct connection *connection);
 
 /* One thing that was awaited has come; after the last one, the answer is given and reading goes on. */
 void connection_wait_end(struct connection *connection);
-
-/* subscription.c */
-
-enum subscription_kind {
-    SUBSCRIPTION_FEED,    /* until it is unsubscribed */
-    SUBSCRIPTION_HISTORY, /* until what was there when it began is told */
-    SUBSCRIPTION_RANGE,   /* the same, gathered into one answer */
-};
-
-/*   asked ──► held ──► live
- *   joining ────────────^
- */
-enum tcp_subscription_state {
-    TCP_JOINING, /* its channel is being attached, or its cursor checked, and no command waits for it */
-    TCP_ASKED,   /* the same, and its command waits */
-    TCP_HELD,    /* its channel is attached and its start known, but its command is not answered yet */
-    TCP_LIVE,
-};
-
-struct range;
-struct tcp_pattern;
-struct tcp_subscription {
-    struct connection *connection;
-    const struct tcp_pattern *pattern; /* that has made it; NULL when it was asked for by name */
-    uint64_t until;                    /* of the other kinds: the offset of the last message to tell */
-    uint8_t kind;
-    uint8_t state; /* enum tcp_subscription_state */
-    struct subscriber subscriber;
-    struct garbage garbage;
-    struct list link;
-    struct range *range; /* of SUBSCRIPTION_RANGE */
-};
-
-/* Subscribes. With a wait begun the wait counts it. Returns why it cannot. */
-enum error_code tcp_subscribe(struct connection *connection, enum subscription_kind kind, struct text channel,
-                              const struct start *start, struct range *range,
-                              const struct tcp_pattern *pattern);
-
-/* The subscription to a channel of a connection, among those that a pattern has made, or with NULL among
- * those that were asked for by name; NULL if there is none. */
-struct tcp_subscription *tcp_subscription_find(struct connection *connection,
-                                               const struct tcp_pattern *pattern, struct text channel);
-
-void tcp_unsubscribe(struct tcp_subscription *subscription);
-void tcp_unsubscribe_pattern(struct connection *connection, const struct tcp_pattern *pattern);
-void tcp_unsubscribe_all(struct connection *connection);
-
-/* Everything is answered: what was held back goes on. */
-void tcp_subscriptions_release(struct connection *connection);
-
-/* Nothing is owed any more: the subscriptions go on. */
-void tcp_subscriptions_unblock(struct connection *connection);
-
-/* Whether all have been told everything that there is now. */
-bool tcp_subscriptions_are_done(struct connection *connection);
 
 /* pattern.c */
 
@@ -189,8 +127,8 @@ void tcp_patterns_forget(struct connection *connection);
 
 /* delivery.c */
 
-/* Writes what the subscriber has not been told, up to the offset `until`, as much as the socket takes. */
-enum outlet_progress tcp_deliver(struct tcp_subscription *subscription);
+/* Writes what the subscriber has not been told, as much as the socket takes. */
+enum outlet_progress tcp_deliver(struct command_subscription *subscription);
 
 /* `RESET channel reason number`, of a delivery that is one. */
 void delivery_append_reset(struct buf *to, const struct delivery *delivery);
@@ -199,6 +137,11 @@ void delivery_append_reset(struct buf *to, const struct delivery *delivery);
 
 /* The connection has gone: nobody is told. May be NULL. */
 void pubsub_forget(struct pubsub *pubsub);
+
+/* range.c */
+
+/* The same. */
+void range_forget(struct range *range);
 
 /* resp_transaction.c; `transaction` may be NULL */
 
@@ -217,9 +160,3 @@ enum tcp_publish_answer {
 /* Publishes; the answer comes in the order of the publishes. */
 void tcp_publish(struct connection *connection, struct text channel, struct text data,
                  enum tcp_publish_answer answer);
-
-/* Whether so many are on their way that the next has to wait. */
-bool tcp_publishes_are_full(const struct connection *connection);
-
-/* The connection has gone: nobody is told. */
-void tcp_publishes_forget(struct connection *connection);

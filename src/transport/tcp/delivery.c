@@ -24,6 +24,11 @@ static const struct delivery_form {
     [FRAMING_RESP] = {FORM_RESP, render_resp, "", 0},
 };
 
+static struct connection *delivery_connection(const struct command_subscription *subscription)
+{
+    return container_of(subscription->conversation, struct connection, conversation);
+}
+
 static const struct rendering *delivery_render(const struct delivery *delivery, enum message_form form,
                                                renderer render)
 {
@@ -38,21 +43,23 @@ static void frame_set_body(struct outlet_frame *frame, const struct rendering *r
     frame->body_len = to - from;
 }
 
-/* The line of the NDJSON stream, with the framing's delimiter for its line feed. */
+/* As the command protocol has it: the members of the NDJSON line, with the framing's delimiter for its line
+ * feed. */
 static int delivery_fill_json(const struct connection *connection, const struct delivery *delivery,
                               struct buf *text, struct outlet_frame *frame)
 {
     const struct rendering *rendering = delivery_render(delivery, FORM_JSON, render_json);
     if (!rendering)
         return -ENOMEM;
-    frame_set_body(frame, rendering, rendering->payload, rendering->payload_end - 1);
+    frame_set_body(frame, rendering, rendering->shared, rendering->payload_end - 1);
     frame->end = delivery_forms[connection->framing].end;
     frame->end_len = delivery_forms[connection->framing].end_len;
     if (connection->framing == FRAMING_LEN32) {
-        const size_t len = frame->body_len;
+        const size_t len = strlen(CONVERSATION_MESSAGE) + frame->body_len;
         const char prefix[] = {(char)(len >> 24), (char)(len >> 16), (char)(len >> 8), (char)len};
         buf_append(text, prefix, sizeof(prefix));
     }
+    buf_append_text(text, CONVERSATION_MESSAGE);
     return 0;
 }
 
@@ -72,17 +79,18 @@ static void delivery_begin_pattern(const struct connection *connection, struct b
 }
 
 /* Whether a frame is nothing but what a framing's rendering holds. */
-static bool delivery_is_rendering(const struct tcp_subscription *subscription)
+static bool delivery_is_rendering(const struct command_subscription *subscription)
 {
-    const struct connection *connection = subscription->connection;
-    return connection->framing == FRAMING_RESP ? connection->protocol == 2 && !subscription->pattern
+    const struct connection *connection = delivery_connection(subscription);
+    return connection->framing == FRAMING_RESP ? connection->protocol == 2 && !subscription->maker
                                                : connection->format == UPDATE_RAW;
 }
 
-static int delivery_fill_message(const struct tcp_subscription *subscription, const struct delivery *delivery,
-                                 struct buf *text, struct outlet_frame *frame)
+static int delivery_fill_message(const struct command_subscription *subscription,
+                                 const struct delivery *delivery, struct buf *text,
+                                 struct outlet_frame *frame)
 {
-    const struct connection *connection = subscription->connection;
+    const struct connection *connection = delivery_connection(subscription);
     const struct delivery_form *form = &delivery_forms[connection->framing];
     if (connection->format == UPDATE_JSON && connection->framing != FRAMING_RESP)
         return delivery_fill_json(connection, delivery, text, frame);
@@ -90,8 +98,8 @@ static int delivery_fill_message(const struct tcp_subscription *subscription, co
     if (!rendering)
         return -ENOMEM;
     bool is_whole = delivery_is_rendering(subscription);
-    if (subscription->pattern && !is_whole)
-        delivery_begin_pattern(connection, text, subscription->pattern);
+    if (subscription->maker && !is_whole)
+        delivery_begin_pattern(connection, text, subscription->maker);
     else if (!is_whole)
         delivery_begin_push(connection, text);
     frame_set_body(frame, rendering, is_whole ? rendering->payload : rendering->shared,
@@ -109,7 +117,10 @@ static int delivery_fill_reset(const struct connection *connection, const struct
                                struct buf *text)
 {
     struct buf line = {0};
-    delivery_append_reset(&line, delivery);
+    if (connection->format == UPDATE_JSON)
+        conversation_append_reset(&line, delivery);
+    else
+        delivery_append_reset(&line, delivery);
     if (connection->framing == FRAMING_RESP) {
         delivery_begin_push(connection, text);
         render_resp_bulk(text, "$reset", strlen("$reset"));
@@ -125,18 +136,18 @@ static int delivery_fill_reset(const struct connection *connection, const struct
 static int delivery_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
                          struct outlet_frame *frame)
 {
-    const struct tcp_subscription *subscription =
-        container_of(subscriber, struct tcp_subscription, subscriber);
+    const struct command_subscription *subscription =
+        container_of(subscriber, struct command_subscription, subscriber);
     return delivery->message ? delivery_fill_message(subscription, delivery, text, frame)
-                             : delivery_fill_reset(subscription->connection, delivery, text);
+                             : delivery_fill_reset(delivery_connection(subscription), delivery, text);
 }
 
-enum outlet_progress tcp_deliver(struct tcp_subscription *subscription)
+enum outlet_progress tcp_deliver(struct command_subscription *subscription)
 {
-    const struct connection *connection = subscription->connection;
+    struct connection *connection = delivery_connection(subscription);
     bool is_rendering = delivery_is_rendering(subscription);
     const struct outlet_format format = {
         .fill = delivery_fill, .run = is_rendering ? 1u + delivery_forms[connection->framing].form : 0};
-    return outlet_deliver(&subscription->connection->socket.outlet, &subscription->subscriber, &format,
+    return outlet_deliver(&connection->socket.outlet, &subscription->subscriber, &format,
                           subscription->until);
 }

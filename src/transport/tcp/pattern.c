@@ -13,11 +13,13 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     struct connection *connection = pattern->connection;
     /* What is published on a channel before this node has learnt of it is not to be missed. */
     const struct start start = {.kind = is_new ? START_EARLIEST : START_NOW};
-    const struct text channel = {name, len};
-    if (tcp_subscription_find(connection, pattern, channel))
+    struct conversation *conversation = &connection->conversation;
+    struct command_wait *wait = connection->wait ? &connection->wait->super : NULL;
+    const struct command_wish wish = {.channel = {name, len}, .start = &start, .maker = pattern};
+    if (command_subscription_find(conversation, pattern, wish.channel))
         return;
-    if (connection->subscription_count < SUBSCRIPTIONS_MAX &&
-        tcp_subscribe(connection, SUBSCRIPTION_FEED, channel, &start, NULL, pattern) == ERROR_NONE)
+    if (conversation->subscription_count < COMMAND_SUBSCRIPTIONS_MAX &&
+        command_subscribe(conversation, &wish, wait) == ERROR_NONE)
         return;
     /* A client that is not told everything is told that. */
     connection_append_error(connection, stream_socket_text(&connection->socket), ERROR_TOO_MANY_CHANNELS,
@@ -70,7 +72,7 @@ int tcp_pattern_add(struct connection *connection, struct text text)
     list_init(&pattern->link);
     list_append(&connection->patterns, &pattern->link);
     connection->pattern_count++;
-    connection->wait->awaited++;
+    connection->wait->super.awaited++;
     watcher_begin(&pattern->watcher, &connection_shard(connection)->hub, &pattern_ops, pattern->text,
                   text.len - 1);
     return 0;
@@ -80,7 +82,7 @@ void tcp_pattern_remove(struct tcp_pattern *pattern)
 {
     list_remove(&pattern->link);
     pattern->connection->pattern_count--;
-    tcp_unsubscribe_pattern(pattern->connection, pattern);
+    command_unsubscribe_made(&pattern->connection->conversation, pattern);
     watcher_end(&pattern->watcher);
 }
 

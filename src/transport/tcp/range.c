@@ -1,31 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-#include "transport/tcp/range.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/number.h"
+#include "command/gather.h"
 #include "render/render.h"
 #include "transport/tcp/reply.h"
 #include "transport/tcp/resp_call.h"
 
-#define RANGE_BATCH 64u
 /* Bytes of an answer, beyond which no entry is added: it is gathered whole, for a client that may not read
  * it.
  */
 #define RANGE_BYTES_MAX (4u << 20)
 
 struct range {
-    struct tcp_subscription *subscription; /* once it has been looked at */
+    struct gather gather;
+    struct connection *connection;
     struct buf entries;
     uint64_t count;
     uint64_t most;
-    uint64_t last;    /* offset that ends it */
-    bool is_read;     /* XREAD, not XRANGE */
-    bool is_blocking; /* waits for the first */
-    bool is_over;     /* its time is */
-    bool has_failed;  /* `entries` is an error then */
+    uint64_t last;   /* offset that ends it */
+    bool is_read;    /* XREAD, not XRANGE */
+    bool has_failed; /* `entries` is an error then */
     struct timer timer;
 };
 
@@ -33,13 +31,19 @@ static const char range_syntax[] = "ERR syntax error";
 static const char range_bad_number[] = "ERR value is not an integer or out of range";
 static const char range_bad_id[] = "ERR Invalid stream ID specified as stream command argument";
 
-void range_free(struct range *range, struct shard *shard)
+static void range_free(struct garbage *garbage)
+{
+    struct range *range = container_of(garbage, struct range, gather.garbage);
+    buf_deinit(&range->entries);
+    free(range);
+}
+
+void range_forget(struct range *range)
 {
     if (!range)
         return;
-    timer_stop(&shard->wheel, &range->timer);
-    buf_deinit(&range->entries);
-    free(range);
+    timer_stop(&range->gather.shard->wheel, &range->timer);
+    gather_drop(&range->gather, range_free);
 }
 
 /* Answer. */
@@ -69,6 +73,7 @@ static void range_append_entry(struct range *range, const struct subscription *s
     if (message->producer_len > 0)
         range_append_field(to, "producer", message_producer(message), message->producer_len);
     range->count++;
+    range->gather.is_patient = false;
 }
 
 /* What a reader has missed is never passed over in silence. That old messages are gone is no news to XRANGE,
@@ -90,9 +95,9 @@ static void range_append_reset(struct range *range, const struct delivery *deliv
 
 static void range_answer(const struct range *range)
 {
-    struct connection *connection = range->subscription->connection;
+    const struct connection *connection = range->connection;
     struct buf *to = &connection->wait->text;
-    struct text channel = subscription_channel(&range->subscription->subscriber.one);
+    struct text channel = subscription_channel(&range->gather.subscriber.one);
     if (range->is_read && range->count == 0 && !range->has_failed) {
         buf_append_text(to, connection->protocol == 3 ? "_\r\n" : "*-1\r\n");
         return;
@@ -114,22 +119,22 @@ static void range_overflow(struct range *range)
         return;
     range->has_failed = true;
     range->entries.len = 0;
-    connection_append_error(range->subscription->connection, &range->entries, ERROR_TOO_LARGE,
+    connection_append_error(range->connection, &range->entries, ERROR_TOO_LARGE,
                             "the range has over 4 MiB; ask for less with COUNT");
 }
 
 /* Gathering. */
 
-/* Returns whether it goes on. */
-static bool range_add(struct range *range, struct delivery *delivery)
+static bool range_add(struct gather *gather, struct delivery *delivery)
 {
-    if (delivery->offset > range->last || range->count >= range->most)
+    struct range *range = container_of(gather, struct range, gather);
+    uint64_t offset = delivery->offset;
+    if (range->has_failed || offset > range->last || range->count >= range->most)
         return false;
     if (range->entries.len >= RANGE_BYTES_MAX) {
         range_overflow(range);
         return false;
     }
-    uint64_t offset = delivery->offset;
     subscriber_advance(delivery);
     if (delivery->message)
         range_append_entry(range, delivery->subscription, delivery->message);
@@ -138,35 +143,26 @@ static bool range_add(struct range *range, struct delivery *delivery)
     return !range->has_failed && range->count < range->most && offset < range->last;
 }
 
-bool range_gather(struct tcp_subscription *subscription)
+static void range_end(struct gather *gather, enum error_code error)
 {
-    struct range *range = subscription->range;
-    struct delivery deliveries[RANGE_BATCH];
-    bool goes_on = true;
-    size_t count = RANGE_BATCH;
-    range->subscription = subscription;
-    if (range->last > subscription->until && !range->is_blocking)
-        range->last = subscription->until;
-    while (goes_on && count == RANGE_BATCH) {
-        count = subscriber_read(&subscription->subscriber, deliveries, RANGE_BATCH);
-        for (size_t i = 0; goes_on && i < count; i++)
-            goes_on = range_add(range, &deliveries[i]);
-    }
-    if (goes_on && subscriber_is_fetching(&subscription->subscriber))
-        return false;
-    if (range->count == 0 && !range->has_failed && range->is_blocking && !range->is_over)
-        return false;
-    range_answer(range);
-    return true;
+    struct range *range = container_of(gather, struct range, gather);
+    struct connection *connection = range->connection;
+    if (error == ERROR_NONE)
+        range_answer(range);
+    else
+        connection_append_error(connection, &connection->wait->text, error, error_text(error));
+    connection->wait->range = NULL;
+    range_forget(range);
+    connection_wait_end(connection);
 }
+
+static const struct gather_ops range_ops = {.add = range_add, .end = range_end};
 
 static void range_time_over(struct timer *timer)
 {
     struct range *range = container_of(timer, struct range, timer);
-    range->is_over = true;
-    range->is_blocking = false;
-    if (range->subscription)
-        subscriber_yield(&range->subscription->subscriber);
+    range->gather.is_patient = false;
+    gather_wake(&range->gather);
 }
 
 /* Commands. */
@@ -238,7 +234,7 @@ static const char *range_parse_xread(struct range *range, const struct resp_call
         bool is_block = resp_argument_is(call, at, "BLOCK");
         if (at + 1 == call->count || (!is_block && !resp_argument_is(call, at, "COUNT")))
             return range_syntax;
-        range->is_blocking = range->is_blocking || is_block;
+        range->gather.is_patient = range->gather.is_patient || is_block;
         fault = range_parse_number(is_block ? &wish->block_ms : &range->most, call->arguments[at + 1]);
     }
     if (fault)
@@ -253,19 +249,24 @@ static const char *range_parse_xread(struct range *range, const struct resp_call
     return range_parse_start(&wish->start, call->arguments[at + 2]) ? range_bad_id : NULL;
 }
 
-/* Returns whether somebody else has the range now. */
+/* Returns whether the wait has the range now. */
 static bool range_begin(struct connection *connection, struct range *range, const struct range_wish *wish)
 {
     struct shard *shard = connection_shard(connection);
     if (!connection_check_channel(connection, connection_text(connection), wish->channel) ||
         !connection_wait_begin(connection))
         return false;
+    connection->wait->super.awaited++;
+    connection->wait->range = range;
     enum error_code error =
-        tcp_subscribe(connection, SUBSCRIPTION_RANGE, wish->channel, &wish->start, range, NULL);
-    if (error != ERROR_NONE)
+        gather_begin(&range->gather, shard, &range_ops, TRANSPORT_TCP, wish->channel, &wish->start);
+    if (error != ERROR_NONE) {
         connection_append_error(connection, &connection->wait->text, error, error_text(error));
-    else if (range->is_blocking)
+        connection->wait->range = NULL;
+        connection->wait->super.awaited--;
+    } else if (connection->wait->range && range->gather.is_patient) {
         timer_arm(&shard->wheel, &range->timer, shard->now_ms + wish->block_ms);
+    }
     connection_wait_end(connection);
     return error == ERROR_NONE;
 }
@@ -280,6 +281,7 @@ static void range_run(const struct resp_call *call,
         connection_answer_error(call->connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
+    range->connection = call->connection;
     range->most = UINT64_MAX;
     range->last = UINT64_MAX;
     timer_init(&range->timer, range_time_over);
@@ -287,7 +289,7 @@ static void range_run(const struct resp_call *call,
     if (fault)
         reply_error(call->connection, fault);
     if (fault || !range_begin(call->connection, range, &wish))
-        range_free(range, connection_shard(call->connection));
+        range_free(&range->gather.garbage);
 }
 
 void resp_run_xrange(const struct resp_call *call)

@@ -181,9 +181,10 @@ static const char *resp_find_fault(const struct resp_call *call, const struct re
 
 /* PUBLISH needs only room among those on their way; the others are answered in their turn, after all of them.
  */
-static bool resp_has_to_wait(const struct connection *connection, bool is_publish)
+static bool resp_has_to_wait(struct connection *connection, bool is_publish)
 {
-    return is_publish ? tcp_publishes_are_full(connection) : connection->publish_count > 0;
+    struct conversation *conversation = &connection->conversation;
+    return is_publish ? !conversation_has_room(conversation) : !conversation_is_idle(conversation);
 }
 
 bool resp_run(struct connection *connection, const struct resp_command *command)
@@ -202,7 +203,7 @@ bool resp_run(struct connection *connection, const struct resp_command *command)
         resp_transaction_refuse(connection);
         reply_error(connection, fault);
     } else if (is_too_large) {
-        connection_refuse_frame(connection);
+        connection_refuse_frame(connection, UPDATE_RAW);
     } else if (is_queued && row->in_transaction == RESP_QUEUED) {
         resp_queue(connection, command);
     } else {
@@ -221,7 +222,7 @@ uint64_t resp_bulk_limit(const struct connection *connection)
 static bool resp_refuse(struct connection *connection, const struct resp_command *command)
 {
     char text[160];
-    if (connection->publish_count > 0)
+    if (!conversation_is_idle(&connection->conversation))
         return false;
     snprintf(text, sizeof(text), "ERR %s", command->fault);
     reply_error(connection, text);

@@ -122,7 +122,7 @@ void resp_run_reset(const struct resp_call *call)
     struct connection *connection = call->connection;
     resp_transaction_forget(connection);
     tcp_patterns_forget(connection);
-    tcp_unsubscribe_all(connection);
+    command_unsubscribe_all(&connection->conversation);
     connection->protocol = 2;
     reply_status(connection, "RESET");
 }

@@ -21,14 +21,15 @@ static void resp_append_subscription(const struct connection *connection, struct
 
 uint64_t resp_count(const struct connection *connection)
 {
-    return (uint64_t)connection->subscription_count - connection->below_count + connection->pattern_count;
+    const struct conversation *conversation = &connection->conversation;
+    return (uint64_t)conversation->subscription_count - conversation->made_count + connection->pattern_count;
 }
 
 static bool resp_check_channel(struct connection *connection, struct text channel, struct buf *to)
 {
     if (!connection_check_channel(connection, to, channel))
         return false;
-    if (connection->subscription_count < SUBSCRIPTIONS_MAX)
+    if (connection->conversation.subscription_count < COMMAND_SUBSCRIPTIONS_MAX)
         return true;
     connection_append_error(connection, to, ERROR_TOO_MANY_CHANNELS,
                             "a connection subscribes to at most 1024 channels");
@@ -43,11 +44,12 @@ void resp_run_subscribe(const struct resp_call *call)
     struct connection_wait *wait = connection_wait_begin(connection);
     for (unsigned i = 1; wait && i < call->count; i++) {
         const struct text *channel = &call->arguments[i];
+        const struct command_wish wish = {.channel = *channel, .start = &start};
         if (!resp_check_channel(connection, *channel, &wait->text))
             continue;
         enum error_code error = ERROR_NONE;
-        if (!tcp_subscription_find(connection, NULL, *channel))
-            error = tcp_subscribe(connection, SUBSCRIPTION_FEED, *channel, &start, NULL, NULL);
+        if (!command_subscription_find(&connection->conversation, NULL, *channel))
+            error = command_subscribe(&connection->conversation, &wish, &wait->super);
         if (error != ERROR_NONE)
             connection_append_error(connection, &wait->text, error, error_text(error));
         else
@@ -60,14 +62,14 @@ void resp_run_subscribe(const struct resp_call *call)
 static void resp_unsubscribe_all(struct connection *connection, struct buf *out)
 {
     bool has_any = false;
-    list_for_each_safe (link, &connection->subscriptions) {
-        struct tcp_subscription *subscription = container_of(link, struct tcp_subscription, link);
+    list_for_each_safe (link, &connection->conversation.subscriptions) {
+        struct command_subscription *subscription = container_of(link, struct command_subscription, link);
         const struct text channel = subscription_channel(&subscription->subscriber.one);
-        if (subscription->pattern)
+        if (subscription->maker)
             continue;
         has_any = true;
         resp_append_subscription(connection, out, "unsubscribe", &channel, resp_count(connection) - 1);
-        tcp_unsubscribe(subscription);
+        command_unsubscribe(subscription);
     }
     if (!has_any)
         resp_append_subscription(connection, out, "unsubscribe", NULL, resp_count(connection));
@@ -81,9 +83,10 @@ void resp_run_unsubscribe(const struct resp_call *call)
         resp_unsubscribe_all(connection, out);
     for (unsigned i = 1; i < call->count; i++) {
         const struct text *channel = &call->arguments[i];
-        struct tcp_subscription *subscription = tcp_subscription_find(connection, NULL, *channel);
+        struct command_subscription *subscription =
+            command_subscription_find(&connection->conversation, NULL, *channel);
         if (subscription)
-            tcp_unsubscribe(subscription);
+            command_unsubscribe(subscription);
         resp_append_subscription(connection, out, "unsubscribe", channel, resp_count(connection));
     }
 }

@@ -55,6 +55,13 @@ const struct epoch *subscription_epoch(const struct subscription *subscription)
     return &epoch;
 }
 
+size_t subscriber_cursor(const struct subscriber *subscriber, char *to)
+{
+    (void)subscriber;
+    (void)to;
+    return 0;
+}
+
 struct channel_memo *subscription_memo(const struct subscription *subscription)
 {
     (void)subscription;
@@ -147,8 +154,8 @@ static enum outlet_progress deliver(const struct connection *as, const struct tc
     static const struct outlet_ops ops = {.broken = fail_broken};
     struct connection connection = *as;
     struct outlet *outlet = &connection.socket.outlet;
-    struct tcp_subscription subscription = {
-        .connection = &connection, .pattern = pattern, .until = UINT64_MAX};
+    struct command_subscription subscription = {
+        .conversation = &connection.conversation, .maker = pattern, .until = UINT64_MAX};
     timer_wheel_init(&shard.wheel, 0);
     outlet_table_init(&shard.outlets, &shard);
     outlet_init(outlet, &ops, &shard, -1);
