@@ -113,28 +113,20 @@ static bool log_begin_pair(struct log_line *line, const char *key, bool is_quote
     return !line->is_full;
 }
 
-static void log_put_pair(struct log_line *line, const char *key, const char *text)
+/* A number that is cut would be another one. */
+static void log_put_pair(struct log_line *line, const char *key, const char *text, bool is_number)
 {
-    bool is_quoted = line->is_json || log_needs_quotes(text);
+    size_t begin = line->len;
+    bool is_quoted = !is_number && (line->is_json || log_needs_quotes(text));
     if (!log_begin_pair(line, key, is_quoted))
         return;
     log_put_escaped(line, text);
-    if (line->is_full)
+    if (line->is_full && is_number)
+        line->len = begin;
+    else if (line->is_full)
         log_put_tail(line, "...");
     if (is_quoted)
         log_put_tail(line, "\"");
-}
-
-static void log_put_number(struct log_line *line, const char *key, int64_t number)
-{
-    char digits[24];
-    size_t begin = line->len;
-    if (!log_begin_pair(line, key, false))
-        return;
-    snprintf(digits, sizeof(digits), "%lld", (long long)number);
-    log_put_text(line, digits);
-    if (line->is_full)
-        line->len = begin;
 }
 
 static void log_put_time(struct log_line *line)
@@ -146,7 +138,7 @@ static void log_put_time(struct log_line *line)
     gmtime_r(&seconds, &tm);
     size_t len = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(text + len, sizeof(text) - len, ".%03dZ", (int)(now_ms % 1000));
-    log_put_pair(line, "time", text);
+    log_put_pair(line, "time", text, false);
 }
 
 static void log_write_line(enum log_level level, const char *event, const struct log_field *fields,
@@ -157,13 +149,12 @@ static void log_write_line(enum log_level level, const char *event, const struct
     line.is_json = atomic_load_explicit(&log_form, memory_order_relaxed) == LOG_JSON;
     line.is_full = false;
     log_put_time(&line);
-    log_put_pair(&line, "level", log_level_words[level]);
-    log_put_pair(&line, "event", event);
+    log_put_pair(&line, "level", log_level_words[level], false);
+    log_put_pair(&line, "event", event, false);
     for (unsigned i = 0; i < count; i++) {
-        if (fields[i].text)
-            log_put_pair(&line, fields[i].key, fields[i].text);
-        else
-            log_put_number(&line, fields[i].key, fields[i].number);
+        char digits[24];
+        snprintf(digits, sizeof(digits), "%lld", (long long)fields[i].number);
+        log_put_pair(&line, fields[i].key, fields[i].text ? fields[i].text : digits, !fields[i].text);
     }
     log_put_tail(&line, line.is_json ? "}\n" : "\n");
     ssize_t written;

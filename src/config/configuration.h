@@ -44,14 +44,8 @@ void configuration_visit_strays(const struct configuration *configuration,
 int configuration_check_static_dir(const struct configuration *configuration,
                                    char error[CONFIGURATION_ERROR_MAX]);
 
-/* Room for the names of all options, each followed by a space or the end. */
-#define CONFIGURATION_NAME_SIZE(name, ...) +sizeof(name)
-enum {
-    CONFIGURATION_NAMES_MAX = 0 OPTION_TABLE(
-        CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE,
-        CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE, CONFIGURATION_NAME_SIZE)
-};
-#undef CONFIGURATION_NAME_SIZE
+/* Room for the names of all options, several times over: as much as a line of the log takes. */
+#define CONFIGURATION_NAMES_MAX 4096u
 
 /* What a reload found. */
 struct reload_report {

@@ -89,8 +89,7 @@ struct log_state {
 struct attach_request {
     struct broker_request super;
     struct channel *channel;
-    const char *name; /* belongs to the channel, which outlives the attachment */
-    size_t name_len;
+    struct text name;    /* belongs to the channel, which outlives the attachment */
     uint64_t tail_count; /* how many messages of the tail are wanted at most */
     /* Answer to an attach: */
     struct log_state log;
@@ -103,8 +102,7 @@ struct attach_request {
 
 struct history_request {
     struct broker_request super;
-    const char *name;
-    size_t name_len;
+    struct text name;
     uint64_t
         from; /* offsets wanted, both ends included; `to` below `from` only asks for the answer's numbers */
     uint64_t to;

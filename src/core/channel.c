@@ -255,8 +255,7 @@ enum error_code channel_get(struct hub *hub, const char *name, size_t len, struc
     }
     hub->channel_count++;
     channel->request.channel = channel;
-    channel->request.name = channel->name;
-    channel->request.name_len = len;
+    channel->request.name = (struct text){channel->name, len};
     channel->request.tail_count = CHANNEL_WINDOW;
     enum error_code error = channel_attach(channel);
     /* Until somebody is added, whatever keeps him from it. */

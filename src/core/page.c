@@ -119,8 +119,7 @@ struct page *page_request(struct channel *channel, uint64_t from, uint64_t to)
     timer_init(&page->timer, page_timer_fired);
     list_init(&page->link);
     list_append(&channel->pages, &page->link);
-    page->request.name = channel->name;
-    page->request.name_len = channel->name_len;
+    page->request.name = (struct text){channel->name, channel->name_len};
     page->request.from = from;
     page->request.to = to;
     channel->hub->refills++;

@@ -137,7 +137,7 @@ static void start_seek(struct subscription *subscription)
 /* The end of the log: what was published before the request may be in the mailbox still. */
 static uint64_t start_find_top(struct channel *channel)
 {
-    struct history_request request = {.name = channel->name, .name_len = channel->name_len, .from = 1};
+    struct history_request request = {.name = {channel->name, channel->name_len}, .from = 1};
     if (!channel->is_near || mailbox_is_empty(channel->hub->mailbox))
         return channel->log.top;
     (void)hub_submit(channel->hub, &request.super, BROKER_HISTORY, NULL); /* in the call, it is near */

@@ -149,11 +149,11 @@ static enum error_code memory_attach(struct memory_broker *memory, struct attach
 {
     struct store *store = &memory->store;
     enum error_code error = ERROR_NONE;
-    if (!store_find(store, request->name, request->name_len))
-        error = memory_make_room(memory, request->name, request->name_len);
+    if (!store_find(store, request->name.bytes, request->name.len))
+        error = memory_make_room(memory, request->name.bytes, request->name.len);
     if (error != ERROR_NONE)
         return error;
-    struct log *log = store_get(store, request->name, request->name_len);
+    struct log *log = store_get(store, request->name.bytes, request->name.len);
     if (!log || log_attach(log, request))
         return ERROR_OUT_OF_MEMORY;
     request->log = log_state(log);
@@ -167,14 +167,14 @@ static enum error_code memory_attach(struct memory_broker *memory, struct attach
 
 static void memory_detach(struct memory_broker *memory, const struct attach_request *request)
 {
-    struct log *log = store_find(&memory->store, request->name, request->name_len);
+    struct log *log = store_find(&memory->store, request->name.bytes, request->name.len);
     if (log)
         log_detach(log, request);
 }
 
 static enum error_code memory_history(struct memory_broker *memory, struct history_request *request)
 {
-    struct log *log = store_find(&memory->store, request->name, request->name_len);
+    struct log *log = store_find(&memory->store, request->name.bytes, request->name.len);
     if (!log)
         return ERROR_NO_CHANNEL;
     request->log = log_state(log);

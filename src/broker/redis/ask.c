@@ -89,13 +89,12 @@ static void history_answered(struct call *call, const struct redisReply *reply)
 {
     struct history_request *request = container_of(ask_request(call), struct history_request, super);
     struct reading reading;
-    int err = reply ? answer_parse_reading(&reading, reply, (struct text){request->name, request->name_len})
-                    : -EBADMSG;
+    int err = reply ? answer_parse_reading(&reading, reply, request->name) : -EBADMSG;
     enum error_code error = ask_error(call, err, reply);
     if (error == ERROR_NONE)
         error = history_from_reading(request, &reading, call->broker->now_ms);
     /* A log that this node does not know yet, or one that is to be mended: its subscribers are to be told. */
-    struct topic *topic = topic_find(call->broker, request->name, request->name_len);
+    struct topic *topic = topic_find(call->broker, request->name);
     if (topic && topic->state == TOPIC_LIVE &&
         (err || (error == ERROR_NONE && !epoch_equals(&topic->log.epoch, &request->log.epoch))))
         topic_open(topic);
@@ -111,8 +110,8 @@ static void history_ask(struct redis_broker *broker, struct history_request *req
     uint64_t wanted = request->to >= request->from ? request->to - request->from + 1 : 0;
     const struct text arguments[] = {call_number(from, request->from), call_number(to, request->to),
                                      call_number(most, wanted), call_number(bytes, HISTORY_BYTES)};
-    ask_begin(broker, &request->super, "read", (struct text){request->name, request->name_len}, arguments,
-              ARRAY_LENGTH(arguments), history_answered);
+    ask_begin(broker, &request->super, "read", request->name, arguments, ARRAY_LENGTH(arguments),
+              history_answered);
 }
 
 /* Whether this node can answer alone. */
@@ -128,7 +127,7 @@ static bool history_is_here(const struct history_request *request, const struct 
 
 void ask_history(struct redis_broker *broker, struct history_request *request)
 {
-    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    struct topic *topic = topic_find(broker, request->name);
     if (topic)
         topic_expire_ring(topic);
     if (!topic || !topic->has_log)
@@ -175,7 +174,7 @@ static struct topic *inspection_begin(struct redis_broker *broker, struct inspec
                                       void (*done)(struct call *call, const struct redisReply *reply))
 {
     const struct text name = {request->channel.name, request->channel.name_len};
-    struct topic *topic = topic_find(broker, name.bytes, name.len);
+    struct topic *topic = topic_find(broker, name);
     if (topic && topic->state == TOPIC_BRIDGED)
         return topic;
     ask_begin(broker, &request->super, function, name, NULL, 0, done);

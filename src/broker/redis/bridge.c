@@ -140,12 +140,12 @@ static const char *bridge_find(const struct redis_broker *broker, const char *na
     return found;
 }
 
-bool bridge_matches(const struct redis_broker *broker, const char *name, size_t len)
+bool bridge_matches(const struct redis_broker *broker, struct text name)
 {
     char text[CHANNEL_NAME_MAX + 1];
     if (!broker->bridge)
         return false;
-    snprintf(text, sizeof(text), "%.*s", (int)len, name);
+    snprintf(text, sizeof(text), "%.*s", (int)name.len, name.bytes);
     return bridge_find(broker, text) != NULL;
 }
 
@@ -166,6 +166,7 @@ static bool bridge_is_full(const struct redis_broker *broker)
 void bridge_receive(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,
                     const struct redisReply *payload)
 {
+    const struct text name = {channel->str, channel->len};
     struct envelope envelope;
     if (strlen(channel->str) != channel->len || bridge_is_repeat(broker, pattern, channel->str))
         return;
@@ -177,7 +178,7 @@ void bridge_receive(struct redis_broker *broker, const char *pattern, const stru
                   LOG_TEXT("action", "docs/PROTOCOL.md says what a channel may be called"));
         return;
     }
-    struct topic *topic = topic_find(broker, channel->str, channel->len);
+    struct topic *topic = topic_find(broker, name);
     if (!topic && bridge_is_full(broker)) {
         log_event(LOG_WARN, "bridge-refused", LOG_TEXT("channel", channel->str),
                   LOG_TEXT("reason", "messages and channels in use fill the memory limit"),
@@ -185,9 +186,8 @@ void bridge_receive(struct redis_broker *broker, const char *pattern, const stru
         return;
     }
     if (!topic)
-        topic = topic_get_bridged(broker, channel->str, channel->len);
+        topic = topic_get_bridged(broker, name);
     envelope_of_payload(&envelope, payload->str, payload->len);
-    uint64_t offset = topic ? topic_append_bridged(topic, &envelope) : 0;
-    if (offset > 0)
-        publish_note_echo(topic, offset, payload->str, payload->len);
+    if (topic && topic_append_bridged(topic, &envelope) == 0)
+        publish_note_echo(topic, (struct text){payload->str, payload->len});
 }

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/text.h"
+
 struct redisReply;
 struct redis_broker;
 struct server;
@@ -20,7 +22,7 @@ struct server;
 int bridge_init(struct redis_broker *broker);
 
 /* Whether the channel is bridged. */
-bool bridge_matches(const struct redis_broker *broker, const char *name, size_t len);
+bool bridge_matches(const struct redis_broker *broker, struct text name);
 
 /* Where to publish to bridged channels; NULL when nothing is subscribed. */
 struct server *bridge_server(const struct redis_broker *broker);

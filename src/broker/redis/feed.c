@@ -37,7 +37,7 @@ static struct topic *feed_find_topic(struct redis_broker *broker, const struct r
     size_t skip = brace ? (size_t)(brace - channel->str) + 4 : 0;
     if (!brace || skip > channel->len || memcmp(brace, "}:p:", 4) != 0)
         return NULL;
-    return topic_find(broker, channel->str + skip, channel->len - skip);
+    return topic_find(broker, (struct text){channel->str + skip, channel->len - skip});
 }
 
 static bool feed_is(const struct redisReply *kind, const char *word)

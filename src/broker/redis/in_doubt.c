@@ -38,10 +38,8 @@ static void finding_conclude(struct finding *finding, size_t index, const struct
                              bool is_complete)
 {
     struct publish *publish = finding->publishes[index];
-    const struct publish_item *item = publish->item;
     struct published published;
-    int err =
-        answer_parse_found_at(&published, reply, index, (struct text){item->channel, item->channel_len});
+    int err = answer_parse_found_at(&published, reply, index, publish_channel(publish));
     if (err == 0)
         publish_accept(publish, &published);
     else if (err != -ENOENT)
@@ -77,20 +75,14 @@ static void finding_answered(struct call *call, const struct redisReply *reply)
         in_doubt_find_next(in_doubt);
 }
 
-static bool finding_has_channel_of(const struct finding *finding, const struct publish_item *item)
-{
-    const struct publish_item *first = finding->publishes[0]->item;
-    return first->channel_len == item->channel_len &&
-           memcmp(first->channel, item->channel, item->channel_len) == 0;
-}
-
 /* Moves those of the first one's channel out of the list, but not past one with a key: that is sent again in
  * its turn. */
 static void finding_gather(struct finding *finding, struct in_doubt *in_doubt)
 {
     list_for_each_safe (link, &in_doubt->publishes) {
         struct publish *publish = publish_of(link);
-        bool is_same = finding->count == 0 || finding_has_channel_of(finding, publish->item);
+        bool is_same = finding->count == 0 ||
+                       text_equals(publish_channel(finding->publishes[0]), publish_channel(publish));
         if (is_same && (publish->item->key_len > 0 || finding->count == IN_DOUBT_MOST))
             return;
         if (!is_same)
@@ -109,9 +101,8 @@ static enum error_code finding_prepare(struct finding *finding, struct redis_bro
     arguments[0] = call_number(since, since_ms > 0 ? (uint64_t)since_ms : 0);
     for (size_t i = 0; i < finding->count; i++)
         arguments[i + 1] = text_of(finding->publishes[i]->mark);
-    return call_prepare(&finding->call, broker, "find",
-                        (struct text){first->item->channel, first->item->channel_len}, (struct text){0},
-                        arguments, (unsigned)finding->count + 1, finding_answered);
+    return call_prepare(&finding->call, broker, "find", publish_channel(first), (struct text){0}, arguments,
+                        (unsigned)finding->count + 1, finding_answered);
 }
 
 static void in_doubt_find_next(struct in_doubt *in_doubt)

@@ -108,13 +108,13 @@ static void listing_inspect_all(struct listing *listing)
     for (size_t i = 0; i < listing->count; i++) {
         struct listing_entry *entry = &listing->entries[i];
         struct inspection *channel = &listing->found[i];
-        struct topic *topic = topic_find(listing->broker, channel->name, channel->name_len);
+        const struct text name = {channel->name, channel->name_len};
+        struct topic *topic = topic_find(listing->broker, name);
         entry->listing = listing;
         entry->channel = channel;
         if (topic && topic->state == TOPIC_BRIDGED) {
             ask_inspect_bridged(channel, topic);
-        } else if (call_prepare(&entry->call, listing->broker, "inspect",
-                                (struct text){channel->name, channel->name_len}, (struct text){0}, NULL, 0,
+        } else if (call_prepare(&entry->call, listing->broker, "inspect", name, (struct text){0}, NULL, 0,
                                 listing_inspected)) {
             listing->error = ERROR_BROKER_DOWN;
         } else {

@@ -48,7 +48,7 @@ static void publish_read_own(struct publish *publish)
     struct redis_broker *broker = publish->call.broker;
     struct publish_item *item = publish->item;
     struct message *message = item->message;
-    struct topic *topic = topic_find(broker, item->channel, item->channel_len);
+    struct topic *topic = topic_find(broker, publish_channel(publish));
     uint64_t keep_ms = broker->options->history_ttl_ms;
     if (!topic || item->is_duplicate)
         return;
@@ -74,12 +74,10 @@ void publish_accept(struct publish *publish, const struct published *published)
 static void publish_answered(struct call *call, const struct redisReply *reply)
 {
     struct publish *publish = container_of(call, struct publish, call);
-    const struct publish_item *item = publish->item;
     struct published published;
     if (!reply && in_doubt_keep(publish))
         return;
-    if (reply &&
-        answer_parse_published(&published, reply, (struct text){item->channel, item->channel_len}) == 0)
+    if (reply && answer_parse_published(&published, reply, publish_channel(publish)) == 0)
         publish_accept(publish, &published);
     else
         publish_finish(publish, call_error(call, reply));
@@ -113,9 +111,9 @@ static enum error_code publish_send(struct publish *publish)
         {"key", 3},
         {item->key, item->key_len},
     };
-    enum error_code error = call_prepare(
-        &publish->call, broker, "publish", (struct text){item->channel, item->channel_len},
-        (struct text){item->key, item->key_len}, arguments, ARRAY_LENGTH(arguments), publish_answered);
+    enum error_code error = call_prepare(&publish->call, broker, "publish", publish_channel(publish),
+                                         (struct text){item->key, item->key_len}, arguments,
+                                         ARRAY_LENGTH(arguments), publish_answered);
     if (error != ERROR_NONE)
         return error;
     if (call_find_server(broker, publish->call.slot)->commands.unsent_bytes > PUBLISH_UNSENT_MAX)
@@ -170,19 +168,19 @@ static enum error_code publish_send_bridged(struct publish *publish)
     return ERROR_NONE;
 }
 
-void publish_note_echo(const struct topic *topic, uint64_t offset, const char *bytes, size_t len)
+void publish_note_echo(const struct topic *topic, struct text data)
 {
     list_for_each (link, &topic->broker->bridged_publishes) {
         struct publish *publish = container_of(link, struct publish, link);
         struct publish_item *item = publish->item;
-        if (publish->is_seen || item->channel_len != topic->name_len || item->message->size != len ||
-            memcmp(item->channel, topic->name, topic->name_len) != 0 ||
-            memcmp(message_data(item->message), bytes, len) != 0)
+        const struct text sent = {message_data(item->message), item->message->size};
+        if (publish->is_seen || !text_equals(publish_channel(publish), topic_name(topic)) ||
+            !text_equals(sent, data))
             continue;
         item->epoch = topic->log.epoch;
-        item->offset = offset;
+        item->offset = topic->log.top;
         item->time_ms = topic->last_published_ms;
-        item->type = (uint8_t)message_type_guess(bytes, len);
+        item->type = (uint8_t)message_type_guess(data.bytes, data.len);
         publish->is_seen = true;
         publish_end_bridged(publish);
         return;
@@ -200,7 +198,6 @@ void publish_fail_bridged(struct redis_broker *broker)
 static void publish_begin(struct publish *publish)
 {
     struct redis_broker *broker = publish->call.broker;
-    const struct publish_item *item = publish->item;
     publish->submitted_ms = broker->now_ms;
     list_init(&publish->link);
     timer_init(&publish->echo, publish_echo_missing);
@@ -208,9 +205,8 @@ static void publish_begin(struct publish *publish)
     snprintf(publish->mark, sizeof(publish->mark), "%s.%llu", broker->node,
              (unsigned long long)++broker->marks);
     broker_count(&broker->super, METRIC_BROKER_PENDING, 1);
-    enum error_code error = bridge_matches(broker, item->channel, item->channel_len)
-                                ? publish_send_bridged(publish)
-                                : publish_send(publish);
+    enum error_code error = bridge_matches(broker, publish_channel(publish)) ? publish_send_bridged(publish)
+                                                                             : publish_send(publish);
     if (error != ERROR_NONE)
         publish_finish(publish, error);
 }

@@ -31,6 +31,11 @@ struct publish {
     char mark[PUBLISH_MARK_MAX];
 };
 
+static inline struct text publish_channel(const struct publish *publish)
+{
+    return (struct text){publish->item->channel, publish->item->channel_len};
+}
+
 /* The end of a publish; the last one of its request answers it. */
 void publish_finish(struct publish *publish, enum error_code error);
 
@@ -40,8 +45,8 @@ void publish_accept(struct publish *publish, const struct published *published);
 /* A request of a shard; answered when all of it is. */
 void publish_submit(struct redis_broker *broker, struct publish_request *request);
 
-/* A bridged channel has got this message: if it is ours, now its id is known. */
-void publish_note_echo(const struct topic *topic, uint64_t offset, const char *bytes, size_t len);
+/* The newest message of a bridged channel: if it is ours, now its id is known. */
+void publish_note_echo(const struct topic *topic, struct text data);
 
 /* Before the broker ends: nothing waits any more. */
 void publish_fail_bridged(struct redis_broker *broker);

@@ -20,29 +20,29 @@
 /* "sluice:{FIRST}:p:NAME" */
 #define TOPIC_FEED_MAX (2u * CHANNEL_NAME_MAX + 16u)
 
-struct topic *topic_find(const struct redis_broker *broker, const char *name, size_t len)
+struct topic *topic_find(const struct redis_broker *broker, struct text name)
 {
     struct topic *topic;
-    HASH_FIND(hh, broker->topics, name, len, topic);
+    HASH_FIND(hh, broker->topics, name.bytes, name.len, topic);
     return topic;
 }
 
 static void topic_check(struct timer *timer);
 static const struct resident_ops topic_resident_ops;
 
-static struct topic *topic_new(struct redis_broker *broker, const char *name, size_t len)
+static struct topic *topic_new(struct redis_broker *broker, struct text name)
 {
-    struct topic *topic = calloc(1, sizeof(*topic) + len + 1);
+    struct topic *topic = calloc(1, sizeof(*topic) + name.len + 1);
     if (!topic)
         return NULL;
     topic->broker = broker;
-    topic->slot = call_slot(name, len);
-    topic->name_len = (uint8_t)len;
-    memcpy(topic->name, name, len);
+    topic->slot = call_slot(name.bytes, name.len);
+    topic->name_len = (uint8_t)name.len;
+    memcpy(topic->name, name.bytes, name.len);
     ring_init(&topic->ring);
     ring_init(&topic->early);
     timer_init(&topic->timer, topic_check);
-    HASH_ADD_KEYPTR(hh, broker->topics, topic->name, len, topic);
+    HASH_ADD_KEYPTR(hh, broker->topics, topic->name, name.len, topic);
     if (!topic->hh.tbl) {
         free(topic);
         return NULL;
@@ -185,11 +185,11 @@ static void topic_leave(struct topic *topic)
 
 void topic_attach(struct redis_broker *broker, struct attach_request *request)
 {
-    struct topic *topic = topic_find(broker, request->name, request->name_len);
-    if (!topic && bridge_matches(broker, request->name, request->name_len))
-        topic = topic_get_bridged(broker, request->name, request->name_len);
+    struct topic *topic = topic_find(broker, request->name);
+    if (!topic && bridge_matches(broker, request->name))
+        topic = topic_get_bridged(broker, request->name);
     else if (!topic)
-        topic = topic_new(broker, request->name, request->name_len);
+        topic = topic_new(broker, request->name);
     if (!topic) {
         broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
         return;
@@ -210,7 +210,7 @@ void topic_attach(struct redis_broker *broker, struct attach_request *request)
 
 void topic_detach(struct redis_broker *broker, struct attach_request *request)
 {
-    struct topic *topic = topic_find(broker, request->name, request->name_len);
+    struct topic *topic = topic_find(broker, request->name);
     if (topic)
         attachments_remove(&topic->attachments, request);
     broker_answer(&request->super, ERROR_NONE);
@@ -328,20 +328,20 @@ static const struct resident_ops topic_resident_ops = {
 };
 
 /* Bridged channels are live at once, and independent of any server. */
-struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len)
+struct topic *topic_get_bridged(struct redis_broker *broker, struct text name)
 {
-    struct topic *topic = topic_find(broker, name, len);
+    struct topic *topic = topic_find(broker, name);
     if (topic)
         return topic->state == TOPIC_BRIDGED ? topic : NULL;
-    topic = topic_new(broker, name, len);
+    topic = topic_new(broker, name);
     if (!topic)
         return NULL;
     topic->ahead_ms = ATTACH_AT_ONCE;
     topic->has_log = true;
     topic_move(topic, TOPIC_BRIDGED);
-    topic->log.epoch = epoch_new(name, len);
+    topic->log.epoch = epoch_new(name.bytes, name.len);
     topic->log.oldest = 1;
     topic_arm_check(topic);
-    watch_announce(broker, name, len);
+    watch_announce(broker, name.bytes, name.len);
     return topic;
 }

@@ -57,7 +57,7 @@ static inline struct text topic_name(const struct topic *topic)
     return (struct text){topic->name, topic->name_len};
 }
 
-struct topic *topic_find(const struct redis_broker *broker, const char *name, size_t len);
+struct topic *topic_find(const struct redis_broker *broker, struct text name);
 
 /* Requests of shards; answered when they are. */
 void topic_attach(struct redis_broker *broker, struct attach_request *request);
@@ -72,4 +72,4 @@ void topic_opened(struct topic *topic);
 void topic_open_failed(struct topic *topic, enum error_code error);
 
 /* The topic of a bridged channel, made if need be; NULL without memory. */
-struct topic *topic_get_bridged(struct redis_broker *broker, const char *name, size_t len);
+struct topic *topic_get_bridged(struct redis_broker *broker, struct text name);

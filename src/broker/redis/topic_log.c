@@ -114,16 +114,16 @@ static void topic_renew(struct topic *topic, const struct log_state *log)
 
 /* Bridged channels. */
 
-uint64_t topic_append_bridged(struct topic *topic, struct envelope *envelope)
+int topic_append_bridged(struct topic *topic, struct envelope *envelope)
 {
     envelope->offset = topic->log.top + 1;
     envelope->time_ms = clock_wall_ms();
     envelope->keep_ms = topic->broker->options->history_ttl_ms;
     struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
     if (!message)
-        return 0;
+        return -ENOMEM;
     topic_append(topic, message);
-    return topic->log.top;
+    return 0;
 }
 
 /* Without the messages of before: their ids are of the epoch that they came in. */

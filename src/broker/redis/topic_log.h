@@ -30,8 +30,8 @@ void topic_receive(struct topic *topic, const char *bytes, size_t len);
  * message. */
 void topic_append_own(struct topic *topic, const struct epoch *epoch, struct message *message);
 
-/* A message of a bridged channel; its offset is given here. Returns it, or 0 without memory. */
-uint64_t topic_append_bridged(struct topic *topic, struct envelope *envelope);
+/* A message of a bridged channel; its offset is given here. Returns 0 or -ENOMEM. */
+int topic_append_bridged(struct topic *topic, struct envelope *envelope);
 
 /* A bridged channel's feed may have lost something: a new epoch, which begins empty. */
 void topic_renew_bridged(struct topic *topic);

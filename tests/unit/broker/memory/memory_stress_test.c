@@ -137,7 +137,7 @@ static void purge(struct shard_of_test *shard, unsigned channel)
 static bool is_told_everything(struct shard_of_test *shard)
 {
     for (unsigned i = 0; i < CHANNELS; i++) {
-        struct history_request request = {.name = names[i], .name_len = strlen(names[i]), .from = 1};
+        struct history_request request = {.name = text_of(names[i]), .from = 1};
         const struct subscriber *subscriber = &shard->listeners[i].subscriber;
         (void)hub_submit(&shard->hub, &request.super, BROKER_HISTORY, NULL);
         if (!epoch_equals(subscription_epoch(&subscriber->one), &request.log.epoch) ||

@@ -116,7 +116,7 @@ static void test_a_full_memory_does_not_take_the_log_that_is_published_to(void *
     for (uint64_t offset = 1; item.error == ERROR_NONE; item = publish("a", 200000))
         assert_int_equal(item.offset, offset++);
     assert_int_equal(item.error, ERROR_MEMORY_LIMIT);
-    struct history_request history = {.name = "a", .name_len = 1, .from = 1, .to = 100};
+    struct history_request history = {.name = {"a", 1}, .from = 1, .to = 100};
     ring_init(&history.messages);
     ask(&history.super, BROKER_HISTORY);
     assert_int_equal(history.super.error, ERROR_NONE);
@@ -150,7 +150,7 @@ static void test_history_leaves_out_what_is_not_asked_for(void **state)
     (void)state;
     for (unsigned i = 1; i <= 6; i++)
         publish("a", 10);
-    struct history_request history = {.name = "a", .name_len = 1, .from = 2, .to = 4};
+    struct history_request history = {.name = {"a", 1}, .from = 2, .to = 4};
     ring_init(&history.messages);
     ask(&history.super, BROKER_HISTORY);
     assert_int_equal(history.log.top, 6);
@@ -164,7 +164,7 @@ static void test_history_leaves_out_what_is_not_asked_for(void **state)
 
 static void test_an_attach_brings_the_newest(void **state)
 {
-    struct attach_request attach = {.name = "a", .name_len = 1, .tail_count = 2, .ahead_ms = ATTACH_AT_ONCE};
+    struct attach_request attach = {.name = {"a", 1}, .tail_count = 2, .ahead_ms = ATTACH_AT_ONCE};
     (void)state;
     for (unsigned i = 1; i <= 6; i++)
         publish("a", 10);
