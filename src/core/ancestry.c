@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/number.h"
+#include "core/cursor.h"
 
 void ancestry_add(struct ancestry *ancestry, const struct forebear *forebear)
 {
@@ -31,14 +31,12 @@ const struct forebear *ancestry_find(const struct ancestry *ancestry, const stru
 
 static int forebear_parse(struct forebear *forebear, const char *word, size_t len)
 {
-    *forebear = (struct forebear){.is_doubtful = len == EPOCH_LEN};
-    if (len < EPOCH_LEN || epoch_parse(&forebear->epoch, word))
+    struct position position = {.offset = 0};
+    bool is_doubtful = len == EPOCH_LEN;
+    if (is_doubtful ? epoch_parse(&position.epoch, word) : position_parse(&position, word, len))
         return -EINVAL;
-    if (forebear->is_doubtful)
-        return 0;
-    return word[EPOCH_LEN] == '-'
-               ? number_parse_u64(&forebear->shared, word + EPOCH_LEN + 1, len - EPOCH_LEN - 1)
-               : -EINVAL;
+    *forebear = (struct forebear){position.epoch, is_doubtful, position.offset};
+    return 0;
 }
 
 int ancestry_parse(struct ancestry *ancestry, const char *text, size_t len)
@@ -67,12 +65,8 @@ size_t ancestry_format(char *to, const struct ancestry *ancestry)
         const struct forebear *forebear = &ancestry->forebears[i];
         if (i > 0)
             to[len++] = ' ';
-        memcpy(to + len, forebear->epoch.text, EPOCH_LEN);
-        len += EPOCH_LEN;
-        if (forebear->is_doubtful)
-            continue;
-        to[len++] = '-';
-        len += number_format_u64(to + len, forebear->shared);
+        size_t id_len = position_format(to + len, &forebear->epoch, forebear->shared);
+        len += forebear->is_doubtful ? EPOCH_LEN : id_len;
     }
     return len;
 }

@@ -9,7 +9,7 @@
 
 #define START_LAST_PREFIX "last="
 
-static int position_parse(struct position *position, const char *text, size_t len)
+int position_parse(struct position *position, const char *text, size_t len)
 {
     if (len < EPOCH_LEN + 2 || len > POSITION_TEXT_MAX || text[EPOCH_LEN] != '-')
         return -EINVAL;

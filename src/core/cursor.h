@@ -49,5 +49,8 @@ int start_parse(struct start *start, const char *text, size_t len);
  * name; NULL if none. */
 const struct position *start_find(const struct start *start, const struct epoch *epoch);
 
+/* Parses one entry: `len` hostile bytes. Returns 0 or -EINVAL. */
+int position_parse(struct position *position, const char *text, size_t len);
+
 /* Writes one entry, not terminated. Returns its length, at most POSITION_TEXT_MAX. */
 size_t position_format(char *to, const struct epoch *epoch, uint64_t offset);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/number.h"
 #include "broker/redis/envelope.h"
+#include "core/cursor.h"
 #include "core/names.h"
 
 /* Parts. */
@@ -62,12 +63,11 @@ static int answer_read_epoch(struct epoch *epoch, struct text text, struct text 
 /* EPOCH-OFFSET. */
 static int answer_read_id(struct published *published, struct text text, struct text channel)
 {
-    if (text.len <= EPOCH_LEN + 1 || text.bytes[EPOCH_LEN] != '-' ||
-        answer_read_epoch(&published->epoch, (struct text){text.bytes, EPOCH_LEN}, channel) ||
-        number_parse_u64(&published->offset, text.bytes + EPOCH_LEN + 1, text.len - EPOCH_LEN - 1) ||
-        published->offset == 0)
+    struct position position;
+    if (position_parse(&position, text.bytes, text.len) || position.offset == 0)
         return -EBADMSG;
-    return 0;
+    published->offset = position.offset;
+    return answer_read_epoch(&published->epoch, (struct text){text.bytes, EPOCH_LEN}, channel);
 }
 
 /* Readings. */

@@ -39,20 +39,19 @@ local function rotate(h, l, n)
     return bit.bor(bit.lshift(h, n), bit.rshift(l, 32 - n)), bit.bor(bit.lshift(l, n), bit.rshift(h, 32 - n))
 end
 
+-- Of two of the four words, whose halves begin at a and b.
+local function mix(v, a, b, n)
+    v[a], v[a + 1] = add(v[a], v[a + 1], v[b], v[b + 1])
+    v[b], v[b + 1] = rotate(v[b], v[b + 1], n)
+    v[b], v[b + 1] = bit.bxor(v[b], v[a]), bit.bxor(v[b + 1], v[a + 1])
+end
+
 local function round(v)
-    v[1], v[2] = add(v[1], v[2], v[3], v[4])
-    v[3], v[4] = rotate(v[3], v[4], 13)
-    v[3], v[4] = bit.bxor(v[3], v[1]), bit.bxor(v[4], v[2])
+    mix(v, 1, 3, 13)
     v[1], v[2] = v[2], v[1]
-    v[5], v[6] = add(v[5], v[6], v[7], v[8])
-    v[7], v[8] = rotate(v[7], v[8], 16)
-    v[7], v[8] = bit.bxor(v[7], v[5]), bit.bxor(v[8], v[6])
-    v[1], v[2] = add(v[1], v[2], v[7], v[8])
-    v[7], v[8] = rotate(v[7], v[8], 21)
-    v[7], v[8] = bit.bxor(v[7], v[1]), bit.bxor(v[8], v[2])
-    v[5], v[6] = add(v[5], v[6], v[3], v[4])
-    v[3], v[4] = rotate(v[3], v[4], 17)
-    v[3], v[4] = bit.bxor(v[3], v[5]), bit.bxor(v[4], v[6])
+    mix(v, 5, 7, 16)
+    mix(v, 1, 7, 21)
+    mix(v, 5, 3, 17)
     v[5], v[6] = v[6], v[5]
 end
 
