@@ -8,7 +8,9 @@
 #include "command/commands.h"
 #include "command/task.h"
 
-/* Beyond a message with every byte escaped by another: the names and the cursor of a subscribe. */
+/* Of each byte of a message as JSON may write it: \u0001. */
+#define CONVERSATION_ESCAPED_BYTES 6u
+/* Beyond that: the names and the cursor of a subscribe. */
 #define CONVERSATION_TEXT_MORE (32u << 10)
 
 /* Beginning and end. */
@@ -129,7 +131,8 @@ int conversation_take(struct conversation *conversation, const char *text, size_
 
 uint64_t conversation_text_max(const struct conversation *conversation)
 {
-    return 2 * conversation->shard->options->message_size_bytes + CONVERSATION_TEXT_MORE;
+    return CONVERSATION_ESCAPED_BYTES * conversation->shard->options->message_size_bytes +
+           CONVERSATION_TEXT_MORE;
 }
 
 void conversation_say_error(struct conversation *conversation, enum error_code error, const char *what)

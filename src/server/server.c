@@ -25,6 +25,7 @@
 #include "shard/feed.h"
 #include "shard/shard.h"
 #include "transport/transports.h"
+#include "transport/websocket/commands.h"
 
 #define SERVER_EXIT_FAILED 1
 #define SERVER_EXIT_OPTIONS 2
@@ -385,6 +386,9 @@ int server_run(struct configuration *configuration)
     if (err)
         return server_fail(SERVER_EXIT_FAILED, "signals", strerror(-err));
     subscribe_set_transports(transports);
+    err = router_add(&websocket_commands_route);
+    if (err)
+        return server_fail(SERVER_EXIT_FAILED, "routes", strerror(-err));
     server.group.handlers = &exchange_cell_handlers;
     server.group.door_handlers = &server_door_handlers;
     server.group.started_ms = clock_monotonic_ms();

@@ -126,6 +126,29 @@ def test_resuming(server: Server, channel: str, library: str) -> None:
     run(talk())
 
 
+@pytest.mark.parametrize("library", OPENERS)
+def test_commands(server: Server, channel: str, library: str) -> None:
+    async def talk() -> None:
+        client = await OPENERS[library](url_of(server, "/ws"), "sluice.v1+json")
+        assert client.subprotocol == "sluice.v1+json"
+
+        async def ask(**command: object) -> dict[str, object]:
+            await client.send(json.dumps(command))
+            return json.loads(await client.receive())
+
+        assert await ask(op="ping", ref=1) == {"op": "pong", "ref": 1}
+        answer = await ask(op="subscribe", ref="s", channels=[channel])
+        assert (answer["op"], answer["ref"], answer["channels"]) == ("subscribed", "s", [channel])
+        first = await ask(op="publish", ref=2, channel=channel, data={"n": 1})
+        second = json.loads(await client.receive())
+        by_op = {first["op"]: first, second["op"]: second}
+        assert by_op["message"]["data"] == {"n": 1} and by_op["message"]["id"] == by_op["published"]["id"]
+        assert (await ask(op="unsubscribe", channels=[channel]))["op"] == "unsubscribed"
+        await client.close()
+
+    run(talk())
+
+
 NODE_PROGRAM = """
 const WebSocket = require('ws');
 const [url, count] = [process.argv[1], Number(process.argv[2])];
