@@ -138,6 +138,7 @@ static void *redis_run(void *argument)
     struct redis_broker *broker = argument;
     struct epoll_event events[REDIS_EVENTS];
     bool has_more = false;
+    bool is_open = true;
     redis_current = broker;
     pthread_setname_np(pthread_self(), "sluice-redis");
     broker->now_ms = clock_monotonic_ms();
@@ -152,6 +153,9 @@ static void *redis_run(void *argument)
         timer_wheel_run(&broker->wheel, broker->now_ms);
         has_more = link_set_run(&broker->links);
         cluster_sweep(broker);
+        if (broker->is_cut && is_open)
+            redis_close(broker);
+        is_open = !broker->is_cut;
     }
     redis_close(broker);
     return NULL;
@@ -189,9 +193,8 @@ static void redis_deliver_stop(struct letter *letter)
 
 static void redis_deliver_cut(struct letter *letter)
 {
-    struct redis_broker *broker = container_of(letter, struct redis_broker, cut);
-    broker->is_cut = true;
-    redis_close(broker);
+    /* The mailbox is drained in the middle of reading from a link, too: the loop closes the links. */
+    container_of(letter, struct redis_broker, cut)->is_cut = true;
 }
 
 static void redis_cut(struct broker *super)
