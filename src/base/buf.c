@@ -72,3 +72,11 @@ void buf_append_u64(struct buf *buf, uint64_t value)
     char digits[20];
     buf_append(buf, digits, number_format_u64(digits, value));
 }
+
+void buf_append_padding(struct buf *buf, size_t len)
+{
+    if (buf_reserve(buf, len))
+        return;
+    memset(buf->bytes + buf->len, ' ', len);
+    buf->len += len;
+}

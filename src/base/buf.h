@@ -25,6 +25,7 @@ void buf_append(struct buf *buf, const void *bytes, size_t len);
 void buf_append_text(struct buf *buf, const char *text);
 void buf_append_char(struct buf *buf, char byte);
 void buf_append_u64(struct buf *buf, uint64_t value);
+void buf_append_padding(struct buf *buf, size_t len); /* spaces */
 
 /* Puts bytes before what stands from `at` on. */
 void buf_insert(struct buf *buf, size_t at, const void *bytes, size_t len);

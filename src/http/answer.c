@@ -9,6 +9,7 @@
 #include "http/exchange_state.h"
 #include "http/origin.h"
 #include "http/router.h"
+#include "http/transport.h"
 #include "http/upgrade.h"
 
 #define EXCHANGE_MESSAGE_MAX 1024u
@@ -35,6 +36,8 @@ void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response 
 {
     exchange_response_header(response, "X-Content-Type-Options", "nosniff");
     origin_add_headers(exchange, response);
+    if (exchange->transport && exchange->transport->policy)
+        exchange_response_header(response, "Content-Security-Policy", exchange->transport->policy);
     if (exchange_is_draining(exchange)) {
         exchange_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
         exchange->must_close = true;
@@ -116,14 +119,14 @@ void exchange_answer_shared(struct exchange *exchange, struct shared_answer *ans
 }
 
 /* Takes the buffer over and empties it. NULL when memory is or was out. */
-static struct MHD_Response *exchange_json_response(struct buf *json)
+static struct MHD_Response *exchange_buf_response(struct buf *body, const char *content_type)
 {
     struct MHD_Response *response = NULL;
-    if (!json->has_failed) {
-        response = exchange_response(json->bytes, json->len, "application/json", true);
-        *json = (struct buf){0};
+    if (!body->has_failed) {
+        response = exchange_response(body->bytes, body->len, content_type, true);
+        *body = (struct buf){0};
     }
-    buf_deinit(json);
+    buf_deinit(body);
     if (response)
         exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     return response;
@@ -131,7 +134,20 @@ static struct MHD_Response *exchange_json_response(struct buf *json)
 
 void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
 {
-    exchange_answer(exchange, status, exchange_json_response(json));
+    exchange_answer(exchange, status, exchange_buf_response(json, "application/json"));
+}
+
+/* A page learns no more of a script that was refused than that it was. */
+static void exchange_fail_by_call(struct exchange *exchange, struct buf *json)
+{
+    const struct transport *transport = exchange->transport;
+    struct buf body = {.has_failed = json->has_failed};
+    if (!json->has_failed)
+        transport->call(&body, exchange_query(exchange, "callback"),
+                        (struct text){json->bytes, json->len - 1}); /* without the line's end */
+    buf_deinit(json);
+    shard_count(exchange->shard, METRIC_ERRORS, 1);
+    exchange_answer(exchange, MHD_HTTP_OK, exchange_buf_response(&body, transport->content_type));
 }
 
 void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
@@ -143,7 +159,11 @@ void exchange_fail(struct exchange *exchange, enum error_code error, const char 
     vsnprintf(message, sizeof(message), format, arguments);
     va_end(arguments);
     errors_render_body(&json, error, message);
-    struct MHD_Response *response = exchange_json_response(&json);
+    if (exchange->transport && exchange->transport->call) {
+        exchange_fail_by_call(exchange, &json);
+        return;
+    }
+    struct MHD_Response *response = exchange_buf_response(&json, "application/json");
     if (response && error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
         exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
     if (response && error == ERROR_METHOD)

@@ -48,6 +48,7 @@ enum exchange_state {
 
 struct exchange;
 struct route;
+struct transport;
 
 /* What a holder wants to know; each called on the shard's thread. All but `gone` may be NULL. */
 struct hold_ops {
@@ -90,8 +91,9 @@ struct exchange {
     struct client *client;
     struct MHD_Connection *connection;
     const struct route *route;
-    const char *fields[FIELD_COUNT]; /* libmicrohttpd's; NULL when absent */
-    struct timer timer;              /* of the body, then of the hold */
+    const struct transport *transport; /* by which it receives, once that is allowed; or NULL */
+    const char *fields[FIELD_COUNT];   /* libmicrohttpd's; NULL when absent */
+    struct timer timer;                /* of the body, then of the hold */
     struct garbage garbage;
     struct MHD_Response *response;
     struct shared_answer *shared; /* whose response it is; NULL when it is the exchange's own */

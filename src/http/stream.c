@@ -152,6 +152,7 @@ static bool stream_write_opening(struct stream *stream)
         .is_recovered = stream->has_cursor && !has_gap,
         .retry_ms = random_jitter(stream->exchange->shard->options->retry_ms),
         .padding = stream->padding,
+        .exchange = stream->exchange,
     };
     struct buf *text = outlet_text(&stream->outlet);
     size_t at = text->len;
@@ -278,7 +279,7 @@ static void stream_tick(struct exchange *exchange)
         return;
     struct buf *text = outlet_text(&stream->outlet);
     size_t at = text->len;
-    stream->format->heartbeat(text);
+    stream->format->heartbeat(text, stream->phase == STREAM_PHASE_BEGUN);
     stream_make_chunk(stream, text, at);
 }
 

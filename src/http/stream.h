@@ -18,6 +18,7 @@ struct stream_opening {
     bool is_recovered;  /* it begins right after the cursor that the client named */
     uint64_t retry_ms;
     uint64_t padding; /* bytes of something that means nothing, where the format has such a thing */
+    const struct exchange *exchange; /* whose answer it is */
 };
 
 struct stream_format {
@@ -31,7 +32,8 @@ struct stream_format {
     void (*opening)(struct buf *to, const struct stream_opening *opening);
     void (*reset)(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
                   struct text cursor);
-    void (*heartbeat)(struct buf *to);
+    /* The opening may still have to wait for the broker. */
+    void (*heartbeat)(struct buf *to, bool is_open);
 };
 
 /* The begin of a transport whose stream has this format. */

@@ -7,6 +7,7 @@
 #include "http/router.h"
 #include "http/routes.h"
 #include "http/transport.h"
+#include "render/script.h"
 
 #define PADDING_MAX 65536u
 
@@ -30,6 +31,23 @@ static const struct transport *subscribe_choose(struct exchange *exchange)
     }
     buf_deinit(&words);
     return transport;
+}
+
+/* Scripts run wherever a page names them: without the option there are none. */
+static bool subscribe_allow(struct exchange *exchange, const struct transport *transport)
+{
+    bool calls = transport->call != NULL;
+    if (calls && !exchange->shard->options->legacy)
+        exchange_fail(exchange, ERROR_NOT_ACCEPTABLE,
+                      "transport=%s is off here: the server's option legacy = yes lets it be used",
+                      transport->words[0]);
+    else if (calls && !script_callback_is_valid(exchange_query(exchange, "callback")))
+        exchange_fail(exchange, ERROR_BAD_OPTION,
+                      "transport=%s needs callback=NAME, the name of a function: " SCRIPT_CALLBACK_RULE,
+                      transport->words[0]);
+    else
+        exchange->transport = transport;
+    return exchange->transport != NULL;
 }
 
 struct subscribe_reading {
@@ -202,8 +220,8 @@ void subscribe_handle(struct exchange *exchange)
     wish.padding = 0;
     wish.start.count = 0;
     const struct transport *transport = subscribe_choose(exchange);
-    if (!transport || !subscribe_read_channels(exchange, &wish) || !subscribe_read_start(exchange, &wish) ||
-        !subscribe_read_options(exchange, &wish))
+    if (!transport || !subscribe_allow(exchange, transport) || !subscribe_read_channels(exchange, &wish) ||
+        !subscribe_read_start(exchange, &wish) || !subscribe_read_options(exchange, &wish))
         return;
     if (exchange->method == METHOD_HEAD)
         wish.wait_ms = 0;

@@ -24,9 +24,14 @@ struct transport {
     /* Whether something else in a GET does, before Accept is looked at; NULL for most. */
     bool (*is_asked)(const struct exchange *exchange);
     const char *content_type; /* of its answers to HEAD; NULL for that of a message */
+    const char *policy;       /* the Content-Security-Policy of its answers; NULL for none */
     /* Writes what has a client come back after `retry_ms`, to one that would give up at a status that says
      * so; NULL for a transport whose clients read the status. */
     void (*come_back)(struct buf *to, uint64_t retry_ms);
+    /* Writes the whole answer that calls a function of the client's page, which ?callback= names, with an
+     * object of ours: errors too reach a client that reads nothing but scripts by this only. What is there
+     * for such clients is only there with the option legacy. NULL for all others. */
+    void (*call)(struct buf *to, struct text callback, struct text json);
     /* Takes the exchange, in the state HANDLING: answers it, or holds it, or opens its stream. */
     void (*begin)(struct exchange *exchange, const struct subscription_wish *wish);
 };

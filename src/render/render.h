@@ -75,6 +75,35 @@ void render_reset_members(struct buf *to, struct text channel, enum reset_reason
 void render_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
                   struct text cursor);
 
+/* A script element of a forever iframe that calls `p`, whose page defines it, with the JSON form of a message
+ * and its cursor as JavaScript (render/script.h): the payload begins with `<script>p({"cursor":"ID",`; what
+ * is shared begins with `"channel"` and ends with `}` and RENDER_HTMLFILE_END. */
+#define RENDER_HTMLFILE_END ")</script>\n"
+struct rendering *render_htmlfile(const struct message *message, struct text channel,
+                                  const struct epoch *epoch);
+
+/* The begin of such an element, with a cursor of its own; and a whole one, for JSON of ours. */
+void render_htmlfile_begin(struct buf *to, struct text cursor);
+void render_htmlfile_call(struct buf *to, const char *json, size_t len);
+
+/* A part of a multipart stream up to the next boundary, behind which the fields of the next part follow: the
+ * payload begins with the field Sluice-Cursor; what is shared begins with the field after it. Data that has
+ * the boundary in it becomes base64. */
+#define RENDER_MULTIPART_BOUNDARY "sluice-part-7d2f94e1b60c"
+struct rendering *render_multipart(const struct message *message, struct text channel,
+                                   const struct epoch *epoch);
+void render_multipart_cursor(struct buf *to, struct text cursor);
+
+/* Hands over the header fields that say what a message is, one after another; a value is terminated, and kept
+ * for the call only. */
+typedef void render_field_taker(void *cls, const char *name, const char *value);
+void render_fields(const struct message *message, struct text channel, const struct epoch *epoch,
+                   render_field_taker *take, void *cls);
+
+/* An item of the structured list (RFC 8941) Sluice-Reset: no name of a channel has anything in it that a
+ * quoted string would escape. */
+void render_reset_item(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed);
+
 /* Appends the "data:" lines of an event, one for each line of the text (CR, LF and CRLF each end one). */
 void render_sse_data(struct buf *to, const char *text, size_t len);
 

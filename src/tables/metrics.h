@@ -26,7 +26,7 @@
     COUNTED(ACCEPTED, "counter", "connections_accepted_total", "Connections accepted.")                      \
     COUNTED(REFUSED, "counter", "connections_refused_total", "Connections refused at the door.")             \
     COUNTED(REQUESTS, "counter", "requests_total", "Requests handled.")                                      \
-    COUNTED(ERRORS, "counter", "request_errors_total", "Requests answered with a status of 400 or above.")   \
+    COUNTED(ERRORS, "counter", "request_errors_total", "Requests answered with an error.")                   \
     COUNTED(DELIVERIES, "counter", "deliveries_total", "Messages delivered to subscribers.")                 \
     COUNTED(DELIVERED_BYTES, "counter", "delivered_bytes_total", "Bytes written to streams.")                \
     SHARD(RESETS, "counter", "resets_total", "Resets told to subscribers.", shard->hub.resets_told)          \

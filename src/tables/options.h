@@ -39,6 +39,9 @@
     STRINGS("allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                \
             "Origins whose pages may publish and read, as https://host[:port], null for those without one, " \
             "or * for every one. Repeatable.")                                                               \
+    BOOLEAN("legacy", legacy, "no", 0, 1, RELOAD, "yes|no",                                                  \
+            "Serve ?transport=jsonp and htmlfile too. A page of any site can then read every channel that "  \
+            "its visitor reaches.")                                                                          \
     INTEGER("history-size", history_size, "100", 0, 1000000, RELOAD, "N", "Messages kept for each channel.") \
     DURATION("history-ttl", history_ttl_ms, "5m", 0, 31536000000, RELOAD, "TIME",                            \
              "How long a message is kept.")                                                                  \

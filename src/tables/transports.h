@@ -14,6 +14,10 @@
     ROW(TO, STREAM, "stream", "NDJSON streams held now.")                                                    \
     HTTP(ndjson_transport)                                                                                   \
     ROW(TO, LEGACY, "legacy", "XHR, multipart and htmlfile streams and JSONP polls held now.")               \
+    HTTP(xhr_transport)                                                                                      \
+    HTTP(multipart_transport)                                                                                \
+    HTTP(htmlfile_transport)                                                                                 \
+    HTTP(longpoll_jsonp_transport)                                                                           \
     ROW(TO, TCP, "tcp", "Channels that raw TCP connections are subscribed to now.")                          \
     ROW(TO, WEBSOCKET, "websocket", "Channels that WebSockets are subscribed to now.")                       \
     HTTP(websocket_feed_transport)                                                                           \

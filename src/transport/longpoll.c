@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Long-poll: one request, one answer. Raw (the next message as published) or JSON (everything there is, in a
- * batch). */
+/* Long-poll: one request, one answer. Raw (the next message as published), JSON (everything there is, in a
+ * batch), or that batch as a script that calls a function (JSONP). */
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "http/exchange.h"
 #include "http/transport.h"
 #include "render/render.h"
+#include "render/script.h"
 #include "transport/transports.h"
 
 /* A batch has at most this much, or one message; the client comes back for the rest at once. */
@@ -20,16 +21,26 @@
  * of the others. */
 #define RESETS_TEXT_MAX 2048u
 #define RESET_TEXT_MAX (CHANNEL_NAME_MAX + 64u)
+/* A comment before the name: nobody else can choose how the script begins, which would be a program to some
+ * plug-ins. */
+#define LONGPOLL_CALL "/**/"
+#define LONGPOLL_CALL_END ");\n"
 /* Who does not want to wait, or hardly, gets to know after this that the broker is away. */
 #define LONGPOLL_LOOK_MS 2000u
+
+enum longpoll_form {
+    LONGPOLL_RAW,
+    LONGPOLL_JSON,
+    LONGPOLL_JSONP,
+};
 
 struct longpoll {
     struct subscriber subscriber;
     struct garbage garbage;
     struct exchange *exchange;
-    bool is_json;
-    uint64_t until_ms; /* the end of its wait, on the shard's clock */
+    enum longpoll_form form;
     bool is_attached;
+    uint64_t until_ms; /* the end of its wait, on the shard's clock */
 };
 
 static void longpoll_free(struct garbage *garbage)
@@ -65,48 +76,11 @@ static void longpoll_answer(struct longpoll *poll, unsigned status, struct MHD_R
     exchange_answer(poll->exchange, status, response);
 }
 
-static void longpoll_answer_nothing(struct longpoll *poll)
-{
-    longpoll_answer(poll, MHD_HTTP_NO_CONTENT, exchange_response("", 0, NULL, false));
-}
-
 /* Raw. */
 
-/* An item of a structured list (RFC 8941): no name has anything in it that a quoted string escapes. */
-static size_t longpoll_note_reset(char *text, size_t len, const struct delivery *delivery)
+static void longpoll_add_field(void *response, const char *name, const char *value)
 {
-    struct text name = subscription_channel(delivery->subscription);
-    len += (size_t)sprintf(text + len, "%s%s", len > 0 ? ", " : "", reset_reason_word(delivery->reset));
-    if (delivery->missed != MISSED_UNKNOWN)
-        len += (size_t)sprintf(text + len, "; %s=%llu", reset_number_word(delivery->reset),
-                               (unsigned long long)delivery->missed);
-    return len + (size_t)sprintf(text + len, "; channel=\"%.*s\"", (int)name.len, name.bytes);
-}
-
-static void longpoll_add_text(struct MHD_Response *response, const char *name, struct text text)
-{
-    char value[MESSAGE_ATTRIBUTE_MAX + 1];
-    memcpy(value, text.bytes, text.len);
-    value[text.len] = '\0';
     exchange_response_header(response, name, value);
-}
-
-static void longpoll_add_meta(struct MHD_Response *response, const struct delivery *delivery)
-{
-    const struct message *message = delivery->message;
-    char text[MESSAGE_ATTRIBUTE_MAX + 1];
-    longpoll_add_text(response, "Sluice-Channel", subscription_channel(delivery->subscription));
-    size_t len = position_format(text, subscription_epoch(delivery->subscription), message->offset);
-    text[len] = '\0';
-    exchange_response_header(response, "Sluice-Id", text);
-    snprintf(text, sizeof(text), "%lld", (long long)message->time_ms);
-    exchange_response_header(response, "Sluice-Time", text);
-    if (message->event_len > 0)
-        longpoll_add_text(response, "Sluice-Event",
-                          (struct text){message_event(message), message->event_len});
-    if (message->producer_len > 0)
-        longpoll_add_text(response, "Sluice-Producer",
-                          (struct text){message_producer(message), message->producer_len});
 }
 
 /* A message may say that it is HTML: nothing in it is to run as a page of ours. */
@@ -118,7 +92,8 @@ static struct MHD_Response *longpoll_message(const struct delivery *delivery)
     if (!response)
         return NULL;
     exchange_response_header(response, "Content-Security-Policy", "sandbox; default-src 'none'");
-    longpoll_add_meta(response, delivery);
+    render_fields(delivery->message, subscription_channel(delivery->subscription),
+                  subscription_epoch(delivery->subscription), longpoll_add_field, response);
     return response;
 }
 
@@ -150,34 +125,45 @@ static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery 
     return true;
 }
 
+/* The next message, and what resets stand before it. */
+static void longpoll_read_raw(struct longpoll *poll, struct delivery *delivery, struct buf *resets)
+{
+    while (resets->len + RESET_TEXT_MAX < RESETS_TEXT_MAX &&
+           subscriber_read(&poll->subscriber, delivery, 1) == 1) {
+        subscriber_advance(delivery);
+        if (delivery->message)
+            return;
+        buf_append_text(resets, resets->len > 0 ? ", " : "");
+        render_reset_item(resets, subscription_channel(delivery->subscription), delivery->reset,
+                          delivery->missed);
+    }
+}
+
 /* Returns whether there was something to tell: a message, or at least a reset. */
 static bool longpoll_tell_raw(struct longpoll *poll)
 {
-    char resets[RESETS_TEXT_MAX] = "";
-    size_t resets_len = 0;
+    struct buf resets = {0};
     struct delivery delivery = {0};
-    while (resets_len + RESET_TEXT_MAX < RESETS_TEXT_MAX &&
-           subscriber_read(&poll->subscriber, &delivery, 1) == 1) {
-        subscriber_advance(&delivery);
-        if (delivery.message)
-            break;
-        resets_len = longpoll_note_reset(resets, resets_len, &delivery);
-    }
-    if (!delivery.message && !resets[0])
+    longpoll_read_raw(poll, &delivery, &resets);
+    bool has_reset = resets.len > 0 || resets.has_failed;
+    if (!delivery.message && !has_reset)
         return false;
-    if (!resets[0] && longpoll_answer_shared(poll, &delivery))
+    if (!has_reset && longpoll_answer_shared(poll, &delivery))
         return true;
-    struct MHD_Response *response =
-        delivery.message ? longpoll_message(&delivery) : exchange_response("", 0, NULL, false);
-    if (response && resets[0])
-        exchange_response_header(response, "Sluice-Reset", resets);
+    buf_append(&resets, "", 1);
+    struct MHD_Response *response = resets.has_failed  ? NULL
+                                    : delivery.message ? longpoll_message(&delivery)
+                                                       : exchange_response("", 0, NULL, false);
+    if (response && has_reset)
+        exchange_response_header(response, "Sluice-Reset", resets.bytes);
     if (delivery.message)
         shard_count(poll->exchange->shard, METRIC_DELIVERIES, 1);
     longpoll_answer(poll, delivery.message ? MHD_HTTP_OK : MHD_HTTP_NO_CONTENT, response);
+    buf_deinit(&resets);
     return true;
 }
 
-/* JSON. */
+/* JSON, and JSON as a script. */
 
 static void longpoll_append_reset(struct longpoll *poll, struct buf *resets, const struct delivery *delivery)
 {
@@ -188,22 +174,33 @@ static void longpoll_append_reset(struct longpoll *poll, struct buf *resets, con
                  (struct text){cursor, len});
 }
 
-/* Returns false when the page is full. */
-static bool longpoll_append_message(struct body *page, const struct delivery *delivery, bool is_first)
+/* The members of a message's object and the brace behind them; its bytes are NULL when memory is out. */
+static struct text longpoll_render_members(const struct longpoll *poll, const struct delivery *delivery)
 {
-    const struct rendering *rendering =
-        message_form(delivery->message, FORM_JSON, subscription_channel(delivery->subscription),
-                     subscription_epoch(delivery->subscription), render_json);
-    if (!rendering) {
+    bool is_json = poll->form == LONGPOLL_JSON;
+    const struct rendering *rendering = message_form(
+        delivery->message, is_json ? FORM_JSON : FORM_HTMLFILE, subscription_channel(delivery->subscription),
+        subscription_epoch(delivery->subscription), is_json ? render_json : render_htmlfile);
+    if (!rendering)
+        return (struct text){0};
+    size_t end_len = is_json ? strlen("\n") : strlen(RENDER_HTMLFILE_END);
+    return (struct text){rendering->bytes + rendering->shared,
+                         rendering->payload_end - rendering->shared - end_len};
+}
+
+/* Returns false when the page is full. */
+static bool longpoll_append_message(const struct longpoll *poll, struct body *page,
+                                    const struct delivery *delivery, bool is_first)
+{
+    struct text members = longpoll_render_members(poll, delivery);
+    if (!members.bytes) {
         page->has_failed = true;
         return false;
     }
-    /* Without the line's end. */
-    size_t size = rendering->payload_end - rendering->shared - 1;
-    if (!is_first && page->size + size > BATCH_BYTES)
+    if (!is_first && page->size + members.len > BATCH_BYTES)
         return false;
     body_add_text(page, is_first ? "{" : ",{", is_first ? 1 : 2);
-    body_add_slice(page, delivery->message, rendering->bytes + rendering->shared, size);
+    body_add_slice(page, delivery->message, members.bytes, members.len);
     return true;
 }
 
@@ -220,7 +217,7 @@ static struct page_count longpoll_fill_page(struct longpoll *poll, struct body *
     while ((count = subscriber_read(&poll->subscriber, deliveries, BATCH_STEP)) > 0) {
         for (size_t i = 0; i < count; i++) {
             bool is_message = deliveries[i].message;
-            if (is_message && !longpoll_append_message(page, &deliveries[i], told.messages == 0))
+            if (is_message && !longpoll_append_message(poll, page, &deliveries[i], told.messages == 0))
                 return told;
             subscriber_advance(&deliveries[i]);
             if (is_message)
@@ -231,6 +228,17 @@ static struct page_count longpoll_fill_page(struct longpoll *poll, struct body *
         }
     }
     return told;
+}
+
+static void longpoll_open_page(const struct longpoll *poll, struct body *page)
+{
+    if (poll->form == LONGPOLL_JSONP) {
+        struct text callback = exchange_query(poll->exchange, "callback");
+        body_add_text(page, LONGPOLL_CALL, strlen(LONGPOLL_CALL));
+        body_add_text(page, callback.bytes, callback.len);
+        body_add_text(page, "(", 1);
+    }
+    body_add_text(page, "{\"messages\":[", strlen("{\"messages\":["));
 }
 
 static void longpoll_close_page(const struct longpoll *poll, struct body *page, const struct buf *resets)
@@ -245,7 +253,7 @@ static void longpoll_close_page(const struct longpoll *poll, struct body *page, 
         buf_append(&end, resets->bytes, resets->len);
         buf_append_char(&end, ']');
     }
-    buf_append_text(&end, "}\n");
+    buf_append_text(&end, poll->form == LONGPOLL_JSONP ? "}" LONGPOLL_CALL_END : "}\n");
     page->has_failed = page->has_failed || end.has_failed || resets->has_failed;
     body_add_text(page, end.bytes, end.len);
     buf_deinit(&end);
@@ -261,7 +269,7 @@ static bool longpoll_answer_page_again(struct longpoll *poll)
 {
     const struct subscription *subscription = &poll->subscriber.subscriptions[0];
     const struct channel_memo *memo = subscription_memo(subscription);
-    if (poll->subscriber.count > 1 || !exchange_can_share(poll->exchange) ||
+    if (poll->form != LONGPOLL_JSON || poll->subscriber.count > 1 || !exchange_can_share(poll->exchange) ||
         memo->release != longpoll_release_page || memo->from != subscription->offset ||
         subscription->state != SUBSCRIPTION_LIVE || subscription->reset != RESET_NONE)
         return false;
@@ -274,9 +282,10 @@ static void longpoll_answer_page(struct longpoll *poll, struct body *page, uint6
                                  struct page_count told)
 {
     const struct subscription *subscription = &poll->subscriber.subscriptions[0];
-    bool is_shared = poll->subscriber.count == 1 && told.resets == 0 && page->size <= BODY_SMALL_BYTES &&
-                     exchange_can_share(poll->exchange);
-    struct MHD_Response *response = body_response(page, "application/json");
+    bool is_shared = poll->form == LONGPOLL_JSON && poll->subscriber.count == 1 && told.resets == 0 &&
+                     page->size <= BODY_SMALL_BYTES && exchange_can_share(poll->exchange);
+    struct MHD_Response *response = body_response(
+        page, poll->form == LONGPOLL_JSONP ? longpoll_jsonp_transport.content_type : "application/json");
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, told.messages + told.resets);
     if (!is_shared || !response) {
         longpoll_answer(poll, MHD_HTTP_OK, response);
@@ -301,7 +310,7 @@ static bool longpoll_tell_json(struct longpoll *poll)
     uint64_t from = poll->subscriber.subscriptions[0].offset;
     if (longpoll_answer_page_again(poll))
         return true;
-    body_add_text(&page, "{\"messages\":[", strlen("{\"messages\":["));
+    longpoll_open_page(poll, &page);
     struct page_count told = longpoll_fill_page(poll, &page, &resets);
     bool has_any = told.messages + told.resets > 0 || page.has_failed;
     if (has_any) {
@@ -315,7 +324,21 @@ static bool longpoll_tell_json(struct longpoll *poll)
 
 static bool longpoll_tell(struct longpoll *poll)
 {
-    return poll->is_json ? longpoll_tell_json(poll) : longpoll_tell_raw(poll);
+    return poll->form == LONGPOLL_RAW ? longpoll_tell_raw(poll) : longpoll_tell_json(poll);
+}
+
+/* A script without anything in it would call nobody. */
+static void longpoll_answer_nothing(struct longpoll *poll)
+{
+    const struct buf no_resets = {0};
+    struct body page = {0};
+    if (poll->form != LONGPOLL_JSONP) {
+        longpoll_answer(poll, MHD_HTTP_NO_CONTENT, exchange_response("", 0, NULL, false));
+        return;
+    }
+    longpoll_open_page(poll, &page);
+    longpoll_close_page(poll, &page, &no_resets);
+    longpoll_answer(poll, MHD_HTTP_OK, body_response(&page, longpoll_jsonp_transport.content_type));
 }
 
 /* The subscriber. */
@@ -364,7 +387,8 @@ static const struct hold_ops longpoll_hold_ops = {
     .is_finite = true,
 };
 
-static void longpoll_begin(struct exchange *exchange, const struct subscription_wish *wish, bool is_json)
+static void longpoll_begin(struct exchange *exchange, const struct subscription_wish *wish,
+                           enum longpoll_form form)
 {
     struct longpoll *poll = malloc(sizeof(*poll));
     if (!poll) {
@@ -374,14 +398,15 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     *poll = (struct longpoll){
         .exchange = exchange,
         .subscriber.ahead = exchange,
-        .is_json = is_json,
+        .form = form,
         .until_ms = exchange->shard->now_ms + wish->wait_ms,
     };
     exchange_hold(exchange, &longpoll_hold_ops, poll);
     exchange_set_deadline(exchange, number_greater(wish->wait_ms, LONGPOLL_LOOK_MS));
     enum error_code error =
-        subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops, TRANSPORT_POLL,
-                        wish->channels, wish->count, &wish->start);
+        subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops,
+                        form == LONGPOLL_JSONP ? TRANSPORT_LEGACY : TRANSPORT_POLL, wish->channels,
+                        wish->count, &wish->start);
     if (error != ERROR_NONE) {
         exchange_fail(exchange, error, "%s", error_text(error));
         return;
@@ -393,12 +418,26 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
 
 static void longpoll_begin_raw(struct exchange *exchange, const struct subscription_wish *wish)
 {
-    longpoll_begin(exchange, wish, false);
+    longpoll_begin(exchange, wish, LONGPOLL_RAW);
 }
 
 static void longpoll_begin_json(struct exchange *exchange, const struct subscription_wish *wish)
 {
-    longpoll_begin(exchange, wish, true);
+    longpoll_begin(exchange, wish, LONGPOLL_JSON);
+}
+
+static void longpoll_begin_jsonp(struct exchange *exchange, const struct subscription_wish *wish)
+{
+    longpoll_begin(exchange, wish, LONGPOLL_JSONP);
+}
+
+static void longpoll_call(struct buf *to, struct text callback, struct text json)
+{
+    buf_append_text(to, LONGPOLL_CALL);
+    buf_append(to, callback.bytes, callback.len);
+    buf_append_char(to, '(');
+    script_append(to, json.bytes, json.len);
+    buf_append_text(to, LONGPOLL_CALL_END);
 }
 
 const struct transport longpoll_raw_transport = {
@@ -410,4 +449,11 @@ const struct transport longpoll_json_transport = {
     .words = {"json"},
     .types = {"application/json"},
     .begin = longpoll_begin_json,
+};
+
+const struct transport longpoll_jsonp_transport = {
+    .words = {"jsonp"},
+    .content_type = "text/javascript; charset=utf-8",
+    .call = longpoll_call,
+    .begin = longpoll_begin_jsonp,
 };

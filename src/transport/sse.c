@@ -27,10 +27,7 @@ static void sse_append_id(struct buf *to, struct text cursor)
 static void sse_append_padding(struct buf *to, uint64_t padding)
 {
     buf_append_char(to, ':');
-    if (buf_reserve(to, padding) == 0) {
-        memset(to->bytes + to->len, ' ', padding);
-        to->len += padding;
-    }
+    buf_append_padding(to, padding);
     buf_append_char(to, '\n');
 }
 
@@ -55,8 +52,9 @@ static void sse_reset(struct buf *to, struct text channel, enum reset_reason rea
     buf_append_text(to, "\n\n");
 }
 
-static void sse_heartbeat(struct buf *to)
+static void sse_heartbeat(struct buf *to, bool is_open)
 {
+    (void)is_open; /* a comment may stand anywhere */
     buf_append_text(to, ":\n");
 }
 

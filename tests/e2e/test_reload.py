@@ -85,6 +85,16 @@ def test_limits_and_times_of_the_door_are_in_force() -> None:
         assert old.request("GET", "/healthz").status == 200
 
 
+def test_scripts_are_let_in_and_kept_out_again(channel: str) -> None:
+    with Reloading("legacy = no") as server:
+        target = path_of(channel, transport="jsonp", callback="cb", wait=0)
+        assert get(server, target).error == "not-acceptable"
+        server.reload("legacy = yes")
+        assert get(server, target).status == 200
+        server.reload("legacy = no")
+        assert get(server, target).error == "not-acceptable"
+
+
 def test_the_log_level_is_in_force() -> None:
     with Reloading("log-level = info") as server:
         server.reload("log-level = debug")

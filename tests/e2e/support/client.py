@@ -213,7 +213,8 @@ class Stream(Connection):
                 return False
             self.ended_cleanly = not chunk
         else:
-            self.receive()
+            if not self.buffer:  # what came with the head is there already
+                self.receive()
             chunk, self.buffer = self.buffer, b""
         self.has_ended = not chunk
         self.text += chunk

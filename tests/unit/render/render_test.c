@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,7 +166,60 @@ static void test_websocket_objects_are_those_of_the_stream_and_of_a_command(void
                  "{\"op\":\"message\"," WEBSOCKET_MESSAGE);
 }
 
+#define BOUNDARY "--" RENDER_MULTIPART_BOUNDARY "\r\n"
+#define PART                                                                                                 \
+    "Sluice-Cursor: k3q9xm2ab7zt-7\r\nContent-Type: %s\r\nSluice-Channel: a/b\r\n"                           \
+    "Sluice-Id: k3q9xm2ab7zt-7\r\nSluice-Time: 1700000000000\r\n%s\r\n%s\r\n" BOUNDARY
+
+static void expect_part(const struct message_parts *parts, const char *mime, const char *fields,
+                        const char *data)
+{
+    char expected[1024];
+    snprintf(expected, sizeof(expected), PART, mime, fields, data);
+    char *payload = payload_of(render_multipart, parts);
+    assert_string_equal(payload, expected);
+    free(payload);
+}
+
+static void test_a_part_has_the_fields_of_its_message(void **state)
+{
+    const struct message_parts picture = {
+        .type = MESSAGE_BINARY, .data = "JPEG", .size = 4, .event = {"e", 1}, .mime = {"image/jpeg", 10}};
+    (void)state;
+    expect_part(&picture, "image/jpeg", "Sluice-Event: e\r\nContent-Length: 4\r\n", "JPEG");
+    const struct message_parts empty = {.data = "", .producer = {"p", 1}};
+    expect_part(&empty, "text/plain; charset=utf-8", "Sluice-Producer: p\r\nContent-Length: 0\r\n", "");
+}
+
+static void test_a_part_ends_where_its_data_does(void **state)
+{
+    const char *data = RENDER_MULTIPART_BOUNDARY "\r\n";
+    const struct message_parts parts = {.data = data, .size = strlen(data), .mime = {"a\rb: c", 6}};
+    (void)state;
+    expect_part(&parts, "application/octet-stream",
+                "Content-Transfer-Encoding: base64\r\nContent-Length: 36\r\n",
+                "c2x1aWNlLXBhcnQtN2QyZjk0ZTFiNjBjDQo=");
+}
+
+static void test_a_script_calls_with_the_json_form(void **state)
+{
+    const struct message_parts text = {.data = "</a", .size = 3, .event = {"<!", 2}};
+    const struct message_parts json = {.type = MESSAGE_JSON, .data = "{\"__proto__\":1}", .size = 15};
+    (void)state;
+    char *payload = payload_of(render_htmlfile, &text);
+    assert_string_equal(payload, "<script>p({\"cursor\":\"k3q9xm2ab7zt-7\",\"channel\":\"a/b\",\"id\":"
+                                 "\"k3q9xm2ab7zt-7\",\"time\":1700000000000,\"event\":\"\\u003c!\","
+                                 "\"type\":\"text\",\"data\":\"<\\/a\"})</script>\n");
+    free(payload);
+    payload = payload_of(render_htmlfile, &json);
+    assert_non_null(strstr(payload, ",\"data\":JSON.parse(\"{\\\"__proto__\\\":1}\")})</script>\n"));
+    free(payload);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_a_part_has_the_fields_of_its_message),
+    cmocka_unit_test(test_a_part_ends_where_its_data_does),
+    cmocka_unit_test(test_a_script_calls_with_the_json_form),
     cmocka_unit_test(test_sse_splits_lines_at_cr_lf_and_crlf),
     cmocka_unit_test(test_sse_takes_empty_and_leading_spaces_and_bom),
     cmocka_unit_test(test_sse_names_events_and_encodes_binary),

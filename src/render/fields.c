@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Header fields that say what a message or a reset is. */
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/cursor.h"
+#include "render/common.h"
+
+static void fields_take(void *cls, render_field_taker *take, const char *name, const char *bytes, size_t len)
+{
+    char value[MESSAGE_ATTRIBUTE_MAX + 1];
+    memcpy(value, bytes, len);
+    value[len] = '\0';
+    take(cls, name, value);
+}
+
+void render_fields(const struct message *message, struct text channel, const struct epoch *epoch,
+                   render_field_taker *take, void *cls)
+{
+    char text[POSITION_TEXT_MAX + 1];
+    fields_take(cls, take, "Sluice-Channel", channel.bytes, channel.len);
+    fields_take(cls, take, "Sluice-Id", text, position_format(text, epoch, message->offset));
+    snprintf(text, sizeof(text), "%lld", (long long)message->time_ms);
+    take(cls, "Sluice-Time", text);
+    if (message->event_len > 0)
+        fields_take(cls, take, "Sluice-Event", message_event(message), message->event_len);
+    if (message->producer_len > 0)
+        fields_take(cls, take, "Sluice-Producer", message_producer(message), message->producer_len);
+}
+
+void render_reset_item(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed)
+{
+    buf_append_text(to, reset_reason_word(reason));
+    if (missed != UINT64_MAX) {
+        buf_append_text(to, "; ");
+        buf_append_text(to, reset_number_word(reason));
+        buf_append_char(to, '=');
+        buf_append_u64(to, missed);
+    }
+    buf_append_text(to, "; channel=\"");
+    buf_append(to, channel.bytes, channel.len);
+    buf_append_char(to, '"');
+}

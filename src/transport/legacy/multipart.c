@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* A stream of parts of which each takes the place of the one before it (multipart/x-mixed-replace): an <img>
+ * shows what is published.
+ *
+ * A browser shows a part once the next boundary is there, so that follows the data at once, and the stream
+ * always stands among the fields of the part that comes next. What else there is to say are such fields: a
+ * part of its own would take the place of the picture. */
+
+#include "base/clock.h"
+#include "http/stream.h"
+#include "transport/transports.h"
+
+static void multipart_opening(struct buf *to, const struct stream_opening *opening)
+{
+    buf_append_text(to, "--" RENDER_MULTIPART_BOUNDARY "\r\n");
+    render_multipart_cursor(to, opening->cursor);
+    buf_append_text(to, opening->is_recovered ? "Sluice-Recovered: true\r\n" : "Sluice-Recovered: false\r\n");
+}
+
+static void multipart_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
+                            struct text cursor)
+{
+    render_multipart_cursor(to, cursor);
+    buf_append_text(to, "Sluice-Reset: ");
+    render_reset_item(to, channel, reason, missed);
+    buf_append_text(to, "\r\n");
+}
+
+/* Before the first boundary only empty lines mean nothing to everybody. */
+static void multipart_heartbeat(struct buf *to, bool is_open)
+{
+    if (is_open) {
+        buf_append_text(to, "Sluice-Heartbeat: ");
+        buf_append_u64(to, (uint64_t)clock_wall_ms());
+    }
+    buf_append_text(to, "\r\n");
+}
+
+static const struct stream_format multipart_format = {
+    .transport = &multipart_transport,
+    .kind = TRANSPORT_LEGACY,
+    .form = FORM_MULTIPART,
+    .render = render_multipart,
+    .begin_message = render_multipart_cursor,
+    .opening = multipart_opening,
+    .reset = multipart_reset,
+    .heartbeat = multipart_heartbeat,
+};
+
+static void multipart_begin(struct exchange *exchange, const struct subscription_wish *wish)
+{
+    stream_begin(exchange, wish, &multipart_format);
+}
+
+/* Who opens it as a page may be shown HTML that somebody has published: nothing of it runs as ours. */
+const struct transport multipart_transport = {
+    .words = {"multipart"},
+    .content_type = "multipart/x-mixed-replace; boundary=" RENDER_MULTIPART_BOUNDARY,
+    .policy = "sandbox; default-src 'none'",
+    .begin = multipart_begin,
+};
