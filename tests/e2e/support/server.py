@@ -95,5 +95,8 @@ class Server:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def descriptor_folder(self) -> pathlib.Path:
+        return pathlib.Path(f"/proc/{self.process.pid}/fd")
+
     def resident_bytes(self) -> int:
         return int(pathlib.Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
