@@ -301,6 +301,20 @@ def test_who_asks_for_much_and_never_reads_costs_little(channel: str, ask: Calla
             assert peak_until_cut(server, client) - held < 32 << 20
 
 
+def test_who_asks_for_history_and_never_reads_costs_little(channel: str) -> None:
+    with Server("--tcp", "127.0.0.1:0 framing=crlf", "--slow-client-timeout", "0.5", *KEEP, "--shards", "1") as server:
+        for _ in range(20):
+            publish(server, channel, 100_000 * "x")
+        held = server.resident_bytes()
+        with narrow(server, 0) as client:
+            assert client.ask(b"FORMAT json") == b"CONFIRMED"
+            client.socket.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while True:
+                    client.socket.send(400 * f'{{"op":"history","channel":"{channel}"}}\r\n'.encode())
+            assert peak_until_cut(server, client) - held < 32 << 20
+
+
 def test_a_range_has_a_bounded_number_of_bytes(server: Server, channel: str) -> None:
     for number in range(10):
         publish(server, channel, f"{number}" + 999_999 * "x")
