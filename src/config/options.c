@@ -268,7 +268,8 @@ int option_set(struct options *options, const struct option_row *row, const char
 
 const char *option_separators(const struct option_row *row)
 {
-    return strcmp(row->name, "tcp") == 0 ? ";" : ", ";
+    bool has_blanks = strcmp(row->name, "tcp") == 0 || strcmp(row->name, "sockjs") == 0;
+    return has_blanks ? ";" : ", ";
 }
 
 static char *option_format_strings(const struct option_row *row, const struct string_list *list)

@@ -271,25 +271,39 @@ static ssize_t exchange_read_stream(void *cls, uint64_t position, char *to, size
     return 0;
 }
 
-void exchange_open(struct exchange *exchange, const char *content_type)
+struct MHD_Response *exchange_stream_response(struct exchange *exchange, const char *content_type)
 {
     struct MHD_Response *response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, EXCHANGE_BLOCK_BYTES,
                                                                       exchange_read_stream, exchange, NULL);
+    if (!response)
+        return NULL;
+    exchange_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    exchange_response_header(response, "X-Accel-Buffering", "no");
+    return response;
+}
+
+void exchange_open_response(struct exchange *exchange, struct MHD_Response *response)
+{
+    const unsigned none = 0;
     if (!response) {
         exchange_answer(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
         return;
     }
-    const unsigned none = 0;
     /* A stream is cut by its own rule, which looks at what it still has to write. */
     setsockopt(exchange->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &none, sizeof(none));
-    exchange_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
-    exchange_response_header(response, "X-Accel-Buffering", "no");
     exchange_add_common_headers(exchange, response);
     exchange->response = response;
     exchange->status = MHD_HTTP_OK;
     exchange->must_close = exchange->must_close || exchange->is_http10;
     exchange_move(exchange, EXCHANGE_OPENING);
+}
+
+void exchange_open(struct exchange *exchange, const char *content_type)
+{
+    struct MHD_Response *response = exchange_stream_response(exchange, content_type);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
+    exchange_open_response(exchange, response);
 }
 
 void exchange_end(struct exchange *exchange, bool is_clean)

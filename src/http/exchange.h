@@ -73,6 +73,7 @@ enum origin_verdict {
     ORIGIN_ALLOWED, /* the server's own, or everybody is allowed */
     ORIGIN_LISTED,  /* named: its pages may also send what the browser keeps for us (cookies) */
     ORIGIN_FOREIGN,
+    ORIGIN_OPEN, /* what is answered is for everybody's pages, with what their browsers keep for us */
 };
 
 /* What is touched for each write stands together at the beginning. */
@@ -179,6 +180,11 @@ void exchange_set_deadline(struct exchange *exchange, uint64_t after_ms);
 /* Answers 200 with a body that has no end yet; `opened` follows once the head is sent. What is written to the
  * socket from then on is as on the wire: chunked when exchange_is_chunked. */
 void exchange_open(struct exchange *exchange, const char *content_type);
+
+/* The same in two steps, for whoever has headers of his own: the response, NULL when memory is out; and its
+ * sending. */
+struct MHD_Response *exchange_stream_response(struct exchange *exchange, const char *content_type);
+void exchange_open_response(struct exchange *exchange, struct MHD_Response *response);
 
 bool exchange_is_chunked(const struct exchange *exchange);
 

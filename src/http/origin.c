@@ -105,9 +105,34 @@ void origin_judge(struct exchange *exchange)
                            : ORIGIN_FOREIGN;
 }
 
+/* The fields that a page asks to send, when they are such. */
+static const char *origin_asked_headers(const struct exchange *exchange)
+{
+    static const char list_of_tokens[] = ", !#$%&'*+-.^_`|~0123456789"
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const char *asked = exchange_field(exchange, FIELD_REQUEST_HEADERS);
+    bool is_list =
+        asked && *asked && strlen(asked) <= ORIGIN_ASKED_MAX && !asked[strspn(asked, list_of_tokens)];
+    return is_list ? asked : NULL;
+}
+
+/* A page without an origin is told that everybody may: its browser takes no other answer. */
+static void origin_add_open_headers(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const char *origin = exchange_field(exchange, FIELD_ORIGIN);
+    const char *asked = origin_asked_headers(exchange);
+    bool is_named = origin && *origin && strcmp(origin, "null") != 0;
+    exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, is_named ? origin : "*");
+    exchange_response_header(response, "Access-Control-Allow-Credentials", "true");
+    if (asked)
+        exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS, asked);
+}
+
 void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response)
 {
     exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    if (exchange->origin == ORIGIN_OPEN)
+        origin_add_open_headers(exchange, response);
     if (exchange->origin != ORIGIN_ALLOWED && exchange->origin != ORIGIN_LISTED)
         return;
     exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -123,16 +148,12 @@ void origin_add_headers(const struct exchange *exchange, struct MHD_Response *re
 /* Whatever fields a page that may come asks for, it may send: nothing here hangs on them. */
 void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Response *response)
 {
-    static const char list_of_tokens[] = ", !#$%&'*+-.^_`|~0123456789"
-                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const char *asked = exchange_field(exchange, FIELD_REQUEST_HEADERS);
-    bool is_list =
-        asked && *asked && strlen(asked) <= ORIGIN_ASKED_MAX && !asked[strspn(asked, list_of_tokens)];
+    const char *asked = origin_asked_headers(exchange);
     exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
-                             is_list ? asked
-                                     : "Authorization, Cache-Control, Content-Type, Idempotency-Key, "
-                                       "If-None-Match, Last-Event-ID, Prefer, Sluice-Event, Sluice-Producer, "
-                                       "Sluice-TTL, X-CSRF-Token, X-Requested-With");
+                             asked ? asked
+                                   : "Authorization, Cache-Control, Content-Type, Idempotency-Key, "
+                                     "If-None-Match, Last-Event-ID, Prefer, Sluice-Event, Sluice-Producer, "
+                                     "Sluice-TTL, X-CSRF-Token, X-Requested-With");
     exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Access-Control-Request-Headers");
 }
 

@@ -19,6 +19,9 @@ void render_json_string(struct buf *to, const char *bytes, size_t len);
 /* Appends "name": */
 void render_json_key(struct buf *to, const char *name);
 
+/* The same as SockJS wants it: with everything escaped that browsers would change. */
+void render_sockjs_string(struct buf *to, const char *bytes, size_t len);
+
 /* Appends base64 (RFC 4648, padded). */
 void render_base64(struct buf *to, const char *bytes, size_t len);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/redis/url.h"
+#include "transport/sockjs/sockjs.h"
 
 bool precheck_broker_is_memory(const struct options *options)
 {
@@ -38,5 +39,7 @@ int precheck_run(const struct configuration *configuration, const struct prechec
     }
     if (!err)
         err = precheck_broker(configuration->options, fault);
+    if (!err)
+        err = sockjs_check(&configuration->options->sockjs, fault);
     return err ? err : listenings_parse(listenings, configuration->options, fault);
 }

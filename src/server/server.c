@@ -24,6 +24,7 @@
 #include "server/precheck.h"
 #include "shard/feed.h"
 #include "shard/shard.h"
+#include "transport/sockjs/sockjs.h"
 #include "transport/transports.h"
 #include "transport/websocket/commands.h"
 
@@ -33,6 +34,7 @@
 static const struct door_handlers server_door_handlers = {
     .inspect = head_inspect,
     .render_error = refusal_render,
+    .home = sockjs_home,
 };
 
 /* How long the process may take to end once everything is cut, before it is ended by force. */
@@ -109,6 +111,14 @@ static int server_listen(struct server *server)
     char fault[LISTENING_FAULT_MAX];
     return listenings_open(&server->listenings, &server->group, fault)
                ? server_fail(SERVER_EXIT_FAILED, "listening", fault)
+               : 0;
+}
+
+static int server_open_sockjs(struct server *server)
+{
+    char fault[SOCKJS_FAULT_MAX];
+    return sockjs_open(&server->configuration->options->sockjs, &server->group, fault)
+               ? server_fail(SERVER_EXIT_FAILED, "services", fault)
                : 0;
 }
 
@@ -354,6 +364,7 @@ static void server_close(struct server *server)
     for (unsigned i = 0; i < server->initialised; i++)
         shard_deinit(&server->group.shards[i]);
     listenings_close(&server->listenings);
+    sockjs_close();
     connection_limits_free(server->group.limits);
     free(server->group.shards);
     mailbox_deinit(&server->mailbox);
@@ -363,8 +374,9 @@ static void server_close(struct server *server)
 static int server_open(struct server *server)
 {
     static int (*const steps[])(struct server * server) = {
-        server_check_configuration, server_make_broker,      server_make_shards, server_listen,
-        server_start_shards,        server_write_ready_file,
+        server_check_configuration, server_make_broker, server_make_shards,
+        server_open_sockjs,         server_listen,      server_start_shards,
+        server_write_ready_file,
     };
     int status = 0;
     for (size_t i = 0; !status && i < ARRAY_LENGTH(steps); i++)

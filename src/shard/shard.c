@@ -72,6 +72,10 @@ static struct hub_settings shard_hub_settings(const struct options *options)
 static void shard_go_on_closing(struct shard *shard)
 {
     drain_cut(shard);
+    list_for_each (link, &shard->lodgers) {
+        struct lodger *lodger = container_of(link, struct lodger, link);
+        lodger->evict(lodger);
+    }
     hub_close(&shard->hub);
     if (hub_is_idle(&shard->hub) && shard->surveys_pending == 0 && list_is_empty(&shard->cells.to_run))
         shard_move(shard, SHARD_IDLE);
@@ -240,6 +244,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
     if (err)
         return err;
     timer_wheel_init(&shard->wheel, shard->now_ms);
+    list_init(&shard->lodgers);
     drain_init(&shard->drain);
     err = cell_table_init(&shard->cells, shard);
     if (err)

@@ -50,6 +50,13 @@ struct shard_group {
     unsigned idle_count;  /* shards that have become idle; main thread */
 };
 
+/* Whoever keeps something on a shard that no connection keeps: it is told, in each turn while the shard is
+ * closing, to let go of that. Linked before the shard runs. */
+struct lodger {
+    struct list link;
+    void (*evict)(struct lodger *lodger);
+};
+
 struct shard {
     unsigned index;
     struct shard_group *group;
@@ -68,6 +75,7 @@ struct shard {
     struct outlet_table outlets;
     struct stream_table streams;
     struct farewell_table farewells;
+    struct list lodgers;
     struct garbage *garbage;
     struct drain drain;
     uint64_t surveys_pending; /* asked from here and still on their round */

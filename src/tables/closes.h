@@ -22,7 +22,10 @@
     ROW(TO, INTERNAL, 1011, "internal", "the server failed; its log says why")                               \
     ROW(TO, SILENT, 1011, "silent", "nothing has come since two pings (websocket-ping)")                     \
     ROW(TO, RESTART, 1012, "restart", "the server stops or restarts; connect again")                         \
-    ROW(TO, TRY_LATER, 1013, "try_later", "the server cannot do this now; connect again later")
+    ROW(TO, TRY_LATER, 1013, "try_later", "the server cannot do this now; connect again later")              \
+    ROW(TO, INTERRUPTED, 1002, "interrupted", "Connection interrupted")                                      \
+    ROW(TO, SECOND, 2010, "second", "Another connection still open")                                         \
+    ROW(TO, GO_AWAY, 3000, "go_away", "Go away!")
 
 /* The longest reason that a close frame takes. */
 #define CLOSE_REASON_MAX 123u

@@ -20,6 +20,7 @@
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \
     ROW(NO_CHANNEL, 404, "no-such-channel", "Nobody uses this channel, and nothing of it is kept.")          \
+    ROW(NO_SESSION, 404, "no-such-session", "There is no SockJS session of this name, or not any more.")     \
     ROW(METHOD, 405, "method-not-allowed", "The method is not for this path; Allow lists what is.")          \
     ROW(NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such way to receive.")                           \
     ROW(ALREADY_SUBSCRIBED, 409, "already-subscribed", "The connection is subscribed to this channel.")      \
@@ -51,6 +52,8 @@
     ROW(TOO_MANY_FROM_ADDRESS, 503, "too-many-from-address",                                                 \
         "This address holds all the connections it may.")                                                    \
     ROW(NO_DESCRIPTORS, 503, "no-descriptors", "The process has no descriptor left.")                        \
+    ROW(SESSION_FULL, 503, "session-full",                                                                   \
+        "The SockJS session has more to tell than its response-limit; fetch that first.")                    \
     ROW(STOPPING, 503, "stopping", "The server is stopping.")
 
 enum error_code {

@@ -34,6 +34,7 @@
     COUNTED(HANGUPS, "counter", "hangups_total", "Held clients that went away.")                             \
     COUNTED(SLOW_CUT, "counter", "slow_clients_cut_total", "Streams cut because their client took nothing.") \
     CLOSE_TABLE(METRIC_CLOSED, COUNTED)                                                                      \
+    COUNTED(SOCKJS_SESSIONS, "gauge", "sockjs_sessions", "SockJS sessions now, those of WebSockets too.")    \
     COUNTED(PUBLISHED, "counter", "published_total", "Messages accepted by the broker.")                     \
     COUNTED(DUPLICATES, "counter", "duplicates_total", "Publishes that repeated an idempotency key.")        \
     COUNTED(PUBLISH_REFUSED, "counter", "publish_refused_total", "Messages that the broker refused.")        \

@@ -14,6 +14,9 @@
     STRINGS("tcp", tcp, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                        \
             "Listen for raw TCP on host:port, [v6]:port or unix:/path; keys are framing, feed, input, "      \
             "default-channel, ping and mode, see docs/TCP.md. Repeatable.")                                  \
+    STRINGS("sockjs", sockjs, "/sockjs", 0, 64, RESTART, "PREFIX [KEY=VALUE]...",                            \
+            "Serve SockJS clients below this path; keys are app, feed, websocket, cookie, response-limit, "  \
+            "legacy and client, see docs/SOCKJS.md. Empty serves none. Repeatable.")                         \
     STRING(                                                                                                  \
         "broker", broker, "memory:", 1, 1024, RESTART, "URL",                                                \
         "Where channel logs live: memory: is this process; redis://[user:password@]host:port/db, several "   \

@@ -63,6 +63,7 @@ PROVOKED: list[tuple[str, str, Callable[[Server], Response]]] = [
     ("not-found", "/channels/NAME", lambda s: get(s, "/channel/a")),
     ("no-such-channel", "", lambda s: get(s, "/api/channels/nobody")),
     ("no-such-channel", "", lambda s: request(s, "DELETE", "/api/channels/nobody")),
+    ("no-such-session", "", lambda s: request(s, "POST", "/sockjs/0/nobody/xhr_send", '["a"]')),
     ("method-not-allowed", "takes GET, HEAD, POST, PUT, OPTIONS; DELETE /api", lambda s: request(s, "PATCH", "/channels/a", "x")),
     ("not-acceptable", "poll, json, sse, stream, xhr, multipart, htmlfile, jsonp", lambda s: get(s, "/channels/a?transport=pigeon")),
     ("not-acceptable", "legacy = yes", lambda s: get(s, "/channels/a?transport=jsonp&callback=cb")),
@@ -130,9 +131,16 @@ def test_an_error_of_a_command() -> None:
         assert client.ask(b"PUBLISH").startswith(b"ERROR bad-command ")
 
 
+def test_an_error_of_a_session() -> None:
+    with Server("--sockjs", "/echo app=echo response-limit=1") as server:
+        request(server, "POST", "/echo/0/a/xhr", b"")
+        request(server, "POST", "/echo/0/a/xhr_send", '["a"]')
+        check(request(server, "POST", "/echo/0/a/xhr_send", '["a"]'), "session-full", "response-limit")
+
+
 def test_every_documented_error_is_provoked_somewhere() -> None:
     """The last ones need calls that fail, and are in test_faults.py, test_door.py and test_drain.py."""
     here = {row[0] for row in PROVOKED} | {
         "too-many-connections", "too-many-from-address", "memory-limit", "bridged-channel", "broker-refused", "broker-full",
-        "broker-down", "bad-command"}
+        "broker-down", "bad-command", "session-full"}
     assert set(DOCUMENTED) - here == {"internal", "out-of-memory", "no-descriptors", "stopping"}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/sockjs/pages.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "http/origin.h"
+#include "render/script.h"
+#include "transport/sockjs/receiver.h"
+#include "transport/sockjs/reply.h"
+#include "transport/sockjs/send.h"
+
+/* FNV-1a: it only has to be the same on every node, and another one for another page. */
+#define TAG_OFFSET 0xcbf29ce484222325u
+#define TAG_PRIME 0x100000001b3u
+
+int pages_make_iframe(struct sockjs_service *service)
+{
+    struct buf *page = &service->iframe;
+    uint64_t hash = TAG_OFFSET;
+    buf_append_text(page, "<!DOCTYPE html>\n"
+                          "<html>\n"
+                          "<head>\n"
+                          "  <meta http-equiv=\"X-UA-Compatible\" content=\"IE=edge\" />\n"
+                          "  <meta http-equiv=\"Content-Type\" content=\"text/html; charset=UTF-8\" />\n"
+                          "  <script>\n"
+                          "    document.domain = document.domain;\n"
+                          "    _sockjs_onload = function(){SockJS.bootstrap_iframe();};\n"
+                          "  </script>\n"
+                          "  <script src=\"");
+    buf_append_text(page, service->declaration.client_url);
+    buf_append_text(page, "\"></script>\n"
+                          "</head>\n"
+                          "<body>\n"
+                          "  <h2>Don't panic!</h2>\n"
+                          "  <p>This is a SockJS hidden iframe. It's used for cross domain magic.</p>\n"
+                          "</body>\n"
+                          "</html>");
+    for (size_t i = 0; i < page->len; i++)
+        hash = (hash ^ (unsigned char)page->bytes[i]) * TAG_PRIME;
+    snprintf(service->iframe_tag, SERVICE_TAG_MAX, "\"%016" PRIx64 "\"", hash);
+    return page->has_failed ? -ENOMEM : 0;
+}
+
+static void page_greet(struct exchange *exchange)
+{
+    struct MHD_Response *response =
+        exchange_response("Welcome to SockJS!\n", sizeof("Welcome to SockJS!\n") - 1, REPLY_TEXT, false);
+    exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
+static void page_info(struct exchange *exchange)
+{
+    const struct sockjs_service *service = exchange->route->context;
+    char text[128];
+    snprintf(text, sizeof(text),
+             "{\"websocket\":%s,\"origins\":[\"*:*\"],\"cookie_needed\":%s,\"entropy\":%" PRIu32 "}",
+             service->declaration.has_websocket ? "true" : "false",
+             service->declaration.needs_cookie ? "true" : "false", (uint32_t)random_next());
+    reply_text(exchange, MHD_HTTP_OK, text, "application/json; charset=UTF-8");
+}
+
+static void page_iframe(struct exchange *exchange)
+{
+    const struct sockjs_service *service = exchange->route->context;
+    const char *known = exchange_field(exchange, FIELD_IF_NONE_MATCH);
+    bool is_known = known && (strcmp(known, "*") == 0 || strstr(known, service->iframe_tag));
+    struct MHD_Response *response = is_known ? exchange_response("", 0, NULL, false)
+                                             : exchange_response(service->iframe.bytes, service->iframe.len,
+                                                                 "text/html; charset=UTF-8", false);
+    reply_add_cached(response);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_ETAG, service->iframe_tag);
+    exchange_answer(exchange, is_known ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, response);
+}
+
+static void page_not_found(struct exchange *exchange)
+{
+    const struct sockjs_service *service = exchange->route->context;
+    exchange_fail(exchange, ERROR_NOT_FOUND,
+                  "nothing is at this path; SockJS clients are to connect to %.255s",
+                  service->declaration.prefix);
+}
+
+/* Returns whether the request has the method that its path takes; otherwise it is answered. */
+static bool page_admits_method(struct exchange *exchange, enum http_method method)
+{
+    bool is_right = exchange->method == method;
+    if (exchange->method == METHOD_OPTIONS)
+        reply_options(exchange, method);
+    else if (!is_right)
+        reply_method(exchange, method);
+    return is_right;
+}
+
+/* Sessions. */
+
+static void page_require_callback(struct exchange *exchange, const char *text)
+{
+    reply_text(exchange, MHD_HTTP_INTERNAL_SERVER_ERROR, text, REPLY_TEXT);
+}
+
+/* Older clients name it `callback`. Returns false when the request is answered. */
+static bool page_read_callback(struct exchange *exchange, struct text *callback)
+{
+    *callback = exchange_query(exchange, "c");
+    if (!callback->bytes)
+        *callback = exchange_query(exchange, "callback");
+    if (callback->len == 0) {
+        page_require_callback(exchange, "\"callback\" parameter required\n");
+        return false;
+    }
+    if (script_callback_is_valid(*callback))
+        return true;
+    page_require_callback(exchange, "invalid \"callback\" parameter: it is " SCRIPT_CALLBACK_RULE "\n");
+    return false;
+}
+
+static void page_receive(struct exchange *exchange, const struct session_path *path)
+{
+    struct text callback = {"", 0};
+    if (!carriers[path->carrier].needs_callback || page_read_callback(exchange, &callback))
+        receiver_begin(exchange, exchange->route->context, path, callback);
+}
+
+/* What a session tells and takes is not for everybody's pages where it reaches channels. */
+static bool page_refuses_origin(struct exchange *exchange)
+{
+    const struct sockjs_service *service = exchange->route->context;
+    if (sockjs_service_has_channels(service) && origin_refuses_change(exchange))
+        return true;
+    exchange->origin = ORIGIN_OPEN;
+    return false;
+}
+
+static void page_session(struct exchange *exchange, const struct session_path *path)
+{
+    const struct carrier_row *row = &carriers[path->carrier];
+    if (!page_admits_method(exchange, row->method))
+        return;
+    if (path->carrier == CARRIER_XHR_SEND || path->carrier == CARRIER_JSONP_SEND)
+        send_begin(exchange, exchange->route->context, path);
+    else
+        page_receive(exchange, path);
+}
+
+static bool page_has(const struct sockjs_service *service, const struct session_path *path)
+{
+    if (strcmp(path->prefix, service->declaration.prefix) != 0 || path->carrier == CARRIER_WEBSOCKET)
+        return false;
+    return service->declaration.is_legacy || !carriers[path->carrier].is_legacy;
+}
+
+void pages_handle(struct exchange *exchange)
+{
+    const struct sockjs_service *service = exchange->route->context;
+    struct session_path path;
+    struct text rest = router_name(exchange);
+    void (*page)(struct exchange *) = rest.len == 0           ? page_greet
+                                      : text_is(rest, "info") ? page_info
+                                      : path_is_iframe(rest)  ? page_iframe
+                                                              : NULL;
+    bool is_session =
+        !page && session_path_parse(&path, (struct text){exchange->target, strcspn(exchange->target, "?")}) &&
+        page_has(service, &path);
+    if (is_session && exchange->method != METHOD_OPTIONS && page_refuses_origin(exchange))
+        return;
+    exchange->origin = ORIGIN_OPEN;
+    if (page && (exchange->method == METHOD_HEAD || page_admits_method(exchange, METHOD_GET)))
+        page(exchange);
+    else if (is_session)
+        page_session(exchange, &path);
+    else if (!page)
+        page_not_found(exchange);
+}

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/sockjs/receiver.h"
+
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "render/render.h"
+#include "render/script.h"
+#include "shard/outlet.h"
+#include "transport/sockjs/frame.h"
+#include "transport/sockjs/reply.h"
+
+/*   waiting ──► open ──► ending ──► done
+ *      `──────────^────────^──────────^
+ */
+enum receiver_phase {
+    RECEIVER_WAITING, /* a poll; a stream whose head is not sent yet */
+    RECEIVER_OPEN,    /* a stream */
+    RECEIVER_ENDING,  /* the same, but once nothing is owed it ends */
+    RECEIVER_DONE,    /* its client gets everything that its session has told */
+};
+
+struct receiver {
+    struct exchange *exchange;
+    struct session *session; /* NULL when it only tells that it ends */
+    enum carrier carrier;
+    uint8_t phase; /* enum receiver_phase */
+    bool is_chunked;
+    bool tells_open; /* first of all */
+    bool has_end;    /* it tells why it ends, and does */
+    enum close_reason reason;
+    char callback[SCRIPT_CALLBACK_MAX + 1];
+    uint64_t sent;        /* bytes of frames */
+    struct outlet outlet; /* of a stream */
+    struct garbage garbage;
+};
+
+static const struct sockjs_service *receiver_service(const struct receiver *receiver)
+{
+    return receiver->exchange->route->context;
+}
+
+static bool receiver_is_stream(const struct receiver *receiver)
+{
+    return carriers[receiver->carrier].is_stream;
+}
+
+static void receiver_free(struct garbage *garbage)
+{
+    struct receiver *receiver = container_of(garbage, struct receiver, garbage);
+    outlet_deinit(&receiver->outlet);
+    free(receiver);
+}
+
+static void receiver_leave(struct receiver *receiver, bool is_interrupted)
+{
+    struct session *session = receiver->session;
+    receiver->session = NULL;
+    if (session)
+        session_detach(session, is_interrupted);
+}
+
+static void receiver_gone(struct exchange *exchange)
+{
+    struct receiver *receiver = exchange->holder;
+    receiver_leave(receiver, receiver->phase != RECEIVER_DONE);
+    if (receiver_is_stream(receiver))
+        outlet_close(&receiver->outlet);
+    shard_reap(exchange->shard, &receiver->garbage, receiver_free);
+}
+
+/* Everything that is told stands between these brackets. */
+static void append_array(struct buf *to, const struct buf *strings)
+{
+    buf_append_text(to, "a[");
+    buf_append(to, strings->bytes, strings->len);
+    buf_append_char(to, ']');
+}
+
+/* Polls. */
+
+static void receiver_answer(struct receiver *receiver, struct text frame)
+{
+    struct exchange *exchange = receiver->exchange;
+    struct buf body = {0};
+    struct MHD_Response *response = NULL;
+    sockjs_frame_append(&body, receiver->carrier, receiver->callback, frame);
+    if (body.has_failed)
+        buf_deinit(&body);
+    else
+        response = exchange_response(body.bytes, body.len, carriers[receiver->carrier].content_type, true);
+    reply_add_not_cached(response);
+    reply_add_cookie(exchange, receiver_service(receiver), response);
+    receiver->phase = response ? RECEIVER_DONE : RECEIVER_WAITING;
+    receiver_leave(receiver, !response);
+    exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
+static void receiver_answer_buf(struct receiver *receiver, struct buf *frame)
+{
+    if (frame->has_failed)
+        exchange_answer(receiver->exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
+    else
+        receiver_answer(receiver, (struct text){frame->bytes, frame->len});
+    buf_deinit(frame);
+}
+
+static void receiver_answer_page(struct receiver *receiver)
+{
+    struct buf *answers = &receiver->session->answers;
+    struct buf frame = {0};
+    append_array(&frame, answers);
+    answers->len = 0;
+    receiver_answer_buf(receiver, &frame);
+}
+
+static void receiver_answer_end(struct receiver *receiver)
+{
+    struct buf frame = {0};
+    sockjs_frame_append_close(&frame, receiver->reason);
+    receiver_answer_buf(receiver, &frame);
+}
+
+static void receiver_poll(struct receiver *receiver)
+{
+    struct exchange *exchange = receiver->exchange;
+    if (receiver->tells_open)
+        receiver_answer(receiver, text_of(FRAME_OPEN));
+    else if (receiver->has_end)
+        receiver_answer_end(receiver);
+    else if (receiver->session->answers.len > 0)
+        receiver_answer_page(receiver);
+    else if (exchange_settle(exchange))
+        exchange_set_deadline(exchange, exchange->shard->options->poll_wait_ms);
+}
+
+/* Streams. */
+
+/* Writes bytes as one chunk, at the end of this turn. */
+static void receiver_write(struct receiver *receiver, const struct buf *bytes)
+{
+    char head[RENDER_CHUNK_HEAD_MAX];
+    struct buf *text = outlet_text(&receiver->outlet);
+    text->has_failed = text->has_failed || bytes->has_failed;
+    if (receiver->is_chunked)
+        buf_append(text, head, render_chunk_head(head, bytes->len));
+    buf_append(text, bytes->bytes, bytes->len);
+    if (receiver->is_chunked)
+        buf_append_text(text, "\r\n");
+}
+
+static void receiver_write_frame(struct receiver *receiver, struct text frame)
+{
+    struct buf bytes = {0};
+    sockjs_frame_append(&bytes, receiver->carrier, receiver->callback, frame);
+    receiver_write(receiver, &bytes);
+    receiver->sent += bytes.len;
+    buf_deinit(&bytes);
+}
+
+/* Ends when everything is written; until then it is its session's. */
+static void receiver_finish(struct receiver *receiver)
+{
+    if (receiver->phase != RECEIVER_OPEN)
+        return;
+    receiver->phase = RECEIVER_ENDING;
+    outlet_call(&receiver->outlet);
+}
+
+static void receiver_mind_limit(struct receiver *receiver)
+{
+    if (receiver->sent >= receiver_service(receiver)->declaration.response_limit_bytes)
+        receiver_finish(receiver);
+}
+
+static void receiver_write_answers(struct receiver *receiver)
+{
+    struct buf *answers = &receiver->session->answers;
+    struct buf frame = {0};
+    if (answers->len == 0)
+        return;
+    append_array(&frame, answers);
+    answers->len = 0;
+    receiver_write_frame(receiver, (struct text){frame.bytes, frame.len});
+    buf_deinit(&frame);
+    receiver_mind_limit(receiver);
+}
+
+static void receiver_write_end(struct receiver *receiver)
+{
+    struct buf frame = {0};
+    sockjs_frame_append_close(&frame, receiver->reason);
+    receiver_write_frame(receiver, (struct text){frame.bytes, frame.len});
+    buf_deinit(&frame);
+    receiver_finish(receiver);
+}
+
+static void receiver_opened(struct exchange *exchange)
+{
+    struct receiver *receiver = exchange->holder;
+    struct buf prelude = {0};
+    receiver->phase = RECEIVER_OPEN;
+    receiver->outlet.progress_ms = exchange->shard->now_ms;
+    sockjs_frame_append_prelude(&prelude, receiver->carrier, receiver->callback);
+    receiver_write(receiver, &prelude);
+    buf_deinit(&prelude);
+    if (receiver->tells_open)
+        receiver_write_frame(receiver, text_of(FRAME_OPEN));
+    if (receiver->has_end)
+        receiver_write_end(receiver);
+    else
+        receiver_write_answers(receiver);
+}
+
+static void receiver_relieved(struct outlet *outlet)
+{
+    struct receiver *receiver = container_of(outlet, struct receiver, outlet);
+    if (receiver->phase != RECEIVER_ENDING)
+        return;
+    receiver->phase = RECEIVER_DONE;
+    exchange_end(receiver->exchange, true);
+}
+
+static void receiver_broken(struct outlet *outlet)
+{
+    exchange_end(container_of(outlet, struct receiver, outlet)->exchange, false);
+}
+
+static const struct outlet_ops receiver_outlet_ops = {.relieved = receiver_relieved,
+                                                      .broken = receiver_broken};
+
+static void receiver_open(struct receiver *receiver)
+{
+    struct exchange *exchange = receiver->exchange;
+    if (!exchange_settle(exchange))
+        return;
+    struct MHD_Response *response =
+        exchange_stream_response(exchange, carriers[receiver->carrier].content_type);
+    reply_add_not_cached(response);
+    reply_add_cookie(exchange, receiver_service(receiver), response);
+    exchange_open_response(exchange, response);
+}
+
+/* The exchange's side. */
+
+static void receiver_writable(struct exchange *exchange)
+{
+    struct receiver *receiver = exchange->holder;
+    if (receiver->outlet.state == OUTLET_BLOCKED)
+        outlet_flush(&receiver->outlet);
+}
+
+/* A poll has waited long enough. */
+static void receiver_expire(struct exchange *exchange)
+{
+    receiver_answer(exchange->holder, text_of(FRAME_HEARTBEAT));
+}
+
+static void receiver_tick(struct exchange *exchange)
+{
+    struct receiver *receiver = exchange->holder;
+    if (receiver->phase != RECEIVER_OPEN ||
+        !outlet_is_silent(&receiver->outlet, exchange->shard->options->heartbeat_ms * 5 / 6))
+        return;
+    receiver_write_frame(receiver, text_of(FRAME_HEARTBEAT));
+    receiver_mind_limit(receiver);
+}
+
+static void receiver_drain(struct exchange *exchange)
+{
+    struct receiver *receiver = exchange->holder;
+    if (receiver->session)
+        session_close(receiver->session, CLOSE_RESTART);
+}
+
+static const struct hold_ops receiver_hold_ops = {
+    .gone = receiver_gone,
+    .opened = receiver_opened,
+    .writable = receiver_writable,
+    .expire = receiver_expire,
+    .tick = receiver_tick,
+    .drain = receiver_drain,
+};
+
+/* The session's side. */
+
+void receiver_flush(struct receiver *receiver)
+{
+    if (receiver->phase == RECEIVER_OPEN)
+        receiver_write_answers(receiver);
+    else if (receiver->phase == RECEIVER_WAITING && receiver->exchange->state == EXCHANGE_HELD)
+        receiver_answer_page(receiver);
+}
+
+void receiver_close(struct receiver *receiver)
+{
+    struct session *session = receiver->session;
+    receiver->reason = session->reason;
+    receiver->has_end = true;
+    if (receiver->phase == RECEIVER_OPEN)
+        receiver_write_answers(receiver);
+    receiver->session = NULL;
+    session->receiver = NULL;
+    if (receiver->phase == RECEIVER_OPEN)
+        receiver_write_end(receiver);
+    else if (receiver->phase == RECEIVER_WAITING && receiver->exchange->state == EXCHANGE_HELD)
+        receiver_answer_end(receiver);
+}
+
+size_t receiver_owed(const struct receiver *receiver)
+{
+    return receiver_is_stream(receiver) ? outlet_owed(&receiver->outlet) : 0;
+}
+
+/* Begin. */
+
+/* Its client may have gone without our being told yet. */
+static bool receiver_has_hung_up(const struct receiver *receiver)
+{
+    struct pollfd wait = {.fd = receiver->exchange->fd, .events = POLLRDHUP};
+    return receiver->exchange->state != EXCHANGE_OPENING && poll(&wait, 1, 0) > 0;
+}
+
+static void receiver_join(struct receiver *receiver, struct session *session)
+{
+    struct shard *shard = receiver->exchange->shard;
+    if (session->receiver && receiver_has_hung_up(session->receiver))
+        exchange_end(session->receiver->exchange, false);
+    bool is_second = session->receiver && !session->is_closed;
+    receiver->has_end = is_second || session->is_closed;
+    receiver->reason = is_second ? CLOSE_SECOND : session->reason;
+    receiver->tells_open = !session->is_told_open;
+    session->is_told_open = true;
+    if (is_second)
+        shard_count(shard, METRIC_CLOSED_SECOND, 1);
+    if (receiver->has_end)
+        return;
+    receiver->session = session;
+    session_attach(session, receiver);
+}
+
+void receiver_begin(struct exchange *exchange, const struct sockjs_service *service,
+                    const struct session_path *path, struct text callback)
+{
+    struct shard *shard = exchange->shard;
+    struct session *session = session_find(shard, service, path->session);
+    struct receiver *receiver = calloc(1, sizeof(*receiver));
+    if (receiver && !session)
+        session = session_new(shard, service, path->session);
+    if (!session || !receiver) {
+        free(receiver);
+        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+        return;
+    }
+    outlet_init(&receiver->outlet, &receiver_outlet_ops, shard, exchange->fd);
+    receiver->exchange = exchange;
+    receiver->carrier = path->carrier;
+    receiver->is_chunked = exchange_is_chunked(exchange);
+    memcpy(receiver->callback, callback.bytes, callback.len);
+    exchange_hold(exchange, &receiver_hold_ops, receiver);
+    receiver_join(receiver, session);
+    if (receiver->session && exchange_is_draining(exchange))
+        session_close(session, CLOSE_RESTART);
+    if (receiver_is_stream(receiver))
+        receiver_open(receiver);
+    else
+        receiver_poll(receiver);
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/sockjs/session.h"
+
+#include <stdlib.h>
+
+#include "render/render.h"
+#include "transport/sockjs/receiver.h"
+#include "transport/sockjs/send.h"
+
+/* Of a shard: a session costs its client one request and no connection, so only this bounds their memory. */
+#define SESSIONS_MAX 100000u
+
+static struct session *session_of(struct application *application)
+{
+    return container_of(application, struct session, application);
+}
+
+static void session_free(struct garbage *garbage)
+{
+    struct session *session = container_of(garbage, struct session, garbage);
+    buf_deinit(&session->answers);
+    free(session);
+}
+
+static void session_end(struct session *session)
+{
+    struct shard *shard = session->application.shard;
+    struct session_table *table = session_table_of(shard);
+    timer_stop(&shard->wheel, &session->life);
+    application_end(&session->application);
+    HASH_DEL(table->sessions, session);
+    table->count--;
+    shard_count(shard, METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
+    sendings_drop(session);
+    shard_reap(shard, &session->garbage, session_free);
+}
+
+static void session_expire(struct timer *timer)
+{
+    session_end(container_of(timer, struct session, life));
+}
+
+static void session_live_on(struct session *session)
+{
+    struct shard *shard = session->application.shard;
+    timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
+}
+
+/* Telling. */
+
+static void session_flush(struct session *session)
+{
+    if (session->receiver && session->answers.len > 0 && !session->is_corked)
+        receiver_flush(session->receiver);
+}
+
+static void session_say(struct application *application, const char *text, size_t len)
+{
+    struct session *session = session_of(application);
+    if (session->is_closed)
+        return;
+    if (session->answers.len > 0)
+        buf_append_char(&session->answers, ',');
+    render_sockjs_string(&session->answers, text, len);
+    session_flush(session);
+}
+
+static void session_close_application(struct application *application, enum close_reason reason)
+{
+    session_close(session_of(application), reason);
+}
+
+static const struct application_ops session_application_ops = {
+    .say = session_say,
+    .close = session_close_application,
+};
+
+void session_close(struct session *session, enum close_reason reason)
+{
+    struct shard *shard = session->application.shard;
+    if (session->is_closed)
+        return;
+    session->is_closed = true;
+    session->reason = reason;
+    shard_count(shard, METRIC_CLOSED_NORMAL + reason, 1);
+    application_end(&session->application);
+    sendings_drop(session);
+    session_live_on(session);
+    if (session->receiver)
+        receiver_close(session->receiver);
+}
+
+bool session_is_full(const struct session *session)
+{
+    size_t waiting = session->answers.len + (session->receiver ? receiver_owed(session->receiver) : 0);
+    return waiting >= session->service->declaration.response_limit_bytes;
+}
+
+void session_cork(struct session *session)
+{
+    session->is_corked = true;
+}
+
+void session_uncork(struct session *session)
+{
+    session->is_corked = false;
+    session_flush(session);
+}
+
+/* Receivers. */
+
+void session_attach(struct session *session, struct receiver *receiver)
+{
+    session->receiver = receiver;
+    timer_stop(&session->application.shard->wheel, &session->life);
+}
+
+void session_detach(struct session *session, bool is_interrupted)
+{
+    session->receiver = NULL;
+    if (is_interrupted)
+        session_close(session, CLOSE_INTERRUPTED);
+    session_live_on(session);
+}
+
+/* The table. */
+
+static size_t session_write_key(char *key, const struct sockjs_service *service, struct text name)
+{
+    memcpy(key, &service->index, sizeof(service->index));
+    memcpy(key + sizeof(service->index), name.bytes, name.len);
+    return sizeof(service->index) + name.len;
+}
+
+struct session *session_find(struct shard *shard, const struct sockjs_service *service, struct text name)
+{
+    char key[sizeof(unsigned) + SESSION_ID_MAX];
+    struct session_table *table = session_table_of(shard);
+    struct session *session;
+    size_t len = session_write_key(key, service, name);
+    HASH_FIND(hh, table->sessions, key, len, session);
+    return session;
+}
+
+struct session *session_new(struct shard *shard, const struct sockjs_service *service, struct text name)
+{
+    struct session_table *table = session_table_of(shard);
+    size_t key_len = sizeof(service->index) + name.len;
+    struct session *session = table->count < SESSIONS_MAX ? calloc(1, sizeof(*session) + key_len) : NULL;
+    if (!session)
+        return NULL;
+    session->service = service;
+    session->key_len = session_write_key(session->key, service, name);
+    HASH_ADD_KEYPTR(hh, table->sessions, session->key, session->key_len, session);
+    if (!session->hh.tbl) {
+        free(session);
+        return NULL;
+    }
+    table->count++;
+    shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
+    list_init(&session->sendings);
+    timer_init(&session->life, session_expire);
+    timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
+    application_begin(&session->application, shard, service, &session_application_ops);
+    return session;
+}
+
+/* The connections have gone by then, and their sessions would live on. */
+static void session_table_evict(struct lodger *lodger)
+{
+    struct session_table *table = container_of(lodger, struct session_table, lodger);
+    struct session *session;
+    struct session *next;
+    HASH_ITER (hh, table->sessions, session, next) {
+        if (!session->receiver)
+            session_end(session);
+    }
+}
+
+void session_table_init(struct session_table *table, struct shard *shard)
+{
+    table->lodger.evict = session_table_evict;
+    list_append(&shard->lodgers, &table->lodger.link);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* A session over HTTP: it lives on the shard that its name is hashed to, where all its requests come, and for
+ * SESSION_LIFE_MS without a receiver. What is to be told while there is none stays in the channels, but for
+ * answers. On the shard's thread.
+ *
+ *   open ──► closed    (gone from both when its life is over)
+ */
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/table.h"
+#include "base/timer.h"
+#include "transport/sockjs/application.h"
+
+#define SESSION_LIFE_MS 5000u
+
+struct receiver;
+
+struct session {
+    struct application application;
+    UT_hash_handle hh;
+    const struct sockjs_service *service;
+    struct receiver *receiver; /* NULL while nobody fetches */
+    struct list sendings;      /* that wait, in the order in which they came */
+    struct timer life;
+    struct buf answers; /* that wait for a receiver: JSON strings with commas between them */
+    bool is_told_open;
+    bool is_closed;
+    bool is_corked; /* several messages are being taken: what they are answered waits for the last of them */
+    enum close_reason reason; /* of a closed one */
+    struct garbage garbage;
+    size_t key_len;
+    char key[]; /* its service and its name */
+};
+
+/* The sessions of a shard. */
+struct session_table {
+    struct session *sessions; /* by key */
+    uint64_t count;
+    struct lodger lodger; /* has all end when the shard closes */
+};
+
+/* Main thread. */
+void session_table_init(struct session_table *table, struct shard *shard);
+
+/* NULL when there is none. */
+struct session *session_find(struct shard *shard, const struct sockjs_service *service, struct text name);
+
+/* Begins one that there is not yet; it has no receiver, and its life is that long. NULL when memory is out or
+ * there are too many. */
+struct session *session_new(struct shard *shard, const struct sockjs_service *service, struct text name);
+
+void session_attach(struct session *session, struct receiver *receiver);
+
+/* The receiver has gone: as it should, or without the session's knowing what its client has got. */
+void session_detach(struct session *session, bool is_interrupted);
+
+/* Nothing is told any more but that it is closed, and why: to whoever receives, too. */
+void session_close(struct session *session, enum close_reason reason);
+
+/* Whether so much waits to be fetched that nothing more is taken from its client. */
+bool session_is_full(const struct session *session);
+
+/* Takes messages one by one between these two; what they are answered is then told at once. */
+void session_cork(struct session *session);
+void session_uncork(struct session *session);
+
+/* What session.c asks of the wiring in services.c: the table of a shard. */
+struct session_table *session_table_of(const struct shard *shard);
