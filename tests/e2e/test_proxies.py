@@ -10,6 +10,7 @@ from support.client import Connection, EventStream, get, path_of, publish, reque
 from support.proxies import Proxy, proxy_before
 from support.redis import RedisServer, await_away, nodes
 from support.server import Server, wait_until
+from support.websocket import WebSocket
 
 PROXIES = {"nginx": "cluster/nginx.conf.in", "haproxy": "cluster/haproxy.cfg.in"}
 
@@ -61,6 +62,18 @@ def test_streams_and_polls_come_through_at_once(server: Server, proxy: Proxy, ch
             while (event := stream.next_event()).event == "subscribed":
                 pass
             assert event.data == str(number)
+
+
+def test_websockets_come_through(server: Server, proxy: Proxy, channel: str) -> None:
+    with WebSocket(proxy, path_of(channel)) as feed, WebSocket(proxy, "/ws") as commands:
+        commands.put_json({"op": "subscribe", "ref": 1, "channel": channel})
+        assert commands.take_json()["op"] == "subscribed"
+        feed.put_text("x" * 100_000)
+        assert feed.take() == "x" * 100_000 == commands.take_json()["data"]
+        publish(server, channel, "y")
+        assert feed.take() == "y" == commands.take_json()["data"]
+        feed.put_close(1000)
+        assert feed.take_close()[0] == 1000
 
 
 @pytest.mark.parametrize("name", list(PROXIES))
