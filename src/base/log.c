@@ -96,10 +96,11 @@ static bool log_needs_quotes(const char *text)
     return false;
 }
 
-/* Everything before the value, or nothing. */
-static bool log_begin_pair(struct log_line *line, const char *key, bool is_quoted)
+/* Nothing of a pair whose value does not even begin; and a number that is cut would be another one. */
+static void log_put_pair(struct log_line *line, const char *key, const char *text, bool is_number)
 {
     size_t begin = line->len;
+    bool is_quoted = !is_number && (line->is_json || log_needs_quotes(text));
     if (line->is_json)
         log_put_text(line, begin == 0 ? "{\"" : ",\"");
     else if (begin > 0)
@@ -108,22 +109,13 @@ static bool log_begin_pair(struct log_line *line, const char *key, bool is_quote
     log_put_text(line, line->is_json ? "\":" : "=");
     if (is_quoted)
         log_put_text(line, "\"");
-    if (line->is_full)
-        line->len = begin;
-    return !line->is_full;
-}
-
-/* A number that is cut would be another one. */
-static void log_put_pair(struct log_line *line, const char *key, const char *text, bool is_number)
-{
-    size_t begin = line->len;
-    bool is_quoted = !is_number && (line->is_json || log_needs_quotes(text));
-    if (!log_begin_pair(line, key, is_quoted))
-        return;
+    bool has_begun = !line->is_full;
     log_put_escaped(line, text);
-    if (line->is_full && is_number)
+    if (line->is_full && (is_number || !has_begun)) {
         line->len = begin;
-    else if (line->is_full)
+        return;
+    }
+    if (line->is_full)
         log_put_tail(line, "...");
     if (is_quoted)
         log_put_tail(line, "\"");

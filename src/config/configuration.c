@@ -332,17 +332,6 @@ static int loader_init(struct loader *loader, const struct configuration *config
     return 0;
 }
 
-/* What keeps its value keeps the place it came from. */
-static int loader_keep(struct loader *loader, const struct configuration *configuration,
-                       const struct option_row *row)
-{
-    size_t index = (size_t)(row - option_rows);
-    loader->made.sources[index] = configuration->sources[index];
-    return option_copy(loader->made.options, configuration->options, row)
-               ? loader_fail(loader, "no memory for the options")
-               : 0;
-}
-
 static void report_add(char *list, size_t size, const char *name)
 {
     size_t len = strlen(list);
@@ -361,8 +350,10 @@ static int configuration_merge(const struct configuration *configuration, struct
             continue;
         }
         report_add(report->needs_restart, sizeof(report->needs_restart), row->name);
-        if (loader_keep(loader, configuration, row))
-            return -EINVAL;
+        /* What keeps its value keeps the place it came from. */
+        loader->made.sources[i] = configuration->sources[i];
+        if (option_copy(loader->made.options, configuration->options, row))
+            return loader_fail(loader, "no memory for the options");
     }
     return 0;
 }

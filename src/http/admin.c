@@ -41,14 +41,6 @@ static struct look *look_new(struct exchange *exchange)
     return look;
 }
 
-static void look_submit(struct look *look, enum broker_operation operation,
-                        void (*done)(struct broker_request *request))
-{
-    exchange_suspend(look->exchange);
-    if (hub_submit(&look->exchange->shard->hub, &look->request.super, operation, done))
-        done(&look->request.super);
-}
-
 static void look_fail(struct look *look)
 {
     enum error_code error = look->request.super.error;
@@ -168,9 +160,14 @@ void channel_handle(struct exchange *exchange)
     bool is_purge = exchange->method == METHOD_DELETE;
     if (is_purge && origin_refuses_change(exchange))
         return;
+    void (*done)(struct broker_request * request) = is_purge ? look_purged : look_inspected;
     struct look *look = look_new(exchange);
-    if (look)
-        look_submit(look, is_purge ? BROKER_PURGE : BROKER_INSPECT, is_purge ? look_purged : look_inspected);
+    if (!look)
+        return;
+    exchange_suspend(exchange);
+    if (hub_submit(&exchange->shard->hub, &look->request.super, is_purge ? BROKER_PURGE : BROKER_INSPECT,
+                   done))
+        done(&look->request.super);
 }
 
 /* The list. */

@@ -33,16 +33,11 @@ void store_deinit(struct store *store)
         ;
 }
 
-static void store_write_name(char to[CHANNEL_NAME_MAX + 1], const char *name, size_t len)
-{
-    memcpy(to, name, len);
-    to[len] = '\0';
-}
-
 struct log *store_find(const struct store *store, const char *name, size_t len)
 {
     char index[CHANNEL_NAME_MAX + 1];
-    store_write_name(index, name, len);
+    memcpy(index, name, len);
+    index[len] = '\0';
     PPvoid_t slot = JudySLGet(store->logs, (const uint8_t *)index, PJE0);
     return slot ? *slot : NULL;
 }

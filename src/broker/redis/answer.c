@@ -72,12 +72,6 @@ static int answer_read_id(struct published *published, struct text text, struct 
 
 /* Readings. */
 
-static int answer_read_reason(enum reset_reason *to, const struct redisReply *reply)
-{
-    *to = reset_reason_find(answer_text(reply));
-    return *to == RESET_NONE ? -EBADMSG : 0;
-}
-
 static int answer_read_entries(struct reading *reading, const struct redisReply *reply)
 {
     if (!answer_is(reply, REDIS_REPLY_ARRAY))
@@ -103,9 +97,10 @@ int answer_parse_reading(struct reading *reading, const struct redisReply *reply
     if (!answer_is_array(reply, 9))
         return answer_fault(reply);
     struct redisReply **part = reply->element;
+    reading->reason = reset_reason_find(answer_text(part[4]));
     if (answer_read_epoch(&log->epoch, answer_text(part[0]), channel) ||
         answer_read_number(&log->top, part[1]) || answer_read_number(&log->oldest, part[2]) ||
-        answer_read_time(&reading->now_ms, part[3]) || answer_read_reason(&reading->reason, part[4]) ||
+        answer_read_time(&reading->now_ms, part[3]) || reading->reason == RESET_NONE ||
         !answer_is(part[5], REDIS_REPLY_STRING) ||
         ancestry_parse(&log->ancestry, part[5]->str, part[5]->len) ||
         answer_read_time(&reading->last_published_ms, part[6]) ||

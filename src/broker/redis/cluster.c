@@ -21,22 +21,16 @@ bool cluster_is_whole(const struct redis_broker *broker)
     return true;
 }
 
-static struct server *cluster_find_known(const struct redis_broker *broker, const char *address)
+static struct server *cluster_get(struct redis_broker *broker, const char *address)
 {
     list_for_each (link, &broker->servers) {
         struct server *server = container_of(link, struct server, link);
-        if (strcmp(server->address, address) == 0)
-            return server;
-    }
-    return NULL;
-}
-
-static struct server *cluster_get(struct redis_broker *broker, const char *address)
-{
-    struct server *server = cluster_find_known(broker, address);
-    if (server)
+        if (strcmp(server->address, address) != 0)
+            continue;
         server->is_leaving = false;
-    return server ? server : server_new(broker, address, false);
+        return server;
+    }
+    return server_new(broker, address, false);
 }
 
 /* "127.0.0.1:7000@17000,hostname" as newer versions write it, or ":7000" for the host that answered. */

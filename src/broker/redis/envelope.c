@@ -30,12 +30,6 @@ static size_t envelope_split(struct text words[ENVELOPE_WORDS], const char *byte
     return (size_t)(end - bytes) + 1;
 }
 
-static int envelope_read_kind(struct envelope *envelope, struct text word)
-{
-    envelope->reason = reset_reason_find(word);
-    return envelope->reason != RESET_NONE || text_is(word, "message") ? 0 : -EINVAL;
-}
-
 /* The shorter of what the channel keeps and what the message asked for. */
 static void envelope_set_keep(struct envelope *envelope, uint64_t keep_ms, uint64_t ttl_s)
 {
@@ -52,7 +46,10 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
     uint64_t numbers[ENVELOPE_WORDS] = {0};
     *envelope = (struct envelope){0};
     size_t head = envelope_split(words, bytes, len);
-    if (head == 0 || !text_is(words[0], "sluice1") || envelope_read_kind(envelope, words[1]) ||
+    if (head == 0)
+        return -EINVAL;
+    envelope->reason = reset_reason_find(words[1]);
+    if (!text_is(words[0], "sluice1") || (envelope->reason == RESET_NONE && !text_is(words[1], "message")) ||
         words[2].len != EPOCH_LEN || epoch_parse(&envelope->epoch, words[2].bytes) ||
         message_type_parse(&envelope->parts.type, words[6].bytes, words[6].len))
         return -EINVAL;

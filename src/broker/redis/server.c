@@ -136,21 +136,17 @@ void server_check_reply(struct server *server, const struct redisReply *reply)
 
 /* Up. */
 
-static void server_sound(struct server *server)
+void server_note_probe(struct server *server)
 {
+    server->probe_sent_ms = 0;
+    if (server->state != SERVER_UP)
+        return;
     server_move(server, SERVER_SOUND);
     server->backoff_ms = SERVER_BACKOFF_LEAST_MS;
     server->told[0] = '\0';
     log_event(LOG_INFO, "broker-connected", LOG_TEXT("address", server->address),
               LOG_NUMBER("redis_version", server->version),
               LOG_TEXT("mode", server->is_cluster ? "cluster" : "single"));
-}
-
-void server_note_probe(struct server *server)
-{
-    server->probe_sent_ms = 0;
-    if (server->state == SERVER_UP)
-        server_sound(server);
 }
 
 static void server_words_answered(struct link *link, const struct redisReply *reply)
@@ -193,12 +189,14 @@ static void server_name_probe(struct server *server)
     snprintf(server->probe, sizeof(server->probe), "sluice:{%s}:probe:%s", tag, broker->node);
 }
 
-/* Both links stand: subscribe first, then the rest follows from the confirmations. The probe comes last, so
- * that its return says that everything before it is subscribed too. */
-static void server_up(struct server *server)
+/* Once both links stand: subscribe first, then the rest follows from the confirmations. The probe comes last,
+ * so that its return says that everything before it is subscribed too. */
+static void server_try_up(struct server *server)
 {
     struct redis_broker *broker = server->broker;
     char id[24];
+    if (server->state != SERVER_CONNECTING || !server->is_greeted || server->replies_due > 0)
+        return;
     server_move(server, SERVER_UP);
     /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
@@ -217,12 +215,6 @@ static void server_up(struct server *server)
     /* Awaited from here on; it is sent once its subscription is confirmed. */
     server->probe_sent_ms = broker->now_ms;
     server_arm(server, broker->options->redis_timeout_ms);
-}
-
-static void server_try_up(struct server *server)
-{
-    if (server->state == SERVER_CONNECTING && server->is_greeted && server->replies_due == 0)
-        server_up(server);
 }
 
 void server_greeted(struct server *server)
@@ -290,13 +282,6 @@ static void server_connect(struct server *server)
     server_arm(server, server->broker->options->redis_timeout_ms);
 }
 
-/* When a probe that has not come back is given up: a feed that brings other things first is not deaf. */
-static uint64_t server_probe_due_ms(const struct server *server)
-{
-    return number_greater(server->probe_sent_ms, server->feed.received_ms) +
-           server->broker->options->redis_timeout_ms;
-}
-
 /* While up: a feed that is silent for long is asked whether it is alive. */
 static void server_watch(struct server *server)
 {
@@ -305,7 +290,9 @@ static void server_watch(struct server *server)
     uint64_t probe_ms = broker->options->redis_probe_time_ms;
     if (server->probe_sent_ms == 0 && silent_ms >= probe_ms)
         server_send_probe(server);
-    uint64_t due_ms = server_probe_due_ms(server);
+    /* A feed that brings other things than the probe first is not deaf. */
+    uint64_t due_ms =
+        number_greater(server->probe_sent_ms, server->feed.received_ms) + broker->options->redis_timeout_ms;
     if (server->probe_sent_ms == 0)
         server_arm(server, probe_ms - silent_ms);
     else if (server->is_saying_probe)

@@ -260,25 +260,16 @@ void topic_open_failed(struct topic *topic, enum error_code error)
     topic_arm(topic, TOPIC_RETRY_MS);
 }
 
-static void topic_check_bridged(struct topic *topic)
-{
-    topic_expire_ring(topic);
-    if (topic->ring.count == 0 && topic->attachments.count == 0)
-        topic_free(topic);
-    else
-        topic_arm_check(topic);
-}
-
 /* A message that was lost on the way, and was the last, is found by nobody but this. */
 static void topic_check(struct timer *timer)
 {
     struct topic *topic = container_of(timer, struct topic, timer);
-    if (topic->state == TOPIC_BRIDGED) {
-        topic_check_bridged(topic);
-        return;
-    }
     topic_expire_ring(topic);
-    if (!topic_is_wanted(topic))
+    if (topic->state == TOPIC_BRIDGED && topic->ring.count == 0 && topic->attachments.count == 0)
+        topic_free(topic);
+    else if (topic->state == TOPIC_BRIDGED)
+        topic_arm_check(topic);
+    else if (!topic_is_wanted(topic))
         topic_leave(topic);
     else if (topic->state == TOPIC_LIVE || topic->state == TOPIC_OPENING)
         topic_open(topic);

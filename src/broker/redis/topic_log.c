@@ -75,29 +75,24 @@ static void topic_append(struct topic *topic, struct message *message)
     topic_trim_ring(topic);
 }
 
-/* Tells the shards what the log is now. */
-static void topic_feed_log(const struct topic *topic, enum reset_reason reason)
-{
-    if (broker_feed(&topic->attachments, &(struct feed){.reason = reason, .log = topic->log}))
-        log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
-                  LOG_TEXT("reason", "no memory"));
-}
-
 static void topic_count_reset(struct topic *topic)
 {
     if (topic->attachments.count > 0)
         broker_count(&topic->broker->super, METRIC_BROKER_RESETS, 1);
 }
 
-static void topic_feed_reset(struct topic *topic, enum reset_reason reason)
+/* Tells the shards what the log is now. */
+static void topic_feed_log(struct topic *topic, enum reset_reason reason)
 {
-    topic_feed_log(topic, reason);
-    topic_count_reset(topic);
+    if (reason != RESET_NONE)
+        topic_count_reset(topic);
+    if (broker_feed(&topic->attachments, &(struct feed){.reason = reason, .log = topic->log}))
+        log_event(LOG_ERROR, "reset-not-told", LOG_TEXT("channel", topic->name),
+                  LOG_TEXT("reason", "no memory"));
 }
 
 /* The log goes on under the epoch of `log`. What it had of messages behind the forebear's shared ones is
- * gone.
- */
+ * gone. */
 static void topic_renew(struct topic *topic, const struct log_state *log)
 {
     const struct forebear *forebear = ancestry_find(&log->ancestry, &topic->log.epoch);
@@ -142,7 +137,7 @@ void topic_purge_bridged(struct topic *topic)
     topic->log.epoch = epoch_new(topic->name, topic->name_len);
     topic->log.top = 0;
     topic_drop_ring(topic);
-    topic_feed_reset(topic, RESET_PURGED);
+    topic_feed_log(topic, RESET_PURGED);
 }
 
 /* What comes too early. */
@@ -215,7 +210,7 @@ static void topic_begin_log(struct topic *topic, const struct reading *reading, 
         ring_deinit(ring);
     topic_note_ring(topic);
     if (had_log)
-        topic_feed_reset(topic, reason);
+        topic_feed_log(topic, reason);
 }
 
 static void topic_go_on(struct topic *topic, const struct reading *reading)
@@ -235,7 +230,7 @@ static void topic_go_on(struct topic *topic, const struct reading *reading)
         (reading->log.oldest > reading->log.top || topic->futile_opens > OPEN_FUTILE_MOST)) {
         topic_drop_ring(topic);
         topic->log.top = reading->log.top;
-        topic_feed_reset(topic, RESET_TRIMMED);
+        topic_feed_log(topic, RESET_TRIMMED);
     }
 }
 

@@ -62,14 +62,6 @@ static void watch_answer(struct watch *watch, enum error_code error)
     watch->request = NULL;
 }
 
-static void watch_stop_scan(struct watch *watch)
-{
-    if (watch->scan)
-        watch->scan->super.is_wanted = false;
-    watch->scan = NULL;
-    timer_stop(&watch->broker->wheel, &watch->retry);
-}
-
 static void watch_move(struct watch *watch, enum watch_state to)
 {
     static const unsigned legal[] = {
@@ -81,7 +73,10 @@ static void watch_move(struct watch *watch, enum watch_state to)
     assert(legal[watch->state] & 1u << to);
     watch->state = to;
     if (to == WATCH_IDLE) {
-        watch_stop_scan(watch);
+        if (watch->scan)
+            watch->scan->super.is_wanted = false;
+        watch->scan = NULL;
+        timer_stop(&watch->broker->wheel, &watch->retry);
         resident_move(&watch->resident, NULL);
     } else if (to == WATCH_SUBSCRIBING) {
         resident_move(&watch->resident, watch->broker->slots[watch->slot]);
