@@ -18,9 +18,10 @@ from redis import exceptions as redis_errors
 from .client import Connection, EventStream, LineStream, Response, path_of
 from .redis import RedisServer
 from .server import PATIENCE, Server
+from .websocket import WebSocket
 
 END = "the end"
-KINDS = ("sse", "stream", "poll")
+KINDS = ("sse", "stream", "poll", "websocket", "commands")
 
 
 def split_id(name: str) -> tuple[str, int]:
@@ -136,6 +137,27 @@ class Follower(threading.Thread):
             self.tracks[line["reset"]["channel"]].take_reset(line["reset"])
         else:
             self.tracks[line["channel"]].take_message(line["id"], line["data"])
+
+    def follow_websocket(self) -> None:
+        target = path_of(self.channels[0], since=self.since, format="json")
+        with WebSocket(self.server, target + "".join(f"&channel={channel}" for channel in self.channels[1:])) as client:
+            self.begin(client.take_json()["cursor"])
+            while not self.is_done:
+                self.take(client.take_json())
+
+    def follow_commands(self) -> None:
+        with WebSocket(self.server, "/ws") as client:
+            client.put_json({"op": "subscribe", "ref": 1, "channels": self.channels, "since": self.since})
+            answer = client.take_json()
+            assert (answer["op"], answer["ref"]) == ("subscribed", 1), answer
+            self.begin(answer["cursor"])
+            while not self.is_done:
+                told = client.take_json()
+                if told["op"] == "reset":
+                    self.tracks[told["channel"]].take_reset(told)
+                else:
+                    assert told["op"] == "message", told
+                    self.take(told)
 
     def follow_poll(self) -> None:
         first: Response | None = None

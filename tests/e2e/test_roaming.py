@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+"""Clients that are cut at random and come back with their cursor, to any node, over any transport: at the end each has every
+accepted message once and in order, or was told how many it missed. The seed is printed; SLUICE_SEED repeats it."""
+
+import contextlib
+import json
+import os
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+from support.client import Connection, EventStream, LineStream, path_of
+from support.follow import Follower, Ledger, check_complete, finish, join_all, run_all
+from support.redis import KEEP_ALL, RedisServer, nodes
+from support.server import Server
+from support.websocket import WebSocket
+
+CHANNELS = ("one", "two/a", "two/b")
+TRANSPORTS = ("poll", "stream", "websocket", "commands")
+Heard = tuple[str, list[dict[str, Any]]]  # where to come back to, and the messages and resets before that
+
+
+def line_heard(line: dict[str, Any]) -> Heard:
+    """Of an object of the NDJSON stream."""
+    return line["cursor"], [] if "recovered" in line else [line]
+
+
+class Roamer(Follower):
+    """Changes its node and its transport after some messages, without a word to the server."""
+
+    def __init__(self, servers: Sequence[Server], kinds: Sequence[str], channels: Sequence[str], seed: int) -> None:
+        super().__init__(servers[0], "roaming", *channels)
+        self.servers, self.kinds, self.dice = servers, kinds, random.Random(seed)
+        self.entries: dict[str, str] = {}  # of the cursor, by what names the channel
+        self.legs: list[str] = []
+
+    def move(self, cursor: str) -> None:
+        self.entries |= {entry[:5]: entry for entry in cursor.split(".")}
+        self.since = ".".join(self.entries.values())
+
+    def path(self, **query: Any) -> str:
+        target = path_of(self.channels[0], since=self.since, **query)
+        return target + "".join(f"&channel={channel}" for channel in self.channels[1:])
+
+    def hear_stream(self) -> Iterator[Heard]:
+        with LineStream(self.server, self.path(transport="stream")) as stream:
+            while True:
+                yield line_heard(stream.next_line())
+
+    def hear_websocket(self) -> Iterator[Heard]:
+        with WebSocket(self.server, self.path(format="json")) as client:
+            while True:
+                yield line_heard(client.take_json())
+
+    def hear_sse(self) -> Iterator[Heard]:
+        with EventStream(self.server, self.path()) as stream:
+            while block := stream.next_block():
+                if block.event == "subscribed":
+                    yield block.id or "", []
+                elif block.event == "reset":
+                    yield block.id or "", [{"reset": json.loads(block.data or "")}]
+                elif block.data is not None:
+                    yield block.id or "", [{"channel": self.channels[0], "id": block.id, "data": block.data}]
+
+    def hear_commands(self) -> Iterator[Heard]:
+        with WebSocket(self.server, "/ws") as client:
+            client.put_json({"op": "subscribe", "channels": self.channels, "since": self.since})
+            while True:
+                told = client.take_json()
+                if told["op"] == "subscribed":
+                    yield told["cursor"], []
+                elif told["op"] == "reset":
+                    yield told["cursor"], [{"reset": told}]
+                else:
+                    yield told["id"], [told]
+
+    def hear_poll(self) -> Iterator[Heard]:
+        with Connection(self.server) as connection:
+            while True:
+                response = connection.request("GET", self.path(transport="json", wait=2))
+                body = response.json if response.status == 200 else {"messages": []}
+                yield response.cursor, [{"reset": reset} for reset in body.get("reset", [])] + body["messages"]
+
+    def roam(self) -> None:
+        """One leg."""
+        self.server, kind = self.dice.choice(self.servers), self.dice.choice(self.kinds)
+        self.legs.append(kind)
+        with contextlib.closing(getattr(self, f"hear_{kind}")()) as all_heard:
+            for _ in range(self.dice.choice((1, 2, 5, 40, 200))):
+                cursor, heard = next(all_heard)
+                for told in heard:
+                    self.take(told)
+                self.move(cursor)
+                if self.is_done:
+                    return
+
+    def run(self) -> None:
+        try:
+            with contextlib.closing(self.hear_stream()) as stream:
+                cursor, _ = next(stream)
+            self.begin(cursor)
+            self.move(cursor)
+            while not self.is_done:
+                self.roam()
+        except Exception as error:  # noqa: BLE001 - told by the test's own thread
+            self.fault = f"{type(error).__name__}: {error}; legs {self.legs[-3:]}"
+
+
+def storm(servers: Sequence[Server], seed: int, count: int, redis: RedisServer | None = None, may_trim: bool = False) -> None:
+    """Everybody publishes at once, while everybody roams."""
+    print(f"seed {seed}")
+    dice, ledger = random.Random(seed), Ledger()
+    roamers = [Roamer(servers, TRANSPORTS, CHANNELS, seed + number) for number in range(6)]
+    roamers += [Roamer(servers, (*TRANSPORTS, "sse"), [channel], seed + 100) for channel in CHANNELS]
+    roamers += [Roamer(servers, ["websocket"], CHANNELS, seed + 200), Roamer(servers, ["commands"], CHANNELS, seed + 300)]
+    for roamer in roamers:
+        roamer.begin_following()
+
+    def publish(number: int) -> None:
+        mine = random.Random(seed + number)
+        for first in range(0, count, 20):
+            texts = [f"{number} {first + i} " + "x" * mine.choice((0, 10, 1000)) for i in range(20)]
+            ledger.publish_batch(mine.choice(servers), mine.choice(CHANNELS), texts)
+
+    publishers = run_all([lambda n=number: publish(n) for number in range(3)])
+    while redis and publishers[0].is_alive():
+        redis.kill_clients(dice.choice(["normal", "pubsub"]))
+        publishers[0].join(1 + dice.random())
+    join_all(publishers)
+    finish(ledger, servers[0], roamers)
+    check_complete(ledger, roamers, may_trim)
+    print(f"{len(ledger)} accepted, {sum(len(roamer.legs) for roamer in roamers)} legs,",
+          f"{sum(len(track.resets) for roamer in roamers for track in roamer.tracks.values())} resets told")
+
+
+def seed_of_test() -> int:
+    return int(os.environ.get("SLUICE_SEED") or random.randrange(1 << 30))
+
+
+def test_roaming_over_memory() -> None:
+    with Server(*KEEP_ALL, "--shards", "3") as server:
+        storm([server], seed_of_test(), 1500)
+
+
+def test_roaming_where_little_is_kept() -> None:
+    with Server("--history-size", "60", "--shards", "2") as server:
+        storm([server], seed_of_test(), 3000, may_trim=True)
+
+
+def test_roaming_over_nodes_on_redis() -> None:
+    with RedisServer() as redis, nodes(3, redis, options=KEEP_ALL) as servers:
+        storm(servers, seed_of_test(), 3000, redis)
+
+
+@pytest.mark.long
+def test_roaming_over_nodes_on_redis_for_long() -> None:
+    with RedisServer() as redis, nodes(3, redis, options=KEEP_ALL) as servers:
+        for _ in range(5):
+            storm(servers, seed_of_test(), 10_000, redis)
