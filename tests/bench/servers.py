@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import importlib.util
 import json
 import os
 import pathlib
@@ -20,6 +22,9 @@ from typing import Any
 
 SLUICE = os.environ.get("SLUICE", "sluice")
 BENCH = os.environ.get("BENCH", "tests/bench/sluice-bench")
+# The folder that tests/browser/install has filled, of which node_modules is looked at.
+BROWSER = pathlib.Path(os.environ.get("BROWSER_MODULES", "tests/browser")).absolute()
+HERE = pathlib.Path(__file__).resolve().parent
 # Debian puts modules into the first, others' packages into the second.
 NCHAN_MODULES = [pathlib.Path(folder, "ngx_nchan_module.so") for folder in ("/usr/share/nginx/modules", "/usr/lib/nginx/modules")]
 # Descriptors of a process that are not connections of clients.
@@ -66,6 +71,20 @@ def bare() -> Process:
 
 def mhd() -> Process:
     return Announcing(BENCH, "mhd", speaks="mhd")
+
+
+def node_ws() -> Callable[[], Process] | None:
+    """None where node, or its ws, is not installed."""
+    if not shutil.which("node") or not (BROWSER / "node_modules/ws").is_dir():
+        return None
+    return lambda: Announcing("node", str(HERE / "node_broadcast.mjs"), str(BROWSER))
+
+
+def tornado(program: str) -> Callable[[], Process] | None:
+    """One of the programs here; None where Tornado is not installed."""
+    if not importlib.util.find_spec("tornado"):
+        return None
+    return lambda: Announcing(sys.executable, str(HERE / program))
 
 
 class Sluice(Process):
@@ -116,7 +135,7 @@ http {{
             nchan_channel_id $1;
         }}
         location ~ ^/sub/(.+)$ {{
-            nchan_subscriber longpoll eventsource;
+            nchan_subscriber longpoll eventsource websocket;
             nchan_subscriber_first_message newest;
             nchan_channel_id $1;
         }}
