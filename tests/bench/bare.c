@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The limit: one plain send() for each subscriber of the very bytes that Sluice sends, and nothing else. */
+/* The limit: one plain send() for each subscriber of the very bytes that Sluice sends, and nothing else. All
+ * subscribers speak the same. */
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,6 +18,10 @@
 
 static const char bare_head[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+static const char bare_upgrade[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: "
+                                   "websocket\r\nSec-WebSocket-Accept: " BENCH_WEBSOCKET_ACCEPT "\r\n\r\n";
+/* A frame of text. */
+static const char bare_subscribed[] = "\x81\x13{\"op\":\"subscribed\"}";
 
 struct bare {
     int epoll_fd;
@@ -26,9 +31,38 @@ struct bare {
     unsigned count;
     unsigned capacity;
     unsigned id;
-    bool is_raw; /* the subscribers speak raw TCP, not HTTP */
+    enum bench_transport transport;
     char *payload;
 };
+
+static size_t bare_write_frame(char *to, const char *data, size_t len)
+{
+    size_t head_len = bench_write_frame_head(to, len);
+    memcpy(to + head_len, data, len);
+    return head_len + len;
+}
+
+/* One message as its subscribers get it. */
+static size_t bare_write(struct bare *bare, char *to, const char *message)
+{
+    char text[256];
+    size_t len;
+    switch (bare->transport) {
+    case BENCH_TCP:
+        return (size_t)sprintf(to, "%s\r\n", message);
+    case BENCH_WEBSOCKET:
+        return bare_write_frame(to, message, BENCH_MESSAGE_BYTES);
+    case BENCH_COMMANDS:
+        len = (size_t)snprintf(text, sizeof(text),
+                               "{\"op\":\"message\",\"channel\":\"all\",\"id\":\"k3q9xm2ab7zt-%u\",\"time\":"
+                               "1700000000000,\"type\":\"text\",\"data\":\"%s\"}",
+                               ++bare->id, message);
+        return bare_write_frame(to, text, len);
+    default:
+        len = (size_t)snprintf(text, sizeof(text), "id: k3q9xm2ab7zt-%u\ndata: %s\n\n", ++bare->id, message);
+        return (size_t)sprintf(to, "%x\r\n%s\r\n", (unsigned)len, text);
+    }
+}
 
 static size_t bare_make_payload(struct bare *bare, unsigned count)
 {
@@ -37,15 +71,8 @@ static size_t bare_make_payload(struct bare *bare, unsigned count)
     memset(message, 'x', BENCH_MESSAGE_BYTES - 1);
     message[BENCH_MESSAGE_BYTES - 1] = BENCH_MARK;
     message[BENCH_MESSAGE_BYTES] = '\0';
-    for (unsigned i = 0; i < count; i++) {
-        char event[256];
-        if (bare->is_raw) {
-            len += (size_t)sprintf(bare->payload + len, "%s\r\n", message);
-            continue;
-        }
-        int size = snprintf(event, sizeof(event), "id: k3q9xm2ab7zt-%u\ndata: %s\n\n", ++bare->id, message);
-        len += (size_t)sprintf(bare->payload + len, "%x\r\n%s\r\n", (unsigned)size, event);
-    }
+    for (unsigned i = 0; i < count; i++)
+        len += bare_write(bare, bare->payload + len, message);
     return len;
 }
 
@@ -91,19 +118,9 @@ static void bare_accept(struct bare *bare)
     }
 }
 
-static void bare_read_head(struct bare *bare, int fd)
+static void bare_add(struct bare *bare, int fd, enum bench_transport transport, const char *greeting,
+                     size_t len)
 {
-    char head[16384];
-    ssize_t got = recv(fd, head, sizeof(head), MSG_DONTWAIT);
-    if (got <= 0) {
-        epoll_ctl(bare->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-        close(fd);
-        return;
-    }
-    if (head[0] == 'C') {
-        bare->control_fd = fd;
-        return;
-    }
     if (bare->count == bare->capacity) {
         bare->capacity = bare->capacity ? bare->capacity * 2 : 1024;
         bare->subscribers = realloc(bare->subscribers, bare->capacity * sizeof(int));
@@ -111,11 +128,32 @@ static void bare_read_head(struct bare *bare, int fd)
             bench_fail("no memory");
     }
     bare->subscribers[bare->count++] = fd;
-    bare->is_raw = head[0] == 'S';
-    if (bare->is_raw)
-        bare_send(fd, "CONFIRMED\r\n", 11);
+    bare->transport = transport;
+    bare_send(fd, greeting, len);
+}
+
+static void bare_read_head(struct bare *bare, int fd)
+{
+    char head[16384];
+    ssize_t got = recv(fd, head, sizeof(head) - 1, MSG_DONTWAIT);
+    if (got <= 0) {
+        epoll_ctl(bare->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+        close(fd);
+        return;
+    }
+    head[got] = '\0';
+    if (head[0] == 'C')
+        bare->control_fd = fd;
+    else if (head[0] == 'S')
+        bare_add(bare, fd, BENCH_TCP, "CONFIRMED\r\n", 11);
+    else if (head[0] == bare_subscribed[0])
+        bare_add(bare, fd, BENCH_COMMANDS, bare_subscribed, sizeof(bare_subscribed) - 1);
+    else if (strncmp(head, "GET /ws ", 8) == 0)
+        bare_send(fd, bare_upgrade, sizeof(bare_upgrade) - 1);
+    else if (strstr(head, "\r\nUpgrade:"))
+        bare_add(bare, fd, BENCH_WEBSOCKET, bare_upgrade, sizeof(bare_upgrade) - 1);
     else
-        bare_send(fd, bare_head, sizeof(bare_head) - 1);
+        bare_add(bare, fd, BENCH_SSE, bare_head, sizeof(bare_head) - 1);
 }
 
 int bare_main(void)

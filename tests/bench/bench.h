@@ -16,7 +16,15 @@
 /* Whom the client talks to: the bare send() loop of bare.c has commands of its own, the bare libmicrohttpd of
  * mhd.c answers publishing as Sluice does, and nothing else. */
 enum bench_server { BENCH_SLUICE, BENCH_NCHAN, BENCH_BARE, BENCH_MHD };
-enum bench_transport { BENCH_SSE, BENCH_STREAM, BENCH_POLL, BENCH_TCP };
+enum bench_transport {
+    BENCH_SSE,
+    BENCH_STREAM,
+    BENCH_POLL,
+    BENCH_TCP,
+    BENCH_WEBSOCKET, /* the feed of a channel */
+    BENCH_COMMANDS,  /* a WebSocket on which the channel is subscribed to */
+    BENCH_XHR,       /* xhr-polling of a SockJS session */
+};
 
 struct bench_options {
     int port;
@@ -49,6 +57,9 @@ uint64_t bench_now_ns(void);
 /* Ends the program with a message. */
 void bench_fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 
+/* How many messages end in these bytes. */
+unsigned bench_count_marks(const char *bytes, size_t len);
+
 /* A non-blocking listener on a port of the system's choice. */
 int bench_listen(int *port);
 
@@ -65,7 +76,7 @@ struct bench_reader {
 };
 
 /* Takes bytes up to the end of one answer, and says whether it was reached. Returns how many it took. Ends
- * the program when the answer is not of the 2xx, or has no length. */
+ * the program when the answer is not of the 2xx, or has no length and may have a body. */
 size_t bench_take_answer(struct bench_reader *reader, const char *bytes, size_t len, bool *is_whole);
 
 /* Takes all bytes. Returns how many answers ended in them. */
@@ -76,6 +87,33 @@ unsigned bench_count_answers(struct bench_reader *reader, const char *bytes, siz
 size_t bench_write_subscribe(const struct bench_options *options, char *head, size_t room,
                              const char *channel, const char *cursor);
 void bench_take_cursor(const struct bench_options *options, const char *head, char *cursor, size_t room);
+
+/* A request of a SockJS session: what the client says, or, when that is NULL, a poll. Returns its length. */
+size_t bench_write_sockjs(const struct bench_options *options, char *head, size_t room, const char *session,
+                          const char *said);
+
+/* The key that every handshake of ours has, and what it is answered with (RFC 6455, section 1.3). */
+#define BENCH_WEBSOCKET_KEY "dGhlIHNhbXBsZSBub25jZQ=="
+#define BENCH_WEBSOCKET_ACCEPT "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+/* One WebSocket's frames as they come, cut anywhere. */
+struct bench_frames {
+    uint64_t count; /* of data, begun */
+    uint64_t left;  /* of the payload of the one that is under way */
+    bool is_data;
+    unsigned head_len;
+    unsigned char head[10];
+};
+
+/* Takes all bytes. Returns how many messages ended in them. Ends the program on what is no frame of a message
+ * or a ping. */
+unsigned bench_count_in_frames(struct bench_frames *frames, const char *bytes, size_t len);
+
+/* The frame of the command that subscribes to a channel. Returns its length. */
+size_t bench_write_subscribe_frame(char *frame, const char *channel);
+
+/* The head of a server's frame of text, of at most 65,535 bytes. Returns its length. */
+size_t bench_write_frame_head(char *head, size_t len);
 
 /* Publishes `count` messages to a channel in one request, and reads the answer. */
 void bench_publish(const struct bench_options *options, int fd, const char *channel, unsigned count);

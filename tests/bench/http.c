@@ -16,12 +16,14 @@ static const struct http_dialect {
     const char *publish;
     const char *subscribe;
     const char *look;
-    const char *held;      /* before the number of held requests, in the answer to `look` */
+    const char *held;      /* before the number of held polls, in the answer to `look` */
+    const char *connected; /* before that of WebSockets */
     const char *published; /* before the number of messages accepted */
 } http_dialects[] = {
     [BENCH_SLUICE] = {"/channels/", "/channels/", "/api/stats",
-                      "\"subscribers_poll\":", "\"published_total\":"},
-    [BENCH_NCHAN] = {"/pub/", "/sub/", "/status", "\nsubscribers: ", "total published messages: "},
+                      "\"subscribers_poll\":", "\"subscribers_websocket\":", "\"published_total\":"},
+    [BENCH_NCHAN] = {"/pub/", "/sub/", "/status",
+                     "\nsubscribers: ", "\nsubscribers: ", "total published messages: "},
 };
 
 static const struct http_dialect *http_dialect(const struct bench_options *options)
@@ -48,9 +50,10 @@ size_t bench_take_answer(struct bench_reader *reader, const char *bytes, size_t 
         end[4] = '\0';
         used = (size_t)(end + 4 - reader->head) - reader->head_len;
         const char *length = strcasestr(reader->head, "\r\nContent-Length:");
-        if (strncmp(reader->head, "HTTP/1.1 2", 10) != 0 || !length)
+        bool has_body = strncmp(reader->head, "HTTP/1.1 204", 12) != 0;
+        if (strncmp(reader->head, "HTTP/1.1 2", 10) != 0 || (has_body && !length))
             bench_fail("refused: %.300s", reader->head);
-        reader->body_left = strtoul(length + 17, NULL, 10);
+        reader->body_left = has_body ? strtoul(length + 17, NULL, 10) : 0;
         reader->is_in_body = true;
     }
     size_t part = len - used < reader->body_left ? len - used : reader->body_left;
@@ -110,7 +113,8 @@ static uint64_t http_look(const struct bench_options *options, int fd, const cha
 
 uint64_t bench_look_held(const struct bench_options *options, int fd)
 {
-    return http_look(options, fd, http_dialect(options)->held);
+    const struct http_dialect *dialect = http_dialect(options);
+    return http_look(options, fd, options->transport == BENCH_POLL ? dialect->held : dialect->connected);
 }
 
 uint64_t bench_look_published(const struct bench_options *options, int fd)
@@ -118,25 +122,58 @@ uint64_t bench_look_published(const struct bench_options *options, int fd)
     return http_look(options, fd, http_dialect(options)->published);
 }
 
-size_t bench_write_subscribe(const struct bench_options *options, char *head, size_t room,
-                             const char *channel, const char *cursor)
+/* The head of a request as browsers send it, padded by a cookie. Returns its length. */
+static size_t http_write_head(const struct bench_options *options, char *head, size_t room,
+                              const char *method, const char *target, const char *fields)
 {
-    static const char *const accepts[] = {
-        [BENCH_SSE] = "text/event-stream", [BENCH_STREAM] = "application/x-ndjson", [BENCH_POLL] = "*/*"};
     static char padding[16384];
-    bool is_nchan = options->server == BENCH_NCHAN;
     int len =
         snprintf(head, room,
-                 "GET %s%s%s%s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: keep-alive\r\nUser-Agent: "
-                 "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\nAccept: %s\r\n"
+                 "%s %s HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: "
+                 "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)\r\n"
                  "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\n%sCookie: s=",
-                 http_dialect(options)->subscribe, channel, is_nchan ? "" : "?wait=300",
-                 is_nchan ? "" : cursor, accepts[options->transport], is_nchan ? cursor : "");
+                 method, target, fields);
     int fill = (int)options->head_bytes - len - 4;
     if (!padding[0])
         memset(padding, 'c', sizeof(padding) - 1);
     len += snprintf(head + len, room - (size_t)len, "%.*s\r\n\r\n", fill > 1 ? fill : 1, padding);
     return (size_t)len;
+}
+
+static const char http_upgrade[] = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: "
+                                   "13\r\nSec-WebSocket-Key: " BENCH_WEBSOCKET_KEY "\r\n";
+
+size_t bench_write_subscribe(const struct bench_options *options, char *head, size_t room,
+                             const char *channel, const char *cursor)
+{
+    static const char *const accepts[] = {
+        [BENCH_SSE] = "text/event-stream", [BENCH_STREAM] = "application/x-ndjson", [BENCH_POLL] = "*/*"};
+    bool is_nchan = options->server == BENCH_NCHAN;
+    bool is_upgrade = options->transport == BENCH_WEBSOCKET || options->transport == BENCH_COMMANDS;
+    bool has_query = !is_nchan && !is_upgrade;
+    char target[256];
+    char fields[512];
+    snprintf(target, sizeof(target), "%s%s%s%s", http_dialect(options)->subscribe, channel,
+             has_query ? "?wait=300" : "", has_query ? cursor : "");
+    if (is_upgrade)
+        return http_write_head(options, head, room, "GET",
+                               options->transport == BENCH_COMMANDS ? "/ws" : target, http_upgrade);
+    snprintf(fields, sizeof(fields), "Connection: keep-alive\r\nAccept: %s\r\n%s",
+             accepts[options->transport], is_nchan ? cursor : "");
+    return http_write_head(options, head, room, "GET", target, fields);
+}
+
+size_t bench_write_sockjs(const struct bench_options *options, char *head, size_t room, const char *session,
+                          const char *said)
+{
+    char target[128];
+    char fields[128];
+    snprintf(target, sizeof(target), "/sockjs/000/%s/%s", session, said ? "xhr_send" : "xhr");
+    snprintf(fields, sizeof(fields),
+             "Connection: keep-alive\r\nAccept: */*\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n",
+             said ? strlen(said) : 0);
+    size_t len = http_write_head(options, head, room, "POST", target, fields);
+    return len + (size_t)snprintf(head + len, room - len, "%s", said ? said : "");
 }
 
 /* The value of a header, quoted or bare. */

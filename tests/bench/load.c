@@ -16,15 +16,20 @@
 #define LOAD_CURSOR_MAX 128
 /* How long nothing more may come at the end. */
 #define LOAD_QUIET_NS 20000000u
+/* What a server takes meanwhile that has nothing to do. */
+#define LOAD_REST_CPU_NS 200000u
 
 struct subscriber {
     int fd;
-    bool is_open; /* has its response head; a long-poll counts as open when the server holds it */
+    bool is_open; /* is subscribed, by what it was told; a long-poll counts as open at once */
+    bool is_upgraded;
+    unsigned answers; /* of a SockJS session */
     char cursor[LOAD_CURSOR_MAX];
     char channel[32];
     uint64_t received;
     uint64_t expected;
-    struct bench_reader *reader; /* long-poll */
+    struct bench_reader *reader; /* of answers, when each is to a request of its own */
+    struct bench_frames frames;  /* WebSocket */
 };
 
 struct load {
@@ -51,6 +56,29 @@ static void load_request(struct load *load, struct subscriber *subscriber)
                      : bench_write_subscribe(load->options, head, sizeof(head), subscriber->channel,
                                              subscriber->cursor);
     bench_send_all(subscriber->fd, head, len);
+}
+
+static bool load_is_websocket(const struct load *load)
+{
+    return load->options->transport == BENCH_WEBSOCKET || load->options->transport == BENCH_COMMANDS;
+}
+
+/* Says something in its SockJS session, or, when that is NULL, polls. */
+static void load_request_xhr(struct load *load, struct subscriber *subscriber, const char *said)
+{
+    char request[20000];
+    char session[32];
+    snprintf(session, sizeof(session), "%u", (unsigned)(subscriber - load->subscribers));
+    size_t len = bench_write_sockjs(load->options, request, sizeof(request), session, said);
+    bench_send_all(subscriber->fd, request, len);
+}
+
+static void load_note_open(struct load *load, struct subscriber *subscriber, bool is_as_expected)
+{
+    if (!is_as_expected)
+        bench_fail("refused: %.300s", load->buffer);
+    subscriber->is_open = true;
+    load->opened++;
 }
 
 static void load_note(struct load *load, struct subscriber *subscriber)
@@ -80,16 +108,75 @@ static void load_read_poll(struct load *load, struct subscriber *subscriber, siz
     }
 }
 
+/* The session is opened, subscribes, and then polls for ever; what it is told may be several messages. */
+static void load_continue_xhr(struct load *load, struct subscriber *subscriber)
+{
+    char said[128];
+    switch (subscriber->answers++) {
+    case 0:
+        snprintf(said, sizeof(said), "[\"{\\\"op\\\":\\\"subscribe\\\",\\\"channel\\\":\\\"%s\\\"}\"]",
+                 subscriber->channel);
+        load_request_xhr(load, subscriber, said);
+        return;
+    case 1:
+        break;
+    case 2:
+        load_note_open(load, subscriber, strstr(load->buffer, "subscribed"));
+        break;
+    default:
+        break;
+    }
+    load_request_xhr(load, subscriber, NULL);
+}
+
+static void load_read_xhr(struct load *load, struct subscriber *subscriber, size_t len)
+{
+    const char *bytes = load->buffer;
+    while (len > 0) {
+        bool is_whole = false;
+        size_t used = bench_take_answer(subscriber->reader, bytes, len, &is_whole);
+        for (unsigned count = bench_count_marks(bytes, used); count > 0; count--)
+            load_note(load, subscriber);
+        bytes += used;
+        len -= used;
+        if (is_whole)
+            load_continue_xhr(load, subscriber);
+    }
+}
+
+/* The feed is there with its handshake; on the other the channel has to be asked for. */
+static size_t load_upgrade(struct load *load, struct subscriber *subscriber)
+{
+    const char *end = strstr(load->buffer, "\r\n\r\n");
+    if (strncmp(load->buffer, "HTTP/1.1 101 ", 13) != 0 || !end ||
+        !strstr(load->buffer, BENCH_WEBSOCKET_ACCEPT))
+        bench_fail("refused: %.300s", load->buffer);
+    subscriber->is_upgraded = true;
+    if (load->options->transport == BENCH_WEBSOCKET) {
+        load_note_open(load, subscriber, true);
+    } else {
+        char frame[256];
+        bench_send_all(subscriber->fd, frame, bench_write_subscribe_frame(frame, subscriber->channel));
+    }
+    return (size_t)(end + 4 - load->buffer);
+}
+
+static void load_read_websocket(struct load *load, struct subscriber *subscriber, size_t len)
+{
+    size_t used = subscriber->is_upgraded ? 0 : load_upgrade(load, subscriber);
+    unsigned count = bench_count_in_frames(&subscriber->frames, load->buffer + used, len - used);
+    if (!subscriber->is_open && subscriber->frames.count > 0)
+        load_note_open(load, subscriber, memmem(load->buffer, len, "\"subscribed\"", 12));
+    for (; count > 0; count--)
+        load_note(load, subscriber);
+}
+
 static void load_read_stream(struct load *load, struct subscriber *subscriber, size_t len)
 {
-    if (!subscriber->is_open) {
-        subscriber->is_open = true;
-        load->opened++;
-        if (!strstr(load->buffer, load->options->transport == BENCH_TCP ? "CONFIRMED" : " 200 "))
-            bench_fail("refused: %.300s", load->buffer);
-    }
-    for (const char *at = load->buffer; (at = memchr(at, BENCH_MARK, (size_t)(load->buffer + len - at)));
-         at++)
+    if (!subscriber->is_open)
+        load_note_open(load, subscriber,
+                       strstr(load->buffer, load->options->transport == BENCH_TCP ? "CONFIRMED" : " 200 "));
+    for (unsigned count = bench_count_marks(load->buffer, len); count > 0; count--)
         load_note(load, subscriber);
 }
 
@@ -105,8 +192,12 @@ static void load_read(struct load *load, struct subscriber *subscriber)
     load->buffer[got] = '\0';
     if (!subscriber)
         load->published += bench_count_answers(&load->publish_reader, load->buffer, (size_t)got);
-    else if (subscriber->reader)
+    else if (load->options->transport == BENCH_POLL)
         load_read_poll(load, subscriber, (size_t)got);
+    else if (load->options->transport == BENCH_XHR)
+        load_read_xhr(load, subscriber, (size_t)got);
+    else if (load_is_websocket(load))
+        load_read_websocket(load, subscriber, (size_t)got);
     else
         load_read_stream(load, subscriber, (size_t)got);
 }
@@ -124,11 +215,24 @@ static void load_until(struct load *load, const uint64_t *counter, uint64_t targ
     }
 }
 
-/* A long-poll has no answer that says it is held: the server says how many are. */
-static void load_await_polls(struct load *load, unsigned count)
+/* A long-poll has no answer that says it is held, nor a feed one that says it has begun: the server says how
+ * many are. Of a SockJS session it does not say whether it polls: those are all held once it rests. */
+static void load_await_held(struct load *load, unsigned count)
 {
+    const struct bench_options *options = load->options;
     const struct timespec rest = {.tv_nsec = 1000000};
-    while (load->options->transport == BENCH_POLL && bench_look_held(load->options, load->publish_fd) < count)
+    const struct timespec long_rest = {.tv_nsec = LOAD_QUIET_NS};
+    if (options->transport == BENCH_XHR) {
+        uint64_t before;
+        do {
+            before = bench_cpu_ns(options->server_pid);
+            nanosleep(&long_rest, NULL);
+        } while (bench_cpu_ns(options->server_pid) - before > LOAD_REST_CPU_NS);
+        return;
+    }
+    bool is_looked_at =
+        options->transport == BENCH_POLL || (load_is_websocket(load) && options->server != BENCH_BARE);
+    while (is_looked_at && bench_look_held(options, load->publish_fd) < count)
         nanosleep(&rest, NULL);
 }
 
@@ -143,6 +247,7 @@ static void load_open(struct load *load)
 {
     const struct bench_options *options = load->options;
     bool is_poll = options->transport == BENCH_POLL;
+    bool is_xhr = options->transport == BENCH_XHR;
     if (options->is_pipelined)
         load_watch(load, load->publish_fd, NULL);
     for (unsigned i = 0; i < options->connections; i++) {
@@ -151,17 +256,20 @@ static void load_open(struct load *load)
         snprintf(subscriber->channel, sizeof(subscriber->channel), options->is_one_of_many ? "one/%u" : "all",
                  i);
         load_watch(load, subscriber->fd, subscriber);
-        subscriber->reader = is_poll ? calloc(1, sizeof(*subscriber->reader)) : NULL;
-        if (is_poll && !subscriber->reader)
+        subscriber->reader = is_poll || is_xhr ? calloc(1, sizeof(*subscriber->reader)) : NULL;
+        if ((is_poll || is_xhr) && !subscriber->reader)
             bench_fail("no memory");
         subscriber->is_open = is_poll;
         load->opened += subscriber->is_open;
-        load_request(load, subscriber);
+        if (is_xhr)
+            load_request_xhr(load, subscriber, NULL);
+        else
+            load_request(load, subscriber);
         /* Not more at once than a busy machine takes before their heads are too late. */
         if (i % 64 == 63)
             load_until(load, &load->opened, i - 32);
-        if (i % 512 == 511)
-            load_await_polls(load, i + 1);
+        if (is_poll && i % 512 == 511)
+            load_await_held(load, i + 1);
     }
     load_until(load, &load->opened, options->connections);
 }
@@ -264,12 +372,12 @@ int load_main(const struct bench_options *options)
     load_start(&load, each);
     uint64_t resident_before = bench_resident_bytes(options->server_pid);
     load_open(&load);
-    load_await_polls(&load, options->connections);
+    load_await_held(&load, options->connections);
     uint64_t resident_after = bench_resident_bytes(options->server_pid);
     /* The first round warms up and is not measured. */
     load_publish(&load, 0);
     load_finish_round(&load, 1, each);
-    load_await_polls(&load, options->connections);
+    load_await_held(&load, options->connections);
     load.latency_count = 0;
     uint64_t begun_ns = bench_now_ns();
     uint64_t cpu_ns = bench_cpu_ns(options->server_pid);
@@ -283,7 +391,7 @@ int load_main(const struct bench_options *options)
     load_finish_round(&load, options->messages + 1, each);
     uint64_t wall_ns = bench_now_ns() - begun_ns;
     /* Coming back is part of the work. */
-    load_await_polls(&load, options->connections);
+    load_await_held(&load, options->connections);
     cpu_ns = bench_cpu_ns(options->server_pid) - cpu_ns;
     load_check(&load);
     uint64_t deliveries = each * options->messages;

@@ -133,6 +133,28 @@ void bench_send_all(int fd, const char *bytes, size_t len)
     }
 }
 
+unsigned bench_count_marks(const char *bytes, size_t len)
+{
+    unsigned count = 0;
+    const char *end = bytes + len;
+    for (; bytes < end && (bytes = memchr(bytes, BENCH_MARK, (size_t)(end - bytes))); bytes++)
+        count++;
+    return count;
+}
+
+static enum bench_transport bench_transport_named(const char *name)
+{
+    static const char *const names[] = {
+        [BENCH_SSE] = "sse", [BENCH_STREAM] = "stream",       [BENCH_POLL] = "poll",
+        [BENCH_TCP] = "tcp", [BENCH_WEBSOCKET] = "websocket", [BENCH_COMMANDS] = "commands",
+        [BENCH_XHR] = "xhr"};
+    for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(name, names[i]) == 0)
+            return (enum bench_transport)i;
+    }
+    bench_fail("--transport is sse, stream, poll, tcp, websocket, commands or xhr");
+}
+
 static enum bench_server bench_server_named(const char *name)
 {
     static const char *const names[] = {
@@ -194,10 +216,7 @@ int main(int argc, char **argv)
             options.server = bench_server_named(optarg);
             break;
         case 't':
-            options.transport = optarg[0] == 'p'                ? BENCH_POLL
-                                : optarg[0] == 't'              ? BENCH_TCP
-                                : strcmp(optarg, "stream") == 0 ? BENCH_STREAM
-                                                                : BENCH_SSE;
+            options.transport = bench_transport_named(optarg);
             break;
         case 'c':
             options.connections = value;
