@@ -47,16 +47,35 @@ void render_multipart_cursor(struct buf *to, struct text cursor)
     buf_append_text(to, "\r\n");
 }
 
+/* Returns where the shared part begins. */
+static size_t multipart_append_part(struct buf *to, const struct message *message, struct text channel,
+                                    const struct epoch *epoch)
+{
+    char id[POSITION_TEXT_MAX];
+    render_multipart_cursor(to, (struct text){id, position_format(id, epoch, message->offset)});
+    size_t shared = to->len;
+    multipart_append_mime(to, message);
+    render_fields(message, channel, epoch, multipart_append_field, to);
+    multipart_append_data(to, message);
+    buf_append_text(to, "\r\n--" RENDER_MULTIPART_BOUNDARY "\r\n");
+    return shared;
+}
+
 struct rendering *render_multipart(const struct message *message, struct text channel,
                                    const struct epoch *epoch)
 {
-    char id[POSITION_TEXT_MAX];
     struct buf payload = {0};
-    render_multipart_cursor(&payload, (struct text){id, position_format(id, epoch, message->offset)});
-    size_t shared = payload.len;
-    multipart_append_mime(&payload, message);
-    render_fields(message, channel, epoch, multipart_append_field, &payload);
-    multipart_append_data(&payload, message);
-    buf_append_text(&payload, "\r\n--" RENDER_MULTIPART_BOUNDARY "\r\n");
+    size_t shared = multipart_append_part(&payload, message, channel, epoch);
+    return render_finish(&payload, shared);
+}
+
+struct rendering *render_multipart_picture(const struct message *message, struct text channel,
+                                           const struct epoch *epoch)
+{
+    struct buf payload = {0};
+    size_t shared = multipart_append_part(&payload, message, channel, epoch);
+    size_t len = payload.len - shared;
+    if (message->type == MESSAGE_BINARY && buf_reserve(&payload, len) == 0)
+        buf_append(&payload, payload.bytes + shared, len);
     return render_finish(&payload, shared);
 }

@@ -95,6 +95,13 @@ void render_htmlfile_call(struct buf *to, const char *json, size_t len);
 #define RENDER_MULTIPART_BOUNDARY "sluice-part-7d2f94e1b60c"
 struct rendering *render_multipart(const struct message *message, struct text channel,
                                    const struct epoch *epoch);
+
+/* The same for a picture in a page: what is binary comes twice. Chromium shows a part once the fields of the
+ * one behind it are there. */
+struct rendering *render_multipart_picture(const struct message *message, struct text channel,
+                                           const struct epoch *epoch);
+
+/* The field that says from where to go on. */
 void render_multipart_cursor(struct buf *to, struct text cursor);
 
 /* Hands over the header fields that say what a message is, one after another; a value is terminated, and kept

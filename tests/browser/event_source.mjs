@@ -7,7 +7,7 @@ import { Agent, createServer, get, request } from 'node:http';
 import { after, before, test } from 'node:test';
 import { EventSource as NodeEventSource } from 'eventsource';
 import { createParser } from 'eventsource-parser';
-import { atEnd, kill, launch, start, startProxy, startRedis, stop, until } from './support.mjs';
+import { atEnd, kill, launch, openBlank, start, startProxy, startRedis, stop, until } from './support.mjs';
 
 let browser;
 
@@ -17,10 +17,8 @@ after(() => browser?.close());
 /* One EventSource each, with the same face. `from` is the origin of the page. */
 const clients = {
   async chromium(origin, path, from = origin) {
-    const page = await browser.newPage();
-    const blank = (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' });
-    if (from === origin) await page.route(`${from}/blank`, blank);
-    await page.goto(`${from}/blank`);
+    const page = await (from === origin ? openBlank(browser, origin) : browser.newPage());
+    if (from !== origin) await page.goto(`${from}/blank`);
     await page.evaluate((url) => {
       window.seen = [];
       window.errors = 0;

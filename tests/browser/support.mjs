@@ -117,6 +117,14 @@ export async function startProxy(port) {
 /** A path for a socket or a file of the test. */
 const place = (name) => join(folder, name);
 
+/* An empty page of that origin, whatever the server there has. */
+export async function openBlank(browser, origin) {
+  const page = await browser.newPage();
+  await page.route(`${origin}/blank`, (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
+  await page.goto(`${origin}/blank`);
+  return page;
+}
+
 export const launch = () => chromium.launch({
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',

@@ -101,6 +101,22 @@ def test_the_next_boundary_follows_the_data_at_once(server: Server, channel: str
         assert (stream.until(BOUNDARY) or b"").endswith(b"\r\n\r\npicture\r\n"), "a browser shows a part when the next one begins"
 
 
+def test_an_img_gets_each_picture_twice_because_chromium_shows_the_one_before(server: Server, channel: str) -> None:
+    accept = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
+    for others in (0, 1):
+        query = {"channel": channel + "/other"} if others else {}
+        with Connection(server) as connection:
+            connection.send(request_bytes("GET", path_of(channel, transport="multipart", **query), Accept=accept))
+            assert connection.read_head().status == 200
+            connection.read_until(b"Sluice-Recovered: false\r\n")
+            name = publish(server, channel, "JPEG", Content_Type="image/jpeg")
+            publish(server, channel, "text")
+            parts = [connection.read_until(BOUNDARY) for _ in range(3)]
+            assert [part.split(b"\r\n\r\n")[1].split(b"\r\n")[0] for part in parts] == [b"JPEG", b"JPEG", b"text"]
+            assert all(f"Sluice-Id: {name}\r\n".encode() in part for part in parts[:2])
+            assert [part.count(b"Sluice-Cursor: ") for part in parts] == [1, 0, 1]
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_hostile_messages_are_data(server: Server, channel: str, kind: str) -> None:
     with STREAMS[kind](server, path_of(channel)) as stream:

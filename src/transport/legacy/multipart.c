@@ -2,9 +2,11 @@
 /* A stream of parts of which each takes the place of the one before it (multipart/x-mixed-replace): an <img>
  * shows what is published.
  *
- * A browser shows a part once the next boundary is there, so that follows the data at once, and the stream
- * always stands among the fields of the part that comes next. What else there is to say are such fields: a
- * part of its own would take the place of the picture. */
+ * A browser shows a part once the next one begins: so the next boundary follows the data at once, and the
+ * stream always stands among the fields of the part that comes next. What else there is to say are such
+ * fields: a part of its own would take the place of the picture. */
+
+#include <string.h>
 
 #include "base/clock.h"
 #include "http/stream.h"
@@ -36,20 +38,28 @@ static void multipart_heartbeat(struct buf *to, bool is_open)
     buf_append_text(to, "\r\n");
 }
 
-static const struct stream_format multipart_format = {
-    .transport = &multipart_transport,
-    .kind = TRANSPORT_LEGACY,
-    .form = FORM_MULTIPART,
-    .render = render_multipart,
-    .begin_message = render_multipart_cursor,
-    .opening = multipart_opening,
-    .reset = multipart_reset,
-    .heartbeat = multipart_heartbeat,
-};
+#define MULTIPART_FORMAT(form_of, render_by)                                                                 \
+    {                                                                                                        \
+        .transport = &multipart_transport, .kind = TRANSPORT_LEGACY, .form = (form_of),                      \
+        .render = (render_by), .begin_message = render_multipart_cursor, .opening = multipart_opening,       \
+        .reset = multipart_reset, .heartbeat = multipart_heartbeat,                                          \
+    }
+
+static const struct stream_format multipart_format = MULTIPART_FORMAT(FORM_MULTIPART, render_multipart);
+static const struct stream_format multipart_picture_format =
+    MULTIPART_FORMAT(FORM_MULTIPART_PICTURE, render_multipart_picture);
+
+/* Browsers say of an <img> that they want images. */
+static bool multipart_is_picture(const struct exchange *exchange)
+{
+    const char *accept = exchange_field(exchange, FIELD_ACCEPT);
+    return accept && strstr(accept, "image/");
+}
 
 static void multipart_begin(struct exchange *exchange, const struct subscription_wish *wish)
 {
-    stream_begin(exchange, wish, &multipart_format);
+    stream_begin(exchange, wish,
+                 multipart_is_picture(exchange) ? &multipart_picture_format : &multipart_format);
 }
 
 /* Who opens it as a page may be shown HTML that somebody has published: nothing of it runs as ours. */

@@ -79,7 +79,7 @@ class PartStream(Stream):
     """multipart/x-mixed-replace. What stands among the fields of a part that is still to come is told at once."""
 
     def __init__(self, server: Server, target: str, **options: Any) -> None:
-        super().__init__(server, with_query(target, transport="multipart"), "image/*", **options)
+        super().__init__(server, with_query(target, transport="multipart"), "*/*", **options)
         self.fields: dict[str, str] = {}
 
     def exactly(self, size: int) -> bytes:
