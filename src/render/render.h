@@ -22,6 +22,13 @@ void render_json_key(struct buf *to, const char *name);
 /* The same as SockJS wants it: with everything escaped that browsers would change. */
 void render_sockjs_string(struct buf *to, const char *bytes, size_t len);
 
+/* A message as such a string: the object that the command protocol has for it; the data alone, base64 of it
+ * when it is not text. All of it is shared. */
+struct rendering *render_sockjs_command(const struct message *message, struct text channel,
+                                        const struct epoch *epoch);
+struct rendering *render_sockjs_data(const struct message *message, struct text channel,
+                                     const struct epoch *epoch);
+
 /* Appends base64 (RFC 4648, padded). */
 void render_base64(struct buf *to, const char *bytes, size_t len);
 

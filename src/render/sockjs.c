@@ -62,3 +62,34 @@ void render_sockjs_string(struct buf *to, const char *bytes, size_t len)
     buf_append(to, bytes + plain, len - plain);
     buf_append_char(to, '"');
 }
+
+struct rendering *render_sockjs_command(const struct message *message, struct text channel,
+                                        const struct epoch *epoch)
+{
+    struct buf object = {0};
+    struct buf payload = {0};
+    buf_append_text(&object, "{\"op\":\"message\",");
+    render_json_members(&object, message, channel, epoch);
+    buf_append_char(&object, '}');
+    payload.has_failed = object.has_failed;
+    if (!object.has_failed)
+        render_sockjs_string(&payload, object.bytes, object.len);
+    buf_deinit(&object);
+    return render_finish_plain(&payload, 0);
+}
+
+struct rendering *render_sockjs_data(const struct message *message, struct text channel,
+                                     const struct epoch *epoch)
+{
+    struct buf payload = {0};
+    (void)channel; /* the data alone */
+    (void)epoch;
+    if (message->type == MESSAGE_BINARY) {
+        buf_append_char(&payload, '"');
+        render_base64(&payload, message_data(message), message->size);
+        buf_append_char(&payload, '"');
+    } else {
+        render_sockjs_string(&payload, message_data(message), message->size);
+    }
+    return render_finish_plain(&payload, 0);
+}

@@ -1,27 +1,34 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What the messages of a SockJS client mean, whatever carries them: echo, close, publishing, commands. On the
- * shard's thread.
+/* What the messages of a SockJS client mean, whatever carries them: echo, close, publishing, commands; and
+ * what it is told of channels. On the shard's thread.
  */
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "shard/shard.h"
+#include "command/conversation.h"
 #include "tables/closes.h"
 #include "transport/sockjs/service.h"
 
 struct application;
 
 struct application_ops {
-    /* Tells the client a message, which is UTF-8; after everything told before. */
+    /* Tells the client a message, which is UTF-8; after everything told before. Must not end the application.
+     */
     void (*say)(struct application *application, const char *text, size_t len);
-    /* It is over; not within application_take. */
+    /* A channel has something to tell: to be delivered (outlet_deliver up to subscription->until), or read
+     * and advanced, or blocked. May end the application. */
+    void (*deliver)(struct application *application, struct command_subscription *subscription);
+    /* After application_take has returned -EAGAIN: it may be given again. May end the application. */
+    void (*ready)(struct application *application);
+    /* It is over; only within application_begin. */
     void (*close)(struct application *application, enum close_reason reason);
 };
 
 struct application {
+    struct conversation conversation; /* where the service has channels */
     const struct application_ops *ops;
     const struct sockjs_service *service;
     struct shard *shard;
@@ -34,5 +41,34 @@ void application_begin(struct application *application, struct shard *shard,
 /* Takes a message, UTF-8 and hostile. Returns 0, or -EAGAIN when it is to be given again. */
 int application_take(struct application *application, struct text text);
 
+/* The largest message that it takes, in bytes. */
+uint64_t application_text_max(const struct application *application);
+
+/* Subscriptions that were blocked are served again. */
+void application_unblock(struct application *application);
+
 /* Ends; twice does no harm. */
 void application_end(struct application *application);
+
+/* Whether the messages of channels are told as the objects of the command protocol; otherwise they are their
+ * data. */
+bool application_tells_objects(const struct application *application);
+
+/* The JSON string of a message that is delivered; NULL when memory is out. */
+const struct rendering *application_render(const struct application *application,
+                                           const struct delivery *delivery);
+
+/* Appends the text of a reset that is delivered. */
+void application_append_reset(const struct application *application, struct buf *to,
+                              const struct delivery *delivery);
+
+/* Appends the JSON string of what is delivered. */
+void application_append_string(const struct application *application, struct buf *to,
+                               const struct delivery *delivery);
+
+static inline struct application *application_of(const struct subscriber *subscriber)
+{
+    const struct command_subscription *subscription =
+        container_of(subscriber, struct command_subscription, subscriber);
+    return container_of(subscription->conversation, struct application, conversation);
+}

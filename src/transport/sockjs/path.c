@@ -5,20 +5,23 @@
 
 #define SCRIPT "application/javascript; charset=UTF-8"
 
+#define CARRIER_FRAME(before, behind)                                                                        \
+    .head = (before), .tail = behind, .array_end = "]" behind, .array_end_chunked = "]" behind "\r\n"
+
 const struct carrier_row carriers[CARRIER_COUNT] = {
-    [CARRIER_XHR] = {"xhr", METHOD_POST, .content_type = SCRIPT, .head = "", .tail = "\n"},
+    [CARRIER_XHR] = {"xhr", METHOD_POST, .content_type = SCRIPT, CARRIER_FRAME("", "\n")},
     [CARRIER_XHR_STREAMING] = {"xhr_streaming", METHOD_POST, .is_stream = true, .content_type = SCRIPT,
-                               .head = "", .tail = "\n"},
+                               CARRIER_FRAME("", "\n")},
     [CARRIER_EVENTSOURCE] = {"eventsource", METHOD_GET, .is_stream = true,
                              .content_type = "text/event-stream; charset=UTF-8",
-                             .head = "data: ", .tail = "\r\n\r\n"},
+                             CARRIER_FRAME("data: ", "\r\n\r\n")},
     [CARRIER_HTMLFILE] = {"htmlfile", METHOD_GET, .is_legacy = true, .is_stream = true,
                           .needs_callback = true, .content_type = "text/html; charset=UTF-8"},
     [CARRIER_JSONP] = {"jsonp", METHOD_GET, .is_legacy = true, .needs_callback = true,
                        .content_type = SCRIPT},
     [CARRIER_XHR_SEND] = {"xhr_send", METHOD_POST},
     [CARRIER_JSONP_SEND] = {"jsonp_send", METHOD_POST, .is_legacy = true},
-    [CARRIER_WEBSOCKET] = {"websocket", METHOD_GET, .head = "", .tail = ""},
+    [CARRIER_WEBSOCKET] = {"websocket", METHOD_GET, CARRIER_FRAME("", "")},
 };
 
 /* Cuts off what stands behind the last slash, and that. Returns false where there is none. */

@@ -34,6 +34,8 @@ struct carrier_row {
     const char *content_type; /* of what is received */
     const char *head;         /* of each frame; NULL where it stands in a script */
     const char *tail;
+    const char *array_end; /* of an array frame: "]" and the tail */
+    const char *array_end_chunked;
 };
 extern const struct carrier_row carriers[CARRIER_COUNT];
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/sockjs/receiver.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,9 @@ enum receiver_phase {
     RECEIVER_ENDING,  /* the same, but once nothing is owed it ends */
     RECEIVER_DONE,    /* its client gets everything that its session has told */
 };
+
+/* Messages that a stream is told at a time. */
+#define RECEIVER_STEP 16u
 
 struct receiver {
     struct exchange *exchange;
@@ -115,6 +119,16 @@ static void receiver_answer_page(struct receiver *receiver)
     receiver_answer_buf(receiver, &frame);
 }
 
+/* Returns whether there was anything to tell. */
+static bool receiver_tell_page(struct receiver *receiver)
+{
+    session_gather(receiver->session);
+    if (receiver->session->answers.len == 0)
+        return false;
+    receiver_answer_page(receiver);
+    return true;
+}
+
 static void receiver_answer_end(struct receiver *receiver)
 {
     struct buf frame = {0};
@@ -129,25 +143,30 @@ static void receiver_poll(struct receiver *receiver)
         receiver_answer(receiver, text_of(FRAME_OPEN));
     else if (receiver->has_end)
         receiver_answer_end(receiver);
-    else if (receiver->session->answers.len > 0)
-        receiver_answer_page(receiver);
-    else if (exchange_settle(exchange))
+    else if (!receiver_tell_page(receiver) && exchange_settle(exchange)) {
         exchange_set_deadline(exchange, exchange->shard->options->poll_wait_ms);
+        application_unblock(&receiver->session->application);
+    }
 }
 
 /* Streams. */
 
-/* Writes bytes as one chunk, at the end of this turn. */
-static void receiver_write(struct receiver *receiver, const struct buf *bytes)
+/* Appends bytes as one chunk. */
+static void receiver_append_chunk(const struct receiver *receiver, struct buf *text, const struct buf *bytes)
 {
     char head[RENDER_CHUNK_HEAD_MAX];
-    struct buf *text = outlet_text(&receiver->outlet);
     text->has_failed = text->has_failed || bytes->has_failed;
     if (receiver->is_chunked)
         buf_append(text, head, render_chunk_head(head, bytes->len));
     buf_append(text, bytes->bytes, bytes->len);
     if (receiver->is_chunked)
         buf_append_text(text, "\r\n");
+}
+
+/* They leave at the end of this turn. */
+static void receiver_write(struct receiver *receiver, const struct buf *bytes)
+{
+    receiver_append_chunk(receiver, outlet_text(&receiver->outlet), bytes);
 }
 
 static void receiver_write_frame(struct receiver *receiver, struct text frame)
@@ -209,17 +228,21 @@ static void receiver_opened(struct exchange *exchange)
         receiver_write_frame(receiver, text_of(FRAME_OPEN));
     if (receiver->has_end)
         receiver_write_end(receiver);
-    else
+    else {
         receiver_write_answers(receiver);
+        application_unblock(&receiver->session->application);
+    }
 }
 
 static void receiver_relieved(struct outlet *outlet)
 {
     struct receiver *receiver = container_of(outlet, struct receiver, outlet);
-    if (receiver->phase != RECEIVER_ENDING)
-        return;
-    receiver->phase = RECEIVER_DONE;
-    exchange_end(receiver->exchange, true);
+    if (receiver->phase == RECEIVER_ENDING) {
+        receiver->phase = RECEIVER_DONE;
+        exchange_end(receiver->exchange, true);
+    } else if (receiver->session) {
+        application_unblock(&receiver->session->application);
+    }
 }
 
 static void receiver_broken(struct outlet *outlet)
@@ -240,6 +263,81 @@ static void receiver_open(struct receiver *receiver)
     reply_add_not_cached(response);
     reply_add_cookie(exchange, receiver_service(receiver), response);
     exchange_open_response(exchange, response);
+}
+
+/* Delivering to a stream. */
+
+static struct receiver *receiver_of(const struct subscriber *subscriber)
+{
+    return container_of(application_of(subscriber), struct session, application)->receiver;
+}
+
+/* What stands in a script is escaped for it, so its bytes are shared with nobody. */
+static void receiver_fill_text(struct receiver *receiver, const struct delivery *delivery, struct buf *text)
+{
+    struct buf string = {0};
+    struct buf frame = {0};
+    struct buf bytes = {0};
+    application_append_string(&receiver->session->application, &string, delivery);
+    append_array(&frame, &string);
+    frame.has_failed = frame.has_failed || string.has_failed;
+    sockjs_frame_append(&bytes, receiver->carrier, receiver->callback, (struct text){frame.bytes, frame.len});
+    bytes.has_failed = bytes.has_failed || frame.has_failed;
+    receiver_append_chunk(receiver, text, &bytes);
+    receiver->sent += bytes.len;
+    buf_deinit(&string);
+    buf_deinit(&frame);
+    buf_deinit(&bytes);
+}
+
+static int receiver_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
+                         struct outlet_frame *frame)
+{
+    struct receiver *receiver = receiver_of(subscriber);
+    const struct carrier_row *row = &carriers[receiver->carrier];
+    if (!delivery->message || !row->head) {
+        receiver_fill_text(receiver, delivery, text);
+        return 0;
+    }
+    const struct rendering *rendering = application_render(&receiver->session->application, delivery);
+    if (!rendering)
+        return -ENOMEM;
+    char head[RENDER_CHUNK_HEAD_MAX];
+    size_t len = strlen(row->head) + strlen("a[") + rendering->size + strlen("]") + strlen(row->tail);
+    if (receiver->is_chunked)
+        buf_append(text, head, render_chunk_head(head, len));
+    buf_append_text(text, row->head);
+    buf_append_text(text, "a[");
+    frame->body = rendering->bytes;
+    frame->body_len = rendering->size;
+    frame->end = receiver->is_chunked ? row->array_end_chunked : row->array_end;
+    frame->end_len = strlen(frame->end);
+    receiver->sent += len;
+    return 0;
+}
+
+/* So that a stream does not go far beyond its limit, it is told so many messages at a time. */
+static void receiver_stream(struct receiver *receiver, struct command_subscription *subscription)
+{
+    static const struct outlet_format format = {.fill = receiver_fill};
+    struct subscriber *subscriber = &subscription->subscriber;
+    const struct subscription *place = &subscriber->one;
+    uint64_t limit = receiver_service(receiver)->declaration.response_limit_bytes;
+    enum outlet_progress progress;
+    bool is_stuck = false;
+    bool is_last;
+    do {
+        uint64_t before = place->offset;
+        is_last = is_stuck || subscription_top(place) - before <= RECEIVER_STEP;
+        progress = outlet_deliver(&receiver->outlet, subscriber, &format,
+                                  is_last ? UINT64_MAX : before + RECEIVER_STEP);
+        is_stuck = place->offset == before; /* a reset leads further than that */
+    } while (progress == OUTLET_DONE && !is_last && receiver->sent < limit);
+    if (progress == OUTLET_GONE)
+        return;
+    receiver_mind_limit(receiver);
+    if (receiver->phase == RECEIVER_ENDING)
+        subscriber_block(subscriber);
 }
 
 /* The exchange's side. */
@@ -291,6 +389,20 @@ void receiver_flush(struct receiver *receiver)
         receiver_write_answers(receiver);
     else if (receiver->phase == RECEIVER_WAITING && receiver->exchange->state == EXCHANGE_HELD)
         receiver_answer_page(receiver);
+}
+
+/* What was said before what a channel tells is written before it. */
+void receiver_deliver(struct receiver *receiver, struct command_subscription *subscription)
+{
+    bool is_stream = receiver_is_stream(receiver);
+    if (is_stream && receiver->phase == RECEIVER_OPEN)
+        receiver_write_answers(receiver);
+    if (receiver->phase == RECEIVER_OPEN)
+        receiver_stream(receiver, subscription);
+    else if (is_stream || receiver->exchange->state != EXCHANGE_HELD)
+        subscriber_block(&subscription->subscriber);
+    else
+        (void)receiver_tell_page(receiver); /* it goes on waiting */
 }
 
 void receiver_close(struct receiver *receiver)

@@ -15,10 +15,15 @@ struct receiver;
 void receiver_begin(struct exchange *exchange, const struct sockjs_service *service,
                     const struct session_path *path, struct text callback);
 
-/* For the receiver's session. None of these writes to the socket, or ends a stream, in this call. */
+/* For the receiver's session. None of these but receiver_deliver writes to the socket, or ends a stream, in
+ * the call. */
 
 /* Tells the session's answers. */
 void receiver_flush(struct receiver *receiver);
+
+/* Delivers what a channel has to tell, or blocks the subscription; this one may write, and end a stream that
+ * is broken. */
+void receiver_deliver(struct receiver *receiver, struct command_subscription *subscription);
 
 /* Leaves the session, which is closed; its client is told, and it was all. */
 void receiver_close(struct receiver *receiver);

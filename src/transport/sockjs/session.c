@@ -9,6 +9,9 @@
 
 /* Of a shard: a session costs its client one request and no connection, so only this bounds their memory. */
 #define SESSIONS_MAX 100000u
+/* Of one channel in one answer, so that others have their turn. */
+#define GATHER_STEP 16u
+#define GATHER_STEPS 4u
 
 static struct session *session_of(struct application *application)
 {
@@ -65,6 +68,56 @@ static void session_say(struct application *application, const char *text, size_
     session_flush(session);
 }
 
+/* Returns whether there may be more. */
+static bool session_gather_step(struct session *session, struct command_subscription *subscription)
+{
+    struct shard *shard = session->application.shard;
+    struct delivery deliveries[GATHER_STEP];
+    size_t limit = session->service->declaration.response_limit_bytes;
+    size_t count = subscriber_read(&subscription->subscriber, deliveries, GATHER_STEP);
+    for (size_t i = 0; i < count; i++) {
+        if (session->answers.len >= limit)
+            return true;
+        subscriber_advance(&deliveries[i]);
+        if (session->answers.len > 0)
+            buf_append_char(&session->answers, ',');
+        application_append_string(&session->application, &session->answers, &deliveries[i]);
+        shard_count(shard, METRIC_DELIVERIES, 1);
+    }
+    return count == GATHER_STEP;
+}
+
+void session_gather(struct session *session)
+{
+    list_for_each (link, &session->application.conversation.subscriptions) {
+        struct command_subscription *subscription = container_of(link, struct command_subscription, link);
+        unsigned steps = 0;
+        if (subscription->state != COMMAND_LIVE)
+            continue;
+        while (steps < GATHER_STEPS && session_gather_step(session, subscription))
+            steps++;
+        /* It is served again when there is a receiver. */
+        if (steps == GATHER_STEPS ||
+            session->answers.len >= session->service->declaration.response_limit_bytes)
+            subscriber_block(&subscription->subscriber);
+    }
+}
+
+/* What there is while nobody fetches stays where it is. */
+static void session_deliver(struct application *application, struct command_subscription *subscription)
+{
+    const struct session *session = session_of(application);
+    if (session->receiver)
+        receiver_deliver(session->receiver, subscription);
+    else
+        subscriber_block(&subscription->subscriber);
+}
+
+static void session_ready(struct application *application)
+{
+    sendings_go_on(session_of(application));
+}
+
 static void session_close_application(struct application *application, enum close_reason reason)
 {
     session_close(session_of(application), reason);
@@ -72,6 +125,8 @@ static void session_close_application(struct application *application, enum clos
 
 static const struct application_ops session_application_ops = {
     .say = session_say,
+    .deliver = session_deliver,
+    .ready = session_ready,
     .close = session_close_application,
 };
 

@@ -63,6 +63,9 @@ void session_close(struct session *session, enum close_reason reason);
 /* Whether so much waits to be fetched that nothing more is taken from its client. */
 bool session_is_full(const struct session *session);
 
+/* Puts what the channels have to tell to the answers, about as much as one response holds. */
+void session_gather(struct session *session);
+
 /* Takes messages one by one between these two; what they are answered is then told at once. */
 void session_cork(struct session *session);
 void session_uncork(struct session *session);
