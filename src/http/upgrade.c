@@ -39,15 +39,13 @@ static void upgrade_gone(struct exchange *exchange)
 
 static const struct hold_ops upgrade_hold_ops = {.gone = upgrade_gone};
 
-/* The descriptor goes on here, and the one that libmicrohttpd has is closed by it. That the connection is
- * counted twice until then harms nobody: within this turn nobody is accepted. */
 static void upgrade_open(void *cls, struct MHD_Connection *connection, void *context, const char *extra,
                          size_t extra_len, MHD_socket fd, struct MHD_UpgradeResponseHandle *handle)
 {
     struct exchange *exchange = cls;
     struct client *client = exchange->client;
     struct upgrade *upgrade = exchange->holder;
-    struct arrival arrival = {.fd = upgrade->fd};
+    struct arrival arrival = {.fd = upgrade->fd, .key = client->key};
     const struct text early = {client->early ? client->early + client->early_at : "", client->early_len};
     (void)connection;
     (void)context;
@@ -56,7 +54,6 @@ static void upgrade_open(void *cls, struct MHD_Connection *connection, void *con
     (void)fd;
     memcpy(&arrival.address.storage, client->address, sizeof(client->address));
     arrival.address.len = sizeof(client->address);
-    connection_limits_add(exchange->shard->group->limits, &arrival.address, &arrival.key);
     exchange->hold = NULL;
     upgrade->fd = -1;
     cell_release(client, handle);

@@ -239,6 +239,7 @@ void cell_resume(struct cell *cell, struct MHD_Connection *connection)
 
 void cell_release(struct client *client, struct MHD_UpgradeResponseHandle *handle)
 {
+    client->is_released = true;
     watch_remove(&client->watch, client->shard->epoll_fd);
     (void)MHD_upgrade_action(handle, MHD_UPGRADE_ACTION_CLOSE); /* it only fails when repeated */
     cell_want_run(client->cell);

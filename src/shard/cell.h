@@ -91,8 +91,9 @@ void cell_close(struct client *client);
  * could; otherwise the client is gone. */
 bool cell_leave(struct client *client);
 
-/* The socket of a connection goes on without libmicrohttpd, whose own descriptor is closed before this turn
- * is over: the client is not watched any more. Within libmicrohttpd's upgrade handler. */
+/* The socket of a connection goes on without libmicrohttpd, under another descriptor, and its place among the
+ * limits with it: the client is not watched any more, and gone before this turn is over. Within
+ * libmicrohttpd's upgrade handler. */
 void cell_release(struct client *client, struct MHD_UpgradeResponseHandle *handle);
 
 /* A suspended connection goes on; its cell runs before this turn is over. */

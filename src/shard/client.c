@@ -48,7 +48,7 @@ void client_move(struct client *client, enum client_state to)
     shard->door.unwanted_count += to == CLIENT_UNWANTED;
     if (from == CLIENT_UNWANTED)
         shard->door.unwanted_count--;
-    else if (to == CLIENT_UNWANTED || to == CLIENT_GONE)
+    else if ((to == CLIENT_UNWANTED || to == CLIENT_GONE) && !client->is_released)
         connection_limits_remove(shard->group->limits, &client->key);
     client->state = to;
     list_remove(&client->link);

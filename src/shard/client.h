@@ -66,6 +66,7 @@ struct client {
     bool has_input;          /* there may be bytes that nobody has read */
     bool has_hung_up;        /* the peer will send nothing more; told once by the kernel */
     bool is_broken;          /* nothing can be sent to the peer any more either */
+    bool is_released;        /* its socket is somebody else's, and its place among the limits too */
     struct request_framing framing;
     /* What has been taken from the socket and nobody has read yet: the beginning of the next head, or what
      * came together with a later head. */

@@ -11,9 +11,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/number.h"
 #include "shard/shard.h"
 
 #define STREAM_READ_BYTES 65536u
+#define STREAM_TICK_SLICES 16u
 /* A peer that is silent for a minute is asked whether it is still there, and given up a minute later. */
 #define STREAM_KEEPALIVE_IDLE_S 60
 #define STREAM_KEEPALIVE_INTERVAL_S 10
@@ -293,6 +295,14 @@ static void stream_set_options(const struct shard *shard, int fd)
         (void)setsockopt(fd, settings[i].level, settings[i].name, &settings[i].value, sizeof(int));
 }
 
+/* The next slice; there is none while there is nobody to tick. */
+static void stream_table_arm_tick(struct stream_table *table)
+{
+    uint64_t slice_ms = number_greater(table->tick_ms / STREAM_TICK_SLICES, 1);
+    if (table->tick_ms > 0 && table->count > 0)
+        timer_arm(&table->shard->wheel, &table->tick, table->shard->now_ms + slice_ms);
+}
+
 int stream_socket_open(struct stream_socket *socket, struct shard *shard, const struct arrival *arrival)
 {
     struct stream_table *table = &shard->streams;
@@ -305,19 +315,26 @@ int stream_socket_open(struct stream_socket *socket, struct shard *shard, const 
     socket->key = arrival->key;
     list_append(&table->sockets, &socket->link);
     table->count++;
+    if (!timer_is_armed(&table->tick))
+        stream_table_arm_tick(table);
     stream_set_options(shard, arrival->fd);
     return 0;
 }
 
+/* In slices, so that many who get a ping do not keep the others waiting. Who has been ticked goes to the end
+ * of the list. */
 static void stream_table_ticked(struct timer *timer)
 {
     struct stream_table *table = container_of(timer, struct stream_table, tick);
-    list_for_each_safe (link, &table->sockets) {
-        struct stream_socket *socket = container_of(link, struct stream_socket, link);
+    uint64_t slice = (table->count + STREAM_TICK_SLICES - 1) / STREAM_TICK_SLICES;
+    for (uint64_t i = 0; i < slice && !list_is_empty(&table->sockets); i++) {
+        struct stream_socket *socket = container_of(list_first(&table->sockets), struct stream_socket, link);
+        list_remove(&socket->link);
+        list_append(&table->sockets, &socket->link);
         if (socket->state == STREAM_OPEN)
             socket->ops->tick(socket);
     }
-    timer_arm(&table->shard->wheel, timer, table->shard->now_ms + table->tick_ms);
+    stream_table_arm_tick(table);
 }
 
 void stream_table_tick(struct stream_table *table, uint64_t every_ms)
@@ -325,7 +342,7 @@ void stream_table_tick(struct stream_table *table, uint64_t every_ms)
     if (every_ms == 0 || (table->tick_ms > 0 && table->tick_ms <= every_ms))
         return;
     table->tick_ms = every_ms;
-    timer_arm(&table->shard->wheel, &table->tick, table->shard->now_ms + every_ms);
+    stream_table_arm_tick(table);
 }
 
 int stream_table_init(struct stream_table *table, struct shard *shard)

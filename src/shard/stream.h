@@ -80,7 +80,8 @@ int stream_table_init(struct stream_table *table, struct shard *shard);
 
 void stream_table_deinit(struct stream_table *table);
 
-/* Has each open socket ticked at least so often; 0 is never. Main thread, before the shard runs. */
+/* Has each open socket ticked at least so often; 0 is never, and a shorter time stays. On the shard's thread,
+ * or before the shard runs. */
 void stream_table_tick(struct stream_table *table, uint64_t every_ms);
 
 /* Calls `visit` for each socket, which may close it. */

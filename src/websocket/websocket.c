@@ -246,7 +246,8 @@ static void websocket_opened(struct upgrade *upgrade, const struct arrival *arri
         websocket_gone(socket);
         return;
     }
-    stream_table_tick(&shard->streams, shard->options->websocket_ping_ms / WEBSOCKET_TICKS_PER_PING);
+    stream_table_tick(&shard->streams, (shard->options->websocket_ping_ms + WEBSOCKET_TICKS_PER_PING - 1) /
+                                           WEBSOCKET_TICKS_PER_PING);
     websocket->service->ops->opened(websocket);
     stream_socket_push(socket, early.bytes, early.len);
 }
