@@ -31,10 +31,18 @@ static void application_ready(struct conversation *conversation)
     application->ops->ready(application);
 }
 
+static void application_idle(struct conversation *conversation)
+{
+    struct application *application = of_conversation(conversation);
+    if (application->ops->idle)
+        application->ops->idle(application);
+}
+
 static const struct conversation_ops application_conversation_ops = {
     .say = application_say,
     .deliver = application_deliver,
     .ready = application_ready,
+    .idle = application_idle,
 };
 
 static void application_feed(struct application *application)
@@ -60,16 +68,26 @@ void application_begin(struct application *application, struct shard *shard,
         ops->close(application, CLOSE_GO_AWAY);
 }
 
-static int application_publish(struct application *application, struct text text)
+static void append_publish(struct buf *to, const struct channel_name *name, struct text message, bool is_text)
 {
-    const struct channel_name *name = &application->service->declaration.publish_to;
+    buf_append_text(to, "{\"op\":\"publish\",\"channel\":");
+    render_json_string(to, name->text, name->len);
+    if (is_text) {
+        buf_append_text(to, ",\"data\":");
+        render_json_string(to, message.bytes, message.len);
+        buf_append_char(to, '}');
+    } else {
+        buf_append_text(to, ",\"type\":\"binary\",\"data\":\"");
+        render_base64(to, message.bytes, message.len);
+        buf_append_text(to, "\"}");
+    }
+}
+
+static int application_publish(struct application *application, struct text message, bool is_text)
+{
     struct buf command = {0};
-    buf_append_text(&command, "{\"op\":\"publish\",\"channel\":");
-    render_json_string(&command, name->text, name->len);
-    buf_append_text(&command, ",\"data\":");
-    render_json_string(&command, text.bytes, text.len);
-    buf_append_char(&command, '}');
     int err = 0;
+    append_publish(&command, &application->service->declaration.publish_to, message, is_text);
     if (command.has_failed)
         conversation_say_error(&application->conversation, ERROR_OUT_OF_MEMORY,
                                error_text(ERROR_OUT_OF_MEMORY));
@@ -79,24 +97,29 @@ static int application_publish(struct application *application, struct text text
     return err;
 }
 
-int application_take(struct application *application, struct text text)
+int application_take(struct application *application, struct text message, bool is_text)
 {
-    if (text.len > application_text_max(application)) {
+    if (message.len > application_text_max(application)) {
         conversation_say_error(&application->conversation, ERROR_TOO_LARGE, error_text(ERROR_TOO_LARGE));
         return 0;
     }
     switch (application->service->declaration.app) {
     case APP_COMMANDS:
-        return conversation_take(&application->conversation, text.bytes, text.len);
+        return conversation_take(&application->conversation, message.bytes, message.len);
     case APP_PUBLISH:
-        return application_publish(application, text);
+        return application_publish(application, message, is_text);
     case APP_ECHO:
-        application->ops->say(application, text.bytes, text.len);
+        application->ops->say(application, message.bytes, message.len);
         break;
     case APP_CLOSE:
         break;
     }
     return 0;
+}
+
+bool application_takes_binary(const struct application *application)
+{
+    return application->service->declaration.app != APP_COMMANDS;
 }
 
 uint64_t application_text_max(const struct application *application)

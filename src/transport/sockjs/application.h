@@ -23,6 +23,8 @@ struct application_ops {
     void (*deliver)(struct application *application, struct command_subscription *subscription);
     /* After application_take has returned -EAGAIN: it may be given again. May end the application. */
     void (*ready)(struct application *application);
+    /* Nothing is on its way any more. May end the application; may be NULL. */
+    void (*idle)(struct application *application);
     /* It is over; only within application_begin. */
     void (*close)(struct application *application, enum close_reason reason);
 };
@@ -38,8 +40,12 @@ struct application {
 void application_begin(struct application *application, struct shard *shard,
                        const struct sockjs_service *service, const struct application_ops *ops);
 
-/* Takes a message, UTF-8 and hostile. Returns 0, or -EAGAIN when it is to be given again. */
-int application_take(struct application *application, struct text text);
+/* Takes a message, hostile; text is UTF-8, and what is not goes to an application that takes it. Returns 0,
+ * or -EAGAIN when it is to be given again. */
+int application_take(struct application *application, struct text message, bool is_text);
+
+/* Whether it takes what is no text. */
+bool application_takes_binary(const struct application *application);
 
 /* The largest message that it takes, in bytes. */
 uint64_t application_text_max(const struct application *application);

@@ -12,6 +12,7 @@
 #include "transport/sockjs/receiver.h"
 #include "transport/sockjs/reply.h"
 #include "transport/sockjs/send.h"
+#include "transport/sockjs/socket.h"
 
 /* FNV-1a: it only has to be the same on every node, and another one for another page. */
 #define TAG_OFFSET 0xcbf29ce484222325u
@@ -45,8 +46,26 @@ int pages_make_iframe(struct sockjs_service *service)
     return page->has_failed ? -ENOMEM : 0;
 }
 
+/* Returns whether the request has the method that its path takes; otherwise it is answered. */
+static bool page_admits_method(struct exchange *exchange, enum http_method method)
+{
+    bool is_right = exchange->method == method;
+    if (exchange->method == METHOD_OPTIONS)
+        reply_options(exchange, method);
+    else if (!is_right)
+        reply_method(exchange, method);
+    return is_right;
+}
+
+static bool page_admits_reading(struct exchange *exchange)
+{
+    return exchange->method == METHOD_HEAD || page_admits_method(exchange, METHOD_GET);
+}
+
 static void page_greet(struct exchange *exchange)
 {
+    if (!page_admits_reading(exchange))
+        return;
     struct MHD_Response *response =
         exchange_response("Welcome to SockJS!\n", sizeof("Welcome to SockJS!\n") - 1, REPLY_TEXT, false);
     exchange_answer(exchange, MHD_HTTP_OK, response);
@@ -56,6 +75,8 @@ static void page_info(struct exchange *exchange)
 {
     const struct sockjs_service *service = exchange->route->context;
     char text[128];
+    if (!page_admits_reading(exchange))
+        return;
     snprintf(text, sizeof(text),
              "{\"websocket\":%s,\"origins\":[\"*:*\"],\"cookie_needed\":%s,\"entropy\":%" PRIu32 "}",
              service->declaration.has_websocket ? "true" : "false",
@@ -67,6 +88,8 @@ static void page_iframe(struct exchange *exchange)
 {
     const struct sockjs_service *service = exchange->route->context;
     const char *known = exchange_field(exchange, FIELD_IF_NONE_MATCH);
+    if (!page_admits_reading(exchange))
+        return;
     bool is_known = known && (strcmp(known, "*") == 0 || strstr(known, service->iframe_tag));
     struct MHD_Response *response = is_known ? exchange_response("", 0, NULL, false)
                                              : exchange_response(service->iframe.bytes, service->iframe.len,
@@ -83,17 +106,6 @@ static void page_not_found(struct exchange *exchange)
     exchange_fail(exchange, ERROR_NOT_FOUND,
                   "nothing is at this path; SockJS clients are to connect to %.255s",
                   service->declaration.prefix);
-}
-
-/* Returns whether the request has the method that its path takes; otherwise it is answered. */
-static bool page_admits_method(struct exchange *exchange, enum http_method method)
-{
-    bool is_right = exchange->method == method;
-    if (exchange->method == METHOD_OPTIONS)
-        reply_options(exchange, method);
-    else if (!is_right)
-        reply_method(exchange, method);
-    return is_right;
 }
 
 /* Sessions. */
@@ -141,7 +153,9 @@ static void page_session(struct exchange *exchange, const struct session_path *p
     const struct carrier_row *row = &carriers[path->carrier];
     if (!page_admits_method(exchange, row->method))
         return;
-    if (path->carrier == CARRIER_XHR_SEND || path->carrier == CARRIER_JSONP_SEND)
+    if (path->carrier == CARRIER_WEBSOCKET)
+        socket_begin(exchange, exchange->route->context, false);
+    else if (path->carrier == CARRIER_XHR_SEND || path->carrier == CARRIER_JSONP_SEND)
         send_begin(exchange, exchange->route->context, path);
     else
         page_receive(exchange, path);
@@ -149,30 +163,45 @@ static void page_session(struct exchange *exchange, const struct session_path *p
 
 static bool page_has(const struct sockjs_service *service, const struct session_path *path)
 {
-    if (strcmp(path->prefix, service->declaration.prefix) != 0 || path->carrier == CARRIER_WEBSOCKET)
-        return false;
-    return service->declaration.is_legacy || !carriers[path->carrier].is_legacy;
+    const struct sockjs_declaration *declaration = &service->declaration;
+    return strcmp(path->prefix, declaration->prefix) == 0 &&
+           (declaration->has_websocket || path->carrier != CARRIER_WEBSOCKET) &&
+           (declaration->is_legacy || !carriers[path->carrier].is_legacy);
+}
+
+static void page_raw_websocket(struct exchange *exchange)
+{
+    if (page_admits_method(exchange, METHOD_GET))
+        socket_begin(exchange, exchange->route->context, true);
+}
+
+static void (*page_find(const struct sockjs_service *service, struct text rest))(struct exchange *)
+{
+    if (rest.len == 0)
+        return page_greet;
+    if (text_is(rest, "info"))
+        return page_info;
+    if (text_is(rest, "websocket") && service->declaration.has_websocket)
+        return page_raw_websocket;
+    return path_is_iframe(rest) ? page_iframe : NULL;
 }
 
 void pages_handle(struct exchange *exchange)
 {
     const struct sockjs_service *service = exchange->route->context;
     struct session_path path;
-    struct text rest = router_name(exchange);
-    void (*page)(struct exchange *) = rest.len == 0           ? page_greet
-                                      : text_is(rest, "info") ? page_info
-                                      : path_is_iframe(rest)  ? page_iframe
-                                                              : NULL;
+    void (*page)(struct exchange *) = page_find(service, router_name(exchange));
     bool is_session =
         !page && session_path_parse(&path, (struct text){exchange->target, strcspn(exchange->target, "?")}) &&
         page_has(service, &path);
-    if (is_session && exchange->method != METHOD_OPTIONS && page_refuses_origin(exchange))
+    bool reaches_application = is_session || page == page_raw_websocket;
+    if (reaches_application && exchange->method != METHOD_OPTIONS && page_refuses_origin(exchange))
         return;
     exchange->origin = ORIGIN_OPEN;
-    if (page && (exchange->method == METHOD_HEAD || page_admits_method(exchange, METHOD_GET)))
-        page(exchange);
-    else if (is_session)
+    if (is_session)
         page_session(exchange, &path);
-    else if (!page)
+    else if (page)
+        page(exchange);
+    else
         page_not_found(exchange);
 }

@@ -58,7 +58,7 @@ static int sending_take(struct sending *sending)
     struct text message;
     int found;
     while ((found = messages_get(&sending->messages, &message)) == 1) {
-        if (application_take(application, message))
+        if (application_take(application, message, true))
             return -EAGAIN;
         messages_next(&sending->messages);
     }

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+#include "transport/sockjs/socket.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/websocket_frame.h"
+#include "render/render.h"
+#include "transport/sockjs/application.h"
+#include "transport/sockjs/frame.h"
+#include "transport/sockjs/messages.h"
+#include "transport/sockjs/reply.h"
+#include "websocket/websocket.h"
+
+struct socket_session {
+    struct websocket websocket;
+    struct application application;
+    bool is_raw;
+    bool is_draining;         /* the server stops: closed once everything on its way is answered */
+    bool was_text;            /* what came last: an echo is of the same kind */
+    bool has_end;             /* the application has closed as it began, */
+    enum close_reason reason; /* and why */
+    size_t taken;             /* messages of a frame that comes again */
+};
+
+static struct socket_session *of_websocket(struct websocket *websocket)
+{
+    return container_of(websocket, struct socket_session, websocket);
+}
+
+static struct socket_session *of_application(struct application *application)
+{
+    return container_of(application, struct socket_session, application);
+}
+
+/* Telling. */
+
+static void socket_send_frame(struct socket_session *session, struct buf *frame)
+{
+    if (frame->has_failed)
+        websocket_close(&session->websocket, CLOSE_TRY_LATER, NULL);
+    else
+        websocket_send(&session->websocket, true, frame->bytes, frame->len);
+    buf_deinit(frame);
+}
+
+static void socket_say(struct application *application, const char *text, size_t len)
+{
+    struct socket_session *session = of_application(application);
+    struct buf frame = {0};
+    if (session->is_raw) {
+        bool is_echo = session->application.service->declaration.app == APP_ECHO;
+        websocket_send(&session->websocket, session->was_text || !is_echo, text, len);
+        return;
+    }
+    buf_append_text(&frame, "a[");
+    render_sockjs_string(&frame, text, len);
+    buf_append_char(&frame, ']');
+    socket_send_frame(session, &frame);
+}
+
+/* A client that speaks SockJS is told in its frames as well. */
+static void socket_close(struct socket_session *session, enum close_reason reason, const char *what)
+{
+    struct buf frame = {0};
+    if (websocket_is_closing(&session->websocket))
+        return;
+    if (!session->is_raw && !what) {
+        sockjs_frame_append_close(&frame, reason);
+        socket_send_frame(session, &frame);
+    }
+    websocket_close(&session->websocket, reason, what);
+}
+
+static void socket_close_application(struct application *application, enum close_reason reason)
+{
+    struct socket_session *session = of_application(application);
+    session->has_end = true;
+    session->reason = reason;
+}
+
+/* Delivering. */
+
+static int socket_fill_reset(struct application *application, const struct delivery *delivery,
+                             struct buf *text, bool is_raw)
+{
+    size_t at = text->len;
+    if (is_raw) {
+        application_append_reset(application, text, delivery);
+    } else {
+        buf_append_text(text, "a[");
+        application_append_string(application, text, delivery);
+        buf_append_char(text, ']');
+    }
+    websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
+    return 0;
+}
+
+static int socket_fill(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
+                       struct outlet_frame *frame)
+{
+    struct application *application = application_of(subscriber);
+    if (!delivery->message)
+        return socket_fill_reset(application, delivery, text, false);
+    const struct rendering *rendering = application_render(application, delivery);
+    if (!rendering)
+        return -ENOMEM;
+    websocket_append_frame_head(text, WEBSOCKET_TEXT, strlen("a[") + rendering->size + strlen("]"));
+    buf_append_text(text, "a[");
+    frame->body = rendering->bytes;
+    frame->body_len = rendering->size;
+    frame->end = "]";
+    frame->end_len = 1;
+    return 0;
+}
+
+static int socket_fill_raw(struct subscriber *subscriber, const struct delivery *delivery, struct buf *text,
+                           struct outlet_frame *frame)
+{
+    struct application *application = application_of(subscriber);
+    bool is_object = application_tells_objects(application);
+    if (!delivery->message)
+        return socket_fill_reset(application, delivery, text, true);
+    const struct rendering *rendering =
+        message_form(delivery->message, is_object ? FORM_WEBSOCKET_COMMAND : FORM_WEBSOCKET_DATA,
+                     subscription_channel(delivery->subscription), subscription_epoch(delivery->subscription),
+                     is_object ? render_websocket_command : render_websocket_data);
+    if (!rendering)
+        return -ENOMEM;
+    frame->body = rendering->bytes;
+    frame->body_len = rendering->size;
+    return 0;
+}
+
+static void socket_deliver(struct application *application, struct command_subscription *subscription)
+{
+    static const struct outlet_format framed = {.fill = socket_fill};
+    static const struct outlet_format raw = {.fill = socket_fill_raw};
+    struct socket_session *session = of_application(application);
+    outlet_deliver(&session->websocket.socket.outlet, &subscription->subscriber,
+                   session->is_raw ? &raw : &framed, subscription->until);
+}
+
+static void socket_ready(struct application *application)
+{
+    websocket_resume(&of_application(application)->websocket);
+}
+
+static void socket_idle(struct application *application)
+{
+    struct socket_session *session = of_application(application);
+    if (session->is_draining)
+        socket_close(session, CLOSE_RESTART, NULL);
+}
+
+static const struct application_ops socket_application_ops = {
+    .say = socket_say,
+    .deliver = socket_deliver,
+    .ready = socket_ready,
+    .idle = socket_idle,
+    .close = socket_close_application,
+};
+
+/* The websocket's side. */
+
+static void socket_opened(struct websocket *websocket)
+{
+    struct socket_session *session = of_websocket(websocket);
+    struct buf frame = {0};
+    if (!session->is_raw) {
+        buf_append_text(&frame, FRAME_OPEN);
+        socket_send_frame(session, &frame);
+    }
+    if (session->has_end)
+        socket_close(session, session->reason, NULL);
+    else
+        application_unblock(&session->application);
+}
+
+/* Returns false when the frame has to come again: without the messages of it that have been taken. */
+static bool socket_take_all(struct socket_session *session, struct messages *messages)
+{
+    struct text message;
+    size_t seen = 0;
+    while (messages_get(messages, &message) == 1) {
+        bool is_new = seen++ >= session->taken;
+        if (is_new && application_take(&session->application, message, true))
+            return false;
+        session->taken += is_new;
+        messages_next(messages);
+    }
+    session->taken = 0;
+    return true;
+}
+
+static bool socket_take_frame(struct socket_session *session, struct text frame)
+{
+    struct messages messages;
+    int err = messages_begin(&messages, frame);
+    if (err == -EINVAL)
+        socket_close(session, CLOSE_PROTOCOL, "Broken JSON encoding.");
+    else if (err == -ENOMEM)
+        socket_close(session, CLOSE_TRY_LATER, NULL);
+    if (err)
+        return true; /* an empty frame is nothing */
+    bool is_done = socket_take_all(session, &messages);
+    messages_deinit(&messages);
+    return is_done;
+}
+
+/* What comes once the server stops is not looked at. */
+static bool socket_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
+{
+    struct socket_session *session = of_websocket(websocket);
+    struct text message = {bytes, len};
+    bool is_taken = is_text || (session->is_raw && application_takes_binary(&session->application));
+    if (session->is_draining)
+        return true;
+    session->was_text = is_text;
+    if (is_taken && session->is_raw)
+        return application_take(&session->application, message, is_text) == 0;
+    if (is_taken)
+        return socket_take_frame(session, message);
+    websocket_close(websocket, CLOSE_UNSUPPORTED, "a message here is a text frame");
+    return true;
+}
+
+static void socket_relieved(struct websocket *websocket)
+{
+    application_unblock(&of_websocket(websocket)->application);
+}
+
+static void socket_drain(struct websocket *websocket)
+{
+    struct socket_session *session = of_websocket(websocket);
+    session->is_draining = true;
+    if (conversation_is_idle(&session->application.conversation))
+        socket_close(session, CLOSE_RESTART, NULL);
+}
+
+static void socket_closing(struct websocket *websocket)
+{
+    application_end(&of_websocket(websocket)->application);
+}
+
+static void socket_free(struct garbage *garbage)
+{
+    struct stream_socket *socket = container_of(garbage, struct stream_socket, garbage);
+    struct websocket *websocket = container_of(socket, struct websocket, socket);
+    websocket_deinit(websocket);
+    free(of_websocket(websocket));
+}
+
+/* Before the 101 the websocket has no shard. */
+static void socket_gone(struct websocket *websocket)
+{
+    struct socket_session *session = of_websocket(websocket);
+    struct shard *shard = session->application.shard;
+    application_end(&session->application);
+    shard_count(shard, METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
+    shard_reap(shard, &websocket->socket.garbage, socket_free);
+}
+
+/* With the frames of SockJS around them, escaped at worst. */
+static uint64_t socket_limit(const struct websocket *websocket)
+{
+    const struct socket_session *session = container_of(websocket, struct socket_session, websocket);
+    const struct application *application = &session->application;
+    return session->is_raw ? application_text_max(application)
+                           : application->shard->options->batch_size_bytes;
+}
+
+static const struct websocket_ops socket_websocket_ops = {
+    .opened = socket_opened,
+    .message = socket_message,
+    .relieved = socket_relieved,
+    .drain = socket_drain,
+    .closing = socket_closing,
+    .gone = socket_gone,
+};
+
+static const struct websocket_service socket_service = {
+    .ops = &socket_websocket_ops,
+    .message_limit = socket_limit,
+};
+
+/* Begin. */
+
+/* What the protocol says to who does not ask for a WebSocket. Returns whether that was the answer. */
+static bool socket_refuses(struct exchange *exchange)
+{
+    const char *what = !websocket_is_asked(exchange) ? "Can \"Upgrade\" only to \"WebSocket\".\n"
+                       : !exchange->client->framing.asks_to_upgrade ? "\"Connection\" must be \"Upgrade\".\n"
+                                                                    : NULL;
+    if (what)
+        reply_text(exchange, MHD_HTTP_BAD_REQUEST, what, REPLY_TEXT);
+    return what != NULL;
+}
+
+void socket_begin(struct exchange *exchange, const struct sockjs_service *service, bool is_raw)
+{
+    struct shard *shard = exchange->shard;
+    if (socket_refuses(exchange))
+        return;
+    struct socket_session *session = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*session));
+    if (!session) {
+        enum error_code error = exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY;
+        exchange_fail(exchange, error, "%s", error_text(error));
+        return;
+    }
+    session->is_raw = is_raw;
+    session->was_text = true;
+    shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
+    application_begin(&session->application, shard, service, &socket_application_ops);
+    websocket_begin(&session->websocket, exchange, &socket_service);
+}
