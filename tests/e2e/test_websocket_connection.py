@@ -2,13 +2,14 @@
 """WebSockets from the handshake to the end, with clients that do as they please."""
 
 import contextlib
+import json
 import pathlib
 import re
 import socket
 import time
 
 import pytest
-from support.client import Connection, get, path_of, request, request_bytes
+from support.client import Connection, get, path_of, publish, request, request_bytes
 from support.faults import FaultyServer
 from support.server import SLUICE, Server, wait_until
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, WebSocket, frame_bytes, handshake_bytes
@@ -247,6 +248,26 @@ def test_pings_from_a_peer_that_does_not_read_do_not_pile_up(channel: str) -> No
         client.close()
 
 
+def test_answers_that_are_longer_than_their_questions_do_not_pile_up(channel: str) -> None:
+    """Each of a thousand requests of 60 bytes asks for a megabyte."""
+    with Server("--history-size", "100", "--slow-client-timeout", "1", "--shards", "1") as server:
+        for _ in range(20):
+            publish(server, channel, "x" * 50_000)
+        client = WebSocket(server, "/ws")
+        before = server.resident_bytes()
+        client.send(frame_bytes(TEXT, json.dumps({"op": "history", "channel": channel, "since": "earliest"})) * 1000)
+        wait_until(lambda: count(server, "slow_clients_cut_total") == 1)
+        assert server.resident_bytes() - before < 60 << 20
+        client.close()
+
+
+def test_all_that_is_asked_at_once_is_answered_in_order(server: Server) -> None:
+    """More than is taken while as much is owed."""
+    with WebSocket(server, "/ws") as client:
+        client.send(b"".join(frame_bytes(TEXT, json.dumps({"op": "none", "ref": i})) for i in range(5000)))
+        assert [client.take_json()["ref"] for _ in range(5000)] == list(range(5000))
+
+
 @pytest.mark.parametrize("last", [b"", frame_bytes(TEXT, "last"), frame_bytes(TEXT, "half")[:5], frame_bytes(TEXT, "x", is_final=False)])
 def test_a_peer_that_closes_its_side_is_let_go(channel: str, last: bytes) -> None:
     with Server() as server, WebSocket(server, path_of(channel)) as client:
@@ -287,6 +308,14 @@ def test_a_silent_peer_is_pinged_and_given_up_when_it_does_not_answer(channel: s
         assert client.take_frame().close == (1011, "nothing has come since two pings (websocket-ping)")
         assert client.is_closed()
         assert count(server, "closed_silent_total") == 1
+
+
+def test_everyone_who_is_silent_is_pinged(channel: str) -> None:
+    with Server("--websocket-ping", "300ms", "--shards", "1") as server:
+        clients = [WebSocket(server, path_of(channel)) for _ in range(100)]
+        for client in clients:
+            assert client.take_frame() == Frame(PING)
+            client.close()
 
 
 @pytest.mark.parametrize("answer", [frame_bytes(PONG), frame_bytes(PONG, b"unasked"), frame_bytes(TEXT, "x")[:1]])
