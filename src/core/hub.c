@@ -81,11 +81,11 @@ static void hub_wake_first(struct channel *channel)
 static void hub_fetch_ahead(const struct channel *channel)
 {
     const struct list *next = channel->ready.next->next;
-    const struct subscription *subscription = container_of(next, const struct subscription, link);
     if (next == &channel->ready)
         return;
-    __builtin_prefetch(subscription->subscriber->ahead);
-    __builtin_prefetch((const char *)subscription->subscriber->ahead + 64);
+    const char *ahead = container_of(next, const struct subscription, link)->subscriber->ahead;
+    __builtin_prefetch(ahead);
+    __builtin_prefetch(ahead ? ahead + 64 : NULL);
     __builtin_prefetch(next->next);
     __builtin_prefetch((const char *)next->next - 64);
 }

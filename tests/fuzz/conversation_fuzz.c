@@ -15,6 +15,8 @@ static void fuzz_check(const struct buf *lines)
 {
     char fault[JSON_FAULT_MAX];
     struct text value;
+    if (lines->len == 0)
+        return;
     const char *end = lines->bytes + lines->len;
     for (const char *at = lines->bytes; at < end;) {
         const char *next = memchr(at, '\n', (size_t)(end - at));
