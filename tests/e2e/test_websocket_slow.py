@@ -2,6 +2,7 @@
 """WebSockets that read slowly or never, a server that stops, a Redis that is away: nobody else suffers, nothing is silent."""
 
 import json
+import resource
 import signal
 import time
 
@@ -43,6 +44,26 @@ def test_who_never_reads_costs_little_and_is_cut(channel: str) -> None:
             awaited(server, channel, 1)
             assert metric(server, "slow_clients_cut_total") == 40
         for client in lazy:
+            client.close()
+
+
+@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 12_000, reason="needs 12,000 descriptors")
+def test_five_thousand_of_which_a_tenth_never_reads(channel: str) -> None:
+    flood = f"{channel}/flood"
+    with Server(*KEEP, "--slow-client-timeout", "2", descriptors=12_000) as server:
+        lazy = [narrow(server, path_of(channel, channel=flood)) for _ in range(500)]
+        clients = [WebSocket(server, path_of(channel)) for _ in range(4500)]
+        awaited(server, channel, 5000)
+        held = server.resident_bytes()
+        for i in range(30):
+            publish(server, flood, "x" * 50_000)
+            if i % 10 == 0:
+                publish(server, channel, str(i))
+                assert {client.take() for client in clients} == {str(i)}
+        assert server.resident_bytes() - held < 500 * 80_000
+        awaited(server, channel, 4500)
+        assert metric(server, "slow_clients_cut_total") == 500
+        for client in lazy + clients:
             client.close()
 
 
@@ -94,7 +115,7 @@ def test_who_publishes_and_never_reads_is_not_read_either(channel: str) -> None:
 
 
 def test_publishes_that_the_broker_owes_an_answer_are_bounded(channel: str) -> None:
-    with RedisServer() as redis, nodes(1, redis, options=("--redis-timeout", "60s")) as (node,), WebSocket(node, path_of(channel)) as client:
+    with RedisServer() as redis, nodes(1, redis, options=(*KEEP, "--redis-timeout", "60s")) as (node,), WebSocket(node, path_of(channel)) as client:
         client.put_text("first")
         assert client.take() == "first"
         held = node.resident_bytes()

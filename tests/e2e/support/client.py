@@ -54,11 +54,12 @@ class Connection:
     """One connection; reads responses one after another."""
 
     def __init__(self, server: Server, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0) -> None:
-        """With a small buffer the kernel keeps little for the client."""
+        """With a small buffer the kernel keeps little for the client, on the server's side too: that goes by the segment's size."""
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.socket.settimeout(PATIENCE)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
         if source:
             self.socket.bind((source, 0))
         self.socket.connect((host, server.port))
