@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { channelUrl, publish, subscribe } from './sluice.js';
+import { channelUrl, explainReset, publish, subscribe } from './sluice.js';
 
 const ROWS = 200;
 const NEWS_MS = 3000;
@@ -60,21 +60,11 @@ function showMessage(message) {
   announce();
 }
 
-const REASONS = {
-  epoch: 'the channel was begun anew since you were last here.',
-  trimmed: 'some messages are no longer kept.',
-  future: 'your place was ahead of the channel.',
-  purged: 'the channel’s messages were deleted.',
-  failover: 'the broker lost messages.',
-  'unknown-id': 'your place was not one of this server.',
-};
-
-function showReset({ reason, missed, withdrawn }) {
-  const count = missed === undefined ? '' : ` ${missed} missed.`;
-  const gone = withdrawn === undefined ? '' : ` The last ${withdrawn} that were shown here ${withdrawn === 1 ? 'is' : 'are'} gone.`;
+function showReset(reset) {
+  const { reason, withdrawn } = reset;
   for (const row of [...find('messages').querySelectorAll('li:not(.reset, .gone)')].slice(0, withdrawn ?? 0)) row.classList.add('gone');
   const row = make('li', 'reset');
-  row.append(make('strong', '', `Reset (${reason}):`), ` ${REASONS[reason] ?? ''}${count}${gone}`);
+  row.append(make('strong', '', `Reset (${reason}):`), ` ${explainReset(reset)}`);
   addRow(row);
   find('news').textContent = row.textContent;
 }

@@ -6,6 +6,22 @@ const DELAY_MAX_MS = 15000;
 /** A stream says its cursor at once. Whoever hears nothing for this long is behind something that buffers. */
 const SILENCE_MS = 3000;
 
+const REASONS = {
+  epoch: 'the channel was begun anew since you were last here.',
+  trimmed: 'some messages are no longer kept.',
+  future: 'your place was ahead of the channel.',
+  purged: 'the channel’s messages were deleted.',
+  failover: 'the broker lost messages.',
+  'unknown-id': 'your place was not one of this server.',
+};
+
+/** What a reset means, for people. */
+export function explainReset({ reason, missed, withdrawn }) {
+  const count = missed === undefined ? '' : ` ${missed} missed.`;
+  const gone = withdrawn === undefined ? '' : ` The last ${withdrawn} that were shown here ${withdrawn === 1 ? 'is' : 'are'} gone.`;
+  return `${REASONS[reason] ?? ''}${count}${gone}`;
+}
+
 /** The URL of a channel's feed or publishing. Throws where the browser would make another path of the name. */
 export function channelUrl(channel, parameters = {}) {
   const segments = channel.split('/');
@@ -17,14 +33,15 @@ export function channelUrl(channel, parameters = {}) {
 }
 
 /** What the server says when it refuses; `isFinal` when asking again would not help. */
-async function refusal(response) {
+export async function refusal(response) {
   const { message } = await response.json().catch(() => ({}));
   const fault = new Error(message ?? `the answer was ${response.status} ${response.statusText}`);
   fault.isFinal = response.status >= 400 && response.status < 500 && ![408, 429].includes(response.status);
   return fault;
 }
 
-function pause(ms, signal) {
+/** Resumes after that time, or as soon as the signal aborts. */
+export function pause(ms, signal) {
   return new Promise((resume) => {
     const timer = setTimeout(resume, ms);
     signal.addEventListener('abort', () => { clearTimeout(timer); resume(); });

@@ -4,12 +4,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { kill, launch, publish as publishTo, start, startProxy, startRedis, stop, until } from './support.mjs';
+import { kill, launch, publish as publishTo, screenshot, start, startProxy, startRedis, stop, until, watchFaults } from './support.mjs';
 
-const { SCREENSHOTS } = process.env;
 const faults = [];
 let server;
 let browser;
@@ -19,17 +16,10 @@ const publish = (channel, text, event) => publishTo(server, channel, text, event
 
 async function openPage(channel, { state = 'live', origin = url(''), ...options } = {}) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
-  page.on('pageerror', (fault) => faults.push(String(fault)));
-  page.on('console', (line) => { if (/Content Security Policy/.test(line.text())) faults.push(line.text()); });
+  watchFaults(page, faults);
   await page.goto(`${origin}/#${channel}`);
   await page.waitForSelector(`#state[data-state="${state}"]`);
   return page;
-}
-
-async function screenshot(page, name) {
-  if (!SCREENSHOTS) return;
-  mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true, animations: 'disabled' });
 }
 
 const rows = async (page) => (await page.locator('#messages pre').allTextContents()).reverse();

@@ -3,14 +3,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { chromium } from 'playwright-core';
 
-const { SLUICE, SOURCE_DIR } = process.env;
+const { SCREENSHOTS, SLUICE, SOURCE_DIR } = process.env;
 const folder = mkdtempSync(join(tmpdir(), 'sluice-browser-'));
 let starts = 0;
 
@@ -116,6 +116,18 @@ export async function startProxy(port) {
 
 /** A path for a socket or a file of the test. */
 const place = (name) => join(folder, name);
+
+/* Errors of a page's scripts, and what its policy keeps out, end up in the list. */
+export function watchFaults(page, faults) {
+  page.on('pageerror', (fault) => faults.push(String(fault)));
+  page.on('console', (line) => { if (/Content Security Policy/.test(line.text())) faults.push(line.text()); });
+}
+
+export async function screenshot(page, name) {
+  if (!SCREENSHOTS) return;
+  mkdirSync(SCREENSHOTS, { recursive: true });
+  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true, animations: 'disabled' });
+}
 
 /* An empty page of that origin, whatever the server there has. */
 export async function openBlank(browser, origin) {
