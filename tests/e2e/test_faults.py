@@ -13,6 +13,7 @@ from support.faults import FaultyServer
 from support.redis import metric
 from support.server import wait_until
 from support.tcp import Raw, Resp
+from support.websocket import CLOSE, TEXT, WebSocket, frame_bytes, handshake_bytes
 
 TCP = ("--tcp", "127.0.0.1:0 framing=crlf")
 
@@ -170,6 +171,37 @@ def test_each_allocation_of_a_tcp_connection_may_fail(kind: str, channel: str) -
             assert nth < 100
         with Raw(server) as last:
             assert last.ask(b"PING") == b"PONG"
+
+
+TALKS = {
+    "raw": ("/channels/{0}", ["y", "z" * 70_000]),
+    "json": ("/channels/{0}?channel={0}/2&format=json&last=1", ["y"]),
+    "commands": ("/ws", ['{{"op":"subscribe","channels":["{0}","{0}/2"],"last":1}}', '{{"op":"publish","channel":"{0}","data":1}}',
+                         '{{"op":"history","channel":"{0}","last":1}}', '{{"op":"unsubscribe"}}']),
+}
+
+
+@pytest.mark.parametrize("talk", TALKS)
+@pytest.mark.parametrize("kind", ["malloc", "calloc", "realloc", "epoll_ctl_add", "fcntl_dup"])
+def test_each_allocation_of_a_websocket_may_fail(kind: str, talk: str, channel: str) -> None:
+    target, frames = TALKS[talk]
+    said = b"".join(frame_bytes(TEXT, text.format(channel)) for text in frames) + frame_bytes(CLOSE, b"\x03\xe8")
+    with FaultyServer() as server:
+        publish(server, channel)
+        with keeping_descriptors(server):
+            nth, is_due = 1, True
+            while is_due:
+                server.fail(kind, nth)
+                with Connection(server) as client:
+                    client.send(handshake_bytes(target.format(channel), "dGhlIHNhbXBsZSBub25jZQ==") + said)
+                    client.read_to_end()
+                is_due = server.mend(kind)
+                nth += 1
+            assert nth < 200
+        wait_until(lambda: metric(server, "connections") <= 1)
+        with WebSocket(server, path_of(channel)) as last:
+            last.put_text("x")
+            assert last.take() == "x"
 
 
 Ask = Callable[[FaultyServer], bool]

@@ -101,6 +101,7 @@ def test_several_channels_have_one_cursor(server: Server, channel: str) -> None:
         for other in (*others, channel):
             publish(server, other, f"to {other}")
         messages = [client.take_json() for _ in range(4)]
+        assert all(len(message["cursor"].split(".")) == 4 for message in messages)
         assert {message["channel"]: message["data"] for message in messages} == {name: f"to {name}" for name in (*others, channel)}
     publish(server, others[1], "later")
     with LineStream(server, target.replace("format=json", f"since={messages[-1]['cursor']}")) as stream:

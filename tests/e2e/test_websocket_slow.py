@@ -8,7 +8,7 @@ import time
 
 import pytest
 from support.client import EventStream, get, path_of, publish, subscribers
-from support.redis import RedisServer, await_away, await_ready, metric, nodes
+from support.redis import RedisServer, await_away, await_ready, meta_key, metric, nodes
 from support.server import Server, wait_until
 from support.websocket import PING, PONG, TEXT, WebSocket, frame_bytes
 
@@ -195,6 +195,18 @@ def test_a_feed_opens_while_redis_is_away(channel: str) -> None:
                 assert new.take_json()["data"] == "found"
                 message = old.take_json()
                 assert message["data"] == "after", "what the log has kept goes on without a word"
+
+
+def test_a_channel_that_cannot_be_opened_closes_its_feed(channel: str) -> None:
+    with RedisServer() as redis, nodes(1, redis) as (server,):
+        redis.client.set(meta_key(channel), "mine")
+        with WebSocket(server, path_of(channel, format="json")) as client:
+            code, reason = client.take_close()
+            assert code == 1013 and reason.startswith("broker-refused: "), reason
+        with WebSocket(server, "/ws") as client:
+            client.put_json({"op": "subscribe", "ref": 1, "channel": channel})
+            answer = client.take_json()
+            assert (answer["op"], answer["ref"], answer["code"]) == ("error", 1, "broker-refused")
 
 
 def test_a_broadcast_is_the_same_for_sse_and_websocket(channel: str) -> None:

@@ -76,8 +76,6 @@ static enum close_reason feed_reason(enum error_code error)
 {
     if (error == ERROR_STOPPING)
         return CLOSE_RESTART;
-    if (error == ERROR_TOO_LARGE)
-        return CLOSE_TOO_LARGE;
     if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
         return CLOSE_TRY_LATER;
     return error_status(error) < MHD_HTTP_INTERNAL_SERVER_ERROR ? CLOSE_POLICY : CLOSE_INTERNAL;
