@@ -18,7 +18,8 @@
 void conversation_init(struct conversation *conversation, struct shard *shard,
                        const struct conversation_ops *ops, enum transport_kind transport)
 {
-    *conversation = (struct conversation){.ops = ops, .shard = shard, .transport = (uint8_t)transport};
+    *conversation = (struct conversation){
+        .ops = ops, .shard = shard, .ahead = conversation, .transport = (uint8_t)transport};
     list_init(&conversation->subscriptions);
     list_init(&conversation->publishes);
     list_init(&conversation->tasks);

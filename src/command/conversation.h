@@ -45,6 +45,7 @@ struct conversation_ops {
 struct conversation {
     const struct conversation_ops *ops;
     struct shard *shard;
+    const void *ahead;           /* what `deliver` touches first, see struct subscriber; itself until set */
     struct list subscriptions;   /* in the order in which they were asked for */
     struct list publishes;       /* in the order in which they are answered */
     struct list tasks;           /* the other commands that are on their way */

@@ -130,7 +130,7 @@ static void command_subscription_wake(struct subscriber *subscriber, bool is_fir
         container_of(subscriber, struct command_subscription, subscriber);
     (void)is_first; /* or it has waited for what comes first */
     if (subscription->state == COMMAND_LIVE)
-        subscription->conversation->ops->deliver(subscription);
+        subscription->deliver(subscription);
     else
         command_subscription_start(subscription);
 }
@@ -165,12 +165,13 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
         return ERROR_OUT_OF_MEMORY;
     *subscription = (struct command_subscription){
         .conversation = conversation,
+        .deliver = conversation->ops->deliver,
         .wait = wait,
         .maker = wish->maker,
         .until = UINT64_MAX,
         .is_history = wish->is_history,
     };
-    subscription->subscriber.ahead = conversation;
+    subscription->subscriber.ahead = conversation->ahead;
     list_init(&subscription->link);
     list_append(&conversation->subscriptions, &subscription->link);
     conversation->subscription_count++;

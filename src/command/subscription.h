@@ -48,6 +48,8 @@ enum command_state {
 
 struct command_subscription {
     struct conversation *conversation;
+    void (*deliver)(struct command_subscription *subscription); /* the conversation's, nearer by one miss of
+                                                                   the cache */
     struct command_wait *wait; /* of the command that awaits it; NULL when none does */
     const void *maker;         /* whatever has made it; NULL when it was asked for by name */
     uint64_t until; /* offset of the last message to tell: UINT64_MAX, or of a history what was the end when

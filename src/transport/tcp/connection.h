@@ -44,8 +44,8 @@ struct connection {
     uint8_t protocol; /* of RESP: 2 or 3 */
     uint8_t format;   /* enum update_format */
     uint8_t state;    /* enum connection_state */
-    struct conversation conversation;
     struct stream_socket socket;
+    struct conversation conversation;
     const struct declaration *declaration;
     struct list patterns;                 /* of PSUBSCRIBE */
     struct connection_wait *wait;         /* NULL when the next command may be looked at */

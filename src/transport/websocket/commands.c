@@ -164,6 +164,7 @@ static void commands_handle(struct exchange *exchange)
     }
     conversation_init(&commands->conversation, exchange->shard, &commands_conversation_ops,
                       TRANSPORT_WEBSOCKET);
+    commands->conversation.ahead = &commands->websocket.socket.outlet;
     websocket_begin(&commands->websocket, exchange, &commands_service);
 }
 
