@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "config.h"
 #include "config/options.h"
+#include "tables/closes.h"
 #include "tables/commands.h"
 #include "tables/errors.h"
 
@@ -149,6 +150,13 @@ static void help_print_errors(void)
     for (unsigned code = ERROR_NONE + 1; code < ERROR_COUNT; code++)
         printf("| `%s` | %u | %s |\n", error_name((enum error_code)code), error_status((enum error_code)code),
                error_text((enum error_code)code));
+    printf("\n## Close frames\n\nWhat ends a WebSocket or a SockJS session, from the table of reasons for "
+           "closing; `/metrics` counts "
+           "each. The reason may be given in other words that say more.\n\n"
+           "| code | reason | counter |\n|---|---|---|\n");
+    for (unsigned reason = 0; reason < CLOSE_COUNT; reason++)
+        printf("| %u | %s | `sluice_closed_%s_total` |\n", close_code((enum close_reason)reason),
+               close_text((enum close_reason)reason), close_word((enum close_reason)reason));
 }
 
 int cli_help(int argument_count, char **arguments, char **environment)

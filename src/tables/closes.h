@@ -10,8 +10,7 @@
 
 /* `TO` is handed to ROW as it is, for tables that are made of this one. */
 #define CLOSE_TABLE(ROW, TO)                                                                                 \
-    ROW(TO, NORMAL, 1000, "normal", "it is done")                                                            \
-    ROW(TO, GOING_AWAY, 1001, "going_away", "the server stops")                                              \
+    ROW(TO, NORMAL, 1000, "normal", "the client has closed it")                                              \
     ROW(TO, PROTOCOL, 1002, "protocol", "this is not as RFC 6455 wants it")                                  \
     ROW(TO, UNSUPPORTED, 1003, "unsupported", "frames of this kind are not taken here")                      \
     ROW(TO, BAD_TEXT, 1007, "bad_text", "text is not UTF-8")                                                 \

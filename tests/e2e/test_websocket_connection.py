@@ -368,7 +368,7 @@ def test_a_server_that_stops_does_not_wait_for_a_peer_that_does_not_read(channel
 def test_the_reasons_of_closing_are_in_the_metrics(server: Server) -> None:
     text = get(server, "/metrics").body.decode()
     assert set(re.findall(r"^sluice_closed_(\w+)_total ", text, re.M)) >= {
-        "normal", "going_away", "protocol", "unsupported", "bad_text", "policy", "too_fragmented", "too_large", "internal", "silent", "restart",
+        "normal", "protocol", "unsupported", "bad_text", "policy", "too_fragmented", "too_large", "internal", "silent", "restart",
         "try_later"}
 
 
