@@ -37,6 +37,8 @@ def check(response: Response, code: str, hint: str) -> None:
     assert (response.status == 503) == (response.header("Retry-After") is not None), response
 
 
+# What only commands are told: tests/unit/command/ has them.
+COMMAND_CODES = ("already-subscribed", "not-supported", "unsubscribed")
 PROVOKED: list[tuple[str, str, Callable[[Server], Response]]] = [
     ("bad-request", "", lambda s: said(s, b"GET /healthz HTTP/1.1\r\n" + HEAD + b"no colon\r\n\r\n")),
     ("bad-path", "percent", lambda s: get(s, "/channels/a%zz")),
@@ -48,6 +50,7 @@ PROVOKED: list[tuple[str, str, Callable[[Server], Response]]] = [
     ("too-many-channels", "64", lambda s: get(s, "/channels/a?" + "&".join(f"channel=c{i}" for i in range(64)))),
     ("bad-cursor", "earliest, now or last=N", lambda s: get(s, "/channels/a?since=x")),
     ("bad-cursor", "EPOCH-OFFSET", lambda s: get(s, "/channels/a", If_None_Match='"x"')),
+    ("upgrade-required", "Upgrade: websocket", lambda s: get(s, "/ws")),
     ("bad-option", "seconds", lambda s: get(s, "/channels/a?wait=x")),
     ("bad-option", "whole number", lambda s: get(s, "/channels/a?last=x")),
     ("bad-option", "up to 65536", lambda s: get(s, "/channels/a?transport=sse&padding=65537")),
@@ -142,5 +145,5 @@ def test_every_documented_error_is_provoked_somewhere() -> None:
     """The last ones need calls that fail, and are in test_faults.py, test_door.py and test_drain.py."""
     here = {row[0] for row in PROVOKED} | {
         "too-many-connections", "too-many-from-address", "memory-limit", "bridged-channel", "broker-refused", "broker-full",
-        "broker-down", "bad-command", "session-full"}
+        "broker-down", "bad-command", "session-full", *COMMAND_CODES}
     assert set(DOCUMENTED) - here == {"internal", "out-of-memory", "no-descriptors", "stopping"}
