@@ -2,8 +2,9 @@
 """WebSockets that read slowly or never, a server that stops, a Redis that is away: nobody else suffers, nothing is silent."""
 
 import json
-import resource
+import select
 import signal
+import socket
 import time
 
 import pytest
@@ -44,26 +45,6 @@ def test_who_never_reads_costs_little_and_is_cut(channel: str) -> None:
             awaited(server, channel, 1)
             assert metric(server, "slow_clients_cut_total") == 40
         for client in lazy:
-            client.close()
-
-
-@pytest.mark.skipif(resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 12_000, reason="needs 12,000 descriptors")
-def test_five_thousand_of_which_a_tenth_never_reads(channel: str) -> None:
-    flood = f"{channel}/flood"
-    with Server(*KEEP, "--slow-client-timeout", "2", descriptors=12_000) as server:
-        lazy = [narrow(server, path_of(channel, channel=flood)) for _ in range(500)]
-        clients = [WebSocket(server, path_of(channel)) for _ in range(4500)]
-        awaited(server, channel, 5000)
-        held = server.resident_bytes()
-        for i in range(30):
-            publish(server, flood, "x" * 50_000)
-            if i % 10 == 0:
-                publish(server, channel, str(i))
-                assert {client.take() for client in clients} == {str(i)}
-        assert server.resident_bytes() - held < 500 * 80_000
-        awaited(server, channel, 4500)
-        assert metric(server, "slow_clients_cut_total") == 500
-        for client in lazy + clients:
             client.close()
 
 
@@ -120,15 +101,14 @@ def test_publishes_that_the_broker_owes_an_answer_are_bounded(channel: str) -> N
         assert client.take() == "first"
         held = node.resident_bytes()
         with redis.stopped():
-            client.socket.settimeout(0.5)
-            frames, sent = frame_bytes(TEXT, "y" * 1000) * 1000, 0
-            with pytest.raises(TimeoutError):
-                while sent < 64 << 20:
-                    client.socket.sendall(frames)
-                    sent += len(frames)
+            frame, sent = frame_bytes(TEXT, "y" * 1000), 0
+            frames = 1000 * frame
+            while sent < 64 << 20 and select.select([], [client.socket], [], 0.5)[1]:
+                sent += client.socket.send(frames[sent % len(frames):], socket.MSG_DONTWAIT)
+            assert sent < 64 << 20
             assert node.resident_bytes() - held < 24 << 20
-        client.socket.settimeout(20)
-        assert [client.take() for _ in range(1000)] == ["y" * 1000] * 1000
+        for _ in range(min(1000, sent // len(frame))):
+            assert client.take() == "y" * 1000
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
