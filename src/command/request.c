@@ -139,12 +139,15 @@ void command_channels_deinit(struct command_channels *channels)
 
 static int request_check_channels(struct command_request *request)
 {
+    const unsigned most = request->op == COMMAND_SUBSCRIBE ? CURSOR_CHANNELS_MAX : COMMAND_CHANNELS_MAX;
     struct command_channels channels = {0};
     struct text name;
     while (request->error == ERROR_NONE && command_channels_next(&channels, request, &name)) {
         const char *fault = name.bytes ? channel_name_fault(name.bytes, name.len) : NULL;
-        request->channel_count++;
-        if (!name.bytes)
+        if (++request->channel_count > most)
+            request_refuse(request, ERROR_TOO_MANY_CHANNELS, "one %s names at most %u channels",
+                           request_rows[request->op].word, most);
+        else if (!name.bytes)
             request_refuse_for_memory(request);
         else if (request->channels.bytes[0] == '[' && channels.walk.value.bytes[0] != '"')
             request_refuse(request, ERROR_BAD_COMMAND, "\"channels\" must be an array of strings");
@@ -152,10 +155,6 @@ static int request_check_channels(struct command_request *request)
             request_refuse(request, ERROR_BAD_CHANNEL, "a channel name %s", fault);
     }
     command_channels_deinit(&channels);
-    if (request->error == ERROR_NONE && request->op == COMMAND_SUBSCRIBE &&
-        request->channel_count > CURSOR_CHANNELS_MAX)
-        request_refuse(request, ERROR_TOO_MANY_CHANNELS, "one subscribe names at most %u channels",
-                       CURSOR_CHANNELS_MAX);
     return request->error == ERROR_NONE ? 0 : -EINVAL;
 }
 

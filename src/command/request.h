@@ -23,6 +23,9 @@ enum command_op {
     COMMAND_OP_COUNT
 };
 
+/* Channels that one unsubscribe names: all that a conversation may have. */
+#define COMMAND_CHANNELS_MAX 1024u
+
 /* Bytes of a ref as it is written, without its quotes. */
 #define COMMAND_REF_MAX 64u
 

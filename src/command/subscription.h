@@ -12,13 +12,14 @@
 
 #include "base/list.h"
 #include "base/text.h"
+#include "command/request.h"
 #include "core/subscriber.h"
 #include "shard/garbage.h"
 
 struct conversation;
 
 /* Channels of one conversation, whatever has subscribed to them. */
-#define COMMAND_SUBSCRIPTIONS_MAX 1024u
+#define COMMAND_SUBSCRIPTIONS_MAX COMMAND_CHANNELS_MAX
 
 struct command_wait;
 struct command_wait_ops {

@@ -294,6 +294,8 @@ def test_a_connection_has_so_many_channels(server: Server, channel: str) -> None
         assert client.error("subscribe", channel=channel) == "too-many-channels"
         client.publish(names[1000], "x")
         assert client.next_data() == "x"
+        assert client.ask_text(json.dumps({"op": "unsubscribe", "channels": 1025 * ["a"]}))["code"] == "too-many-channels"
+        assert client.ask("unsubscribe", channels=1024 * ["a"])["channels"] == 1024 * ["a"]
         assert sorted(client.ask("unsubscribe")["channels"]) == sorted(names)
         client.subscribe(channel)
 
