@@ -102,7 +102,7 @@ static void input_take_data(struct input *input, const struct wslay_frame_iocb *
 {
     const char *bytes = (const char *)frame->data;
     bool is_last = frame->fin && !input->is_in_frame;
-    bool is_one_piece = is_last && input->fragments == 1 && input->message.len == 0;
+    bool is_one_piece = is_last && input->message.len == 0;
     if (input->is_text &&
         (!utf8_take(&input->utf8, bytes, frame->data_length) || (is_last && !utf8_is_whole(&input->utf8)))) {
         input_fail(event, CLOSE_BAD_TEXT, "a text message is not UTF-8");
@@ -158,10 +158,8 @@ static bool input_begin(struct input *input, const struct wslay_frame_iocb *fram
         buf_deinit(&input->control);
         return true;
     }
-    if (input->fragments == 0) {
+    if (input->fragments == 0)
         input->is_text = frame->opcode == WEBSOCKET_TEXT;
-        input->utf8 = (struct utf8){0};
-    }
     input->fragments++;
     if (frame->payload_length > limits->message_bytes ||
         input->message.len > limits->message_bytes - frame->payload_length)

@@ -52,7 +52,7 @@ struct input {
     struct buf message;                 /* unless it has come in one piece */
     struct buf control;                 /* the same, of a control frame */
     uint64_t fragments;                 /* of the message that is being read; 0 when there is none */
-    struct utf8 utf8;                   /* of the message, when it is text */
+    struct utf8 utf8;                   /* of the message, when it is text; whole between two */
     bool is_text;                       /* the message is, or the last one was */
     bool is_in_frame;
 };

@@ -13,6 +13,7 @@
 /* A peer that has not shown itself for so many pings is given up. */
 #define WEBSOCKET_PINGS_MOST 2u
 #define WEBSOCKET_TICKS_PER_PING 4u
+#define WEBSOCKET_TICK_MOST_MS 5000u
 
 static struct websocket *websocket_of_socket(struct stream_socket *socket)
 {
@@ -234,6 +235,13 @@ static const struct stream_socket_ops websocket_socket_ops = {
 
 /* Beginning and end. */
 
+/* Also when there are no pings, because a reload may ask for some. */
+static uint64_t websocket_tick_ms(const struct options *options)
+{
+    uint64_t tick_ms = (options->websocket_ping_ms + WEBSOCKET_TICKS_PER_PING - 1) / WEBSOCKET_TICKS_PER_PING;
+    return tick_ms > 0 && tick_ms < WEBSOCKET_TICK_MOST_MS ? tick_ms : WEBSOCKET_TICK_MOST_MS;
+}
+
 static void websocket_opened(struct upgrade *upgrade, const struct arrival *arrival, struct text early)
 {
     struct websocket *websocket = container_of(upgrade, struct websocket, upgrade);
@@ -246,8 +254,7 @@ static void websocket_opened(struct upgrade *upgrade, const struct arrival *arri
         websocket_gone(socket);
         return;
     }
-    stream_table_tick(&shard->streams, (shard->options->websocket_ping_ms + WEBSOCKET_TICKS_PER_PING - 1) /
-                                           WEBSOCKET_TICKS_PER_PING);
+    stream_table_tick(&shard->streams, websocket_tick_ms(shard->options));
     websocket->service->ops->opened(websocket);
     stream_socket_push(socket, early.bytes, early.len);
 }

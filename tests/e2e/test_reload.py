@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
 from support.redis import RedisServer, await_ready, log_lines, metric
 from support.server import Server, wait_until
+from support.websocket import BINARY, CONTINUATION, PING, Frame, WebSocket, frame_bytes
 
 
 class Reloading(Server):
@@ -83,6 +84,17 @@ def test_limits_and_times_of_the_door_are_in_force() -> None:
             slow.send(b"GET")
             assert slow.read_response().error == "head-timeout"
         assert old.request("GET", "/healthz").status == 200
+
+
+def test_websockets_that_are_open_are_pinged_and_held_to_the_new_limits(channel: str) -> None:
+    with Reloading("websocket-ping = 0") as server, WebSocket(server, path_of(channel)) as client:
+        server.reload("websocket-ping = 100ms\nmessage-size = 1000\nwebsocket-fragments = 2")
+        assert client.take_frame() == Frame(PING)
+        with WebSocket(server, path_of(channel)) as large, WebSocket(server, path_of(channel)) as fragmented:
+            large.put(BINARY, b"x" * 1001)
+            assert large.take_close()[0] == 1009
+            fragmented.send(frame_bytes(BINARY, b"x", is_final=False) + frame_bytes(CONTINUATION, b"x", is_final=False) * 2)
+            assert fragmented.take_close()[0] == 1008
 
 
 def test_scripts_are_let_in_and_kept_out_again(channel: str) -> None:
