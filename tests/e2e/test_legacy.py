@@ -4,6 +4,7 @@
 import base64
 import contextlib
 import json
+import random
 import signal
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.client import Connection, get, path_of, publish, request, request_bytes, subscribers
+from support.follow import join_all, run_all
 from support.legacy import (BOUNDARY, CALLBACK, STREAMS, HtmlStream, PartStream, XhrStream, call, jsonp, read_call,
                             with_query)
 from support.redis import RedisServer, await_ready, metric
@@ -366,6 +368,14 @@ def test_a_broker_that_is_away_is_told_to_who_reads_only_scripts(channel: str) -
         assert jsonp(server, path_of(channel, wait=0))["error"] == "broker-down"
 
 
+def test_a_limit_is_a_503_to_a_script_tag_too(channel: str) -> None:
+    with Server(*LEGACY, "--max-connections", "1") as server, XhrStream(server, path_of(channel)) as stream:
+        stream.next_object()
+        for kind in TYPES:
+            response = get(server, path_of(channel, transport=kind, callback=CALLBACK))
+            assert response.status == 503 and response.error == "too-many-connections" and response.header("Retry-After")
+
+
 @pytest.mark.parametrize("is_known", [False, True])
 def test_a_drain_answers_the_polls_that_wait(channel: str, is_known: bool) -> None:
     server = Server(*LEGACY).start()
@@ -425,3 +435,40 @@ def test_the_callback_of_others_means_nothing(server: Server, channel: str) -> N
         stream.next_object()
     publish(server, channel, "x")
     assert get(server, path_of(channel, last=1, callback="a b")).body == b"x"
+
+
+def follow_with_cuts(server: Server, channels: list[str], since: str, rng: random.Random, seen: dict[str, list[str]], count: int) -> None:
+    """Over one kind after another; each connection is left after some objects, in the middle of whatever comes."""
+    cursor = since
+    while any(len(data) < count for data in seen.values()):
+        kind = rng.choice([*STREAMS, "jsonp"])
+        target = path_of(channels[0], channel=channels[1], since=cursor)
+        if kind == "jsonp":
+            answer = jsonp(server, with_query(target, wait=1))
+            objects, cursor = answer["messages"], answer["cursor"]
+        else:
+            with STREAMS[kind](server, target, version=rng.choice(["HTTP/1.0", "HTTP/1.1"])) as stream:
+                begun = stream.next_object()
+                assert begun["recovered"] is True
+                objects = []
+                for _ in range(rng.randrange(20)):
+                    if all(len(data) + sum(told["channel"] == name for told in objects) >= count for name, data in seen.items()):
+                        break
+                    objects.append(stream.next_object())
+                cursor = objects[-1]["cursor"] if objects else begun["cursor"]
+        for told in objects:
+            seen[told["channel"]].append(told["data"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_missed_or_doubled_from_one_stream_to_another(seed: int, channel: str) -> None:
+    count, channels = 200, [channel, channel + "/other"]
+    with Server(*LEGACY, "--history-size", "10000") as server:
+        begun = get(server, path_of(channels[0], channel=channels[1], wait=0)).cursor
+        logs: list[dict[str, list[str]]] = [{name: [] for name in channels} for _ in range(4)]
+        jobs = [lambda log=log, i=i: follow_with_cuts(server, channels, begun, random.Random(f"{seed} {i}"), log, count)
+                for i, log in enumerate(logs)]
+        threads = run_all([*jobs, *(lambda name=name: [publish(server, name, str(i)) for i in range(count)] for name in channels)])
+        join_all(threads)
+    expected = [str(i) for i in range(count)]
+    assert all(log == {name: expected for name in channels} for log in logs)
