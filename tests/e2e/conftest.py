@@ -9,6 +9,7 @@ import pytest
 from support.lua import Library
 from support.redis import KEEP_ALL, RedisServer, nodes
 from support.server import Server
+from support.sockjs import SUITE
 
 _numbers = itertools.count(1)
 
@@ -20,6 +21,13 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (_hard, _hard))
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with Server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def suite() -> Iterator[Server]:
+    """The services that the SockJS project's own suite asks for; pages of every origin may use them."""
+    with Server(*SUITE, "--allowed-origins", "*") as running:
         yield running
 
 

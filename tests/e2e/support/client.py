@@ -196,9 +196,10 @@ class Event:
 class Stream(Connection):
     """An open response that goes on: Server-Sent Events or NDJSON."""
 
-    def __init__(self, server: Server, target: str, accept: str, *, version: str = "HTTP/1.1", **headers: str) -> None:
+    def __init__(self, server: Server, target: str, accept: str, *, method: str = "GET", version: str = "HTTP/1.1",
+                 **headers: str) -> None:
         super().__init__(server)
-        self.send(request_bytes("GET", target, version=version, Accept=accept, **headers))
+        self.send(request_bytes(method, target, b"" if method == "POST" else None, version=version, Accept=accept, **headers))
         self.response = self.read_head()
         self.is_chunked = self.response.header("Transfer-Encoding") == "chunked"
         self.text = b""
