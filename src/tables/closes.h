@@ -17,6 +17,7 @@
     ROW(TO, POLICY, 1008, "policy", "this is not allowed here")                                              \
     ROW(TO, TOO_FRAGMENTED, 1008, "too_fragmented",                                                          \
         "a message has too many fragments (websocket-fragments)")                                            \
+    ROW(TO, LATE, 1008, "late", "a message has not come whole in time (body-timeout)")                       \
     ROW(TO, TOO_LARGE, 1009, "too_large", "a message is too large (message-size)")                           \
     ROW(TO, INTERNAL, 1011, "internal", "the server failed; its log says why")                               \
     ROW(TO, SILENT, 1011, "silent", "nothing has come since two pings (websocket-ping)")                     \

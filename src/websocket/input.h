@@ -62,6 +62,12 @@ struct input {
 void input_read(struct input *input, struct text *bytes, const struct input_limits *limits,
                 struct input_event *event);
 
+/* Whether a frame or a message is there that is not whole, after there was nothing. */
+static inline bool input_is_partial(const struct input *input)
+{
+    return input->frames != NULL || input->fragments > 0;
+}
+
 /* Keeps the message of the last event, so that it outlives the bytes that it came in. Returns 0 or -ENOMEM.
  */
 int input_keep(struct input *input, const struct input_event *event);

@@ -88,6 +88,7 @@ static struct input_limits websocket_limits(const struct websocket *websocket)
 static void websocket_hand_over(struct websocket *websocket, const struct input_event *event)
 {
     bool is_done;
+    websocket->partial_ms = 0;
     websocket->is_paused = true;
     do {
         websocket->is_resuming = false;
@@ -137,6 +138,10 @@ static void websocket_take(struct websocket *websocket, struct text *bytes)
         websocket_handle(websocket, &event);
     }
     websocket->is_taking = false;
+    if (!input_is_partial(&websocket->input))
+        websocket->partial_ms = 0;
+    else if (websocket->partial_ms == 0)
+        websocket->partial_ms = websocket_shard(websocket)->now_ms;
     if (websocket->is_closing || socket->state != STREAM_OPEN)
         *bytes = text_behind(*bytes, bytes->len);
     else if (event.kind != INPUT_NOTHING && !websocket->is_paused)
@@ -186,6 +191,8 @@ static void websocket_writable(struct stream_socket *socket)
 {
     struct websocket *websocket = websocket_of_socket(socket);
     struct text nothing = {"", 0};
+    if (websocket->partial_ms > 0)
+        websocket->partial_ms = websocket_shard(websocket)->now_ms; /* it may not have been read until now */
     if (!websocket->is_paused)
         websocket_take(websocket, &nothing);
     if (!websocket->is_closing && socket->state == STREAM_OPEN && websocket->service->ops->relieved)
@@ -201,10 +208,24 @@ static void websocket_drain(struct stream_socket *socket)
         websocket_close(websocket, CLOSE_RESTART, NULL);
 }
 
+/* As the body of a request has to come in time, so has a message, while it is read: what has come of it takes
+ * memory. */
+static bool websocket_is_late(const struct websocket *websocket)
+{
+    const struct shard *shard = websocket_shard(websocket);
+    return websocket->partial_ms > 0 && !websocket->is_paused &&
+           websocket->socket.outlet.state == OUTLET_READY &&
+           shard->now_ms - websocket->partial_ms >= shard->options->body_timeout_ms;
+}
+
 /* A peer that is not read, because a message of its is not done with, cannot show that it is there. */
 static void websocket_tick(struct stream_socket *socket)
 {
     struct websocket *websocket = websocket_of_socket(socket);
+    if (websocket_is_late(websocket)) {
+        websocket_close(websocket, CLOSE_LATE, NULL);
+        return;
+    }
     uint64_t ping_ms = websocket_shard(websocket)->options->websocket_ping_ms;
     uint64_t silent_ms = ping_ms * (WEBSOCKET_TICKS_PER_PING - 1) / WEBSOCKET_TICKS_PER_PING;
     if (ping_ms == 0 || websocket->is_closing || !outlet_is_silent(&socket->outlet, silent_ms))

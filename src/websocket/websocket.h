@@ -56,11 +56,12 @@ struct websocket {
     const char *subprotocol; /* one of the service's; NULL when none was agreed on */
     struct upgrade upgrade;
     struct input input;
-    uint8_t pings;    /* sent since anything came */
-    bool is_closing;  /* nothing may be sent any more */
-    bool is_paused;   /* by a message that is not done with */
-    bool is_resuming; /* websocket_resume was called within `message` */
-    bool is_taking;   /* messages are being handed over */
+    uint64_t partial_ms; /* since when a frame or a message is there that is not whole; 0: there is none */
+    uint8_t pings;       /* sent since anything came */
+    bool is_closing;     /* nothing may be sent any more */
+    bool is_paused;      /* by a message that is not done with */
+    bool is_resuming;    /* websocket_resume was called within `message` */
+    bool is_taking;      /* messages are being handed over */
 };
 
 static inline struct shard *websocket_shard(const struct websocket *websocket)

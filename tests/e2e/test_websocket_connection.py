@@ -299,6 +299,29 @@ def test_two_clients_frames_do_not_mix(server: Server, channel: str) -> None:
         assert (first.take(), second.take()) == ("1" * 3000, "2" * 3000)
 
 
+@pytest.mark.parametrize("first", [b"\x81", frame_bytes(TEXT, "xyz")[:-1], frame_bytes(TEXT, "x", is_final=False)])
+def test_a_message_that_does_not_become_whole_is_given_up(channel: str, first: bytes) -> None:
+    """Also when the peer shows that it is there meanwhile."""
+    with Server("--body-timeout", "500ms", "--websocket-ping", "400ms") as server, WebSocket(server, path_of(channel)) as client:
+        client.send(first)
+        while (frame := client.take_frame()).opcode == PING:
+            if first == frame_bytes(TEXT, "x", is_final=False):
+                client.send(frame_bytes(PONG) + frame_bytes(CONTINUATION, "y", is_final=False))
+        assert frame.close == (1008, "a message has not come whole in time (body-timeout)")
+
+
+def test_messages_one_after_another_are_each_in_time(channel: str) -> None:
+    """Each ends in the bytes with which the next one begins."""
+    with Server("--body-timeout", "500ms", "--websocket-ping", "400ms") as server, WebSocket(server, path_of(channel)) as client:
+        begun, message = time.monotonic(), frame_bytes(TEXT, "x" * 100)
+        client.send(message[:50])
+        while time.monotonic() - begun < 1.5:
+            client.send(message[50:] + message[:50])
+            assert client.take() == "x" * 100
+        client.send(message[50:])
+        assert client.take() == "x" * 100
+
+
 # Silence.
 
 
@@ -368,7 +391,7 @@ def test_a_server_that_stops_does_not_wait_for_a_peer_that_does_not_read(channel
 def test_the_reasons_of_closing_are_in_the_metrics(server: Server) -> None:
     text = get(server, "/metrics").body.decode()
     assert set(re.findall(r"^sluice_closed_(\w+)_total ", text, re.M)) >= {
-        "normal", "protocol", "unsupported", "bad_text", "policy", "too_fragmented", "too_large", "internal", "silent", "restart",
+        "normal", "late", "protocol", "unsupported", "bad_text", "policy", "too_fragmented", "too_large", "internal", "silent", "restart",
         "try_later"}
 
 
