@@ -119,6 +119,16 @@ def test_several_channels_as_bare_data(server: Server, channel: str) -> None:
         assert sorted(int(client.take()) for _ in range(300)) == list(range(300))
 
 
+def test_a_burst_of_several_channels_is_not_that_of_one(channel: str) -> None:
+    one, two = [f"one {i}" for i in range(20)], [f"two {i}" for i in range(20)]
+    batch = [{"channel": channel, "data": text} for text in one] + [{"channel": f"{channel}/2", "data": text} for text in two]
+    with Server("--shards", "1") as server, feed(server, channel) as single, feed(server, channel, channel=f"{channel}/2") as both:
+        assert request(server, "POST", "/channels", json.dumps(batch), Content_Type="application/json").status == 200
+        publish(server, channel, "end")
+        assert [single.take() for _ in [*one, "end"]] == [*one, "end"]
+        assert [both.take() for _ in [*one, *two, "end"]] == [*one, *two, "end"]
+
+
 def test_a_reset_is_told_and_the_feed_goes_on(channel: str) -> None:
     with Server("--history-size", "3") as server:
         first = publish(server, channel, "0")
