@@ -39,3 +39,12 @@ def websocket_others() -> list[Row]:
     return [*compare(Work(f"{name}, one message after the other", "delivery", True, "load", {**work, "messages": scale(20)}, alone)),
             *compare(Work(f"{name}, 20 publishes on their way", "delivery", True, "load",
                           {**work, "messages": scale(20), "burst": 20, "pipelined": True}, many))]
+
+
+def sockjs_poll() -> list[Row]:
+    number = {"connections": scale(5000), "messages": scale(40)}
+    poll, sockjs = alternate(lambda: measure(Sluice, "load", transport="poll", **number),
+                             lambda: measure(Sluice, "load", transport="xhr", **number))
+    ratio = sockjs["cpu_us"] / poll["cpu_us"]
+    return [row(f"SockJS xhr-polling to {number['connections']:,} that come back", f"{sockjs['cpu_us']:.2f} µs CPU a delivery",
+                f"our long-poll: {poll['cpu_us']:.2f} µs", f"at most 1.5 times: **{ratio:.2f}**", ratio <= 1.5)]
