@@ -238,6 +238,11 @@ test('who reads further up stays there and is told that there is more', async ()
   await page.click('#newest');
   assert.equal(await page.locator('#said li:last-child').isVisible(), true);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'text');
+  await page.setViewportSize({ width: 1100, height: 500 });
+  await until(() => page.evaluate(() => {
+    const { scrollTop, scrollHeight, clientHeight } = document.getElementById('scroll');
+    return scrollHeight - scrollTop - clientHeight < 2;
+  }), 'the newest message in a smaller window');
   await page.close();
 });
 

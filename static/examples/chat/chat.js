@@ -16,6 +16,7 @@ const keys = new Set(); // of the messages that are shown: what was repeated is 
 let feed;
 let room;
 let isSending = false;
+let isReading = false; // further up in the list
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -200,7 +201,7 @@ function enter() {
   keys.clear();
   find('said').setAttribute('aria-live', 'off');
   find('empty').hidden = false;
-  find('newest').hidden = true;
+  showEnd();
   find('fault').textContent = '';
   find('room').value = room;
   find('title').textContent = room;
@@ -263,7 +264,12 @@ find('transport').addEventListener('change', ({ target }) => {
   feed.use(target.value);
 });
 
-find('scroll').addEventListener('scroll', () => { if (isAtEnd()) find('newest').hidden = true; });
+find('scroll').addEventListener('scroll', () => {
+  isReading = !isAtEnd();
+  if (!isReading) find('newest').hidden = true;
+});
+// The keyboard of a phone, or the settings, take room: the newest message stays in sight.
+new ResizeObserver(() => { if (!isReading) showEnd(); }).observe(find('scroll'));
 find('newest').addEventListener('click', () => { showEnd(); find('text').focus(); });
 find('name').value = memory.get('name') ?? `guest-${Math.floor(1000 + Math.random() * 9000)}`;
 (find('transport').querySelector(`[value="${CSS.escape(memory.get('transport') ?? '')}"]`)
