@@ -14,10 +14,16 @@ from support.client import Connection, EventStream, LineStream, path_of
 from support.follow import Follower, Ledger, check_complete, finish, join_all, run_all
 from support.redis import KEEP_ALL, RedisServer, nodes
 from support.server import Server
+from support.sockjs_commands import TRANSPORTS as SOCKJS
+from support.sockjs_commands import Commands
 from support.websocket import WebSocket
 
 CHANNELS = ("one", "two/a", "two/b")
-TRANSPORTS = ("poll", "stream", "websocket", "commands")
+SERVICE = "/chat"
+OPTIONS = ("--sockjs", f"{SERVICE} legacy=yes response-limit=4096")
+TRANSPORTS = ("poll", "stream", "websocket", "commands", *(f"sockjs {name}" for name in SOCKJS))
+# From the best to what goes through anything.
+WAY_DOWN = ("sockjs websocket", "sockjs xhr_streaming", "sse", "poll")
 Heard = tuple[str, list[dict[str, Any]]]  # where to come back to, and the messages and resets before that
 
 
@@ -26,12 +32,24 @@ def line_heard(line: dict[str, Any]) -> Heard:
     return line["cursor"], [] if "recovered" in line else [line]
 
 
+def command_heard(told: dict[str, Any]) -> Heard:
+    """Of an object of the command protocol."""
+    if told["op"] == "subscribed":
+        return told["cursor"], []
+    if told["op"] == "reset":
+        return told["cursor"], [{"reset": told}]
+    assert told["op"] == "message", told
+    return told["id"], [told]
+
+
 class Roamer(Follower):
     """Changes its node and its transport after some messages, without a word to the server."""
 
-    def __init__(self, servers: Sequence[Server], kinds: Sequence[str], channels: Sequence[str], seed: int) -> None:
+    def __init__(self, servers: Sequence[Server], kinds: Sequence[str], channels: Sequence[str], seed: int,
+                 route: Sequence[str] = ()) -> None:
         super().__init__(servers[0], "roaming", *channels)
         self.servers, self.kinds, self.dice = servers, kinds, random.Random(seed)
+        self.route = list(route)  # what comes before chance
         self.entries: dict[str, str] = {}  # of the cursor, by what names the channel
         self.legs: list[str] = []
 
@@ -67,13 +85,13 @@ class Roamer(Follower):
         with WebSocket(self.server, "/ws") as client:
             client.put_json({"op": "subscribe", "channels": self.channels, "since": self.since})
             while True:
-                told = client.take_json()
-                if told["op"] == "subscribed":
-                    yield told["cursor"], []
-                elif told["op"] == "reset":
-                    yield told["cursor"], [{"reset": told}]
-                else:
-                    yield told["id"], [told]
+                yield command_heard(client.take_json())
+
+    def hear_sockjs(self, transport: str) -> Iterator[Heard]:
+        with Commands(self.server, transport, SERVICE) as client:
+            client.put(op="subscribe", channels=self.channels, since=self.since)
+            while True:
+                yield command_heard(client.take())
 
     def hear_poll(self) -> Iterator[Heard]:
         with Connection(self.server) as connection:
@@ -84,9 +102,10 @@ class Roamer(Follower):
 
     def roam(self) -> None:
         """One leg."""
-        self.server, kind = self.dice.choice(self.servers), self.dice.choice(self.kinds)
+        self.server, kind = self.dice.choice(self.servers), self.route.pop(0) if self.route else self.dice.choice(self.kinds)
         self.legs.append(kind)
-        with contextlib.closing(getattr(self, f"hear_{kind}")()) as all_heard:
+        hear = self.hear_sockjs(kind.removeprefix("sockjs ")) if kind.startswith("sockjs ") else getattr(self, f"hear_{kind}")()
+        with contextlib.closing(hear) as all_heard:
             for _ in range(self.dice.choice((1, 2, 5, 40, 200))):
                 cursor, heard = next(all_heard)
                 for told in heard:
@@ -113,7 +132,8 @@ def storm(servers: Sequence[Server], seed: int, count: int, redis: RedisServer |
     dice, ledger = random.Random(seed), Ledger()
     roamers = [Roamer(servers, TRANSPORTS, CHANNELS, seed + number) for number in range(6)]
     roamers += [Roamer(servers, (*TRANSPORTS, "sse"), [channel], seed + 100) for channel in CHANNELS]
-    roamers += [Roamer(servers, ["websocket"], CHANNELS, seed + 200), Roamer(servers, ["commands"], CHANNELS, seed + 300)]
+    roamers += [Roamer(servers, [kind], CHANNELS, seed + 200 + i) for i, kind in enumerate(TRANSPORTS[2:])]
+    roamers += [Roamer(servers, TRANSPORTS, [channel], seed + 300, route=WAY_DOWN * 3) for channel in CHANNELS]
     for roamer in roamers:
         roamer.begin_following()
 
@@ -139,22 +159,22 @@ def seed_of_test() -> int:
 
 
 def test_roaming_over_memory() -> None:
-    with Server(*KEEP_ALL, "--shards", "3") as server:
+    with Server(*OPTIONS, *KEEP_ALL, "--shards", "3") as server:
         storm([server], seed_of_test(), 1500)
 
 
 def test_roaming_where_little_is_kept() -> None:
-    with Server("--history-size", "60", "--shards", "2") as server:
+    with Server(*OPTIONS, "--history-size", "60", "--shards", "2") as server:
         storm([server], seed_of_test(), 3000, may_trim=True)
 
 
 def test_roaming_over_nodes_on_redis() -> None:
-    with RedisServer() as redis, nodes(3, redis, options=KEEP_ALL) as servers:
+    with RedisServer() as redis, nodes(3, redis, options=(*OPTIONS, *KEEP_ALL)) as servers:
         storm(servers, seed_of_test(), 3000, redis)
 
 
 @pytest.mark.long
 def test_roaming_over_nodes_on_redis_for_long() -> None:
-    with RedisServer() as redis, nodes(3, redis, options=KEEP_ALL) as servers:
+    with RedisServer() as redis, nodes(3, redis, options=(*OPTIONS, *KEEP_ALL)) as servers:
         for _ in range(5):
             storm(servers, seed_of_test(), 10_000, redis)
