@@ -160,6 +160,19 @@ def test_who_never_reads_is_cut_and_costs_nobody(channel: str) -> None:
             client.close()
 
 
+def test_who_reads_late_is_told_everything(channel: str) -> None:
+    with Server("--history-size", "5000", "--history-bytes", "256MiB", "--shards", "1") as server, \
+            WebSocket(server, "/ws", receive_buffer=4096) as client:
+        names = [channel, f"{channel}/2"]
+        assert ask(client, op="subscribe", channels=names)["op"] == "subscribed"
+        for i in range(200):
+            publish(server, names[i % 2], f"{i} " + "x" * 5000)
+        heard = [client.take_json() for _ in range(200)]
+        for name in names:
+            numbers = [int(str(told["data"]).split()[0]) for told in heard if told["channel"] == name]
+            assert numbers == list(range(names.index(name), 200, 2))
+
+
 def test_who_asks_and_never_reads_is_not_read_either(channel: str) -> None:
     with Server("--shards", "1") as server:
         publish(server, channel, "x" * 100_000)
@@ -175,9 +188,9 @@ def test_who_asks_and_never_reads_is_not_read_either(channel: str) -> None:
 
 def test_a_server_that_stops_answers_what_was_asked(channel: str) -> None:
     with RedisServer() as redis:
-        server = Server("--drain-time", "1", "--broker", redis.url(), "--redis-timeout", "60s").start()
+        server = Server("--shards", "1", "--drain-time", "0.3", "--broker", redis.url(), "--redis-timeout", "60s").start()
         await_ready(server)
-        clients = [WebSocket(server, "/ws") for _ in range(5)]
+        clients, idle = [WebSocket(server, "/ws") for _ in range(5)], [WebSocket(server, "/ws") for _ in range(5)]
         for client in clients:
             assert ask(client, op="subscribe", channel=channel)["op"] == "subscribed"
         with redis.stopped():
@@ -185,6 +198,8 @@ def test_a_server_that_stops_answers_what_was_asked(channel: str) -> None:
                 client.put_json({"op": "publish", "ref": 1, "channel": channel, "data": "x"})
             wait_until(lambda: metric(server, "broker_publishes_pending") == 5)
             server.process.send_signal(signal.SIGTERM)
+            for client in idle:
+                assert client.take_close()[0] == 1012
         for client in clients:
             ops: list[str] = []
             while "published" not in ops:
