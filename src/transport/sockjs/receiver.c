@@ -391,12 +391,9 @@ void receiver_flush(struct receiver *receiver)
         receiver_answer_page(receiver);
 }
 
-/* What was said before what a channel tells is written before it. */
 void receiver_deliver(struct receiver *receiver, struct command_subscription *subscription)
 {
     bool is_stream = receiver_is_stream(receiver);
-    if (is_stream && receiver->phase == RECEIVER_OPEN)
-        receiver_write_answers(receiver);
     if (receiver->phase == RECEIVER_OPEN)
         receiver_stream(receiver, subscription);
     else if (is_stream || receiver->exchange->state != EXCHANGE_HELD)
@@ -439,7 +436,7 @@ static void receiver_join(struct receiver *receiver, struct session *session)
     struct shard *shard = receiver->exchange->shard;
     if (session->receiver && receiver_has_hung_up(session->receiver))
         exchange_end(session->receiver->exchange, false);
-    bool is_second = session->receiver && !session->is_closed;
+    bool is_second = session->receiver != NULL; /* a closed one has none */
     receiver->has_end = is_second || session->is_closed;
     receiver->reason = is_second ? CLOSE_SECOND : session->reason;
     receiver->tells_open = !session->is_told_open;
