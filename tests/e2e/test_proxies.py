@@ -3,6 +3,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,17 @@ def test_streams_and_polls_come_through_at_once(server: Server, proxy: Proxy, ch
             while (event := stream.next_event()).event == "subscribed":
                 pass
             assert event.data == str(number)
+
+
+def test_a_message_of_a_stream_does_not_wait_for_the_next(server: Server, proxy: Proxy, channel: str) -> None:
+    """haproxy puts messages together for 200 ms, unless it is told not to."""
+    with EventStream(proxy, path_of(channel)) as stream:
+        assert stream.next_block()
+        begun = time.monotonic()
+        for number in range(20):
+            publish(server, channel, str(number))
+            assert stream.next_event().data == str(number)
+        assert time.monotonic() - begun < 3
 
 
 def test_websockets_come_through(server: Server, proxy: Proxy, channel: str) -> None:
