@@ -17,6 +17,7 @@ let feed;
 let room;
 let isSending = false;
 let isReading = false; // further up in the list
+let height = 0; // of the list
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -46,6 +47,7 @@ function isAtEnd() {
 }
 
 function showEnd() {
+  isReading = false;
   find('scroll').scrollTop = find('scroll').scrollHeight;
   find('newest').hidden = true;
 }
@@ -265,11 +267,15 @@ find('transport').addEventListener('change', ({ target }) => {
 });
 
 find('scroll').addEventListener('scroll', () => {
+  if (find('scroll').clientHeight !== height) return; // nobody has scrolled
   isReading = !isAtEnd();
   if (!isReading) find('newest').hidden = true;
 });
 // The keyboard of a phone, or the settings, take room: the newest message stays in sight.
-new ResizeObserver(() => { if (!isReading) showEnd(); }).observe(find('scroll'));
+new ResizeObserver(() => {
+  height = find('scroll').clientHeight;
+  if (!isReading) showEnd();
+}).observe(find('scroll'));
 find('newest').addEventListener('click', () => { showEnd(); find('text').focus(); });
 find('name').value = memory.get('name') ?? `guest-${Math.floor(1000 + Math.random() * 9000)}`;
 (find('transport').querySelector(`[value="${CSS.escape(memory.get('transport') ?? '')}"]`)
