@@ -125,7 +125,7 @@ static void websocket_handle(struct websocket *websocket, const struct input_eve
     }
 }
 
-/* Takes what there is, as far as it may be taken now; of what is behind a close nothing is left. */
+/* Takes what there is, as far as it may be taken now. */
 static void websocket_take(struct websocket *websocket, struct text *bytes)
 {
     struct stream_socket *socket = &websocket->socket;
@@ -142,9 +142,7 @@ static void websocket_take(struct websocket *websocket, struct text *bytes)
         websocket->partial_ms = 0;
     else if (websocket->partial_ms == 0)
         websocket->partial_ms = websocket_shard(websocket)->now_ms;
-    if (websocket->is_closing || socket->state != STREAM_OPEN)
-        *bytes = text_behind(*bytes, bytes->len);
-    else if (event.kind != INPUT_NOTHING && !websocket->is_paused)
+    if (event.kind != INPUT_NOTHING && !websocket->is_paused && socket->state == STREAM_OPEN)
         outlet_call(&socket->outlet);
 }
 
