@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """RFC 6455, case by case: those that the Autobahn test suite lists in sections 1 to 7, 9 and 10. A feed whose client publishes to the
-channel that it feeds is an echo; order and type are kept."""
+channel that it feeds is an echo; order and type are kept. So is the raw WebSocket of a SockJS service."""
 
 import itertools
 import struct
@@ -19,13 +19,18 @@ _channels = itertools.count(1)
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     options = ("--message-size", str(MESSAGE_BYTES), "--history-bytes", "64MiB", "--history-size", "10", "--websocket-ping", "0")
-    with Server(*options) as running:
+    with Server(*options, "--sockjs", "/echo app=echo") as running:
         yield running
 
 
+@pytest.fixture(params=["feed", "sockjs"])
+def target(request: pytest.FixtureRequest) -> str:
+    return "/echo/websocket" if request.param == "sockjs" else path_of(f"echo/{next(_channels)}")
+
+
 @pytest.fixture
-def echo(server: Server) -> Iterator[WebSocket]:
-    with WebSocket(server, path_of(f"echo/{next(_channels)}")) as socket:
+def echo(server: Server, target: str) -> Iterator[WebSocket]:
+    with WebSocket(server, target) as socket:
         yield socket
 
 
@@ -228,9 +233,9 @@ def test_6_good_text_is_echoed_however_it_is_cut(echo: WebSocket, text: bytes) -
 
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
-def test_6_bad_text_fails_however_it_is_cut(server: Server, text: bytes) -> None:
+def test_6_bad_text_fails_however_it_is_cut(server: Server, target: str, text: bytes) -> None:
     for data in (frame_bytes(TEXT, text), in_fragments(TEXT, b"", *cut(text, 1), b"")):
-        with WebSocket(server, path_of(f"echo/{next(_channels)}")) as echo:
+        with WebSocket(server, target) as echo:
             echo.send(data)
             closes(echo, 1007)
 
