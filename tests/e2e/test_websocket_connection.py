@@ -24,9 +24,12 @@ def count(server: Server, name: str) -> int:
 
 
 def await_connections(server: Server, number: int) -> None:
-    """Besides the one that asks, which is counted from its second request on."""
-    with Connection(server) as asking:
-        wait_until(lambda: asking.request("GET", "/api/stats").json["connections"] == number + 1, what=f"{number} connections")
+    """Besides the one that asks, which is counted from its second request on, and may be refused by a limit."""
+    def are_as_many() -> bool:
+        with Connection(server) as asking:
+            return asking.request("GET", "/healthz").status == 200 and asking.request("GET", "/api/stats").json["connections"] == number + 1
+
+    wait_until(are_as_many, what=f"{number} connections")
 
 
 def is_well(socket_: WebSocket, text: str = "still here") -> None:
