@@ -217,6 +217,12 @@ def test_messages_are_strings(chat: Server, body: str) -> None:
         assert websocket.take_close() == (1002, "Broken JSON encoding.")
 
 
+def test_one_string_is_a_message_too(chat: Server) -> None:
+    session = Session(chat, "/echo").open()
+    assert session.post("xhr_send", '"a"').status == 204
+    assert session.poll() == b'a["a"]\n'
+
+
 def test_an_empty_array_is_nothing(chat: Server) -> None:
     session = Session(chat, "/echo").open()
     session.put()
