@@ -89,6 +89,14 @@ void messages_next(struct messages *messages)
     messages->current = NULL;
 }
 
+void messages_skip(struct messages *messages, size_t count)
+{
+    if (count > 0 && messages->one.bytes)
+        messages->one = (struct text){0};
+    for (size_t i = 0; i < count && json_walk_next(&messages->walk); i++)
+        ;
+}
+
 void messages_deinit(struct messages *messages)
 {
     json_value_free(messages->current);

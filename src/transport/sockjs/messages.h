@@ -27,4 +27,7 @@ int messages_begin_form(struct messages *messages, struct text form);
 int messages_get(struct messages *messages, struct text *message);
 void messages_next(struct messages *messages);
 
+/* Passes over so many messages, before the first is taken. */
+void messages_skip(struct messages *messages, size_t count);
+
 void messages_deinit(struct messages *messages);

@@ -178,6 +178,15 @@ static void receiver_write_frame(struct receiver *receiver, struct text frame)
     buf_deinit(&bytes);
 }
 
+static void receiver_write_frame_buf(struct receiver *receiver, struct buf *frame)
+{
+    if (frame->has_failed)
+        outlet_text(&receiver->outlet)->has_failed = true;
+    else
+        receiver_write_frame(receiver, (struct text){frame->bytes, frame->len});
+    buf_deinit(frame);
+}
+
 /* Ends when everything is written; until then it is its session's. */
 static void receiver_finish(struct receiver *receiver)
 {
@@ -201,8 +210,7 @@ static void receiver_write_answers(struct receiver *receiver)
         return;
     append_array(&frame, answers);
     answers->len = 0;
-    receiver_write_frame(receiver, (struct text){frame.bytes, frame.len});
-    buf_deinit(&frame);
+    receiver_write_frame_buf(receiver, &frame);
     receiver_mind_limit(receiver);
 }
 
@@ -210,8 +218,7 @@ static void receiver_write_end(struct receiver *receiver)
 {
     struct buf frame = {0};
     sockjs_frame_append_close(&frame, receiver->reason);
-    receiver_write_frame(receiver, (struct text){frame.bytes, frame.len});
-    buf_deinit(&frame);
+    receiver_write_frame_buf(receiver, &frame);
     receiver_finish(receiver);
 }
 
@@ -242,6 +249,7 @@ static void receiver_relieved(struct outlet *outlet)
         exchange_end(receiver->exchange, true);
     } else if (receiver->session) {
         application_unblock(&receiver->session->application);
+        session_relieve(receiver->session);
     }
 }
 
@@ -415,6 +423,12 @@ void receiver_close(struct receiver *receiver)
         receiver_write_end(receiver);
     else if (receiver->phase == RECEIVER_WAITING && receiver->exchange->state == EXCHANGE_HELD)
         receiver_answer_end(receiver);
+}
+
+void receiver_call(struct receiver *receiver)
+{
+    if (receiver_is_stream(receiver))
+        outlet_call(&receiver->outlet);
 }
 
 size_t receiver_owed(const struct receiver *receiver)

@@ -28,5 +28,8 @@ void receiver_deliver(struct receiver *receiver, struct command_subscription *su
 /* Leaves the session, which is closed; its client is told, and it was all. */
 void receiver_close(struct receiver *receiver);
 
+/* Its session is relieved once nothing is owed. */
+void receiver_call(struct receiver *receiver);
+
 /* How much its client has not taken yet, in bytes. */
 size_t receiver_owed(const struct receiver *receiver);

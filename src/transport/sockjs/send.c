@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "transport/sockjs/messages.h"
+#include "transport/sockjs/receiver.h"
 #include "transport/sockjs/reply.h"
 
 #define FORM_TYPE "application/x-www-form-urlencoded"
@@ -51,13 +52,16 @@ static void sending_answer(const struct sending *sending)
     exchange_answer(exchange, is_jsonp ? MHD_HTTP_OK : MHD_HTTP_NO_CONTENT, response);
 }
 
-/* Returns 0 when all of it is taken, -EAGAIN when it has to wait, -ENOMEM. */
+/* Returns 0 when all of it is taken, -EAGAIN when it has to wait, -ENOBUFS when it has to wait until answers
+ * are fetched, -ENOMEM. */
 static int sending_take(struct sending *sending)
 {
     struct application *application = &sending->session->application;
     struct text message;
     int found;
     while ((found = messages_get(&sending->messages, &message)) == 1) {
+        if (session_is_stuffed(sending->session))
+            return -ENOBUFS;
         if (application_take(application, message, true))
             return -EAGAIN;
         messages_next(&sending->messages);
@@ -68,12 +72,21 @@ static int sending_take(struct sending *sending)
 /* Returns false when it has to wait. */
 static bool sending_run(struct sending *sending)
 {
-    session_cork(sending->session);
-    int err = sending_take(sending);
-    session_uncork(sending->session);
-    if (err == -EAGAIN)
+    struct session *session = sending->session;
+    int err;
+    do {
+        session_cork(session);
+        err = sending_take(sending);
+        session_uncork(session);
+    } while (err == -ENOBUFS && !session->is_closed && !session_is_stuffed(session));
+    bool has_to_wait = err == -EAGAIN || err == -ENOBUFS;
+    if (err == -ENOBUFS && session->receiver)
+        receiver_call(session->receiver);
+    if (has_to_wait && !session->is_closed)
         return false;
-    if (err)
+    if (has_to_wait)
+        sending_answer_gone(sending->exchange);
+    else if (err)
         exchange_answer(sending->exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);
     else
         sending_answer(sending);

@@ -9,6 +9,9 @@
 
 /* Of a shard: a session costs its client one request and no connection, so only this bounds their memory. */
 #define SESSIONS_MAX 100000u
+/* Answers that are kept beyond response-limit for those messages of one request that are still to be taken.
+ */
+#define SESSION_ANSWERS_MORE (1u << 20)
 /* Of one channel in one answer, so that others have their turn. */
 #define GATHER_STEP 16u
 #define GATHER_STEPS 4u
@@ -30,6 +33,7 @@ static void session_end(struct session *session)
     struct shard *shard = session->application.shard;
     struct session_table *table = session_table_of(shard);
     timer_stop(&shard->wheel, &session->life);
+    timer_stop(&shard->wheel, &session->going_on);
     application_end(&session->application);
     HASH_DEL(table->sessions, session);
     table->count--;
@@ -41,6 +45,28 @@ static void session_end(struct session *session)
 static void session_expire(struct timer *timer)
 {
     session_end(container_of(timer, struct session, life));
+}
+
+static void session_go_on_later(struct session *session)
+{
+    struct shard *shard = session->application.shard;
+    timer_arm(&shard->wheel, &session->going_on, shard->now_ms);
+}
+
+void session_relieve(struct session *session)
+{
+    if (!list_is_empty(&session->sendings))
+        session_go_on_later(session);
+}
+
+/* Not in the call that has found it out, which may be within the conversation. */
+static void session_go_on(struct timer *timer)
+{
+    struct session *session = container_of(timer, struct session, going_on);
+    if (session->answers.has_failed)
+        session_close(session, CLOSE_TRY_LATER);
+    else
+        sendings_go_on(session);
 }
 
 static void session_live_on(struct session *session)
@@ -57,14 +83,25 @@ static void session_flush(struct session *session)
         receiver_flush(session->receiver);
 }
 
+/* Without memory the session ends: a part of an answer is told to nobody, and no gap is silent. */
+static void session_check_answers(struct session *session, size_t len_before)
+{
+    if (!session->answers.has_failed)
+        return;
+    session->answers.len = len_before;
+    session_go_on_later(session);
+}
+
 static void session_say(struct application *application, const char *text, size_t len)
 {
     struct session *session = session_of(application);
+    size_t len_before = session->answers.len;
     if (session->is_closed)
         return;
     if (session->answers.len > 0)
         buf_append_char(&session->answers, ',');
     render_sockjs_string(&session->answers, text, len);
+    session_check_answers(session, len_before);
     session_flush(session);
 }
 
@@ -76,12 +113,14 @@ static bool session_gather_step(struct session *session, struct command_subscrip
     size_t limit = session->service->declaration.response_limit_bytes;
     size_t count = subscriber_read(&subscription->subscriber, deliveries, GATHER_STEP);
     for (size_t i = 0; i < count; i++) {
-        if (session->answers.len >= limit)
+        size_t len_before = session->answers.len;
+        if (len_before >= limit)
             return true;
         subscriber_advance(&deliveries[i]);
         if (session->answers.len > 0)
             buf_append_char(&session->answers, ',');
         application_append_string(&session->application, &session->answers, &deliveries[i]);
+        session_check_answers(session, len_before);
         shard_count(shard, METRIC_DELIVERIES, 1);
     }
     return count == GATHER_STEP;
@@ -145,10 +184,19 @@ void session_close(struct session *session, enum close_reason reason)
         receiver_close(session->receiver);
 }
 
+static bool session_holds(const struct session *session, uint64_t bytes)
+{
+    return session->answers.len + (session->receiver ? receiver_owed(session->receiver) : 0) >= bytes;
+}
+
 bool session_is_full(const struct session *session)
 {
-    size_t waiting = session->answers.len + (session->receiver ? receiver_owed(session->receiver) : 0);
-    return waiting >= session->service->declaration.response_limit_bytes;
+    return session_holds(session, session->service->declaration.response_limit_bytes);
+}
+
+bool session_is_stuffed(const struct session *session)
+{
+    return session_holds(session, session->service->declaration.response_limit_bytes + SESSION_ANSWERS_MORE);
 }
 
 void session_cork(struct session *session)
@@ -175,6 +223,7 @@ void session_detach(struct session *session, bool is_interrupted)
     session->receiver = NULL;
     if (is_interrupted)
         session_close(session, CLOSE_INTERRUPTED);
+    session_relieve(session);
     session_live_on(session);
 }
 
@@ -215,6 +264,7 @@ struct session *session_new(struct shard *shard, const struct sockjs_service *se
     shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
     list_init(&session->sendings);
     timer_init(&session->life, session_expire);
+    timer_init(&session->going_on, session_go_on);
     timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
     application_begin(&session->application, shard, service, &session_application_ops);
     return session;

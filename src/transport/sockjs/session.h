@@ -25,7 +25,8 @@ struct session {
     struct receiver *receiver; /* NULL while nobody fetches */
     struct list sendings;      /* that wait, in the order in which they came */
     struct timer life;
-    struct buf answers; /* that wait for a receiver: JSON strings with commas between them */
+    struct timer going_on; /* in the next turn: what is sent, or the end when memory was out */
+    struct buf answers;    /* that wait for a receiver: JSON strings with commas between them */
     bool is_told_open;
     bool is_closed;
     bool is_corked; /* several messages are being taken: what they are answered waits for the last of them */
@@ -62,6 +63,13 @@ void session_close(struct session *session, enum close_reason reason);
 
 /* Whether so much waits to be fetched that nothing more is taken from its client. */
 bool session_is_full(const struct session *session);
+
+/* Whether what is being sent waits until some of it is fetched: further messages of one request may have long
+ * answers. */
+bool session_is_stuffed(const struct session *session);
+
+/* Its client has fetched something: what is sent goes on in the next turn. */
+void session_relieve(struct session *session);
 
 /* Puts what the channels have to tell to the answers, about as much as one response holds. */
 void session_gather(struct session *session);

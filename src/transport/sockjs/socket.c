@@ -13,6 +13,9 @@
 #include "transport/sockjs/reply.h"
 #include "websocket/websocket.h"
 
+/* As much as the websocket itself lets a peer owe before it takes more. */
+#define SOCKET_OWED_MOST 65536u
+
 struct socket_session {
     struct websocket websocket;
     struct application application;
@@ -21,7 +24,9 @@ struct socket_session {
     bool was_text;            /* what came last: an echo is of the same kind */
     bool has_end;             /* the application has closed as it began, */
     enum close_reason reason; /* and why */
-    size_t taken;             /* messages of a frame that comes again */
+    struct messages messages; /* of a frame that comes again */
+    const char *frame;        /* the bytes of that one, as they came last; NULL when there is none */
+    size_t taken;             /* messages of it */
 };
 
 static struct socket_session *of_websocket(struct websocket *websocket)
@@ -39,7 +44,7 @@ static struct socket_session *of_application(struct application *application)
 static void socket_send_frame(struct socket_session *session, struct buf *frame)
 {
     if (frame->has_failed)
-        websocket_close(&session->websocket, CLOSE_TRY_LATER, NULL);
+        outlet_text(&session->websocket.socket.outlet)->has_failed = true; /* it breaks, in its turn */
     else
         websocket_send(&session->websocket, true, frame->bytes, frame->len);
     buf_deinit(frame);
@@ -178,35 +183,57 @@ static void socket_opened(struct websocket *websocket)
         application_unblock(&session->application);
 }
 
-/* Returns false when the frame has to come again: without the messages of it that have been taken. */
-static bool socket_take_all(struct socket_session *session, struct messages *messages)
+/* Whether the peer is to take something first, because short messages may have long answers. */
+static bool socket_has_to_wait(struct socket_session *session)
 {
-    struct text message;
-    size_t seen = 0;
-    while (messages_get(messages, &message) == 1) {
-        bool is_new = seen++ >= session->taken;
-        if (is_new && application_take(&session->application, message, true))
-            return false;
-        session->taken += is_new;
-        messages_next(messages);
-    }
-    session->taken = 0;
+    struct outlet *outlet = &session->websocket.socket.outlet;
+    if (outlet_owed(outlet) < SOCKET_OWED_MOST)
+        return false;
+    outlet_call(outlet);
     return true;
 }
 
+static void socket_drop_frame(struct socket_session *session)
+{
+    if (session->frame)
+        messages_deinit(&session->messages);
+    session->frame = NULL;
+}
+
+/* Returns false when the frame has to come again: without the messages of it that have been taken. */
+static bool socket_take_all(struct socket_session *session)
+{
+    struct text message;
+    int found;
+    while ((found = messages_get(&session->messages, &message)) == 1) {
+        if (socket_has_to_wait(session) || application_take(&session->application, message, true))
+            return false;
+        session->taken++;
+        messages_next(&session->messages);
+    }
+    session->taken = 0;
+    socket_drop_frame(session);
+    if (found < 0)
+        socket_close(session, CLOSE_TRY_LATER, NULL);
+    return true;
+}
+
+/* A frame that comes again stands elsewhere the first time. */
 static bool socket_take_frame(struct socket_session *session, struct text frame)
 {
-    struct messages messages;
-    int err = messages_begin(&messages, frame);
+    if (session->frame == frame.bytes)
+        return socket_take_all(session);
+    socket_drop_frame(session);
+    int err = messages_begin(&session->messages, frame);
     if (err == -EINVAL)
         socket_close(session, CLOSE_PROTOCOL, "Broken JSON encoding.");
     else if (err == -ENOMEM)
         socket_close(session, CLOSE_TRY_LATER, NULL);
     if (err)
         return true; /* an empty frame is nothing */
-    bool is_done = socket_take_all(session, &messages);
-    messages_deinit(&messages);
-    return is_done;
+    messages_skip(&session->messages, session->taken);
+    session->frame = frame.bytes;
+    return socket_take_all(session);
 }
 
 /* What comes once the server stops is not looked at. */
@@ -229,6 +256,8 @@ static bool socket_message(struct websocket *websocket, bool is_text, const char
 static void socket_relieved(struct websocket *websocket)
 {
     application_unblock(&of_websocket(websocket)->application);
+    if (of_websocket(websocket)->frame)
+        websocket_resume(websocket);
 }
 
 static void socket_drain(struct websocket *websocket)
@@ -248,6 +277,7 @@ static void socket_free(struct garbage *garbage)
 {
     struct stream_socket *socket = container_of(garbage, struct stream_socket, garbage);
     struct websocket *websocket = container_of(socket, struct websocket, socket);
+    socket_drop_frame(of_websocket(websocket));
     websocket_deinit(websocket);
     free(of_websocket(websocket));
 }
