@@ -8,6 +8,8 @@
 #define ORIGIN_HOST_MAX 256u
 /* There is room for it in the memory of every connection. */
 #define ORIGIN_ASKED_MAX 1024u
+/* As little; what does not fit may not show our pages. */
+#define ORIGIN_FRAME_POLICY_MAX 1024u
 
 /* The host of host:port or [v6]:port, without the brackets. */
 static bool origin_host(const char *authority, char host[ORIGIN_HOST_MAX])
@@ -155,6 +157,25 @@ void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Resp
                                      "If-None-Match, Last-Event-ID, Prefer, Sluice-Event, Sluice-Producer, "
                                      "Sluice-TTL, X-CSRF-Token, X-Requested-With");
     exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Access-Control-Request-Headers");
+}
+
+void origin_add_frame_policy(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const struct string_list *list = &exchange->shard->options->allowed_origins;
+    char policy[ORIGIN_FRAME_POLICY_MAX] = "frame-ancestors 'self'";
+    size_t len = strlen(policy);
+    for (size_t i = 0; i < list->count; i++) {
+        size_t more = strlen(list->items[i]) + 1;
+        if (strcmp(list->items[i], "*") == 0)
+            return;
+        /* A page without an origin cannot be named. */
+        if (strcmp(list->items[i], "null") == 0 || more >= sizeof(policy) - len)
+            continue;
+        policy[len] = ' ';
+        memcpy(policy + len + 1, list->items[i], more);
+        len += more;
+    }
+    exchange_response_header(response, "Content-Security-Policy", policy);
 }
 
 bool origin_refuses_change(struct exchange *exchange)

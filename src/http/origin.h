@@ -16,5 +16,9 @@ void origin_add_headers(const struct exchange *exchange, struct MHD_Response *re
 /* Adds the fields that a page may send, for an answer to OPTIONS. */
 void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Response *response);
 
+/* Lets only the pages that may publish show this page in a frame (CSP 3, frame-ancestors): what it sends
+ * comes from the server's own origin. Nothing is added when everybody may. */
+void origin_add_frame_policy(const struct exchange *exchange, struct MHD_Response *response);
+
 /* Answers 403 when a foreign page asks for a change. Returns whether it did. */
 bool origin_refuses_change(struct exchange *exchange);

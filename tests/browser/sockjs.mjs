@@ -171,7 +171,7 @@ for (const [who, { transports, connect }] of Object.entries(clients)) {
 
 test('a page of an origin that nobody has named gets nothing of the channels', async () => {
   const strict = await start(0, ['--sockjs', '/sockjs legacy=yes']);
-  for (const transport of NODE) {
+  for (const transport of [...NODE, ...IFRAMES]) {
     const client = await clients['a page of another origin'].connect(`${strict.origin}/sockjs`, [transport], 1000);
     await ends(client);
     assert.deepEqual(await client.look().then((about) => [about.transport, about.messages]), [null, []], transport);

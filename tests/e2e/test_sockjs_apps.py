@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, publish, request
+from support.client import Connection, get, publish, request
 from support.redis import NODE_OPTIONS, RedisServer, await_ready
 from support.server import Server
 from support.sockjs import Session, held_poll, messages_of, streaming
@@ -106,3 +106,20 @@ def test_what_has_to_wait_for_the_broker_is_taken_once_and_in_order() -> None:
             while len(told) < len(texts):
                 told += json.loads(str(websocket.take())[1:])
             assert told == texts
+
+
+def test_only_pages_that_may_publish_show_the_iframe_page_of_channels() -> None:
+    """What that page sends comes from the server's own origin, whoever shows it."""
+    with Server("--sockjs", "/chat", "--sockjs", "/echo app=echo", "--allowed-origins", "https://app.example",
+                "--allowed-origins", "null", "--allowed-origins", "http://b.example:81") as server:
+        first = get(server, "/chat/iframe.html")
+        again = get(server, "/chat/iframe.html", If_None_Match=first.header("ETag") or "")
+        assert (first.status, again.status) == (200, 304)
+        for response in (first, again):
+            assert response.header("Content-Security-Policy") == "frame-ancestors 'self' https://app.example http://b.example:81"
+            assert response.header("Cache-Control") == "no-cache" and response.header("Expires") is None
+        assert get(server, "/echo/iframe.html").header("Content-Security-Policy") is None
+    with Server("--sockjs", "/chat", "--allowed-origins", "*") as server:
+        assert get(server, "/chat/iframe.html").header("Content-Security-Policy") is None
+    with Server("--sockjs", "/chat") as server:
+        assert get(server, "/chat/iframe.html").header("Content-Security-Policy") == "frame-ancestors 'self'"

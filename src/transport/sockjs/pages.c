@@ -84,6 +84,20 @@ static void page_info(struct exchange *exchange)
     reply_text(exchange, MHD_HTTP_OK, text, "application/json; charset=UTF-8");
 }
 
+/* By this page any other reaches the service as if it were our own. Where that leads to channels, the browser
+ * asks each time whether those that may have changed. */
+static void page_add_iframe_headers(struct exchange *exchange, struct MHD_Response *response)
+{
+    const struct sockjs_service *service = exchange->route->context;
+    if (sockjs_service_has_channels(service)) {
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+        origin_add_frame_policy(exchange, response);
+    } else {
+        reply_add_cached(response);
+    }
+    exchange_response_header(response, MHD_HTTP_HEADER_ETAG, service->iframe_tag);
+}
+
 static void page_iframe(struct exchange *exchange)
 {
     const struct sockjs_service *service = exchange->route->context;
@@ -94,9 +108,8 @@ static void page_iframe(struct exchange *exchange)
     struct MHD_Response *response = is_known ? exchange_response("", 0, NULL, false)
                                              : exchange_response(service->iframe.bytes, service->iframe.len,
                                                                  "text/html; charset=UTF-8", false);
-    reply_add_cached(response);
     if (response)
-        exchange_response_header(response, MHD_HTTP_HEADER_ETAG, service->iframe_tag);
+        page_add_iframe_headers(exchange, response);
     exchange_answer(exchange, is_known ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, response);
 }
 
