@@ -20,9 +20,10 @@ struct socket_session {
     struct websocket websocket;
     struct application application;
     bool is_raw;
+    bool is_open;             /* the handshake is done: until then nothing can be written */
     bool is_draining;         /* the server stops: closed once everything on its way is answered */
     bool was_text;            /* what came last: an echo is of the same kind */
-    bool has_end;             /* the application has closed as it began, */
+    bool has_end;             /* the application has closed before it was open, */
     enum close_reason reason; /* and why */
     struct messages messages; /* of a frame that comes again */
     const char *frame;        /* the bytes of that one, as they came last; NULL when there is none */
@@ -50,10 +51,23 @@ static void socket_send_frame(struct socket_session *session, struct buf *frame)
     buf_deinit(frame);
 }
 
+/* Before it is open, and told then. */
+static void socket_close_application(struct application *application, enum close_reason reason)
+{
+    struct socket_session *session = of_application(application);
+    session->has_end = true;
+    session->reason = reason;
+}
+
+/* All that is said before it is open is that a channel of the service cannot be told. */
 static void socket_say(struct application *application, const char *text, size_t len)
 {
     struct socket_session *session = of_application(application);
     struct buf frame = {0};
+    if (!session->is_open) {
+        socket_close_application(application, CLOSE_TRY_LATER);
+        return;
+    }
     if (session->is_raw) {
         bool is_echo = session->application.service->declaration.app == APP_ECHO;
         websocket_send(&session->websocket, session->was_text || !is_echo, text, len);
@@ -76,13 +90,6 @@ static void socket_close(struct socket_session *session, enum close_reason reaso
         socket_send_frame(session, &frame);
     }
     websocket_close(&session->websocket, reason, what);
-}
-
-static void socket_close_application(struct application *application, enum close_reason reason)
-{
-    struct socket_session *session = of_application(application);
-    session->has_end = true;
-    session->reason = reason;
 }
 
 /* Delivering. */
@@ -143,8 +150,11 @@ static void socket_deliver(struct application *application, struct command_subsc
     static const struct outlet_format framed = {.fill = socket_fill};
     static const struct outlet_format raw = {.fill = socket_fill_raw};
     struct socket_session *session = of_application(application);
-    outlet_deliver(&session->websocket.socket.outlet, &subscription->subscriber,
-                   session->is_raw ? &raw : &framed, subscription->until);
+    if (session->is_open)
+        outlet_deliver(&session->websocket.socket.outlet, &subscription->subscriber,
+                       session->is_raw ? &raw : &framed, subscription->until);
+    else
+        subscriber_block(&subscription->subscriber);
 }
 
 static void socket_ready(struct application *application)
@@ -173,6 +183,7 @@ static void socket_opened(struct websocket *websocket)
 {
     struct socket_session *session = of_websocket(websocket);
     struct buf frame = {0};
+    session->is_open = true;
     if (!session->is_raw) {
         buf_append_text(&frame, FRAME_OPEN);
         socket_send_frame(session, &frame);
