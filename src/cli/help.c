@@ -27,7 +27,7 @@ static const char help_precedence[] = "Each option can be given on the command l
 static const char help_file[] =
     "In the file a line that begins with # or ; is a comment, as is the rest of a line after a space and ;. "
     "There are no sections. A repeatable option is repeated on the command line and in the file; in the "
-    "environment commas or spaces separate its values, for tcp semicolons.";
+    "environment commas or spaces separate its values, for tcp and sockjs semicolons.";
 static const char help_units[] =
     "Sizes take KiB, MiB and GiB; times take ms, s, m, h and d and are seconds without a unit.";
 
@@ -49,10 +49,10 @@ static const char *help_preset(const struct option_row *row)
 static void help_print_text(void)
 {
     char range[OPTION_RANGE_MAX];
-    printf(
-        "Usage: sluice [SUBCOMMAND] [--OPTION VALUE]...\n\n"
-        "Holds long-polls, Server-Sent Events and streams open and delivers published messages to them.\n\n"
-        "Subcommands:\n");
+    printf("Usage: sluice [SUBCOMMAND] [--OPTION VALUE]...\n\n"
+           "Holds WebSockets, Server-Sent Events, streams and long-polls open and delivers published "
+           "messages to them.\n\n"
+           "Subcommands:\n");
     for (size_t i = 0; i < ARRAY_LENGTH(help_commands); i++)
         printf("  %-14s%s\n", help_commands[i].word, help_commands[i].help);
     printf("\nOptions:\n");
