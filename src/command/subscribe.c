@@ -119,8 +119,8 @@ static enum error_code subscribing_join(struct command_subscribing *subscribing,
                                     : command_subscribe(conversation, &wish, &subscribing->wait);
         snprintf(fault, PUBLISH_FAULT_MAX, "%s", error == ERROR_NONE ? "" : error_text(error));
         if (is_double)
-            snprintf(fault, PUBLISH_FAULT_MAX, "there is a subscription to %.*s", (int)wish.channel.len,
-                     wish.channel.bytes);
+            snprintf(fault, PUBLISH_FAULT_MAX, "%.*s is subscribed to already, or named twice",
+                     (int)wish.channel.len, wish.channel.bytes);
     }
     command_channels_deinit(&channels);
     return error;
