@@ -15,14 +15,9 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "command/subscription.h"
+#include "core/errands.h"
 #include "core/subscriber.h"
 #include "shard/shard.h"
-
-/* What one conversation has on its way to the broker at most: commands, and bytes of them or of their
- * answers.
- */
-#define CONVERSATION_TASKS_MAX 1024u
-#define CONVERSATION_BYTES_MAX (4u << 20)
 
 struct conversation;
 
@@ -47,17 +42,11 @@ struct conversation {
     struct shard *shard;
     const void *ahead;           /* what `deliver` touches first, see struct subscriber; itself until set */
     struct list subscriptions;   /* in the order in which they were asked for */
-    struct list publishes;       /* in the order in which they are answered */
-    struct list tasks;           /* the other commands that are on their way */
-    uint64_t bytes;              /* of what is on its way */
-    uint16_t task_count;         /* of both */
+    struct errands errands;      /* the commands that are on their way */
     uint16_t subscription_count; /* of all kinds */
     uint16_t made_count;         /* of those, how many have a maker */
     uint8_t transport;           /* enum transport_kind */
     bool is_blocked;
-    bool is_refusing; /* `ready` is due */
-    bool is_taking;
-    bool is_over; /* deinitialised */
 };
 
 void conversation_init(struct conversation *conversation, struct shard *shard,
@@ -84,12 +73,6 @@ enum error_code conversation_feed(struct conversation *conversation, struct text
  * subscriptions that outlet_deliver has blocked. */
 void conversation_block(struct conversation *conversation);
 void conversation_unblock(struct conversation *conversation);
-
-/* Whether something more is taken now; if not, `ready` follows. For who has other commands beside these. */
-bool conversation_has_room(struct conversation *conversation);
-
-/* Whether nothing is on its way. */
-bool conversation_is_idle(const struct conversation *conversation);
 
 /* Whether the subscriptions have been told everything that there is now. */
 bool conversation_is_told(struct conversation *conversation);

@@ -6,14 +6,14 @@
 #include "command/answer.h"
 #include "command/commands.h"
 #include "command/gather.h"
-#include "command/task.h"
 #include "render/render.h"
 
 /* Bytes of messages in one answer, or one message that is larger. */
 #define HISTORY_BYTES_MAX (1u << 20)
 
 struct command_history {
-    struct command_task task;
+    struct errand errand;
+    struct command_ref ref;
     struct gather gather;
     struct buf json;
     struct buf reset;
@@ -28,6 +28,11 @@ static struct command_history *history_of(struct gather *gather)
     return container_of(gather, struct command_history, gather);
 }
 
+static struct conversation *history_conversation(const struct command_history *history)
+{
+    return container_of(history->errand.errands, struct conversation, errands);
+}
+
 static void history_free(struct garbage *garbage)
 {
     struct command_history *history = container_of(garbage, struct command_history, gather.garbage);
@@ -36,9 +41,9 @@ static void history_free(struct garbage *garbage)
     free(history);
 }
 
-static void history_forget(struct command_task *task)
+static void history_forget(struct errand *errand)
 {
-    gather_drop(&container_of(task, struct command_history, task)->gather, history_free);
+    gather_drop(&container_of(errand, struct command_history, errand)->gather, history_free);
 }
 
 /* Only the first thing of an answer may be a reset: a later one is told by the next answer. */
@@ -95,20 +100,20 @@ static void history_answer(struct command_history *history)
     }
     buf_append_text(json, history->has_more ? ",\"more\":true}" : "}");
     json->has_failed = json->has_failed || history->reset.has_failed;
-    command_answer_say(history->task.conversation, &history->task.ref, json);
+    command_answer_say(history_conversation(history), &history->ref, json);
 }
 
 static void history_end(struct gather *gather, enum error_code error)
 {
     struct command_history *history = history_of(gather);
-    struct conversation *conversation = history->task.conversation;
+    struct conversation *conversation = history_conversation(history);
     if (error == ERROR_NONE)
         history_answer(history);
     else
-        command_answer_error(conversation, &history->task.ref, error, error_text(error));
-    command_task_end(&history->task);
+        command_answer_error(conversation, &history->ref, error, error_text(error));
+    errand_end(&history->errand);
     gather_drop(gather, history_free);
-    conversation_settle(conversation);
+    errands_settle(&conversation->errands);
 }
 
 static const struct gather_ops history_ops = {.add = history_add, .end = history_end};
@@ -121,22 +126,23 @@ void command_run_history(struct conversation *conversation, struct command_reque
     enum error_code error = ERROR_OUT_OF_MEMORY;
     if (history && command_channels_next(&channels, request, &channel) && channel.bytes) {
         history->limit = request->limit;
-        history->task.ref = request->ref;
-        history->task.forget = history_forget;
+        history->ref = request->ref;
+        history->errand.forget = history_forget;
         command_answer_begin(&history->json, "history", &request->ref);
         buf_append_text(&history->json, ",\"channel\":");
         render_json_string(&history->json, channel.bytes, channel.len);
         buf_append_text(&history->json, ",\"messages\":[");
         history->begin = history->json.len;
-        command_task_begin(&history->task, conversation, &conversation->tasks, HISTORY_BYTES_MAX);
+        errand_begin(&history->errand, &conversation->errands, &conversation->errands.others,
+                     HISTORY_BYTES_MAX);
         error = gather_begin(&history->gather, conversation->shard, &history_ops,
                              (enum transport_kind)conversation->transport, channel, &request->start);
     }
     command_channels_deinit(&channels);
     if (error == ERROR_NONE)
         return;
-    if (history && history->task.conversation)
-        command_task_end(&history->task);
+    if (history && history->errand.errands)
+        errand_end(&history->errand);
     if (history)
         history_free(&history->gather.garbage);
     command_answer_error(conversation, &request->ref, error, error_text(error));

@@ -5,29 +5,29 @@
 
 #include "command/answer.h"
 #include "command/commands.h"
-#include "command/publishes.h"
+#include "core/publication.h"
 
-static void published_answer(struct command_publish *publish, enum error_code error, const char *what)
+struct command_publish {
+    struct publication super;
+    struct command_ref ref;
+};
+
+static void command_publish_answer(struct publication *super, enum error_code error, const char *what)
 {
-    struct conversation *conversation = publish->task.conversation;
+    const struct command_publish *publish = container_of(super, struct command_publish, super);
+    struct conversation *conversation = container_of(super->errand.errands, struct conversation, errands);
     struct buf json = {0};
     if (error != ERROR_NONE) {
-        command_answer_error(conversation, &publish->task.ref, error, what);
+        command_answer_error(conversation, &publish->ref, error, what);
         return;
     }
-    command_answer_begin(&json, "published", &publish->task.ref);
+    command_answer_begin(&json, "published", &publish->ref);
     buf_append_char(&json, ',');
-    publish_append_members(&json, &publish->item);
-    command_answer_say(conversation, &publish->task.ref, &json);
+    publish_append_members(&json, &super->item);
+    command_answer_say(conversation, &publish->ref, &json);
 }
 
-static void published_release(struct command_publish *publish)
-{
-    free(publish);
-}
-
-static const struct command_publish_ops published_ops = {.answer = published_answer,
-                                                         .release = published_release};
+static const struct publication_ops command_publish_ops = {.answer = command_publish_answer};
 
 void command_run_publish(struct conversation *conversation, struct command_request *request)
 {
@@ -37,6 +37,7 @@ void command_run_publish(struct conversation *conversation, struct command_reque
                              error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
-    publish->task.ref = request->ref;
-    command_publish_begin(publish, &published_ops, conversation, &request->wish);
+    publish->ref = request->ref;
+    publication_begin(&publish->super, &command_publish_ops, &conversation->errands, &request->wish,
+                      conversation->shard->options->message_size_bytes);
 }

@@ -6,12 +6,12 @@
 
 #include "command/answer.h"
 #include "command/commands.h"
-#include "command/task.h"
 #include "render/render.h"
 
 /* A subscribe on its way: all of its channels or none. */
 struct command_subscribing {
-    struct command_task task;
+    struct errand errand;
+    struct command_ref ref;
     struct command_wait wait;
     enum error_code error;
     bool has_cursor;
@@ -22,22 +22,22 @@ static struct command_subscribing *subscribing_of(struct command_wait *wait)
     return container_of(wait, struct command_subscribing, wait);
 }
 
-static void subscribing_forget(struct command_task *task)
+static void subscribing_forget(struct errand *errand)
 {
-    free(container_of(task, struct command_subscribing, task));
+    free(container_of(errand, struct command_subscribing, errand));
 }
 
 static void subscribing_end(struct command_subscribing *subscribing)
 {
-    struct conversation *conversation = subscribing->task.conversation;
-    command_task_end(&subscribing->task);
+    struct errands *errands = subscribing->errand.errands;
+    errand_end(&subscribing->errand);
     free(subscribing);
-    conversation_settle(conversation);
+    errands_settle(errands);
 }
 
 static void subscribing_drop_all(struct command_subscribing *subscribing)
 {
-    list_for_each_safe (link, &subscribing->task.conversation->subscriptions) {
+    list_for_each_safe (link, &subscribing->wait.conversation->subscriptions) {
         struct command_subscription *subscription = container_of(link, struct command_subscription, link);
         if (subscription->wait == &subscribing->wait)
             command_unsubscribe(subscription);
@@ -65,7 +65,7 @@ static unsigned subscribed_append(struct buf *json, const struct command_subscri
     size_t len = 0;
     unsigned count = 0;
     buf_append_text(json, ",\"channels\":");
-    list_for_each (link, &subscribing->task.conversation->subscriptions) {
+    list_for_each (link, &subscribing->wait.conversation->subscriptions) {
         const struct command_subscription *subscription =
             container_of(link, struct command_subscription, link);
         if (subscription->wait != &subscribing->wait)
@@ -83,18 +83,17 @@ static unsigned subscribed_append(struct buf *json, const struct command_subscri
 static void subscribing_done(struct command_wait *wait)
 {
     struct command_subscribing *subscribing = subscribing_of(wait);
-    struct command_task *task = &subscribing->task;
     struct buf json = {0};
-    command_answer_begin(&json, "subscribed", &task->ref);
+    command_answer_begin(&json, "subscribed", &subscribing->ref);
     unsigned count = subscribed_append(&json, subscribing);
     bool is_recovered = subscribing->has_cursor && !wait->has_gap;
     buf_append_text(&json, is_recovered ? "\",\"recovered\":true}" : "\",\"recovered\":false}");
     if (subscribing->error == ERROR_NONE && count == 0)
         subscribing->error = ERROR_UNSUBSCRIBED;
     if (subscribing->error == ERROR_NONE)
-        command_answer_say(task->conversation, &task->ref, &json);
+        command_answer_say(wait->conversation, &subscribing->ref, &json);
     else
-        command_answer_error(task->conversation, &task->ref, subscribing->error,
+        command_answer_error(wait->conversation, &subscribing->ref, subscribing->error,
                              error_text(subscribing->error));
     buf_deinit(&json);
     command_wait_release(wait);
@@ -107,7 +106,7 @@ static const struct command_wait_ops subscribing_ops = {.fail = subscribing_fail
 static enum error_code subscribing_join(struct command_subscribing *subscribing,
                                         const struct command_request *request, char fault[PUBLISH_FAULT_MAX])
 {
-    struct conversation *conversation = subscribing->task.conversation;
+    struct conversation *conversation = subscribing->wait.conversation;
     struct command_channels channels = {0};
     struct command_wish wish = {.start = &request->start};
     enum error_code error = ERROR_NONE;
@@ -140,10 +139,10 @@ void command_run_subscribe(struct conversation *conversation, struct command_req
                              error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
-    subscribing->task.ref = request->ref;
-    subscribing->task.forget = subscribing_forget;
+    subscribing->ref = request->ref;
+    subscribing->errand.forget = subscribing_forget;
     subscribing->has_cursor = request->start.kind == START_CURSOR;
-    command_task_begin(&subscribing->task, conversation, &conversation->tasks, 0);
+    errand_begin(&subscribing->errand, &conversation->errands, &conversation->errands.others, 0);
     command_wait_begin(&subscribing->wait, conversation, &subscribing_ops);
     enum error_code error = subscribing_join(subscribing, request, request->fault);
     if (error == ERROR_NONE) {

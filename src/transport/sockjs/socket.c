@@ -275,7 +275,7 @@ static void socket_drain(struct websocket *websocket)
 {
     struct socket_session *session = of_websocket(websocket);
     session->is_draining = true;
-    if (conversation_is_idle(&session->application.conversation))
+    if (errands_are_idle(&session->application.conversation.errands))
         socket_close(session, CLOSE_RESTART, NULL);
 }
 

@@ -174,7 +174,7 @@ static const struct conversation_ops connection_conversation_ops = {
 static bool connection_has_said_everything(struct connection *connection)
 {
     /* What the client said before its end has been taken: its end is not read while the socket is paused. */
-    return !connection->wait && conversation_is_idle(&connection->conversation) &&
+    return !connection->wait && errands_are_idle(&connection->conversation.errands) &&
            conversation_is_told(&connection->conversation);
 }
 
@@ -273,7 +273,7 @@ static bool connection_handle_frame(struct connection *connection, const struct 
                    connection->framing == FRAMING_LEN32 ? frame->bytes - 4 : frame->bytes, frame->size);
         return true;
     case INPUT_PUBLISH:
-        if (!conversation_has_room(&connection->conversation))
+        if (!errands_have_room(&connection->conversation.errands))
             return false;
         tcp_publish(connection, (struct text){declaration->publish_to.text, declaration->publish_to.len},
                     (struct text){frame->bytes, frame->len}, PUBLISH_SILENT);
@@ -296,7 +296,7 @@ static ssize_t connection_take_frame(struct connection *connection, const char *
     connection_move(connection, CONNECTION_TALKING);
     bool is_wrong = result == FRAME_TOO_LARGE || result == FRAME_BROKEN;
     if ((result == FRAME_WHOLE && !connection_handle_frame(connection, &frame)) ||
-        (is_wrong && !conversation_is_idle(&connection->conversation))) {
+        (is_wrong && !errands_are_idle(&connection->conversation.errands))) {
         connection->reader = before;
         return -EAGAIN;
     }

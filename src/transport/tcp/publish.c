@@ -3,30 +3,30 @@
 
 #include <stdlib.h>
 
-#include "command/publishes.h"
+#include "core/publication.h"
 #include "transport/tcp/connection.h"
 
 struct tcp_publish {
-    struct command_publish super;
+    struct publication super;
     struct survey survey;
     enum tcp_publish_answer answer;
     uint64_t receivers;
 };
 
-static struct tcp_publish *tcp_publish_of(struct command_publish *super)
+static struct tcp_publish *tcp_publish_of(struct publication *super)
 {
     return container_of(super, struct tcp_publish, super);
 }
 
-static void tcp_publish_release(struct command_publish *super)
+static struct connection *tcp_publish_connection(const struct tcp_publish *publish)
 {
-    free(tcp_publish_of(super));
+    return container_of(publish->super.errand.errands, struct connection, conversation.errands);
 }
 
-static void tcp_publish_answer(struct command_publish *super, enum error_code error, const char *what)
+static void tcp_publish_answer(struct publication *super, enum error_code error, const char *what)
 {
     const struct tcp_publish *publish = tcp_publish_of(super);
-    struct connection *connection = container_of(super->task.conversation, struct connection, conversation);
+    struct connection *connection = tcp_publish_connection(publish);
     if (error != ERROR_NONE) {
         connection_answer_error(connection, error, what);
     } else if (publish->answer == PUBLISH_CONFIRMED) {
@@ -51,24 +51,24 @@ static void tcp_publish_visit(struct survey *survey, struct shard *shard)
 
 static void tcp_publish_surveyed(struct survey *survey)
 {
-    command_publish_end(&container_of(survey, struct tcp_publish, survey)->super, ERROR_NONE);
+    publication_end(&container_of(survey, struct tcp_publish, survey)->super, ERROR_NONE);
 }
 
-static void tcp_publish_accepted(struct command_publish *super)
+static void tcp_publish_accepted(struct publication *super)
 {
     struct tcp_publish *publish = tcp_publish_of(super);
-    struct shard *shard = super->shard;
+    struct shard *shard = connection_shard(tcp_publish_connection(publish));
     if (publish->answer == PUBLISH_COUNT && shard->group->count > 1) {
         shard_ask_all(shard, &publish->survey, tcp_publish_visit, tcp_publish_surveyed);
         return;
     }
     if (publish->answer == PUBLISH_COUNT)
         tcp_publish_visit(&publish->survey, shard);
-    command_publish_end(super, ERROR_NONE);
+    publication_end(super, ERROR_NONE);
 }
 
-static const struct command_publish_ops tcp_publish_ops = {
-    .accepted = tcp_publish_accepted, .answer = tcp_publish_answer, .release = tcp_publish_release};
+static const struct publication_ops tcp_publish_ops = {.accepted = tcp_publish_accepted,
+                                                       .answer = tcp_publish_answer};
 
 void tcp_publish(struct connection *connection, struct text channel, struct text data,
                  enum tcp_publish_answer answer)
@@ -85,5 +85,6 @@ void tcp_publish(struct connection *connection, struct text channel, struct text
         return;
     }
     publish->answer = answer;
-    command_publish_begin(&publish->super, &tcp_publish_ops, &connection->conversation, &wish);
+    publication_begin(&publish->super, &tcp_publish_ops, &connection->conversation.errands, &wish,
+                      connection_shard(connection)->options->message_size_bytes);
 }

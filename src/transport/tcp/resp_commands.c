@@ -184,7 +184,8 @@ static const char *resp_find_fault(const struct resp_call *call, const struct re
 static bool resp_has_to_wait(struct connection *connection, bool is_publish)
 {
     struct conversation *conversation = &connection->conversation;
-    return is_publish ? !conversation_has_room(conversation) : !conversation_is_idle(conversation);
+    return is_publish ? !errands_have_room(&conversation->errands)
+                      : !errands_are_idle(&conversation->errands);
 }
 
 bool resp_run(struct connection *connection, const struct resp_command *command)
@@ -222,7 +223,7 @@ uint64_t resp_bulk_limit(const struct connection *connection)
 static bool resp_refuse(struct connection *connection, const struct resp_command *command)
 {
     char text[160];
-    if (!conversation_is_idle(&connection->conversation))
+    if (!errands_are_idle(&connection->conversation.errands))
         return false;
     snprintf(text, sizeof(text), "ERR %s", command->fault);
     reply_error(connection, text);

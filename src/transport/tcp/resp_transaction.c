@@ -128,7 +128,7 @@ void resp_run_exec(const struct resp_call *call)
     int err = transaction_run_commands(connection);
     if (err == -ENOMEM)
         stream_socket_close(&connection->socket);
-    else if (err == 0 && conversation_is_idle(&connection->conversation))
+    else if (err == 0 && errands_are_idle(&connection->conversation.errands))
         transaction_reply(connection);
 }
 

@@ -107,7 +107,7 @@ static void commands_drain(struct websocket *websocket)
 {
     struct websocket_commands *commands = commands_of_websocket(websocket);
     commands->is_draining = true;
-    if (conversation_is_idle(&commands->conversation))
+    if (errands_are_idle(&commands->conversation.errands))
         websocket_close(&commands->websocket, CLOSE_RESTART, NULL);
 }
 

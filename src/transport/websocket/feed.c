@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/websocket_frame.h"
-#include "core/publisher.h"
+#include "core/publication.h"
 #include "http/errors.h"
 #include "http/refusal.h"
 #include "render/render.h"
@@ -48,7 +48,7 @@ struct websocket_feed {
     uint8_t phase;                /* enum feed_phase */
     bool has_cursor;              /* the client has named the message that it saw last */
     enum error_code error;        /* why the channels could not be joined while hands were shaken */
-    struct publisher publisher;
+    struct errands errands;       /* what the client publishes */
 };
 
 static struct websocket_feed *feed_of_websocket(struct websocket *websocket)
@@ -68,7 +68,7 @@ static void feed_move(struct websocket_feed *feed, enum feed_phase to)
     feed->phase = (uint8_t)to;
     if (to == FEED_CLOSING) {
         subscriber_leave(&feed->subscriber);
-        publisher_forget(&feed->publisher);
+        errands_forget(&feed->errands);
     }
 }
 
@@ -197,28 +197,33 @@ static const struct subscriber_ops feed_subscriber_ops = {.wake = feed_wake, .fa
 
 /* Publishing. */
 
-static void feed_publish_answered(struct publisher *publisher, const struct publisher_answer *answer)
+static void feed_publish_fail(struct websocket_feed *feed, enum error_code error, const char *what)
 {
-    struct websocket_feed *feed = container_of(publisher, struct websocket_feed, publisher);
-    if (answer->error == ERROR_NONE)
-        return;
     if (!feed->form->is_json) {
-        feed_close(feed, answer->error, answer->fault);
+        feed_close(feed, error, what);
         return;
     }
     struct buf *text = outlet_text(&feed->websocket.socket.outlet);
     size_t at = text->len;
-    errors_render_object(text, answer->error, answer->fault);
+    errors_render_object(text, error, what);
     websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
 }
 
-static void feed_publish_ready(struct publisher *publisher)
+static void feed_publish_answer(struct publication *publication, enum error_code error, const char *what)
 {
-    websocket_resume(&container_of(publisher, struct websocket_feed, publisher)->websocket);
+    if (error != ERROR_NONE)
+        feed_publish_fail(container_of(publication->errand.errands, struct websocket_feed, errands), error,
+                          what);
 }
 
-static const struct publisher_ops feed_publisher_ops = {.answered = feed_publish_answered,
-                                                        .ready = feed_publish_ready};
+static const struct publication_ops feed_publication_ops = {.answer = feed_publish_answer};
+
+static void feed_publish_ready(struct errands *errands)
+{
+    websocket_resume(&container_of(errands, struct websocket_feed, errands)->websocket);
+}
+
+static const struct errands_ops feed_errands_ops = {.ready = feed_publish_ready};
 
 /* The websocket's side. */
 
@@ -238,14 +243,19 @@ static void feed_opened(struct websocket *websocket)
 static bool feed_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
 {
     struct websocket_feed *feed = feed_of_websocket(websocket);
-    if (!publisher_has_room(&feed->publisher))
+    if (!errands_have_room(&feed->errands))
         return false;
     const struct publish_wish wish = {
         .parts = {.type = is_text ? MESSAGE_TEXT : MESSAGE_BINARY, .data = bytes, .size = len},
         .channel = subscription_channel(&feed->subscriber.subscriptions[0]),
         .is_checked = true,
     };
-    publisher_submit(&feed->publisher, &wish, websocket_shard(websocket)->options->message_size_bytes);
+    struct publication *publication = calloc(1, sizeof(*publication));
+    if (publication)
+        publication_begin(publication, &feed_publication_ops, &feed->errands, &wish,
+                          websocket_shard(websocket)->options->message_size_bytes);
+    else
+        feed_publish_fail(feed, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
     return true;
 }
 
@@ -335,7 +345,7 @@ static void feed_accept(struct exchange *exchange, const struct subscription_wis
     feed->subscriber.ahead = &feed->websocket.socket.outlet;
     feed->form = feed_choices[choice].form;
     feed->has_cursor = wish->start.kind == START_CURSOR;
-    publisher_init(&feed->publisher, &exchange->shard->hub, &feed_publisher_ops);
+    errands_init(&feed->errands, &exchange->shard->hub, &feed_errands_ops);
     enum error_code error = subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
                                             TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
     if (error == ERROR_NONE) {

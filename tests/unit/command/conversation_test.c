@@ -111,7 +111,7 @@ static void test_a_subscribe_waits_for_all_of_its_channels(void **state)
     take("{\"op\":\"subscribe\",\"ref\":2,\"channel\":\"a\",\"since\":\"earliest\"}");
     take("{\"op\":\"ping\"}");
     EXPECT("{\"op\":\"pong\"}");
-    assert_false(conversation_is_idle(&carrier.conversation));
+    assert_false(errands_are_idle(&carrier.conversation.errands));
     slow_answer(1, ERROR_NONE);
     EXPECT_NOTHING();
     slow_answer(2, ERROR_NONE);
@@ -120,7 +120,7 @@ static void test_a_subscribe_waits_for_all_of_its_channels(void **state)
     assert_int_equal(carrier.idle_count, 0);
     slow_answer(0, ERROR_NONE);
     EXPECT("{\"op\":\"subscribed\",\"ref\":1,\"channels\":[\"b\",\"c\"],*");
-    assert_true(conversation_is_idle(&carrier.conversation));
+    assert_true(errands_are_idle(&carrier.conversation.errands));
     assert_true(carrier.idle_count > 0);
     slow_count = 0;
 }
@@ -197,28 +197,28 @@ static void test_so_many_commands_are_on_their_way_at_most(void **state)
 {
     (void)state;
     is_slow = true;
-    for (unsigned i = 0; i < CONVERSATION_TASKS_MAX; i++)
+    for (unsigned i = 0; i < ERRANDS_COUNT_MAX; i++)
         assert_int_equal(take("{\"op\":\"publish\",\"channel\":\"a\",\"data\":1}"), 0);
     assert_int_equal(take("{\"op\":\"ping\"}"), -EAGAIN);
     EXPECT_NOTHING();
-    for (unsigned i = 0; i < CONVERSATION_TASKS_MAX / 2; i++) {
+    for (unsigned i = 0; i < ERRANDS_COUNT_MAX / 2; i++) {
         assert_int_equal(carrier.ready_count, 0);
         slow_answer(i, ERROR_NONE);
     }
-    slow_answer(CONVERSATION_TASKS_MAX / 2, ERROR_NONE);
+    slow_answer(ERRANDS_COUNT_MAX / 2, ERROR_NONE);
     assert_int_equal(carrier.ready_count, 1);
     assert_int_equal(take("{\"op\":\"ping\"}"), 0);
     slow_answer_all();
     assert_int_equal(carrier.ready_count, 1);
-    assert_int_equal(count_of("\"published\""), CONVERSATION_TASKS_MAX);
+    assert_int_equal(count_of("\"published\""), ERRANDS_COUNT_MAX);
 }
 
 static void test_so_many_bytes_are_on_their_way_at_most(void **state)
 {
-    const size_t size = CONVERSATION_BYTES_MAX / 4;
+    const size_t size = ERRANDS_BYTES_MAX / 4;
     struct buf text = {0};
     (void)state;
-    options->message_size_bytes = CONVERSATION_BYTES_MAX;
+    options->message_size_bytes = ERRANDS_BYTES_MAX;
     is_slow = true;
     buf_append_text(&text, "{\"op\":\"publish\",\"channel\":\"a\",\"data\":\"");
     for (size_t i = 0; i < size; i++)
@@ -330,7 +330,7 @@ static void test_a_purge_in_the_middle_of_a_history_is_told(void **state)
     assert_int_equal(count_of("\"op\":\"reset\",\"channel\":\"a\",\"reason\":\"purged\""), 1);
     assert_int_equal(count_of("\"op\":\"history\",\"ref\":1"), 1);
     assert_int_equal(count_of("\"more\":true}"), 1);
-    assert_true(conversation_is_idle(&carrier.conversation));
+    assert_true(errands_are_idle(&carrier.conversation.errands));
 }
 
 static void test_a_long_history_is_read_in_pages(void **state)

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/publication.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct publication *publication_of(struct list *link)
+{
+    return container_of(link, struct publication, errand.link);
+}
+
+static void publication_free(struct publication *publication)
+{
+    free(publication->item.channel);
+    message_unref(publication->item.message);
+    free(publication->fault);
+    free(publication);
+}
+
+static void publication_forget(struct errand *errand)
+{
+    struct publication *publication = container_of(errand, struct publication, errand);
+    if (publication->is_done)
+        publication_free(publication);
+}
+
+static void publications_answer(struct errands *errands)
+{
+    struct list *link;
+    while ((link = list_first(&errands->publications)) && publication_of(link)->is_done) {
+        struct publication *publication = publication_of(link);
+        const char *what = publication->fault ? publication->fault : "";
+        if (publication->error != ERROR_NONE && !publication->fault)
+            what = error_text(publication->error);
+        errand_end(&publication->errand);
+        publication->ops->answer(publication, publication->error, what);
+        publication_free(publication);
+    }
+    errands_settle(errands);
+}
+
+void publication_end(struct publication *publication, enum error_code error)
+{
+    publication->is_done = true;
+    publication->error = error;
+    if (publication->errand.errands)
+        publications_answer(publication->errand.errands);
+    else
+        publication_free(publication);
+}
+
+static void publication_answered(struct broker_request *super)
+{
+    struct publish_request *request = container_of(super, struct publish_request, super);
+    struct publication *publication = container_of(request, struct publication, request);
+    enum error_code error = super->error != ERROR_NONE ? super->error : publication->item.error;
+    if (error == ERROR_NONE && publication->ops->accepted && publication->errand.errands)
+        publication->ops->accepted(publication);
+    else
+        publication_end(publication, error);
+}
+
+void publication_begin(struct publication *publication, const struct publication_ops *ops,
+                       struct errands *errands, const struct publish_wish *wish, uint64_t size_limit_bytes)
+{
+    char fault[PUBLISH_FAULT_MAX];
+    publication->ops = ops;
+    publication->errand.forget = publication_forget;
+    publication->request.count = 1;
+    publication->request.items = &publication->item;
+    errand_begin(&publication->errand, errands, &errands->publications, wish->parts.size);
+    enum error_code error = publish_item_fill(&publication->item, wish, size_limit_bytes, fault);
+    if (error != ERROR_NONE) {
+        publication->fault = strdup(fault);
+        publication_end(publication, error);
+    } else if (hub_submit(errands->hub, &publication->request.super, BROKER_PUBLISH, publication_answered)) {
+        publication_answered(&publication->request.super);
+    }
+}
