@@ -2,48 +2,10 @@
 #include "transport/sockjs/application.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
+#include "core/publication.h"
 #include "render/render.h"
-
-static struct application *of_conversation(struct conversation *conversation)
-{
-    return container_of(conversation, struct application, conversation);
-}
-
-/* Of what it publishes a client that speaks no commands is told only what has failed. */
-static void application_say(struct conversation *conversation, const char *json, size_t len)
-{
-    struct application *application = of_conversation(conversation);
-    bool is_error = text_begins((struct text){json, len}, "{\"op\":\"error\"");
-    if (application->service->declaration.app == APP_COMMANDS || is_error)
-        application->ops->say(application, json, len);
-}
-
-static void application_deliver(struct command_subscription *subscription)
-{
-    struct application *application = of_conversation(subscription->conversation);
-    application->ops->deliver(application, subscription);
-}
-
-static void application_ready(struct conversation *conversation)
-{
-    struct application *application = of_conversation(conversation);
-    application->ops->ready(application);
-}
-
-static void application_idle(struct conversation *conversation)
-{
-    struct application *application = of_conversation(conversation);
-    if (application->ops->idle)
-        application->ops->idle(application);
-}
-
-static const struct conversation_ops application_conversation_ops = {
-    .say = application_say,
-    .deliver = application_deliver,
-    .ready = application_ready,
-    .idle = application_idle,
-};
 
 static void application_feed(struct application *application)
 {
@@ -57,44 +19,44 @@ static void application_feed(struct application *application)
 }
 
 void application_begin(struct application *application, struct shard *shard,
-                       const struct sockjs_service *service, const struct application_ops *ops)
+                       const struct sockjs_service *service, const struct conversation_ops *ops)
 {
-    application->ops = ops;
     application->service = service;
-    application->shard = shard;
-    conversation_init(&application->conversation, shard, &application_conversation_ops, TRANSPORT_SOCKJS);
+    conversation_init(&application->conversation, shard, ops, TRANSPORT_SOCKJS);
     application_feed(application);
-    if (service->declaration.app == APP_CLOSE)
-        ops->close(application, CLOSE_GO_AWAY);
 }
 
-static void append_publish(struct buf *to, const struct channel_name *name, struct text message, bool is_text)
+/* Of what it publishes the client is told only what has failed. */
+static void application_publish_answer(struct publication *publication, enum error_code error,
+                                       const char *what)
 {
-    buf_append_text(to, "{\"op\":\"publish\",\"channel\":");
-    render_json_string(to, name->text, name->len);
-    if (is_text) {
-        buf_append_text(to, ",\"data\":");
-        render_json_string(to, message.bytes, message.len);
-        buf_append_char(to, '}');
-    } else {
-        buf_append_text(to, ",\"type\":\"binary\",\"data\":\"");
-        render_base64(to, message.bytes, message.len);
-        buf_append_text(to, "\"}");
-    }
+    struct conversation *conversation =
+        container_of(publication->errand.errands, struct conversation, errands);
+    if (error != ERROR_NONE)
+        conversation_say_error(conversation, error, what);
 }
+
+static const struct publication_ops application_publication_ops = {.answer = application_publish_answer};
 
 static int application_publish(struct application *application, struct text message, bool is_text)
 {
-    struct buf command = {0};
-    int err = 0;
-    append_publish(&command, &application->service->declaration.publish_to, message, is_text);
-    if (command.has_failed)
-        conversation_say_error(&application->conversation, ERROR_OUT_OF_MEMORY,
-                               error_text(ERROR_OUT_OF_MEMORY));
+    struct conversation *conversation = &application->conversation;
+    const struct publish_wish wish = {
+        .parts = {.type = is_text ? MESSAGE_TEXT : MESSAGE_BINARY,
+                  .data = message.bytes,
+                  .size = message.len},
+        .channel = channel_name_text(&application->service->declaration.publish_to),
+        .is_checked = true,
+    };
+    if (!errands_have_room(&conversation->errands))
+        return -EAGAIN;
+    struct publication *publication = calloc(1, sizeof(*publication));
+    if (publication)
+        publication_begin(publication, &application_publication_ops, &conversation->errands, &wish,
+                          conversation->shard->options->message_size_bytes);
     else
-        err = conversation_take(&application->conversation, command.bytes, command.len);
-    buf_deinit(&command);
-    return err;
+        conversation_say_error(conversation, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
+    return 0;
 }
 
 int application_take(struct application *application, struct text message, bool is_text)
@@ -109,7 +71,7 @@ int application_take(struct application *application, struct text message, bool 
     case APP_PUBLISH:
         return application_publish(application, message, is_text);
     case APP_ECHO:
-        application->ops->say(application, message.bytes, message.len);
+        application->conversation.ops->say(&application->conversation, message.bytes, message.len);
         break;
     case APP_CLOSE:
         break;
@@ -126,17 +88,7 @@ uint64_t application_text_max(const struct application *application)
 {
     return application->service->declaration.app == APP_COMMANDS
                ? conversation_text_max(&application->conversation)
-               : application->shard->options->message_size_bytes;
-}
-
-void application_unblock(struct application *application)
-{
-    conversation_unblock(&application->conversation);
-}
-
-void application_end(struct application *application)
-{
-    conversation_deinit(&application->conversation);
+               : application->conversation.shard->options->message_size_bytes;
 }
 
 /* What channels tell. */

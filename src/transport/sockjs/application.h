@@ -12,33 +12,20 @@
 #include "tables/closes.h"
 #include "transport/sockjs/service.h"
 
-struct application;
-
-struct application_ops {
-    /* Tells the client a message, which is UTF-8; after everything told before. Must not end the application.
-     */
-    void (*say)(struct application *application, const char *text, size_t len);
-    /* A channel has something to tell: to be delivered (outlet_deliver up to subscription->until), or read
-     * and advanced, or blocked. May end the application. */
-    void (*deliver)(struct application *application, struct command_subscription *subscription);
-    /* After application_take has returned -EAGAIN: it may be given again. May end the application. */
-    void (*ready)(struct application *application);
-    /* Nothing is on its way any more. May end the application; may be NULL. */
-    void (*idle)(struct application *application);
-    /* It is over; only within application_begin. */
-    void (*close)(struct application *application, enum close_reason reason);
-};
-
 struct application {
-    struct conversation conversation; /* where the service has channels */
-    const struct application_ops *ops;
+    struct conversation conversation; /* tells what it is to be told, commands or not */
     const struct sockjs_service *service;
-    struct shard *shard;
 };
 
-/* Begins; may close. */
+/* Begins; ends with conversation_deinit. */
 void application_begin(struct application *application, struct shard *shard,
-                       const struct sockjs_service *service, const struct application_ops *ops);
+                       const struct sockjs_service *service, const struct conversation_ops *ops);
+
+/* Whether it is over as soon as it has begun. */
+static inline bool application_goes_away(const struct application *application)
+{
+    return application->service->declaration.app == APP_CLOSE;
+}
 
 /* Takes a message, hostile; text is UTF-8, and what is not goes to an application that takes it. Returns 0,
  * or -EAGAIN when it is to be given again. */
@@ -49,12 +36,6 @@ bool application_takes_binary(const struct application *application);
 
 /* The largest message that it takes, in bytes. */
 uint64_t application_text_max(const struct application *application);
-
-/* Subscriptions that were blocked are served again. */
-void application_unblock(struct application *application);
-
-/* Ends; twice does no harm. */
-void application_end(struct application *application);
 
 /* Whether the messages of channels are told as the objects of the command protocol; otherwise they are their
  * data. */

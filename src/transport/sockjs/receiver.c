@@ -145,7 +145,7 @@ static void receiver_poll(struct receiver *receiver)
         receiver_answer_end(receiver);
     else if (!receiver_tell_page(receiver) && exchange_settle(exchange)) {
         exchange_set_deadline(exchange, exchange->shard->options->poll_wait_ms);
-        application_unblock(&receiver->session->application);
+        conversation_unblock(&receiver->session->application.conversation);
     }
 }
 
@@ -237,7 +237,7 @@ static void receiver_opened(struct exchange *exchange)
         receiver_write_end(receiver);
     else {
         receiver_write_answers(receiver);
-        application_unblock(&receiver->session->application);
+        conversation_unblock(&receiver->session->application.conversation);
     }
 }
 
@@ -248,7 +248,7 @@ static void receiver_relieved(struct outlet *outlet)
         receiver->phase = RECEIVER_DONE;
         exchange_end(receiver->exchange, true);
     } else if (receiver->session) {
-        application_unblock(&receiver->session->application);
+        conversation_unblock(&receiver->session->application.conversation);
         session_relieve(receiver->session);
     }
 }

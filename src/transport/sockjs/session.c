@@ -16,9 +16,9 @@
 #define GATHER_STEP 16u
 #define GATHER_STEPS 4u
 
-static struct session *session_of(struct application *application)
+static struct session *session_of(struct conversation *conversation)
 {
-    return container_of(application, struct session, application);
+    return container_of(conversation, struct session, application.conversation);
 }
 
 static void session_free(struct garbage *garbage)
@@ -30,11 +30,11 @@ static void session_free(struct garbage *garbage)
 
 static void session_end(struct session *session)
 {
-    struct shard *shard = session->application.shard;
+    struct shard *shard = session->application.conversation.shard;
     struct session_table *table = session_table_of(shard);
     timer_stop(&shard->wheel, &session->life);
     timer_stop(&shard->wheel, &session->going_on);
-    application_end(&session->application);
+    conversation_deinit(&session->application.conversation);
     HASH_DEL(table->sessions, session);
     table->count--;
     shard_count(shard, METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
@@ -49,7 +49,7 @@ static void session_expire(struct timer *timer)
 
 static void session_go_on_later(struct session *session)
 {
-    struct shard *shard = session->application.shard;
+    struct shard *shard = session->application.conversation.shard;
     timer_arm(&shard->wheel, &session->going_on, shard->now_ms);
 }
 
@@ -71,7 +71,7 @@ static void session_go_on(struct timer *timer)
 
 static void session_live_on(struct session *session)
 {
-    struct shard *shard = session->application.shard;
+    struct shard *shard = session->application.conversation.shard;
     timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
 }
 
@@ -92,9 +92,9 @@ static void session_check_answers(struct session *session, size_t len_before)
     session_go_on_later(session);
 }
 
-static void session_say(struct application *application, const char *text, size_t len)
+static void session_say(struct conversation *conversation, const char *text, size_t len)
 {
-    struct session *session = session_of(application);
+    struct session *session = session_of(conversation);
     size_t len_before = session->answers.len;
     if (session->is_closed)
         return;
@@ -108,7 +108,7 @@ static void session_say(struct application *application, const char *text, size_
 /* Returns whether there may be more. */
 static bool session_gather_step(struct session *session, struct command_subscription *subscription)
 {
-    struct shard *shard = session->application.shard;
+    struct shard *shard = session->application.conversation.shard;
     struct delivery deliveries[GATHER_STEP];
     size_t limit = session->service->declaration.response_limit_bytes;
     size_t count = subscriber_read(&subscription->subscriber, deliveries, GATHER_STEP);
@@ -143,41 +143,35 @@ void session_gather(struct session *session)
 }
 
 /* What there is while nobody fetches stays where it is. */
-static void session_deliver(struct application *application, struct command_subscription *subscription)
+static void session_deliver(struct command_subscription *subscription)
 {
-    const struct session *session = session_of(application);
+    const struct session *session = session_of(subscription->conversation);
     if (session->receiver)
         receiver_deliver(session->receiver, subscription);
     else
         subscriber_block(&subscription->subscriber);
 }
 
-static void session_ready(struct application *application)
+static void session_ready(struct conversation *conversation)
 {
-    sendings_go_on(session_of(application));
+    sendings_go_on(session_of(conversation));
 }
 
-static void session_close_application(struct application *application, enum close_reason reason)
-{
-    session_close(session_of(application), reason);
-}
-
-static const struct application_ops session_application_ops = {
+static const struct conversation_ops session_conversation_ops = {
     .say = session_say,
     .deliver = session_deliver,
     .ready = session_ready,
-    .close = session_close_application,
 };
 
 void session_close(struct session *session, enum close_reason reason)
 {
-    struct shard *shard = session->application.shard;
+    struct shard *shard = session->application.conversation.shard;
     if (session->is_closed)
         return;
     session->is_closed = true;
     session->reason = reason;
     shard_count(shard, METRIC_CLOSED_NORMAL + reason, 1);
-    application_end(&session->application);
+    conversation_deinit(&session->application.conversation);
     sendings_drop(session);
     session_live_on(session);
     if (session->receiver)
@@ -215,7 +209,7 @@ void session_uncork(struct session *session)
 void session_attach(struct session *session, struct receiver *receiver)
 {
     session->receiver = receiver;
-    timer_stop(&session->application.shard->wheel, &session->life);
+    timer_stop(&session->application.conversation.shard->wheel, &session->life);
 }
 
 void session_detach(struct session *session, bool is_interrupted)
@@ -266,7 +260,9 @@ struct session *session_new(struct shard *shard, const struct sockjs_service *se
     timer_init(&session->life, session_expire);
     timer_init(&session->going_on, session_go_on);
     timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
-    application_begin(&session->application, shard, service, &session_application_ops);
+    application_begin(&session->application, shard, service, &session_conversation_ops);
+    if (application_goes_away(&session->application))
+        session_close(session, CLOSE_GO_AWAY);
     return session;
 }
 

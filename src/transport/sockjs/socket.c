@@ -23,8 +23,7 @@ struct socket_session {
     bool is_open;             /* the handshake is done: until then nothing can be written */
     bool is_draining;         /* the server stops: closed once everything on its way is answered */
     bool was_text;            /* what came last: an echo is of the same kind */
-    bool has_end;             /* the application has closed before it was open, */
-    enum close_reason reason; /* and why */
+    bool has_failed;          /* not all channels of the service can be told */
     struct messages messages; /* of a frame that comes again */
     const char *frame;        /* the bytes of that one, as they came last; NULL when there is none */
     size_t taken;             /* messages of it */
@@ -35,9 +34,9 @@ static struct socket_session *of_websocket(struct websocket *websocket)
     return container_of(websocket, struct socket_session, websocket);
 }
 
-static struct socket_session *of_application(struct application *application)
+static struct socket_session *of_conversation(struct conversation *conversation)
 {
-    return container_of(application, struct socket_session, application);
+    return container_of(conversation, struct socket_session, application.conversation);
 }
 
 /* Telling. */
@@ -51,21 +50,13 @@ static void socket_send_frame(struct socket_session *session, struct buf *frame)
     buf_deinit(frame);
 }
 
-/* Before it is open, and told then. */
-static void socket_close_application(struct application *application, enum close_reason reason)
-{
-    struct socket_session *session = of_application(application);
-    session->has_end = true;
-    session->reason = reason;
-}
-
 /* All that is said before it is open is that a channel of the service cannot be told. */
-static void socket_say(struct application *application, const char *text, size_t len)
+static void socket_say(struct conversation *conversation, const char *text, size_t len)
 {
-    struct socket_session *session = of_application(application);
+    struct socket_session *session = of_conversation(conversation);
     struct buf frame = {0};
     if (!session->is_open) {
-        socket_close_application(application, CLOSE_TRY_LATER);
+        session->has_failed = true;
         return;
     }
     if (session->is_raw) {
@@ -145,11 +136,11 @@ static int socket_fill_raw(struct subscriber *subscriber, const struct delivery 
     return 0;
 }
 
-static void socket_deliver(struct application *application, struct command_subscription *subscription)
+static void socket_deliver(struct command_subscription *subscription)
 {
     static const struct outlet_format framed = {.fill = socket_fill};
     static const struct outlet_format raw = {.fill = socket_fill_raw};
-    struct socket_session *session = of_application(application);
+    struct socket_session *session = of_conversation(subscription->conversation);
     if (session->is_open)
         outlet_deliver(&session->websocket.socket.outlet, &subscription->subscriber,
                        session->is_raw ? &raw : &framed, subscription->until);
@@ -157,24 +148,23 @@ static void socket_deliver(struct application *application, struct command_subsc
         subscriber_block(&subscription->subscriber);
 }
 
-static void socket_ready(struct application *application)
+static void socket_ready(struct conversation *conversation)
 {
-    websocket_resume(&of_application(application)->websocket);
+    websocket_resume(&of_conversation(conversation)->websocket);
 }
 
-static void socket_idle(struct application *application)
+static void socket_idle(struct conversation *conversation)
 {
-    struct socket_session *session = of_application(application);
+    struct socket_session *session = of_conversation(conversation);
     if (session->is_draining)
         socket_close(session, CLOSE_RESTART, NULL);
 }
 
-static const struct application_ops socket_application_ops = {
+static const struct conversation_ops socket_conversation_ops = {
     .say = socket_say,
     .deliver = socket_deliver,
     .ready = socket_ready,
     .idle = socket_idle,
-    .close = socket_close_application,
 };
 
 /* The websocket's side. */
@@ -188,10 +178,12 @@ static void socket_opened(struct websocket *websocket)
         buf_append_text(&frame, FRAME_OPEN);
         socket_send_frame(session, &frame);
     }
-    if (session->has_end)
-        socket_close(session, session->reason, NULL);
+    if (application_goes_away(&session->application))
+        socket_close(session, CLOSE_GO_AWAY, NULL);
+    else if (session->has_failed)
+        socket_close(session, CLOSE_TRY_LATER, NULL);
     else
-        application_unblock(&session->application);
+        conversation_unblock(&session->application.conversation);
 }
 
 /* Whether the peer is to take something first, because short messages may have long answers. */
@@ -266,7 +258,7 @@ static bool socket_message(struct websocket *websocket, bool is_text, const char
 
 static void socket_relieved(struct websocket *websocket)
 {
-    application_unblock(&of_websocket(websocket)->application);
+    conversation_unblock(&of_websocket(websocket)->application.conversation);
     if (of_websocket(websocket)->frame)
         websocket_resume(websocket);
 }
@@ -281,7 +273,7 @@ static void socket_drain(struct websocket *websocket)
 
 static void socket_closing(struct websocket *websocket)
 {
-    application_end(&of_websocket(websocket)->application);
+    conversation_deinit(&of_websocket(websocket)->application.conversation);
 }
 
 static void socket_free(struct garbage *garbage)
@@ -297,8 +289,8 @@ static void socket_free(struct garbage *garbage)
 static void socket_gone(struct websocket *websocket)
 {
     struct socket_session *session = of_websocket(websocket);
-    struct shard *shard = session->application.shard;
-    application_end(&session->application);
+    struct shard *shard = session->application.conversation.shard;
+    conversation_deinit(&session->application.conversation);
     shard_count(shard, METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
     shard_reap(shard, &websocket->socket.garbage, socket_free);
 }
@@ -309,7 +301,7 @@ static uint64_t socket_limit(const struct websocket *websocket)
     const struct socket_session *session = container_of(websocket, struct socket_session, websocket);
     const struct application *application = &session->application;
     return session->is_raw ? application_text_max(application)
-                           : application->shard->options->batch_size_bytes;
+                           : application->conversation.shard->options->batch_size_bytes;
 }
 
 static const struct websocket_ops socket_websocket_ops = {
@@ -353,6 +345,6 @@ void socket_begin(struct exchange *exchange, const struct sockjs_service *servic
     session->is_raw = is_raw;
     session->was_text = true;
     shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
-    application_begin(&session->application, shard, service, &socket_application_ops);
+    application_begin(&session->application, shard, service, &socket_conversation_ops);
     websocket_begin(&session->websocket, exchange, &socket_service);
 }
