@@ -96,7 +96,7 @@ def test_who_publishes_and_never_reads_is_not_read_either(channel: str) -> None:
 
 
 def test_publishes_that_the_broker_owes_an_answer_are_bounded(channel: str) -> None:
-    with RedisServer() as redis, nodes(1, redis, options=(*KEEP, "--redis-timeout", "60s")) as (node,), WebSocket(node, path_of(channel)) as client:
+    with RedisServer() as redis, nodes(1, redis, options=(*KEEP, "--redis-timeout", "60s")) as (node,), WebSocket(node, path_of(channel, since="earliest")) as client:
         client.put_text("first")
         assert client.take() == "first"
         held = node.resident_bytes()
