@@ -269,6 +269,7 @@ for (const [look, options] of Object.entries({
     await post(room, { from: 'Grace', text: 'Is anybody here?', at: 1795284000000 });
     await say(page, 'Yes. The stream has been open since this morning, and nothing was lost when the server was restarted.');
     await post(room, { from: 'Konrad Zuse with a long name here', text: 'a'.repeat(120) });
+    await until(async () => (await rows(page)).length === 3, 'what is purged then');
     await fetch(`${server.origin}/api/channels/chat/${room}`, { method: 'DELETE' });
     await post(room, { from: 'Grace', text: 'Good.\nTwo lines.' });
     await say(page, 'ok');
