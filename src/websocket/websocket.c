@@ -39,8 +39,7 @@ void websocket_send(struct websocket *websocket, bool is_text, const char *bytes
 static void websocket_start_closing(struct websocket *websocket)
 {
     websocket->is_closing = true;
-    if (websocket->service->ops->closing)
-        websocket->service->ops->closing(websocket);
+    websocket->service->ops->closing(websocket);
     stream_socket_finish(&websocket->socket);
 }
 
@@ -236,11 +235,22 @@ static void websocket_tick(struct stream_socket *socket)
     websocket_append(websocket, WEBSOCKET_PING, "", 0);
 }
 
+static void websocket_free(struct garbage *garbage)
+{
+    struct websocket *websocket = websocket_of_socket(container_of(garbage, struct stream_socket, garbage));
+    stream_socket_deinit(&websocket->socket);
+    input_deinit(&websocket->input);
+    websocket->service->ops->release(websocket);
+}
+
 static void websocket_gone(struct stream_socket *socket)
 {
     struct websocket *websocket = websocket_of_socket(socket);
-    websocket->is_closing = true;
-    websocket->service->ops->gone(websocket);
+    if (!websocket->is_closing) {
+        websocket->is_closing = true;
+        websocket->service->ops->closing(websocket);
+    }
+    shard_reap(websocket_shard(websocket), &socket->garbage, websocket_free);
 }
 
 static const struct stream_socket_ops websocket_socket_ops = {
@@ -312,10 +322,4 @@ void websocket_begin(struct websocket *websocket, struct exchange *exchange,
                                    websocket->subprotocol,
                                    NULL};
     exchange_upgrade(exchange, headers, &websocket->upgrade);
-}
-
-void websocket_deinit(struct websocket *websocket)
-{
-    stream_socket_deinit(&websocket->socket);
-    input_deinit(&websocket->input);
 }

@@ -32,13 +32,11 @@ struct websocket_ops {
     /* The server stops: say the last, then websocket_close(…, CLOSE_RESTART, …), now or soon. NULL: at once.
      */
     void (*drain)(struct websocket *websocket);
-    /* A close frame has been written, or the peer has ended without one: nothing may be sent or delivered
-     * from now on, so leave the channels. Once, after `opened`; not always before `gone`. */
+    /* A close frame has been written, or the peer has ended without one, or there never was a 101: nothing
+     * may be sent or delivered from now on, so leave the channels. Once. */
     void (*closing)(struct websocket *websocket);
-    /* It is over, for whatever reason, also when there never was a 101: leave the channels if that has not
-     * been done, and free it after this turn (shard_reap with websocket->socket.garbage), websocket_deinit
-     * first. Once, the last call. */
-    void (*gone)(struct websocket *websocket);
+    /* It is over, and nothing of this turn knows of it any more: free it. The last call. */
+    void (*release)(struct websocket *websocket);
 };
 
 /* What WebSockets of one kind have in common. Lives for ever. */
@@ -80,7 +78,7 @@ bool websocket_is_asked(const struct exchange *exchange);
 
 /* Takes the exchange, in the state HANDLING: checks the handshake (RFC 6455, section 4.2.1), and answers 400,
  * 426, to a page of a foreign origin 403, or 101. The websocket is all zeros but for what its embedder has of
- * his own; `opened` or `gone` follows, `gone` also within this call. */
+ * his own; `opened` or `closing` follows, `closing` also within this call. */
 void websocket_begin(struct websocket *websocket, struct exchange *exchange,
                      const struct websocket_service *service);
 
@@ -88,12 +86,10 @@ void websocket_begin(struct websocket *websocket, struct exchange *exchange,
 void websocket_send(struct websocket *websocket, bool is_text, const char *bytes, size_t len);
 
 /* Sends a close frame behind what is owed, unless it is closing already; with `what` as its reason, or that
- * of the row when it is NULL. What comes is dropped. `closing` is called within this call, `gone` later. */
+ * of the row when it is NULL. What comes is dropped. `closing` is called within this call, `release` later.
+ */
 void websocket_close(struct websocket *websocket, enum close_reason reason, const char *what);
 
 /* The message that was not done with comes again, within this call, and then what came behind it. Within
  * `message` that happens when it has returned. */
 void websocket_resume(struct websocket *websocket);
-
-/* Frees what it holds. */
-void websocket_deinit(struct websocket *websocket);

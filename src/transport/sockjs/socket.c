@@ -276,23 +276,12 @@ static void socket_closing(struct websocket *websocket)
     conversation_deinit(&of_websocket(websocket)->application.conversation);
 }
 
-static void socket_free(struct garbage *garbage)
-{
-    struct stream_socket *socket = container_of(garbage, struct stream_socket, garbage);
-    struct websocket *websocket = container_of(socket, struct websocket, socket);
-    socket_drop_frame(of_websocket(websocket));
-    websocket_deinit(websocket);
-    free(of_websocket(websocket));
-}
-
-/* Before the 101 the websocket has no shard. */
-static void socket_gone(struct websocket *websocket)
+static void socket_release(struct websocket *websocket)
 {
     struct socket_session *session = of_websocket(websocket);
-    struct shard *shard = session->application.conversation.shard;
-    conversation_deinit(&session->application.conversation);
-    shard_count(shard, METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
-    shard_reap(shard, &websocket->socket.garbage, socket_free);
+    shard_count(websocket_shard(websocket), METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
+    socket_drop_frame(session);
+    free(session);
 }
 
 /* With the frames of SockJS around them, escaped at worst. */
@@ -310,7 +299,7 @@ static const struct websocket_ops socket_websocket_ops = {
     .relieved = socket_relieved,
     .drain = socket_drain,
     .closing = socket_closing,
-    .gone = socket_gone,
+    .release = socket_release,
 };
 
 static const struct websocket_service socket_service = {

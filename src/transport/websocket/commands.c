@@ -116,18 +116,9 @@ static void commands_closing(struct websocket *websocket)
     conversation_deinit(&commands_of_websocket(websocket)->conversation);
 }
 
-static void commands_free(struct garbage *garbage)
+static void commands_release(struct websocket *websocket)
 {
-    struct stream_socket *socket = container_of(garbage, struct stream_socket, garbage);
-    struct websocket *websocket = container_of(socket, struct websocket, socket);
-    websocket_deinit(websocket);
     free(commands_of_websocket(websocket));
-}
-
-static void commands_gone(struct websocket *websocket)
-{
-    commands_closing(websocket);
-    shard_reap(websocket_shard(websocket), &websocket->socket.garbage, commands_free);
 }
 
 static uint64_t commands_limit(const struct websocket *websocket)
@@ -142,7 +133,7 @@ static const struct websocket_ops commands_websocket_ops = {
     .relieved = commands_relieved,
     .drain = commands_drain,
     .closing = commands_closing,
-    .gone = commands_gone,
+    .release = commands_release,
 };
 
 static const char *const commands_subprotocols[] = {"sluice.v1+json", NULL};

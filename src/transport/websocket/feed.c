@@ -278,20 +278,9 @@ static void feed_closing(struct websocket *websocket)
     feed_move(feed_of_websocket(websocket), FEED_CLOSING);
 }
 
-static void feed_free(struct garbage *garbage)
+static void feed_release(struct websocket *websocket)
 {
-    struct stream_socket *socket = container_of(garbage, struct stream_socket, garbage);
-    struct websocket *websocket = container_of(socket, struct websocket, socket);
-    websocket_deinit(websocket);
     free(feed_of_websocket(websocket));
-}
-
-static void feed_gone(struct websocket *websocket)
-{
-    struct websocket_feed *feed = feed_of_websocket(websocket);
-    if (feed->phase != FEED_CLOSING)
-        feed_move(feed, FEED_CLOSING);
-    shard_reap(websocket_shard(websocket), &websocket->socket.garbage, feed_free);
 }
 
 static const struct websocket_ops feed_websocket_ops = {
@@ -300,7 +289,7 @@ static const struct websocket_ops feed_websocket_ops = {
     .relieved = feed_relieved,
     .drain = feed_drain,
     .closing = feed_closing,
-    .gone = feed_gone,
+    .release = feed_release,
 };
 
 /* Without `format` the subprotocol decides; with it only its own one is agreed on. */
