@@ -81,11 +81,35 @@ static void test_messages_come_again_until_the_next(void **state)
     messages_deinit(&messages);
 }
 
+static void expect_behind(const char *text, size_t count, const char *first)
+{
+    struct messages messages;
+    struct text message;
+    assert_int_equal(messages_begin(&messages, text_of(text)), 0);
+    messages_skip(&messages, count);
+    assert_int_equal(messages_get(&messages, &message), first ? 1 : 0);
+    if (first)
+        assert_true(text_is(message, first));
+    messages_deinit(&messages);
+}
+
+static void test_messages_can_be_passed_over(void **state)
+{
+    (void)state;
+    expect_behind("[\"a\",\"b\",\"c\"]", 0, "a");
+    expect_behind("[\"a\",\"b\",\"c\"]", 2, "c");
+    expect_behind("[\"a\",\"b\",\"c\"]", 3, NULL);
+    expect_behind("[\"a\"]", 9, NULL);
+    expect_behind("\"a\"", 0, "a");
+    expect_behind("\"a\"", 1, NULL);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_messages_are_an_array_of_strings_or_one),
     cmocka_unit_test(test_messages_refuse_anything_else),
     cmocka_unit_test(test_messages_of_a_form_are_its_field_d),
     cmocka_unit_test(test_messages_come_again_until_the_next),
+    cmocka_unit_test(test_messages_can_be_passed_over),
 };
 
 UNIT_MAIN(tests)
