@@ -81,17 +81,11 @@ class Roamer(Follower):
                 elif block.data is not None:
                     yield block.id or "", [{"channel": self.channels[0], "id": block.id, "data": block.data}]
 
-    def hear_commands(self) -> Iterator[Heard]:
-        with WebSocket(self.server, "/ws") as client:
-            client.put_json({"op": "subscribe", "channels": self.channels, "since": self.since})
-            while True:
-                yield command_heard(client.take_json())
-
-    def hear_sockjs(self, transport: str) -> Iterator[Heard]:
+    def hear_commands(self, transport: str = "ws") -> Iterator[Heard]:
         with Commands(self.server, transport, SERVICE) as client:
-            client.put(op="subscribe", channels=self.channels, since=self.since)
+            client.put("subscribe", channels=list(self.channels), since=self.since)
             while True:
-                yield command_heard(client.take())
+                yield command_heard(json.loads(client.receive()))  # too many to check each against its schema
 
     def hear_poll(self) -> Iterator[Heard]:
         with Connection(self.server) as connection:
@@ -104,7 +98,7 @@ class Roamer(Follower):
         """One leg."""
         self.server, kind = self.dice.choice(self.servers), self.route.pop(0) if self.route else self.dice.choice(self.kinds)
         self.legs.append(kind)
-        hear = self.hear_sockjs(kind.removeprefix("sockjs ")) if kind.startswith("sockjs ") else getattr(self, f"hear_{kind}")()
+        hear = self.hear_commands(kind.removeprefix("sockjs ")) if kind.startswith("sockjs ") else getattr(self, f"hear_{kind}")()
         with contextlib.closing(hear) as all_heard:
             for _ in range(self.dice.choice((1, 2, 5, 40, 200))):
                 cursor, heard = next(all_heard)

@@ -261,10 +261,10 @@ def test_deep_json_is_refused(chat: Server, depth: int) -> None:
 def test_a_wrong_command_is_answered_and_the_session_goes_on(chat: Server, transport: str) -> None:
     with Commands(chat, transport, SERVICE) as client:
         for command in ({"op": "no-such"}, {"op": "subscribe"}, {"op": "ping", "what": 1}, {}):
-            client.put(**command)
+            client.put_text(json.dumps(command))
             said = client.take()
             assert said["op"] == "error" and said["code"] and said["message"], said
-        assert client.ask("ping") == {"op": "pong", "ref": "asked"}
+        assert client.ask("ping", ref="asked") == {"op": "pong", "ref": "asked"}
 
 
 def test_names_that_are_too_long_are_refused(chat: Server) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections import deque
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +17,7 @@ from .server import SOURCE
 from .tcp import Raw
 
 FOLDER = SOURCE / "docs" / "schema"
+_lock = threading.Lock()  # a resolver keeps where it is while it validates
 
 
 @cache
@@ -27,11 +29,13 @@ def schema(folder: str, op: str) -> Draft202012Validator:
 
 
 def check_request(request: dict[str, Any]) -> None:
-    schema("request", request["op"]).validate(request)
+    with _lock:
+        schema("request", request["op"]).validate(request)
 
 
 def check_answer(answer: dict[str, Any]) -> None:
-    schema("answer", answer["op"]).validate(answer)
+    with _lock:
+        schema("answer", answer["op"]).validate(answer)
 
 
 class Commands:

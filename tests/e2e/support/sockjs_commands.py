@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from urllib.parse import quote
 
-from .client import Connection, Response, request_bytes
+from . import commands
+from .client import Connection, request_bytes
 from .server import Server
 from .sockjs import FORM, FrameStream, Session, messages_of, streaming
 from .websocket import WebSocket
@@ -16,10 +16,11 @@ STREAMS = ("xhr_streaming", "eventsource", "htmlfile")
 TRANSPORTS = ("websocket", "raw", *STREAMS, "xhr", "jsonp")
 
 
-class Commands:
+class Commands(commands.Commands):
     """A session of a service that speaks commands, or "ws", the server's own address for them; open when it is made."""
 
     def __init__(self, server: Server, transport: str, service: str = "/sockjs") -> None:
+        super().__init__(self.send_text, self.receive_text)
         self.session = Session(server, service)
         self.transport = transport
         self.waiting: list[str] = []  # messages of a frame that have not been taken
@@ -70,7 +71,7 @@ class Commands:
         text = response.body.decode()
         return text.removesuffix("\n") if method == "POST" else json.loads(text.removeprefix("/**/x(").removesuffix(");\r\n"))
 
-    def take(self) -> dict[str, Any]:
+    def receive_text(self) -> str:
         """The next object that the server says."""
         while not self.waiting:
             if not self.is_framed:
@@ -80,23 +81,13 @@ class Commands:
                 frame = self.receiver.take() if isinstance(self.receiver, WebSocket) else self.frame()
                 if frame != "h":
                     self.waiting = messages_of(str(frame))
-        return json.loads(self.waiting.pop(0))
+        return self.waiting.pop(0)
 
-    def put(self, **command: Any) -> None:
-        text = json.dumps(command)
+    def send_text(self, text: str) -> None:
         if isinstance(self.receiver, WebSocket):
             self.receiver.put_text(json.dumps([text]) if self.is_framed else text)
-            return
-        response: Response
-        if self.transport == "jsonp":
+        elif self.transport == "jsonp":
             response = self.session.post("jsonp_send", f"d={quote(json.dumps([text]))}", Content_Type=FORM)
+            assert response.status == 200, response
         else:
-            response = self.session.post("xhr_send", json.dumps([text]))
-        assert response.status in (200, 204), response
-
-    def ask(self, op: str, **members: Any) -> dict[str, Any]:
-        """The answer to a command; nothing else is awaited."""
-        self.put(op=op, ref="asked", **members)
-        answer = self.take()
-        assert answer.get("ref") == "asked", answer
-        return answer
+            self.session.put(text)
