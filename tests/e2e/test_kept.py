@@ -176,18 +176,18 @@ def test_a_kept_connection_ends_after_its_time(channel: str) -> None:
 def test_a_stream_after_a_poll_and_a_poll_after_many_sizes_cost_little_memory(channel: str) -> None:
     """The memory of a connection follows its requests: one that had a large head is not held with what that took."""
     with Server("--shards", "1") as server:
-        held = [Connection(server) for _ in range(300)]
+        held = [Connection(server) for _ in range(600)]
         small = request_bytes("GET", path_of(channel, wait=50))
-        for connection in held[:150]:
+        for connection in held[:300]:
             connection.send(small)
-        wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["poll"] == 150)
+        wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["poll"] == 300)
         before = server.resident_bytes()
-        for connection in held[150:]:
+        for connection in held[300:]:
             connection.send(pad(request_bytes("GET", path_of(channel, wait=0)), 30_000, "Prefer"))
             assert connection.read_response().status == 204
             connection.send(small)
-        wait_until(lambda: subscribers(server, channel)["poll"] == 300)
-        assert server.resident_bytes() - before < 150 * 12_000 + 2_000_000
+        wait_until(lambda: subscribers(server, channel)["poll"] == 600)
+        assert server.resident_bytes() - before < 300 * 12_000 + 3_000_000
         for connection in held:
             connection.close()
 

@@ -40,7 +40,7 @@ def test_who_never_reads_costs_little_and_is_cut(channel: str) -> None:
                 publish(server, channel, message)
                 assert quick.take() == message
             kept = 500 * 3 * 12_000  # each message, as published and in two forms
-            assert server.resident_bytes() - held < kept + 40 * 50_000
+            assert server.resident_bytes() - held < kept + 40 * 200_000  # of 240 MB, if each had its own
             assert time.monotonic() - begun < 20
             awaited(server, channel, 1)
             assert metric(server, "slow_clients_cut_total") == 40

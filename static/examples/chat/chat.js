@@ -54,10 +54,11 @@ function showEnd() {
 
 /** Whoever reads further up stays there, and is told that there is more. */
 function changeList(change) {
-  const stays = !isAtEnd();
+  // A window that has just shrunk says nothing of who has scrolled.
+  if (find('scroll').clientHeight === height) isReading = !isAtEnd();
   change();
   find('empty').hidden = find('said').children.length + find('outbox').children.length > 0;
-  if (stays) find('newest').hidden = false;
+  if (isReading) find('newest').hidden = false;
   else showEnd();
 }
 
