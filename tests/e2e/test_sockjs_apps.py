@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, get, publish, request
+from support.client import Connection, get, path_of, publish, request
 from support.redis import NODE_OPTIONS, RedisServer, await_ready
 from support.server import Server
 from support.sockjs import Session, held_poll, messages_of, streaming
@@ -92,10 +92,17 @@ def test_requests_for_many_sessions_share_a_connection(server: Server) -> None:
             assert [connection.read_response().body for _ in sessions] == [told] * len(sessions)
 
 
+def attach_everywhere(server: Server, channel: str) -> None:
+    """On every shard: whoever subscribes from now on misses nothing that he publishes himself."""
+    for _ in range(20):
+        assert get(server, path_of(channel, wait=0)).status == 204
+
+
 def test_what_has_to_wait_for_the_broker_is_taken_once_and_in_order() -> None:
     texts = [str(number) for number in range(3000)]
     with RedisServer() as redis, Server("--broker", redis.url(), *SERVICES, "--history-size", "10000", *NODE_OPTIONS) as server:
         await_ready(server)
+        attach_everywhere(server, "chat")
         session = Session(server, "/chat").open()
         session.put(*texts)
         assert take(session, len(texts)) == texts
