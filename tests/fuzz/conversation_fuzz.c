@@ -32,7 +32,8 @@ static void fuzz_take(struct carrier *carrier, const char *line, size_t len)
         slow_answer_all();
     else if (len == 0)
         is_slow = !is_slow;
-    else if (conversation_take(&carrier->conversation, line, len) == 0 && carrier->conversation.errands.is_refusing)
+    else if (conversation_take(&carrier->conversation, line, len) == 0 &&
+             carrier->conversation.errands.is_refusing)
         abort();
     shard_turn();
 }
