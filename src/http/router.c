@@ -71,23 +71,23 @@ int router_add(const struct route *route)
     return 0;
 }
 
-/* The better one for a path: the longer prefix that it has. */
-static const struct route *router_prefer(const struct route *best, const struct route *route,
-                                         const char *path)
+static bool router_fits(const struct route *route, const char *path)
 {
     size_t len = strlen(route->prefix);
-    bool fits = strncmp(route->prefix, path, len) == 0 && (route->takes_name || path[len] == '\0');
-    return fits && (!best || len > strlen(best->prefix)) ? route : best;
+    return strncmp(route->prefix, path, len) == 0 && (route->takes_name || path[len] == '\0');
 }
 
+/* The one with the longest prefix that the path has; of our own that is the first. */
 static const struct route *router_find(const char *path)
 {
-    const struct route *best = NULL;
-    for (size_t i = 0; path && i < ARRAY_LENGTH(routes); i++)
-        best = router_prefer(best, &routes[i], path);
+    const struct route *best = routes;
+    const struct route *last = &routes[ARRAY_LENGTH(routes) - 1];
+    while (best < last && !(path && router_fits(best, path)))
+        best++;
     for (size_t i = 0; path && i < router_added_count; i++)
-        best = router_prefer(best, router_added[i], path);
-    return best ? best : &routes[ARRAY_LENGTH(routes) - 1];
+        if (strlen(router_added[i]->prefix) > strlen(best->prefix) && router_fits(router_added[i], path))
+            best = router_added[i];
+    return best;
 }
 
 static void router_format_allow(const struct route *route, char allow[static ROUTER_ALLOW_MAX])
