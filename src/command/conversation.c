@@ -56,17 +56,11 @@ static void command_run_ping(struct conversation *conversation, struct command_r
     command_answer_say(conversation, &request->ref, &json);
 }
 
-static void command_run_reserved(struct conversation *conversation, struct command_request *request)
-{
-    command_answer_error(conversation, &request->ref, ERROR_NOT_SUPPORTED, error_text(ERROR_NOT_SUPPORTED));
-}
-
 static void (*const command_runs[COMMAND_OP_COUNT])(struct conversation *conversation,
                                                     struct command_request *request) = {
     [COMMAND_SUBSCRIBE] = command_run_subscribe, [COMMAND_UNSUBSCRIBE] = command_run_unsubscribe,
     [COMMAND_PUBLISH] = command_run_publish,     [COMMAND_HISTORY] = command_run_history,
-    [COMMAND_PING] = command_run_ping,           [COMMAND_AUTH] = command_run_reserved,
-    [COMMAND_PRESENCE] = command_run_reserved,
+    [COMMAND_PING] = command_run_ping,
 };
 
 int conversation_take(struct conversation *conversation, const char *text, size_t len)

@@ -214,8 +214,11 @@ static void request_read(struct command_request *request)
 {
     struct json_object *members = &request->object.members;
     const struct request_row *row = &request_rows[request->op];
-    if (row->is_reserved)
+    if (row->is_reserved) {
+        request_refuse(request, ERROR_NOT_SUPPORTED, "this server does not do %s yet; the name is reserved",
+                       row->word);
         return;
+    }
     int err = request_check(request, json_object_check(members, row->members, row->word, request->fault));
     if (!err && request->op == COMMAND_PUBLISH)
         request_check(request, publish_object_wish(&request->object, &request->wish, request->fault));
