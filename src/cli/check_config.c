@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/keys.h"
 #include "cli/cli.h"
 #include "server/precheck.h"
 
@@ -36,6 +37,7 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
     static const struct precheck_warnings warnings = {check_config_warn_of_stray, check_config_tell};
     char fault[PRECHECK_FAULT_MAX];
     struct listenings listenings = {0};
+    struct auth_keys *keys = NULL;
     struct configuration configuration;
     configuration_init(&configuration, argument_count, arguments, environment);
     int err = configuration_load(&configuration, fault);
@@ -43,8 +45,11 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
         configuration_visit_strays(&configuration, check_config_warn_of_stray);
     else
         err = precheck_run(&configuration, &warnings, &listenings, fault);
+    if (!err)
+        err = auth_keys_load(&keys, configuration.options, fault);
     if (err)
         check_config_tell(fault);
+    auth_keys_unref(keys);
     for (size_t i = 0; !err && i < option_count; i++)
         check_config_print(&configuration, i);
     listenings_close(&listenings);

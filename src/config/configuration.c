@@ -359,7 +359,8 @@ static int configuration_merge(const struct configuration *configuration, struct
 }
 
 /* With a report only what may be reloaded is taken over. */
-static int configuration_renew(struct configuration *configuration, struct reload_report *report, char *error)
+static int configuration_renew(struct configuration *configuration, const struct configuration_judge *judge,
+                               struct reload_report *report, char *error)
 {
     struct loader loader;
     int err = loader_init(&loader, configuration, error);
@@ -367,6 +368,8 @@ static int configuration_renew(struct configuration *configuration, struct reloa
         err = loader_read_all(&loader);
     if (!err && report)
         err = configuration_merge(configuration, &loader, report);
+    if (!err && judge)
+        err = judge->accept(judge->context, loader.made.options, error);
     if (err) {
         configuration_deinit(&loader.made);
         return err;
@@ -378,12 +381,12 @@ static int configuration_renew(struct configuration *configuration, struct reloa
 
 int configuration_load(struct configuration *configuration, char error[CONFIGURATION_ERROR_MAX])
 {
-    return configuration_renew(configuration, NULL, error);
+    return configuration_renew(configuration, NULL, NULL, error);
 }
 
-int configuration_reload(struct configuration *configuration, struct reload_report *report,
-                         char error[CONFIGURATION_ERROR_MAX])
+int configuration_reload(struct configuration *configuration, const struct configuration_judge *judge,
+                         struct reload_report *report, char error[CONFIGURATION_ERROR_MAX])
 {
     *report = (struct reload_report){0};
-    return configuration_renew(configuration, report, error);
+    return configuration_renew(configuration, judge, report, error);
 }

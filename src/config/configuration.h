@@ -53,7 +53,14 @@ struct reload_report {
     char needs_restart[CONFIGURATION_NAMES_MAX]; /* names that changed but keep their value until a restart */
 };
 
-/* Reads every source again and puts a new snapshot in force that takes over what may be reloaded. On an
- * error, as configuration_load, nothing changes. */
-int configuration_reload(struct configuration *configuration, struct reload_report *report,
-                         char error[CONFIGURATION_ERROR_MAX]);
+/* Who has a say before new options come into force. */
+struct configuration_judge {
+    void *context;
+    /* Returns 0, or -errno with a sentence. */
+    int (*accept)(void *context, const struct options *options, char error[CONFIGURATION_ERROR_MAX]);
+};
+
+/* Reads every source again and puts a new snapshot in force that takes over what may be reloaded, and that
+ * the judge (which may be NULL) accepts. On an error, as configuration_load, nothing changes. */
+int configuration_reload(struct configuration *configuration, const struct configuration_judge *judge,
+                         struct reload_report *report, char error[CONFIGURATION_ERROR_MAX]);

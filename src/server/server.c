@@ -12,6 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "auth/keys.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
@@ -55,6 +56,7 @@ enum server_state {
 
 struct server {
     struct configuration *configuration;
+    struct auth_keys *keys; /* that the configuration in force names */
     enum server_state state;
     uint64_t drain_until_ms;
     struct mailbox mailbox;
@@ -106,6 +108,14 @@ static int server_check_configuration(struct server *server)
                : 0;
 }
 
+static int server_load_keys(struct server *server)
+{
+    char fault[AUTH_FAULT_MAX];
+    return auth_keys_load(&server->keys, server->configuration->options, fault)
+               ? server_fail(SERVER_EXIT_OPTIONS, "options", fault)
+               : 0;
+}
+
 static int server_listen(struct server *server)
 {
     char fault[LISTENING_FAULT_MAX];
@@ -147,7 +157,7 @@ static int server_make_shards(struct server *server)
     server->group.limits = connection_limits_new();
     err = server->group.shards && server->group.limits ? 0 : -ENOMEM;
     for (unsigned i = 0; !err && i < server->group.count; i++) {
-        err = shard_init(&server->group.shards[i], i, &server->group, options);
+        err = shard_init(&server->group.shards[i], i, &server->group, options, server->keys);
         server->initialised += err == 0;
     }
     return err ? server_fail(SERVER_EXIT_FAILED, "cannot make the shards", strerror(-err)) : 0;
@@ -202,11 +212,27 @@ static void server_log_ready(const struct server *server)
               LOG_TEXT("broker", server->group.broker->ops->scheme));
 }
 
+/* The keys that new options name, before those come into force. */
+static int server_accept_options(void *context, const struct options *options,
+                                 char error[CONFIGURATION_ERROR_MAX])
+{
+    static_assert(AUTH_FAULT_MAX <= CONFIGURATION_ERROR_MAX, "a fault of keys fits");
+    struct server *server = context;
+    struct auth_keys *keys;
+    int err = auth_keys_load(&keys, options, error);
+    if (err)
+        return err;
+    auth_keys_unref(server->keys);
+    server->keys = keys;
+    return 0;
+}
+
 static void server_reload(struct server *server)
 {
+    const struct configuration_judge judge = {server, server_accept_options};
     char error[CONFIGURATION_ERROR_MAX];
     struct reload_report report;
-    if (configuration_reload(server->configuration, &report, error)) {
+    if (configuration_reload(server->configuration, &judge, &report, error)) {
         log_event(LOG_ERROR, "reload-failed", LOG_TEXT("reason", error),
                   LOG_TEXT("action", "nothing has changed; mend it and signal again"));
         return;
@@ -215,7 +241,7 @@ static void server_reload(struct server *server)
     log_set_level((enum log_level)options->log_level);
     int err = server->group.broker->ops->configure(server->group.broker, options);
     for (unsigned i = 0; !err && i < server->group.count; i++)
-        err = shard_configure(&server->group.shards[i], options);
+        err = shard_configure(&server->group.shards[i], options, server->keys);
     if (err)
         log_event(LOG_ERROR, "reload-incomplete", LOG_TEXT("reason", "no memory"),
                   LOG_TEXT("action", "signal again"));
@@ -365,6 +391,7 @@ static void server_close(struct server *server)
         shard_deinit(&server->group.shards[i]);
     listenings_close(&server->listenings);
     sockjs_close();
+    auth_keys_unref(server->keys);
     connection_limits_free(server->group.limits);
     free(server->group.shards);
     mailbox_deinit(&server->mailbox);
@@ -374,9 +401,8 @@ static void server_close(struct server *server)
 static int server_open(struct server *server)
 {
     static int (*const steps[])(struct server * server) = {
-        server_check_configuration, server_make_broker, server_make_shards,
-        server_open_sockjs,         server_listen,      server_start_shards,
-        server_write_ready_file,
+        server_check_configuration, server_load_keys, server_make_broker,  server_make_shards,
+        server_open_sockjs,         server_listen,    server_start_shards, server_write_ready_file,
     };
     int status = 0;
     for (size_t i = 0; !status && i < ARRAY_LENGTH(steps); i++)

@@ -143,6 +143,7 @@ struct new_options {
     struct letter letter;
     struct shard *shard;
     struct options *options;
+    struct auth_keys *keys;
 };
 
 static void shard_deliver_options(struct letter *letter)
@@ -150,18 +151,22 @@ static void shard_deliver_options(struct letter *letter)
     struct new_options *new = container_of(letter, struct new_options, letter);
     struct shard *shard = new->shard;
     options_unref(shard->options);
+    auth_keys_unref(shard->keys);
     shard->options = new->options;
+    shard->keys = new->keys;
     shard->hub.settings = shard_hub_settings(shard->options);
     free(new);
 }
 
-int shard_configure(struct shard *shard, struct options *options)
+int shard_configure(struct shard *shard, struct options *options, struct auth_keys *keys)
 {
     struct new_options *new = malloc(sizeof(*new));
     if (!new)
         return -ENOMEM;
-    *new = (struct new_options){
-        .letter.deliver = shard_deliver_options, .shard = shard, .options = options_ref(options)};
+    *new = (struct new_options){.letter.deliver = shard_deliver_options,
+                                .shard = shard,
+                                .options = options_ref(options),
+                                .keys = auth_keys_ref(keys)};
     mailbox_post(&shard->mailbox, &new->letter);
     return 0;
 }
@@ -231,11 +236,16 @@ static void *shard_run(void *argument)
     return NULL;
 }
 
-int shard_init(struct shard *shard, unsigned index, struct shard_group *group, struct options *options)
+int shard_init(struct shard *shard, unsigned index, struct shard_group *group, struct options *options,
+               struct auth_keys *keys)
 {
     shard->index = index;
     shard->group = group;
     shard->options = options_ref(options);
+    shard->keys = auth_keys_ref(keys);
+    shard->revoked = revoked_new();
+    if (!shard->revoked)
+        return -ENOMEM;
     shard->now_ms = clock_monotonic_ms();
     shard->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (shard->epoll_fd < 0)
@@ -281,6 +291,8 @@ void shard_deinit(struct shard *shard)
     door_deinit(&shard->door);
     stream_table_deinit(&shard->streams);
     close(shard->epoll_fd);
+    revoked_free(shard->revoked);
+    auth_keys_unref(shard->keys);
     options_unref(shard->options);
 }
 

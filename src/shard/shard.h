@@ -10,6 +10,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "auth/keys.h"
+#include "auth/revoked.h"
 #include "base/list.h"
 #include "base/mailbox.h"
 #include "base/timer.h"
@@ -64,6 +66,8 @@ struct shard {
     int epoll_fd;
     enum shard_state state;
     struct options *options; /* the snapshot in force on this shard */
+    struct auth_keys *keys;  /* of the same load */
+    struct revoked *revoked;
     struct mailbox mailbox;
     struct watch mailbox_watch;
     struct timer_wheel wheel;
@@ -88,8 +92,10 @@ struct shard {
     _Atomic uint64_t counters[METRIC_COUNT]; /* written by this shard, read by any thread */
 };
 
-/* Makes a shard that is not running; main thread. Takes a reference to the options. Returns 0 or -errno. */
-int shard_init(struct shard *shard, unsigned index, struct shard_group *group, struct options *options);
+/* Makes a shard that is not running; main thread. Takes references to the options and the keys. Returns 0 or
+ * -errno. */
+int shard_init(struct shard *shard, unsigned index, struct shard_group *group, struct options *options,
+               struct auth_keys *keys);
 
 /* Main thread. Returns 0 or -errno. */
 int shard_start(struct shard *shard);
@@ -103,8 +109,8 @@ void shard_order(struct shard *shard, enum shard_state to);
 /* Main thread: frees a shard whose thread has ended or was never started. */
 void shard_deinit(struct shard *shard);
 
-/* Main thread: new options. Returns 0 or -ENOMEM. */
-int shard_configure(struct shard *shard, struct options *options);
+/* Main thread: new options and the keys that they name. Returns 0 or -ENOMEM. */
+int shard_configure(struct shard *shard, struct options *options, struct auth_keys *keys);
 
 /* Moves the shard on to its next state, with all that this means. */
 void shard_move(struct shard *shard, enum shard_state to);

@@ -17,6 +17,18 @@
     ROW(BAD_TEXT, 400, "bad-text", "Text is not UTF-8.")                                                     \
     ROW(BAD_COMMAND, 400, "bad-command", "A command does not have the right form.")                          \
     ROW(BAD_BATCH, 400, "bad-batch", "A batch or one of its messages does not have the right form.")         \
+    ROW(NO_TOKEN, 401, "no-token", "This needs a token or a key, and none is given.")                        \
+    ROW(BAD_TOKEN, 401, "bad-token",                                                                         \
+        "The token does not have the form of one that is signed for this server.")                           \
+    ROW(BAD_SIGNATURE, 401, "bad-signature", "No key in force has signed the token.")                        \
+    ROW(TOKEN_EXPIRED, 401, "token-expired", "The token's time is over (exp).")                              \
+    ROW(TOKEN_NOT_YET, 401, "token-not-yet", "The token's time has not come (nbf, iat).")                    \
+    ROW(WRONG_AUDIENCE, 401, "wrong-audience", "The token is for others (aud is not jwt-audience).")         \
+    ROW(WRONG_ISSUER, 401, "wrong-issuer", "The token is from others (iss is not jwt-issuer).")              \
+    ROW(TOKEN_REVOKED, 401, "token-revoked", "The token has been revoked.")                                  \
+    ROW(FORBIDDEN_CHANNEL, 403, "forbidden-channel",                                                         \
+        "The token, or the channel's rules, do not give this right on this channel.")                        \
+    ROW(FORBIDDEN_ADMIN, 403, "forbidden-admin", "This is for tokens of administrators.")                    \
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \
     ROW(NO_CHANNEL, 404, "no-such-channel", "Nobody uses this channel, and nothing of it is kept.")          \

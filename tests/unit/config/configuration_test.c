@@ -252,7 +252,7 @@ static void test_reload_keeps_command_line_and_environment(void **state)
     write_file("heartbeat = 3\n");
     load(&configuration, 3, arguments, environment);
     write_file("history-size = 1\nretry = 9\nheartbeat = 4\n");
-    assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
     assert_string_equal(report.changed, "heartbeat");
     assert_string_equal(report.needs_restart, "");
     assert_int_equal(configuration.options->history_size, 7);
@@ -268,7 +268,7 @@ static void test_reload_gives_back_the_default_of_what_left_the_file(void **stat
     write_file("history-size = 1\nallowed-origins = *\n");
     load(&configuration, 2, with_file, NULL);
     write_file("");
-    assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
     assert_string_equal(report.changed, "allowed-origins history-size");
     assert_int_equal(configuration.options->history_size, 100);
     assert_int_equal(configuration.options->allowed_origins.count, 0);
@@ -285,7 +285,7 @@ static void test_reload_keeps_value_and_place_of_what_needs_a_restart(void **sta
     load(&configuration, 2, with_file, NULL);
     write_file("\n\nhttp = :3\nstatic-dir = b\nanonymous = no\nlog-format = logfmt\n");
     for (unsigned i = 0; i < 2; i++) {
-        assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+        assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
         assert_string_equal(report.needs_restart, "http static-dir anonymous log-format");
         assert_string_equal(report.changed, "");
     }
@@ -306,10 +306,10 @@ static void test_reload_of_a_bad_or_missing_file_changes_nothing(void **state)
     load(&configuration, 2, with_file, NULL);
     const struct options *before = configuration.options;
     write_file("history-size = 6\nretry = never\n");
-    assert_int_not_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_int_not_equal(configuration_reload(&configuration, NULL, &report, error), 0);
     assert_non_null(strstr(error, ":2: retry = 'never' must be a number of seconds"));
     assert_int_equal(unlink(path), 0);
-    assert_int_not_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_int_not_equal(configuration_reload(&configuration, NULL, &report, error), 0);
     assert_non_null(strstr(error, "cannot read the configuration file"));
     assert_ptr_equal(configuration.options, before);
     assert_int_equal(configuration.options->history_size, 5);
@@ -417,7 +417,7 @@ static void test_reload_takes_what_it_may_and_reports_the_rest(void **state)
     assert_int_equal(try_load(&configuration, 2, arguments, NULL), 0);
     struct options *kept = options_ref(configuration.options);
     write_file("history-size = 6\nshards = 2\n");
-    assert_int_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
     assert_string_equal(report.changed, "history-size");
     assert_string_equal(report.needs_restart, "shards");
     assert_int_equal(configuration.options->history_size, 6);
@@ -425,7 +425,7 @@ static void test_reload_takes_what_it_may_and_reports_the_rest(void **state)
     assert_int_equal(kept->history_size, 5);
     options_unref(kept);
     write_file("history-size = 7\nshards = x\n");
-    assert_int_not_equal(configuration_reload(&configuration, &report, error), 0);
+    assert_int_not_equal(configuration_reload(&configuration, NULL, &report, error), 0);
     assert_int_equal(configuration.options->history_size, 6);
     configuration_deinit(&configuration);
 }
