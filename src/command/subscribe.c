@@ -14,7 +14,6 @@ struct command_subscribing {
     struct command_ref ref;
     struct command_wait wait;
     enum error_code error;
-    bool has_cursor;
 };
 
 static struct command_subscribing *subscribing_of(struct command_wait *wait)
@@ -86,7 +85,7 @@ static void subscribing_done(struct command_wait *wait)
     struct buf json = {0};
     command_answer_begin(&json, "subscribed", &subscribing->ref);
     unsigned count = subscribed_append(&json, subscribing);
-    bool is_recovered = subscribing->has_cursor && !wait->has_gap;
+    bool is_recovered = wait->recovery == RECOVERY_WHOLE;
     buf_append_text(&json, is_recovered ? "\",\"recovered\":true}" : "\",\"recovered\":false}");
     if (subscribing->error == ERROR_NONE && count == 0)
         subscribing->error = ERROR_UNSUBSCRIBED;
@@ -141,7 +140,6 @@ void command_run_subscribe(struct conversation *conversation, struct command_req
     }
     subscribing->ref = request->ref;
     subscribing->errand.forget = subscribing_forget;
-    subscribing->has_cursor = request->start.kind == START_CURSOR;
     errand_begin(&subscribing->errand, &conversation->errands, &conversation->errands.others, 0);
     command_wait_begin(&subscribing->wait, conversation, &subscribing_ops);
     enum error_code error = subscribing_join(subscribing, request, request->fault);

@@ -116,10 +116,11 @@ static void command_subscription_start(struct command_subscription *subscription
         command_subscription_move(subscription, COMMAND_LIVE);
         return;
     }
-    bool has_gap = subscriber_has_gap(subscriber);
+    enum recovery recovery = subscriber_recovery(subscriber);
     if (subscriber_is_fetching(subscriber))
         return;
-    wait->has_gap = wait->has_gap || has_gap;
+    if (recovery > wait->recovery)
+        wait->recovery = recovery;
     command_subscription_move(subscription, COMMAND_HELD);
     command_wait_end(wait);
 }

@@ -35,7 +35,7 @@ struct command_wait {
     const struct command_wait_ops *ops;
     struct conversation *conversation;
     unsigned awaited;
-    bool has_gap; /* one of the subscriptions is told a reset first */
+    enum recovery recovery; /* of its subscriptions */
 };
 
 /*   joining ──► held ──► live

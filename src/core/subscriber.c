@@ -87,6 +87,7 @@ enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
     subscriber->hub = hub;
     subscriber->transport = (uint8_t)transport;
     subscriber->is_blocked = false;
+    subscriber->is_resumed = false;
     subscriber->count = (uint8_t)count;
     subscriber->pending = (uint8_t)count;
     subscriber->start = NULL;
@@ -162,17 +163,17 @@ void subscriber_yield(struct subscriber *subscriber)
             channel_make_ready(&subscriber->subscriptions[i]);
 }
 
-bool subscriber_has_gap(struct subscriber *subscriber)
+enum recovery subscriber_recovery(struct subscriber *subscriber)
 {
-    bool has_gap = false;
+    enum recovery recovery = subscriber->is_resumed ? RECOVERY_WHOLE : RECOVERY_NONE;
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++) {
         struct subscription *subscription = &subscriber->subscriptions[i];
         struct delivery next;
         if (channel_read_reset(subscription, &next) ||
             (channel_read(subscription, &next, 1) > 0 && !next.message))
-            has_gap = true;
+            recovery = RECOVERY_GAP;
     }
-    return has_gap;
+    return recovery;
 }
 
 bool subscriber_is_fetching(const struct subscriber *subscriber)

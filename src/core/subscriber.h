@@ -63,7 +63,8 @@ struct subscriber {
     uint8_t transport;         /* enum transport_kind */
     bool is_blocked;           /* its client takes nothing now: not woken */
     uint8_t count;
-    uint8_t pending;                    /* channels not yet attached */
+    uint8_t pending; /* channels not yet attached */
+    bool is_resumed; /* the cursor that it came with has an entry for one of its channels */
     struct subscription *subscriptions; /* `one` or malloc'd; NULL when it has left */
     struct subscription one;
 };
@@ -100,9 +101,17 @@ void subscriber_retreat(struct delivery *delivery);
 /* There is more to read, but others shall have their turn first. */
 void subscriber_yield(struct subscriber *subscriber);
 
-/* Whether a reset is what some channel has to tell first. Only certain while nothing is being fetched, which
- * this may begin. */
-bool subscriber_has_gap(struct subscriber *subscriber);
+/* What a subscriber gets of what came since the cursor that it named. Of several the highest is that of all.
+ */
+enum recovery {
+    RECOVERY_NONE,  /* nothing: it named none, or none of its channels */
+    RECOVERY_WHOLE, /* everything */
+    RECOVERY_GAP,   /* not all: a reset is what some channel has to tell first */
+};
+
+/* To be asked once its channels are attached, before it is told anything. Only certain while nothing is being
+ * fetched, which this may begin. */
+enum recovery subscriber_recovery(struct subscriber *subscriber);
 
 /* Whether something older is on its way from the broker, so that reading 0 does not mean having
  * everything. */

@@ -30,7 +30,6 @@ struct stream {
     uint32_t padding;
     uint8_t phase;   /* enum stream_phase */
     bool is_chunked; /* the response is */
-    bool has_cursor; /* the client has named the message that it saw last */
     struct garbage garbage;
 };
 
@@ -144,12 +143,12 @@ static int stream_fill(struct subscriber *subscriber, const struct delivery *del
 static bool stream_write_opening(struct stream *stream)
 {
     char cursor[CURSOR_TEXT_MAX];
-    bool has_gap = subscriber_has_gap(&stream->subscriber);
+    enum recovery recovery = subscriber_recovery(&stream->subscriber);
     if (subscriber_is_fetching(&stream->subscriber))
         return false;
     const struct stream_opening opening = {
         .cursor = {cursor, subscriber_cursor(&stream->subscriber, cursor)},
-        .is_recovered = stream->has_cursor && !has_gap,
+        .is_recovered = recovery == RECOVERY_WHOLE,
         .retry_ms = random_jitter(stream->exchange->shard->options->retry_ms),
         .padding = stream->padding,
         .exchange = stream->exchange,
@@ -316,7 +315,6 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
     stream->format = format;
     stream->padding = (uint32_t)wish->padding;
     stream->is_chunked = exchange_is_chunked(exchange);
-    stream->has_cursor = wish->start.kind == START_CURSOR;
     exchange_hold(exchange, &stream_hold_ops, stream);
     enum error_code error =
         subscriber_join(&stream->subscriber, &exchange->shard->hub, &stream_subscriber_ops, format->kind,

@@ -213,6 +213,7 @@ def test_a_joined_cursor_goes_on_in_each_channel(server: Server, channel: str) -
         assert client.subscribe(*names, since=cursor)["recovered"] is True
         assert len([client.next_message() for _ in range(12)]) == 12
         assert client.has_nothing()
+        assert client.subscribe(f"{channel}/elsewhere", since=cursor)["recovered"] is False
 
 
 def test_the_cursor_of_the_answer_is_where_the_feed_begins(server: Server, channel: str) -> None:

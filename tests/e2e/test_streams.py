@@ -82,6 +82,9 @@ def test_the_opening_says_whether_everything_since_the_cursor_follows(channel: s
                                 (f"{there}.{names[-5]}", False), (there, True)):
             with kind(server, path_of(channel, channel=other, since=since)) as stream:
                 assert recovered(stream) is expected, since
+        elsewhere = publish(server, channel + "/third")
+        with kind(server, path_of(channel, channel=other, since=elsewhere)) as stream:
+            assert recovered(stream) is False, "the cursor names none of the channels"
 
 
 def test_heartbeats_come_when_nothing_else_does(channel: str) -> None:

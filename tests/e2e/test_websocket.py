@@ -74,6 +74,8 @@ def test_it_goes_on_after_a_cursor(server: Server, channel: str) -> None:
     with feed(server, channel, format="json", since=names[1]) as client:
         assert client.take_json() == {"cursor": names[1], "recovered": True}
         assert [client.take_json()["cursor"] for _ in range(3)] == names[2:]
+    with feed(server, f"{channel}/other", format="json", since=names[1]) as client:
+        assert client.take_json()["recovered"] is False, "the cursor does not name the channel"
     with feed(server, channel, since=names[3]) as client:
         assert client.take() == "4"
     with feed(server, channel, since="earliest") as client:

@@ -46,7 +46,6 @@ struct websocket_feed {
     struct websocket websocket;
     const struct feed_form *form; /* known from `opened` on */
     uint8_t phase;                /* enum feed_phase */
-    bool has_cursor;              /* the client has named the message that it saw last */
     enum error_code error;        /* why the channels could not be joined while hands were shaken */
     struct errands errands;       /* what the client publishes */
 };
@@ -147,7 +146,7 @@ static int feed_fill(struct subscriber *subscriber, const struct delivery *deliv
 static bool feed_begin(struct websocket_feed *feed)
 {
     char cursor[CURSOR_TEXT_MAX];
-    bool has_gap = subscriber_has_gap(&feed->subscriber);
+    enum recovery recovery = subscriber_recovery(&feed->subscriber);
     if (feed->form->is_json && subscriber_is_fetching(&feed->subscriber))
         return false;
     feed_move(feed, FEED_BEGUN);
@@ -156,7 +155,7 @@ static bool feed_begin(struct websocket_feed *feed)
     struct buf *text = outlet_text(&feed->websocket.socket.outlet);
     size_t at = text->len;
     render_json_opening(text, (struct text){cursor, subscriber_cursor(&feed->subscriber, cursor)},
-                        feed->has_cursor && !has_gap);
+                        recovery == RECOVERY_WHOLE);
     websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
     return true;
 }
@@ -333,7 +332,6 @@ static void feed_accept(struct exchange *exchange, const struct subscription_wis
     }
     feed->subscriber.ahead = &feed->websocket.socket.outlet;
     feed->form = feed_choices[choice].form;
-    feed->has_cursor = wish->start.kind == START_CURSOR;
     errands_init(&feed->errands, &exchange->shard->hub, &feed_errands_ops);
     enum error_code error = subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
                                             TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
