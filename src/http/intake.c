@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -15,6 +14,7 @@
 #include "http/exchange_state.h"
 #include "http/router.h"
 #include "shard/feed.h"
+#include "shard/socket.h"
 
 static void *intake_begin(void *cls, const char *target, struct MHD_Connection *connection)
 {
@@ -149,7 +149,7 @@ static void intake_await_body(struct exchange *exchange)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     if (exchange->client->framing.expects_continue) {
-        ssize_t sent = send(exchange->fd, text, sizeof(text) - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t sent = socket_write(exchange->fd, text, sizeof(text) - 1);
         (void)sent; /* nothing has been sent before it in answer to this request, so there is room */
     }
     exchange_set_deadline(exchange, exchange->shard->options->body_timeout_ms);

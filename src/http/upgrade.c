@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "http/exchange_state.h"
+#include "shard/socket.h"
 
 bool exchange_asks_for(const struct exchange *exchange, const char *protocol)
 {
@@ -27,7 +27,7 @@ void upgrade_add_headers(struct MHD_Response *response)
 static void upgrade_lose(struct upgrade *upgrade)
 {
     if (upgrade->fd >= 0)
-        close(upgrade->fd);
+        socket_close(upgrade->fd);
     upgrade->ops->lost(upgrade);
 }
 

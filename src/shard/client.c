@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "shard/shard.h"
+#include "shard/socket.h"
 
 #define CLIENT_SKIP_BYTES 16384u
 
@@ -91,7 +90,7 @@ ssize_t client_read(struct client *client, char *to, size_t len)
         return (ssize_t)client_read_early(client, to, len);
     if (!to && len > sizeof(ignored))
         len = sizeof(ignored);
-    return recv(client->watch.fd, to ? to : ignored, len, MSG_DONTWAIT);
+    return socket_read(client->watch.fd, to ? to : ignored, len);
 }
 
 void client_skip(struct client *client, size_t len)
@@ -109,7 +108,7 @@ ssize_t client_peek(struct client *client, const char **bytes, char *room, size_
     *bytes = client->early_len > 0 ? client->early + client->early_at : room;
     if (client->early_len > 0)
         return client->early_len < size ? (ssize_t)client->early_len : (ssize_t)size;
-    return recv(client->watch.fd, room, size, MSG_PEEK | MSG_DONTWAIT);
+    return socket_peek(client->watch.fd, room, size);
 }
 
 int client_set_aside(struct client *client, const char *bytes, size_t len)
@@ -141,5 +140,5 @@ void client_close(struct client *client)
     }
     client_move(client, CLIENT_GONE);
     if (fd >= 0)
-        close(fd);
+        socket_close(fd);
 }

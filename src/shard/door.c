@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "shard/shard.h"
+#include "shard/socket.h"
 #include "shard/transfer.h"
 
 /* A head that comes in more pieces than this is looked at by the clock only, so that a byte at a time does
@@ -66,7 +67,7 @@ static void door_refuse(struct client *client, enum error_code error)
     if (client->cell && !cell_leave(client))
         return;
     int fd = client->watch.fd;
-    ssize_t got = recv(fd, door->head, door->head_size, MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = socket_peek(fd, door->head, door->head_size);
     door_write_refusal(shard, fd, error, door->head, got > 0 ? (size_t)got : 0);
     shard_count(shard, METRIC_REFUSED, 1);
     client_move(client, CLIENT_GONE);
@@ -196,8 +197,8 @@ static ssize_t door_gather(struct client *client)
         memcpy(door->head, client->early + client->early_at, len);
     if (len > 0 && client->state == CLIENT_RETURNED && !client->has_input)
         return (ssize_t)len;
-    ssize_t got = recv(client->watch.fd, door->head + len, door->head_size - len,
-                       MSG_DONTWAIT | (client->cell ? 0 : MSG_PEEK));
+    ssize_t got = client->cell ? socket_read(client->watch.fd, door->head + len, door->head_size - len)
+                               : socket_peek(client->watch.fd, door->head + len, door->head_size - len);
     bool has_ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
     if (has_ended && len == 0)
         return -1;

@@ -4,10 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "shard/shard.h"
+#include "shard/socket.h"
 
 /* How long a peer may take, how much it may send meanwhile, and how many there may be at a time. */
 #define FAREWELL_MS 2000u
@@ -31,7 +30,7 @@ static bool farewell_drop(int fd, uint32_t *dropped)
 {
     char nowhere[FAREWELL_READ_BYTES];
     for (unsigned i = 0; i < FAREWELL_READS; i++) {
-        ssize_t got = recv(fd, nowhere, sizeof(nowhere), MSG_DONTWAIT);
+        ssize_t got = socket_read(fd, nowhere, sizeof(nowhere));
         if (got <= 0)
             return got < 0 && (errno == EAGAIN || errno == EINTR);
         *dropped += (uint32_t)got;
@@ -43,16 +42,16 @@ static bool farewell_drop(int fd, uint32_t *dropped)
 
 void farewell_tell(int fd, const char *text, size_t len)
 {
-    ssize_t sent = send(fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    ssize_t sent = socket_write(fd, text, len);
     (void)sent; /* a peer that does not take it sees the close */
-    shutdown(fd, SHUT_WR);
+    socket_end(fd);
 }
 
 void farewell_close(int fd)
 {
     uint32_t dropped = 0;
     (void)farewell_drop(fd, &dropped); /* it is closed in any case */
-    close(fd);
+    socket_close(fd);
 }
 
 static void farewell_free(struct garbage *garbage)
@@ -64,7 +63,7 @@ static void farewell_end(struct farewell *farewell)
 {
     int fd = farewell->watch.fd;
     watch_remove(&farewell->watch, farewell->shard->epoll_fd);
-    close(fd);
+    socket_close(fd);
     list_remove(&farewell->link);
     farewell->shard->farewells.count--;
     shard_reap(farewell->shard, &farewell->garbage, farewell_free);
@@ -84,7 +83,7 @@ void farewell_begin(struct farewell_table *table, int fd)
     if (!farewell || !farewell_drop(fd, &farewell->dropped) ||
         watch_add(&farewell->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP, farewell_event)) {
         free(farewell);
-        close(fd);
+        socket_close(fd);
         return;
     }
     if (table->count >= FAREWELLS_MOST)

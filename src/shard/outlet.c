@@ -5,12 +5,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #include "shard/shard.h"
+#include "shard/socket.h"
 
 /* Messages in one write: enough that a burst is one system call, few enough for the stack. */
 #define OUTLET_BATCH 256u
@@ -114,14 +112,7 @@ bool outlet_is_silent(const struct outlet *outlet, uint64_t for_ms)
 /* Returns how many bytes were taken, 0 and more, or -EPIPE when the outlet is closed. */
 static ssize_t outlet_write(struct outlet *outlet, const struct iovec *parts, int count)
 {
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)parts, .msg_iovlen = (size_t)count};
-    const int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
-    /* One part is by far the most frequent, and sendto costs the kernel less than sendmsg. By its number,
-     * because send() is a point of cancellation, which takes 2 % of a broadcast, and no shard is ever
-     * cancelled. */
-    ssize_t sent = count == 1
-                       ? syscall(SYS_sendto, outlet->fd, parts->iov_base, parts->iov_len, flags, NULL, 0)
-                       : sendmsg(outlet->fd, &message, flags);
+    ssize_t sent = socket_write_parts(outlet->fd, parts, count);
     if (sent < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS) {
         outlet->ops->broken(outlet);
         return -EPIPE;

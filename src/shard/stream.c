@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/number.h"
 #include "shard/shard.h"
+#include "shard/socket.h"
 
 #define STREAM_READ_BYTES 65536u
 #define STREAM_TICK_SLICES 16u
@@ -54,7 +54,7 @@ static void stream_leave(struct stream_socket *socket)
     outlet_close(&socket->outlet);
     watch_remove(&socket->watch, shard->epoll_fd);
     if (!socket->is_told)
-        close(fd);
+        socket_close(fd);
     else if (socket->has_ended || socket->is_drained)
         farewell_close(fd);
     else
@@ -147,7 +147,7 @@ static void stream_give_kept(struct stream_socket *socket)
 static void stream_read(struct stream_socket *socket)
 {
     char *bytes = socket->outlet.shard->streams.scratch;
-    ssize_t got = recv(socket->watch.fd, bytes, STREAM_READ_BYTES, MSG_DONTWAIT);
+    ssize_t got = socket_read(socket->watch.fd, bytes, STREAM_READ_BYTES);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got < 0) {

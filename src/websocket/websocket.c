@@ -2,10 +2,10 @@
 #include "websocket/websocket.h"
 
 #include <string.h>
-#include <unistd.h>
 
 #include "base/websocket_frame.h"
 #include "shard/shard.h"
+#include "shard/socket.h"
 #include "websocket/handshake.h"
 
 /* Nothing more is taken while so much is owed, because a short message may have a long answer. */
@@ -278,7 +278,7 @@ static void websocket_opened(struct upgrade *upgrade, const struct arrival *arri
     struct shard *shard = websocket_shard(websocket);
     socket->ops = &websocket_socket_ops;
     if (stream_socket_open(socket, shard, arrival)) {
-        close(arrival->fd);
+        socket_close(arrival->fd);
         connection_limits_remove(shard->group->limits, &arrival->key);
         websocket_gone(socket);
         return;
