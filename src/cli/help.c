@@ -114,7 +114,7 @@ static void help_print_man(void)
         help_print_roff(row->help);
         printf(" Default: ");
         help_print_roff(help_preset(row));
-        printf(".%s\n", row->flags == OPTION_RELOAD ? "" : " Needs a restart.");
+        printf(".%s\n", row->flags != OPTION_RESTART ? "" : " Needs a restart.");
     }
     printf(".SH SIGNALS\nSIGHUP reads the file again. SIGTERM and SIGINT let the clients go within "
            "drain\\-time; a second one "
@@ -138,7 +138,7 @@ static void help_print_markdown(void)
         for (const char *at = argument; *at; at++)
             printf(*at == '|' ? "\\|" : "%c", *at);
         printf(" | %s | %s%s |\n", help_preset(row), row->help,
-               row->flags == OPTION_RELOAD ? "" : " *restart*");
+               row->flags != OPTION_RESTART ? "" : " *restart*");
     }
 }
 

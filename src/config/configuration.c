@@ -345,7 +345,7 @@ static int configuration_merge(const struct configuration *configuration, struct
         const struct option_row *row = &option_rows[i];
         if (option_equals(configuration->options, loader->made.options, row))
             continue;
-        if (row->flags == OPTION_RELOAD) {
+        if (row->flags != OPTION_RESTART) {
             report_add(report->changed, sizeof(report->changed), row->name);
             continue;
         }

@@ -12,10 +12,12 @@
 #include "base/container.h"
 #include "base/nearest.h"
 #include "base/number.h"
+#include "base/text.h"
 
 #define OPTION_STATIC_DIR SLUICE_STATIC_DIR /* by the build */
 #define RELOAD OPTION_RELOAD
 #define RESTART OPTION_RESTART
+#define CHANNEL OPTION_CHANNEL
 
 #define OPTION_ROW(kind, name, field, preset, least, most, flags, argument, help)                            \
     {name, kind, offsetof(struct options, field), preset, least, most, flags, argument, help},
@@ -23,12 +25,14 @@
 #define ROW_STRINGS(...) OPTION_ROW(OPTION_STRINGS, __VA_ARGS__)
 #define ROW_BOOLEAN(...) OPTION_ROW(OPTION_BOOLEAN, __VA_ARGS__)
 #define ROW_CHOICE(...) OPTION_ROW(OPTION_CHOICE, __VA_ARGS__)
+#define ROW_SET(...) OPTION_ROW(OPTION_SET, __VA_ARGS__)
 #define ROW_INTEGER(...) OPTION_ROW(OPTION_INTEGER, __VA_ARGS__)
 #define ROW_BYTES(...) OPTION_ROW(OPTION_BYTES, __VA_ARGS__)
 #define ROW_DURATION(...) OPTION_ROW(OPTION_DURATION, __VA_ARGS__)
 
 const struct option_row option_rows[] = {
-    OPTION_TABLE(ROW_STRING, ROW_STRINGS, ROW_BOOLEAN, ROW_CHOICE, ROW_INTEGER, ROW_BYTES, ROW_DURATION)};
+    OPTION_TABLE(ROW_STRING, ROW_STRINGS, ROW_BOOLEAN, ROW_CHOICE, ROW_INTEGER, ROW_BYTES, ROW_DURATION)
+        CHANNEL_OPTION_TABLE(ROW_CHOICE, ROW_SET, ROW_INTEGER, ROW_BYTES, ROW_DURATION)};
 const size_t option_count = ARRAY_LENGTH(option_rows);
 
 /* What the row's kind says. */
@@ -122,21 +126,61 @@ static int option_set_boolean(struct options *options, const struct option_row *
     return -EINVAL;
 }
 
-/* The words of a choice stand in the row's argument, separated by '|'. */
+/* The words of a choice or a set stand in the row's argument, separated by '|'. Returns -EINVAL when it is
+ * none of them. */
+static int option_find_word(const struct option_row *row, struct text text, unsigned *index)
+{
+    unsigned at = 0;
+    for (struct text rest = text_of(row->argument); rest.len > 0; at++) {
+        struct text word = text_cut(&rest, '|');
+        if (text.len == word.len && strncasecmp(word.bytes, text.bytes, word.len) == 0) {
+            *index = at;
+            return 0;
+        }
+    }
+    return -EINVAL;
+}
+
+static struct text option_word(const struct option_row *row, unsigned index)
+{
+    struct text rest = text_of(row->argument);
+    struct text word = text_cut(&rest, '|');
+    for (unsigned i = 0; i < index; i++)
+        word = text_cut(&rest, '|');
+    return word;
+}
+
 static int option_set_choice(struct options *options, const struct option_row *row, const char *text,
                              char *fault)
 {
-    unsigned index = 0;
-    for (const char *word = row->argument; word; index++) {
-        size_t len = strcspn(word, "|");
-        if (strlen(text) == len && strncasecmp(word, text, len) == 0) {
-            *(unsigned *)option_field(options, row) = index;
-            return 0;
-        }
-        word = word[len] ? word + len + 1 : NULL;
-    }
+    if (option_find_word(row, text_of(text), option_field(options, row)) == 0)
+        return 0;
     snprintf(fault, OPTION_FAULT_MAX, "must be one of %s", row->argument);
     return -EINVAL;
+}
+
+static int option_set_set(struct options *options, const struct option_row *row, const char *text,
+                          char *fault)
+{
+    unsigned set = 0;
+    struct text rest = text_of(text);
+    for (bool is_more = true; is_more;) {
+        unsigned index;
+        is_more = text_contains(rest, ",");
+        if (option_find_word(row, text_cut(&rest, ','), &index)) {
+            snprintf(fault, OPTION_FAULT_MAX, "must be of %s, several separated by commas", row->argument);
+            return -EINVAL;
+        }
+        set |= 1u << index;
+    }
+    unsigned alone = set & (unsigned)row->least;
+    if (alone && set != alone) {
+        struct text word = option_word(row, (unsigned)__builtin_ctz(alone));
+        snprintf(fault, OPTION_FAULT_MAX, "has '%.*s', which stands alone", (int)word.len, word.bytes);
+        return -EINVAL;
+    }
+    *(unsigned *)option_field(options, row) = set;
+    return 0;
 }
 
 static void option_format_number(const struct option_row *row, uint64_t value, char *to, size_t size)
@@ -258,6 +302,8 @@ int option_set(struct options *options, const struct option_row *row, const char
         return option_set_boolean(options, row, text, fault);
     case OPTION_CHOICE:
         return option_set_choice(options, row, text, fault);
+    case OPTION_SET:
+        return option_set_set(options, row, text, fault);
     case OPTION_INTEGER:
     case OPTION_BYTES:
     case OPTION_DURATION:
@@ -288,6 +334,18 @@ static char *option_format_strings(const struct option_row *row, const struct st
     return text;
 }
 
+static char *option_format_set(const struct option_row *row, unsigned set)
+{
+    char *text = calloc(1, strlen(row->argument) + 1);
+    char *to = text;
+    for (unsigned i = 0; text && set >> i; i++) {
+        struct text word = option_word(row, i);
+        if (set >> i & 1)
+            to += sprintf(to, "%s%.*s", to > text ? "," : "", (int)word.len, word.bytes);
+    }
+    return text;
+}
+
 char *option_format(const struct options *options, const struct option_row *row)
 {
     const void *field = option_field(options, row);
@@ -300,11 +358,11 @@ char *option_format(const struct options *options, const struct option_row *row)
     case OPTION_BOOLEAN:
         return strdup(*(const bool *)field ? "yes" : "no");
     case OPTION_CHOICE: {
-        const char *word = row->argument;
-        for (unsigned i = 0; i < *(const unsigned *)field; i++)
-            word += strcspn(word, "|") + 1;
-        return strndup(word, strcspn(word, "|"));
+        struct text word = option_word(row, *(const unsigned *)field);
+        return strndup(word.bytes, word.len);
     }
+    case OPTION_SET:
+        return option_format_set(row, *(const unsigned *)field);
     case OPTION_INTEGER:
     case OPTION_BYTES:
     case OPTION_DURATION:

@@ -23,12 +23,17 @@ struct options {
 #define OPTION_BOOLEAN_FIELD(name, field, ...) bool field;
 #define OPTION_CHOICE_FIELD(name, field, ...) unsigned field; /* index of the word in the row's argument */
 #define OPTION_NUMBER_FIELD(name, field, ...) uint64_t field;
+#define OPTION_SET_FIELD(name, field, ...) unsigned field; /* bit N: the word N of the row's argument */
     OPTION_TABLE(OPTION_STRING_FIELD, OPTION_STRINGS_FIELD, OPTION_BOOLEAN_FIELD, OPTION_CHOICE_FIELD,
                  OPTION_NUMBER_FIELD, OPTION_NUMBER_FIELD, OPTION_NUMBER_FIELD)
+    /* What holds for channels of which no section says another thing: config/channel_options.h. */
+    CHANNEL_OPTION_TABLE(OPTION_CHOICE_FIELD, OPTION_SET_FIELD, OPTION_NUMBER_FIELD, OPTION_NUMBER_FIELD,
+                         OPTION_NUMBER_FIELD)
 #undef OPTION_STRING_FIELD
 #undef OPTION_STRINGS_FIELD
 #undef OPTION_BOOLEAN_FIELD
 #undef OPTION_CHOICE_FIELD
+#undef OPTION_SET_FIELD
 #undef OPTION_NUMBER_FIELD
 };
 
@@ -37,12 +42,13 @@ enum option_kind {
     OPTION_STRINGS,
     OPTION_BOOLEAN,
     OPTION_CHOICE,
+    OPTION_SET,
     OPTION_INTEGER,
     OPTION_BYTES,
     OPTION_DURATION,
 };
 
-enum option_flags { OPTION_RESTART, OPTION_RELOAD };
+enum option_flags { OPTION_RESTART, OPTION_RELOAD, OPTION_CHANNEL };
 
 /* A row of the table. */
 struct option_row {

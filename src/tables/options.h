@@ -3,10 +3,14 @@
  * --help, the manual page and docs/OPTIONS.md come from this table; nothing else names an option.
  *
  * Row: KIND(name, field, default text, least, most, flags, argument, help)
- *   STRING, STRINGS (repeatable), BOOLEAN, CHOICE (argument lists the words, separated by '|'), INTEGER,
+ *   STRING, STRINGS (repeatable), BOOLEAN, CHOICE (argument lists the words, separated by '|'), SET (any of
+ *   such words, separated by commas; the field has a bit for each), INTEGER,
  *   BYTES (accepts KiB, MiB, GiB), DURATION (seconds by default; accepts ms, s, m, h; kept in milliseconds).
- *   least and most: of a number its range, of a STRING its length, of a STRINGS how often it is given.
- * Flags: RELOAD, takes effect on SIGHUP; RESTART, does not.
+ *   least and most: of a number its range, of a STRING its length, of a STRINGS how often it is given;
+ *   of a SET least has a bit for each word that stands alone.
+ * Flags: RELOAD, takes effect on SIGHUP; RESTART, does not; CHANNEL, as RELOAD, and a section
+ * [channel "PATTERN"] of the file may have its own: these make CHANNEL_OPTION_TABLE, and the fields of struct
+ * channel_options.
  */
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
     STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS",                                       \
@@ -45,21 +49,11 @@
     BOOLEAN("legacy", legacy, "no", 0, 1, RELOAD, "yes|no",                                                  \
             "Serve ?transport=jsonp and htmlfile too. A page of any site can then read every channel that "  \
             "its visitor reaches.")                                                                          \
-    INTEGER("history-size", history_size, "100", 0, 1000000, RELOAD, "N", "Messages kept for each channel.") \
-    DURATION("history-ttl", history_ttl_ms, "5m", 0, 31536000000, RELOAD, "TIME",                            \
-             "How long a message is kept.")                                                                  \
-    BYTES("history-bytes", history_bytes, "4MiB", 0, 1099511627776, RELOAD, "BYTES",                         \
-          "Bytes of messages kept for each channel.")                                                        \
     BYTES("memory-limit", memory_limit_bytes, "512MiB", 1048576, 1099511627776, RELOAD, "BYTES",             \
           "Memory for the messages of all channels; beyond it idle channels go first, then publishing "      \
           "answers 503.")                                                                                    \
-    DURATION("channel-ttl", channel_ttl_ms, "1h", 1000, 31536000000, RELOAD, "TIME",                         \
-             "How long an empty channel that nobody uses is remembered.")                                    \
-    BYTES("message-size", message_size_bytes, "1MiB", 1, 67108864, RELOAD, "BYTES", "The largest message.")  \
     BYTES("batch-size", batch_size_bytes, "8MiB", 1, 268435456, RELOAD, "BYTES",                             \
           "The largest body of a batch (POST /channels).")                                                   \
-    DURATION("idempotency-time", idempotency_time_ms, "2m", 0, 86400000, RELOAD, "TIME",                     \
-             "How long a channel remembers an Idempotency-Key.")                                             \
     INTEGER("max-connections", max_connections, "0", 0, 10000000, RELOAD, "N",                               \
             "Connections held at once; 0 is as many as descriptors allow.")                                  \
     INTEGER("max-connections-per-ip", max_connections_per_ip, "0", 0, 10000000, RELOAD, "N",                 \
@@ -101,3 +95,22 @@
     CHOICE("log-format", log_format, "logfmt", 0, 0, RESTART, "logfmt|json", "How log lines are written.")   \
     STRING("ready-file", ready_file, "", 0, 4096, RESTART, "FILE",                                           \
            "Write the addresses listened on to this file, one a line, once the server is ready.")
+
+#define CHANNEL_OPTION_TABLE(CHOICE, SET, INTEGER, BYTES, DURATION)                                          \
+    CHOICE("subscribe", subscribe, "auto", 0, 0, CHANNEL, "auto|anyone|token|nobody",                        \
+           "Who may receive: anyone, those with a token that grants it, nobody; auto is token when a key "   \
+           "for tokens or a publisher key is configured, else anyone.")                                      \
+    SET("publish", publish, "auto", 17, 0, CHANNEL, "auto|key|token|anyone|nobody",                          \
+        "Who may publish: those with a publisher key, those with a token that grants it, both (key,token), " \
+        "anyone, nobody; auto is key,token when either is configured, else anyone.")                         \
+    INTEGER("history-size", history_size, "100", 0, 1000000, CHANNEL, "N",                                   \
+            "Messages kept for each channel.")                                                               \
+    DURATION("history-ttl", history_ttl_ms, "5m", 0, 31536000000, CHANNEL, "TIME",                           \
+             "How long a message is kept.")                                                                  \
+    BYTES("history-bytes", history_bytes, "4MiB", 0, 1099511627776, CHANNEL, "BYTES",                        \
+          "Bytes of messages kept for each channel.")                                                        \
+    DURATION("channel-ttl", channel_ttl_ms, "1h", 1000, 31536000000, CHANNEL, "TIME",                        \
+             "How long an empty channel that nobody uses is remembered.")                                    \
+    BYTES("message-size", message_size_bytes, "1MiB", 1, 67108864, CHANNEL, "BYTES", "The largest message.") \
+    DURATION("idempotency-time", idempotency_time_ms, "2m", 0, 86400000, CHANNEL, "TIME",                    \
+             "How long a channel remembers an Idempotency-Key.")

@@ -30,6 +30,8 @@ EXAMPLES = {
     "log-level": ["debug", "info", "warn", "error"],
     "log-format": ["logfmt", "json"],
     "ready-file": ["/tmp/ready"],
+    "subscribe": ["auto", "anyone", "token", "nobody"],
+    "publish": ["auto", "key", "token", "key,token", "anyone", "nobody"],
     "history-ttl": ["100ms", "5", "5s", "5m", "5h", "5d"],
     "history-bytes": ["4096", "4KiB", "4MiB", "4GiB"],
 }
@@ -49,6 +51,9 @@ WRONG = {
     "anonymous": {"maybe": "yes or no", "": "yes or no"},
     "legacy": {"perhaps": "yes or no"},
     "allowed-origins": {"host": "https://host[:port]", "https://host/": "without a path"},
+    "subscribe": {"key": "auto|anyone|token|nobody", "token,anyone": "one of", "": "one of"},
+    "publish": {"admin": "auto|key|token|anyone|nobody", "nobody,key": "'nobody', which stands alone", "key,": "separated by commas",
+                "": "separated by commas"},
     "log-level": {"warning": "debug|info|warn|error"},
     "log-format": {"text": "logfmt|json"},
 }

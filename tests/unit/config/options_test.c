@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/options.h"
+#include "config/channel_options.h"
 
 static void test_every_preset_is_in_its_own_range(void **state)
 {
@@ -68,6 +68,51 @@ static void test_every_word_of_a_choice_is_taken(void **state)
     }
     assert_int_not_equal(option_set(options, row, "debug|info", fault), 0);
     assert_int_not_equal(option_set(options, row, "", fault), 0);
+    options_unref(options);
+}
+
+static void test_a_set_takes_each_word_and_several(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned set;
+    } good[] = {{"auto", PUBLISHERS_AUTO},     {"key", PUBLISHERS_KEY},
+                {"token", PUBLISHERS_TOKEN},   {"Key, token", PUBLISHERS_KEY | PUBLISHERS_TOKEN},
+                {"anyone", PUBLISHERS_ANYONE}, {"token,key,token", PUBLISHERS_KEY | PUBLISHERS_TOKEN},
+                {"nobody", PUBLISHERS_NOBODY}, {"anyone,key", PUBLISHERS_KEY | PUBLISHERS_ANYONE}};
+    static const char *const bad[] = {"",     ",",        "key,",          ",key",     "key token",
+                                      "keys", "auto,key", "nobody,anyone", "key|token"};
+    struct options *options = options_new();
+    char fault[OPTION_FAULT_MAX];
+    const struct option_row *row = option_find("publish", strlen("publish"));
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_int_equal(option_set(options, row, good[i].text, fault), 0);
+        assert_int_equal(options->publish, good[i].set);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (option_set(options, row, bad[i], fault) == 0)
+            fail_msg("'%s' was taken", bad[i]);
+    assert_int_equal(options->publish, PUBLISHERS_KEY | PUBLISHERS_ANYONE);
+    char *text = option_format(options, row);
+    assert_string_equal(text, "key,anyone");
+    free(text);
+    options_unref(options);
+}
+
+static void test_the_words_of_access_are_their_values(void **state)
+{
+    static const char *const words[] = {"auto", "anyone", "token", "nobody"};
+    struct options *options = options_new();
+    char fault[OPTION_FAULT_MAX];
+    const struct option_row *row = option_find("subscribe", strlen("subscribe"));
+    (void)state;
+    assert_int_equal(options->subscribe, SUBSCRIBERS_AUTO);
+    assert_int_equal(options->publish, PUBLISHERS_AUTO);
+    for (unsigned i = SUBSCRIBERS_AUTO; i <= SUBSCRIBERS_NOBODY; i++) {
+        assert_int_equal(option_set(options, row, words[i], fault), 0);
+        assert_int_equal(options->subscribe, i);
+    }
     options_unref(options);
 }
 
@@ -143,6 +188,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_every_preset_is_in_its_own_range),
     cmocka_unit_test(test_every_number_keeps_its_bounds),
     cmocka_unit_test(test_every_word_of_a_choice_is_taken),
+    cmocka_unit_test(test_a_set_takes_each_word_and_several),
+    cmocka_unit_test(test_the_words_of_access_are_their_values),
     cmocka_unit_test(test_every_word_of_a_boolean_is_taken),
     cmocka_unit_test(test_a_repeatable_option_has_a_limit),
     cmocka_unit_test(test_an_origin_has_a_scheme_a_host_and_no_more),
