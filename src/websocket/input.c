@@ -13,6 +13,13 @@
 
 /* Reading the frames. */
 
+static void input_note(struct input *input, const char *bytes, size_t len)
+{
+    size_t kept = len < INPUT_HEAD_MAX ? len : INPUT_HEAD_MAX;
+    memmove(input->latest, input->latest + kept, INPUT_HEAD_MAX - kept);
+    memcpy(input->latest + INPUT_HEAD_MAX - kept, bytes + len - kept, kept);
+}
+
 /* libwslay asks for as much as it has room for. */
 static ssize_t input_give(uint8_t *to, size_t size, int flags, void *context)
 {
@@ -21,6 +28,7 @@ static ssize_t input_give(uint8_t *to, size_t size, int flags, void *context)
     size_t len = source->len < size ? source->len : size;
     (void)flags;
     memcpy(to, source->bytes, len);
+    input_note(input, source->bytes, len);
     *source = text_behind(*source, len);
     input->ahead += len;
     return len > 0 ? (ssize_t)len : -1;
@@ -145,15 +153,50 @@ static const char *input_frame_fault(const struct input *input, const struct wsl
     }
 }
 
+/* Refuses what may not be read. */
+static void input_check(const struct input *input, const struct wslay_frame_iocb *frame,
+                        const struct input_limits *limits, struct input_event *event)
+{
+    const char *fault = input_frame_fault(input, frame);
+    if (fault)
+        input_fail(event, CLOSE_PROTOCOL, fault);
+    else if (wslay_is_ctrl_frame(frame->opcode))
+        return;
+    else if (frame->payload_length > limits->message_bytes ||
+             input->message.len > limits->message_bytes - frame->payload_length)
+        input_fail(event, CLOSE_TOO_LARGE, NULL);
+    else if (input->fragments >= limits->fragments)
+        input_fail(event, CLOSE_TOO_FRAGMENTED, NULL);
+}
+
+/* libwslay tells of a frame with the first byte of its payload. What may not be read is refused before, when
+ * its head is whole: no payload of it may ever come. */
+static void input_check_head(const struct input *input, const struct input_limits *limits,
+                             struct input_event *event)
+{
+    const uint8_t *head = input->latest + INPUT_HEAD_MAX - input->ahead;
+    unsigned length = input->ahead > 1 ? head[1] & 0x7fu : 0;
+    size_t extended = length < 126 ? 0 : length == 126 ? 2 : 8;
+    bool is_masked = input->ahead > 1 && head[1] & 0x80u;
+    struct wslay_frame_iocb frame = {.mask = is_masked};
+    if (input->ahead < 2 + extended + (is_masked ? INPUT_MASK_BYTES : 0))
+        return;
+    frame.fin = head[0] >> 7;
+    frame.rsv = head[0] >> 4 & 7u;
+    frame.opcode = head[0] & 0xfu;
+    frame.payload_length = extended == 0 ? length : 0;
+    for (size_t i = 0; i < extended; i++)
+        frame.payload_length = frame.payload_length << 8 | head[2 + i];
+    input_check(input, &frame, limits, event);
+}
+
 /* Returns whether the frame may be read. */
 static bool input_begin(struct input *input, const struct wslay_frame_iocb *frame,
                         const struct input_limits *limits, struct input_event *event)
 {
-    const char *fault = input_frame_fault(input, frame);
-    if (fault) {
-        input_fail(event, CLOSE_PROTOCOL, fault);
+    input_check(input, frame, limits, event);
+    if (event->kind != INPUT_NOTHING)
         return false;
-    }
     if (wslay_is_ctrl_frame(frame->opcode)) {
         buf_deinit(&input->control);
         return true;
@@ -161,12 +204,7 @@ static bool input_begin(struct input *input, const struct wslay_frame_iocb *fram
     if (input->fragments == 0)
         input->is_text = frame->opcode == WEBSOCKET_TEXT;
     input->fragments++;
-    if (frame->payload_length > limits->message_bytes ||
-        input->message.len > limits->message_bytes - frame->payload_length)
-        input_fail(event, CLOSE_TOO_LARGE, NULL);
-    else if (input->fragments > limits->fragments)
-        input_fail(event, CLOSE_TOO_FRAGMENTED, NULL);
-    return event->kind == INPUT_NOTHING;
+    return true;
 }
 
 static void input_take(struct input *input, const struct wslay_frame_iocb *frame,
@@ -205,6 +243,8 @@ void input_read(struct input *input, struct text *bytes, const struct input_limi
             input_take(input, &frame, limits, event);
         else if (got != WSLAY_ERR_WANT_READ)
             input_fail(event, CLOSE_PROTOCOL, "a frame's length is not as it has to be");
+        else if (!input->is_in_frame && input->ahead > 0)
+            input_check_head(input, limits, event);
     }
     input->source = NULL;
     if (event->kind == INPUT_NOTHING && input->ahead == 0 && !input->is_in_frame) {

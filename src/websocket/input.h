@@ -18,6 +18,9 @@
 
 struct wslay_frame_context;
 
+/* The longest head of a frame: two bytes, the length, the mask. */
+#define INPUT_HEAD_MAX 14u
+
 enum input_kind {
     INPUT_NOTHING, /* all bytes are taken, and no more comes of them */
     INPUT_MESSAGE,
@@ -48,6 +51,7 @@ struct input {
     struct wslay_frame_context *frames; /* NULL between two frames */
     struct text *source;                /* within input_read: what is still to be taken */
     uint64_t ahead;                     /* bytes that libwslay has and has not told of */
+    uint8_t latest[INPUT_HEAD_MAX];     /* that it was given, the last one at the end */
     uint64_t seen;                      /* of the payload of the frame that is being read */
     struct buf message;                 /* unless it has come in one piece */
     struct buf control;                 /* the same, of a control frame */

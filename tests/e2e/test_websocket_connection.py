@@ -199,7 +199,7 @@ def test_each_allocation_of_a_websocket_may_fail(kind: str, channel: str) -> Non
 HOSTILE = {
     "text not masked": (frame_bytes(TEXT, "x", mask=None), 1002), "ping not masked": (frame_bytes(PING, "", mask=None), 1002),
     "length 2^64-1": (b"\x82\xff" + b"\xff" * 8 + b"\1\2\3\4x", 1002), "length 2^63": (b"\x82\xff\x80" + b"\0" * 7 + b"\1\2\3\4x", 1002),
-    "length 2^63-1": (b"\x82\xff\x7f" + b"\xff" * 7 + b"\1\2\3\4x", 1009), "close with one byte": (frame_bytes(CLOSE, b"\x03"), 1002),
+    "length 2^63-1": (b"\x82\xff\x7f" + b"\xff" * 7 + b"\1\2\3\4", 1009), "close with one byte": (frame_bytes(CLOSE, b"\x03"), 1002),
     "close with 1006": (frame_bytes(CLOSE, b"\x03\xee"), 1002), "close with a bad reason": (frame_bytes(CLOSE, b"\x03\xe8\xff"), 1007),
     "too large": (frame_bytes(BINARY, b"x" * ((1 << 20) + 1)), 1009), "HTTP": (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1002),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00", 1002),
