@@ -78,6 +78,32 @@ void channel_withdraw_subscription(struct subscription *subscription, const stru
     }
 }
 
+/* Lingering. */
+
+static void channel_stop_lingering(struct channel *channel)
+{
+    if (list_is_empty(&channel->linger_link))
+        return;
+    list_remove(&channel->linger_link);
+    channel->hub->lingering_count--;
+}
+
+/* Somebody may come back. Where too many linger the one that was left longest ago goes, in a later turn: this
+ * one may be in use further up. */
+static void channel_begin_lingering(struct channel *channel)
+{
+    struct hub *hub = channel->hub;
+    timer_arm(hub->wheel, &channel->linger, hub->now_ms + hub->settings.linger_ms);
+    if (channel->state != CHANNEL_ATTACHED)
+        return;
+    list_append(&hub->lingering, &channel->linger_link);
+    if (++hub->lingering_count <= hub->settings.linger_most)
+        return;
+    struct channel *oldest = container_of(list_first(&hub->lingering), struct channel, linger_link);
+    channel_stop_lingering(oldest);
+    timer_arm(hub->wheel, &oldest->linger, hub->now_ms);
+}
+
 /* Attaching, starting, detaching. */
 
 static void channel_free(struct channel *channel)
@@ -93,6 +119,7 @@ static void channel_free(struct channel *channel)
 
 static void channel_leave_table(struct channel *channel)
 {
+    channel_stop_lingering(channel);
     HASH_DEL(channel->hub->channels, channel);
     channel->hub->channel_count--;
 }
@@ -202,6 +229,8 @@ static void channel_attached(struct broker_request *super)
     list_splice(&pending, &channel->pending);
     list_drain (link, &pending)
         channel_start_subscription(container_of(link, struct subscription, link), true);
+    if (channel->subscription_count == 0 && !channel->is_near)
+        channel_begin_lingering(channel);
 }
 
 /* Returns the error when the broker refuses at once: the channel is gone then. */
@@ -232,6 +261,7 @@ static struct channel *channel_new(struct hub *hub, const char *name, size_t len
     list_init(&channel->ready);
     list_init(&channel->blocked);
     list_init(&channel->dirty_link);
+    list_init(&channel->linger_link);
     timer_init(&channel->linger, channel_linger_over);
     timer_init(&channel->expiry, channel_expire);
     channel->name_len = (uint8_t)len;
@@ -272,6 +302,7 @@ void channel_add_subscription(struct channel *channel, struct subscription *subs
     channel->subscription_count++;
     if (channel->state == CHANNEL_ATTACHED || channel->is_asked)
         timer_stop(channel->hub->wheel, &channel->linger);
+    channel_stop_lingering(channel);
     if (channel->state == CHANNEL_ATTACHING)
         list_append(&channel->pending, &subscription->link);
     else
@@ -285,8 +316,7 @@ void channel_remove_subscription(struct subscription *subscription)
     subscription->channel = NULL;
     channel->subscriptions[subscription->subscriber->transport]--;
     if (--channel->subscription_count == 0 && (channel->state == CHANNEL_ATTACHED || channel->is_asked))
-        timer_arm(channel->hub->wheel, &channel->linger,
-                  channel->hub->now_ms + channel->hub->settings.linger_ms);
+        channel_begin_lingering(channel);
 }
 
 void channel_trim(struct channel *channel)

@@ -51,14 +51,15 @@ struct channel {
     struct log_state log; /* as far as it is known here */
     struct ring window;
     struct list pages;
-    uint64_t pages_unread;  /* asked for and not answered, also those no longer in the list */
-    struct list pending;    /* subscriptions, until attached */
-    struct list waiting;    /* those that have all there is */
-    struct list ready;      /* those to be served */
-    struct list blocked;    /* those whose clients take nothing */
-    struct list dirty_link; /* in hub.dirty while `ready` is not empty */
-    struct timer linger;    /* while attaching: to ask a broker again that was away */
-    struct timer expiry;    /* when the oldest message of the window may go */
+    uint64_t pages_unread;   /* asked for and not answered, also those no longer in the list */
+    struct list pending;     /* subscriptions, until attached */
+    struct list waiting;     /* those that have all there is */
+    struct list ready;       /* those to be served */
+    struct list blocked;     /* those whose clients take nothing */
+    struct list dirty_link;  /* in hub.dirty while `ready` is not empty */
+    struct list linger_link; /* in hub.lingering */
+    struct timer linger;     /* while attaching: to ask a broker again that was away */
+    struct timer expiry;     /* when the oldest message of the window may go */
     uint64_t subscriptions[TRANSPORT_COUNT];
     uint64_t subscription_count;
     struct channel_memo memo;

@@ -22,6 +22,7 @@ void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, s
 {
     *hub = (struct hub){.broker = broker, .mailbox = mailbox, .wheel = wheel, .settings = *settings};
     list_init(&hub->dirty);
+    list_init(&hub->lingering);
     list_init(&hub->watchers);
     timer_init(&hub->tend, hub_tend_broker);
     hub->now_ms = clock_monotonic_ms();

@@ -4,7 +4,7 @@
 /* A shard's table of attached channels, and who is served next.
  *
  * All functions run on the shard's thread. The hub attaches a channel at the broker with its first subscriber
- * and detaches it a linger time after the last has left.
+ * and detaches it a linger time after the last has left, or sooner when too many linger.
  */
 
 #include <stdbool.h>
@@ -22,6 +22,7 @@ struct channel;
 struct hub_settings {
     struct retention retention;
     uint64_t linger_ms;
+    uint64_t linger_most; /* channels */
 };
 
 struct hub {
@@ -31,9 +32,11 @@ struct hub {
     struct hub_settings settings;
     struct channel *channels; /* by name (uthash) */
     struct list dirty;        /* channels with subscribers that are ready */
+    struct list lingering;    /* attached channels without a subscriber, those left longest ago first */
     struct list watchers;
     struct timer tend;
     uint64_t channel_count;
+    uint64_t lingering_count;
     uint64_t subscriber_count[TRANSPORT_COUNT]; /* subscribers, not subscriptions */
     uint64_t resets_told;
     uint64_t refills;

@@ -62,6 +62,7 @@ static struct hub_settings shard_hub_settings(const struct options *options)
     return (struct hub_settings){
         .retention = {options->history_size, options->history_bytes, options->history_ttl_ms},
         .linger_ms = options->linger_time_ms,
+        .linger_most = options->linger_channels,
     };
 }
 

@@ -85,6 +85,8 @@
             "The most frames of which a WebSocket message may consist.")                                     \
     DURATION("linger-time", linger_time_ms, "30s", 0, 3600000, RELOAD, "TIME",                               \
              "How long a shard keeps a channel attached after its last subscriber left.")                    \
+    INTEGER("linger-channels", linger_channels, "10000", 0, 10000000, RELOAD, "N",                           \
+            "The most channels that a shard keeps so; those left longest ago go first.")                     \
     DURATION("slow-client-timeout", slow_client_timeout_ms, "60s", 100, 3600000, RELOAD, "TIME",             \
              "A stream or an answer of which the client has taken nothing for this long is cut.")            \
     DURATION("drain-time", drain_time_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \

@@ -97,7 +97,8 @@ static inline void slow_answer_all(void)
 
 static inline int shard_begin(void **state)
 {
-    const struct hub_settings settings = {.retention = {100000, 64u << 20, 60000}, .linger_ms = 1000};
+    const struct hub_settings settings = {
+        .retention = {100000, 64u << 20, 60000}, .linger_ms = 1000, .linger_most = 1000};
     (void)state;
     table_key_init();
     options = options_new();

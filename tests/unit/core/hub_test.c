@@ -105,7 +105,8 @@ static struct message *message_at(uint64_t offset)
 
 static int begin(void **state)
 {
-    const struct hub_settings settings = {.retention = {100, 1u << 20, 60000}, .linger_ms = 1000};
+    const struct hub_settings settings = {
+        .retention = {100, 1u << 20, 60000}, .linger_ms = 1000, .linger_most = 1000};
     (void)state;
     table_key_init();
     asked_count = 0;
@@ -1142,6 +1143,48 @@ static void test_a_channel_lingers_and_is_then_detached(void **state)
     assert_int_equal(asked[1]->operation, BROKER_DETACH);
 }
 
+static void visit_channel(struct listener *listener, const char *name)
+{
+    const struct text channel = text_of(name);
+    const struct start start = {.kind = START_NOW};
+    *listener = (struct listener){0};
+    assert_int_equal(
+        subscriber_join(&listener->subscriber, &hub, &listener_ops, TRANSPORT_SSE, &channel, 1, &start), 0);
+    subscriber_leave(&listener->subscriber);
+}
+
+static void test_of_too_many_channels_that_linger_those_left_longest_ago_go(void **state)
+{
+    struct listener listener;
+    (void)state;
+    is_near = true;
+    hub.settings.linger_most = 2;
+    visit_channel(&listener, "a");
+    visit_channel(&listener, "b");
+    visit_channel(&listener, "a");
+    assert_int_equal(hub.lingering_count, 2);
+    visit_channel(&listener, "c");
+    assert_int_equal(hub.lingering_count, 2);
+    timer_wheel_run(&wheel, 1100);
+    assert_int_equal(asked_count, 1);
+    assert_int_equal(asked[0]->operation, BROKER_DETACH);
+    assert_true(text_equals(container_of(asked[0], struct attach_request, super)->name, text_of("b")));
+    answer(0, ERROR_NONE);
+    assert_int_equal(hub.channel_count, 2);
+    /* Who comes back before it goes has it kept. */
+    visit_channel(&listener, "d");
+    join(&listener, "now");
+    timer_wheel_run(&wheel, 1200);
+    assert_int_equal(asked_count, 1);
+    subscriber_leave(&listener.subscriber);
+    assert_int_equal(hub.lingering_count, 2);
+    hub_close(&hub);
+    assert_int_equal(hub.lingering_count, 0);
+    assert_int_equal(asked_count, 4);
+    answer(1, ERROR_NONE);
+    answer(2, ERROR_NONE);
+}
+
 static void test_a_near_broker_attaches_and_brings_pages_in_the_call(void **state)
 {
     struct listener listener;
@@ -1246,5 +1289,6 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_blocked_subscriber_is_left_alone_until_unblocked),
     TEST(test_retreating_tells_the_same_again),
     TEST(test_a_channel_lingers_and_is_then_detached),
+    TEST(test_of_too_many_channels_that_linger_those_left_longest_ago_go),
 };
 UNIT_MAIN(tests)

@@ -30,7 +30,7 @@ static bool is_answered;
 
 static int begin(void **state)
 {
-    const struct hub_settings settings = {.linger_ms = 1000};
+    const struct hub_settings settings = {.linger_ms = 1000, .linger_most = 1000};
     (void)state;
     table_key_init();
     options = options_new();
