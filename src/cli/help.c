@@ -27,7 +27,7 @@ static const char help_precedence[] = "Each option can be given on the command l
 static const char help_file[] =
     "In the file a line that begins with # or ; is a comment, as is the rest of a line after a space and ;. "
     "There are no sections. A repeatable option is repeated on the command line and in the file; in the "
-    "environment commas or spaces separate its values, for tcp and sockjs semicolons.";
+    "environment commas or spaces separate its values, for http, admin, tcp and sockjs semicolons.";
 static const char help_units[] =
     "Sizes take KiB, MiB and GiB; times take ms, s, m, h and d and are seconds without a unit.";
 

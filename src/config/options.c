@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/address.h"
 #include "base/container.h"
 #include "base/nearest.h"
 #include "base/number.h"
@@ -239,16 +238,6 @@ static int option_set_number(struct options *options, const struct option_row *r
 
 /* Checks beyond the kind's own, for values whose form the kind does not tell. */
 
-static int option_check_address(const char *text, char *fault)
-{
-    struct address address;
-    const char *why;
-    if (address_parse(&address, text, &why) == 0)
-        return 0;
-    snprintf(fault, OPTION_FAULT_MAX, "is not an address to listen on: %s", why);
-    return -EINVAL;
-}
-
 static int option_check_origin(const char *text, char *fault)
 {
     const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
@@ -275,7 +264,6 @@ static int option_check(const struct option_row *row, const char *text, char *fa
         const char *name;
         int (*check)(const char *text, char *fault);
     } checks[] = {
-        {"http", option_check_address},
         {"allowed-origins", option_check_origin},
         {"redis-subscribe", option_check_bridged},
     };
@@ -314,8 +302,7 @@ int option_set(struct options *options, const struct option_row *row, const char
 
 const char *option_separators(const struct option_row *row)
 {
-    bool has_blanks = strcmp(row->name, "tcp") == 0 || strcmp(row->name, "sockjs") == 0;
-    return has_blanks ? ";" : ", ";
+    return row->argument && strchr(row->argument, '=') ? ";" : ", ";
 }
 
 static char *option_format_strings(const struct option_row *row, const struct string_list *list)

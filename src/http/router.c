@@ -30,11 +30,13 @@ static const struct route routes[] = {
     {"/channels", false, METHOD_POST, true, batch_handle,
      .elsewhere = "one channel is at /channels/NAME, the list of all at GET /api/channels"},
     {"/api/channels/", true, METHODS_READ | METHOD_DELETE, false, channel_handle,
-     .elsewhere = "publish at /channels/NAME"},
+     .elsewhere = "publish at /channels/NAME", .needs_admin = true},
     {"/api/channels", false, METHODS_READ, false, channels_handle,
-     .elsewhere = "publish a batch at /channels"},
-    {"/api/stats", false, METHODS_READ, false, stats_handle, .elsewhere = "publish at /channels/NAME"},
-    {"/metrics", false, METHODS_READ, false, metrics_handle, .elsewhere = "publish at /channels/NAME"},
+     .elsewhere = "publish a batch at /channels", .needs_admin = true},
+    {"/api/stats", false, METHODS_READ, false, stats_handle, .elsewhere = "publish at /channels/NAME",
+     .needs_admin = true},
+    {"/metrics", false, METHODS_READ, false, metrics_handle, .elsewhere = "publish at /channels/NAME",
+     .needs_admin = true},
     {"/healthz", false, METHODS_READ, false, health_handle, .elsewhere = "publish at /channels/NAME"},
     {"/readyz", false, METHODS_READ, false, ready_handle, .elsewhere = "publish at /channels/NAME"},
     {"/", true, METHODS_READ, false, files_handle, .elsewhere = "publish at /channels/NAME"},
@@ -169,9 +171,22 @@ void router_answer_not_found(struct exchange *exchange)
                   hint ? hint : "channels are at /channels/NAME");
 }
 
+static void router_answer_hidden(struct exchange *exchange)
+{
+    exchange_fail(exchange, ERROR_NOT_FOUND,
+                  "this is on the server's admin listener; here it takes a token with the admin right");
+}
+
+/* Operators who declare a listener for it expect that the others do not have it. */
+static bool router_hides(const struct exchange *exchange, const struct route *route)
+{
+    return route->needs_admin && !exchange->is_admin && exchange->shard->options->admin.count > 0;
+}
+
 static const struct route router_options_route = {"", true, 0, false, router_answer_options, .elsewhere = ""};
 static const struct route router_nowhere_route = {
     "", true, 0, false, router_answer_not_found, .elsewhere = ""};
+static const struct route router_hidden_route = {"", true, 0, false, router_answer_hidden, .elsewhere = ""};
 static const struct route router_method_route = {"", true, 0, false, router_answer_method, .elsewhere = ""};
 
 void router_choose(struct exchange *exchange)
@@ -185,6 +200,8 @@ void router_choose(struct exchange *exchange)
                                              : options->message_size_bytes;
     if (exchange->method == METHOD_OPTIONS && !route->answers_options)
         exchange->route = &router_options_route;
+    else if (router_hides(exchange, route))
+        exchange->route = &router_hidden_route;
     else if ((route->methods | METHOD_OPTIONS) & exchange->method)
         exchange->route = route;
     else if (route->handle == files_handle && router_hint(exchange->path))

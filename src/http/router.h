@@ -14,6 +14,7 @@ struct route {
     const char
         *elsewhere; /* what a method that is not taken here may have been meant for, and where that is */
     bool answers_options; /* it handles OPTIONS itself */
+    bool needs_admin;     /* where a listener of its own is declared for that, it is not on the others */
     const void *context;  /* of whoever added it */
 };
 

@@ -45,7 +45,7 @@ static void upgrade_open(void *cls, struct MHD_Connection *connection, void *con
     struct exchange *exchange = cls;
     struct client *client = exchange->client;
     struct upgrade *upgrade = exchange->holder;
-    struct arrival arrival = {.fd = upgrade->fd, .key = client->key};
+    struct arrival arrival = {.fd = upgrade->fd, .key = client->key, .entrance = client->entrance};
     const struct text early = {client->early ? client->early + client->early_at : "", client->early_len};
     (void)connection;
     (void)context;

@@ -18,42 +18,42 @@ static bool listening_is_unix(const struct listening *listening)
 
 static const char *listening_path(const struct listening *listening)
 {
-    return ((const struct sockaddr_un *)&listening->address.storage)->sun_path;
+    return listening->declaration.entrance.path;
 }
 
 /* Options. */
 
-static int listening_parse_declaration(struct listening *listening, const char *text, const char **why,
-                                       char fault[DECLARATION_FAULT_MAX])
+static int listening_parse(struct listening *listening, const char *text, const char **why,
+                           char fault[DECLARATION_FAULT_MAX])
 {
-    struct declaration *declaration = &listening->declaration;
-    struct sockaddr_un *address = (struct sockaddr_un *)&listening->address.storage;
+    struct entrance *entrance = &listening->declaration.entrance;
     *why = fault;
-    int err = declaration_parse(declaration, text, fault);
-    listening->has_declaration = err == 0;
-    if (err || !declaration->path)
-        return err ? err : address_parse(&listening->address, declaration->address, why);
-    address->sun_family = AF_UNIX;
-    strncpy(address->sun_path, declaration->path, sizeof(address->sun_path) - 1);
-    listening->address.len = sizeof(*address);
-    return 0;
+    int err = listening->is_tcp ? declaration_parse(&listening->declaration, text, fault)
+                                : entrance_parse(entrance, text, fault);
+    return err ? err : entrance_look_up(entrance, &listening->address, why);
 }
 
-static int listenings_parse_list(struct listenings *listenings, const char *option,
-                                 const struct string_list *texts, bool has_declarations,
-                                 char fault[LISTENING_FAULT_MAX])
+struct listening_kind {
+    const char *option;
+    bool is_tcp;
+    bool is_admin;
+};
+
+static int listenings_parse_list(struct listenings *listenings, const struct listening_kind *kind,
+                                 const struct string_list *texts, char fault[LISTENING_FAULT_MAX])
 {
     for (size_t i = 0; i < texts->count; i++) {
         char room[DECLARATION_FAULT_MAX];
-        const char *why = room;
+        const char *why;
         struct listening *listening = &listenings->items[listenings->count++];
-        listening->option = option;
-        int err = has_declarations ? listening_parse_declaration(listening, texts->items[i], &why, room)
-                                   : address_parse(&listening->address, texts->items[i], &why);
+        listening->option = kind->option;
+        listening->is_tcp = kind->is_tcp;
+        int err = listening_parse(listening, texts->items[i], &why, room);
         if (err) {
-            snprintf(fault, LISTENING_FAULT_MAX, "%s = '%.300s': %s", option, texts->items[i], why);
+            snprintf(fault, LISTENING_FAULT_MAX, "%s = '%.300s': %s", kind->option, texts->items[i], why);
             return err;
         }
+        listening->declaration.entrance.is_admin = kind->is_admin;
     }
     return 0;
 }
@@ -79,14 +79,20 @@ static int listenings_check_exposure(const struct listenings *listenings, char f
 int listenings_parse(struct listenings *listenings, const struct options *options,
                      char fault[LISTENING_FAULT_MAX])
 {
-    listenings->items = calloc(options->http.count + options->tcp.count, sizeof(*listenings->items));
+    const struct listening_kind http = {.option = "http"};
+    const struct listening_kind admin = {.option = "admin", .is_admin = true};
+    const struct listening_kind tcp = {.option = "tcp", .is_tcp = true};
+    listenings->items =
+        calloc(options->http.count + options->admin.count + options->tcp.count, sizeof(*listenings->items));
     if (!listenings->items) {
         snprintf(fault, LISTENING_FAULT_MAX, "no memory");
         return -ENOMEM;
     }
-    int err = listenings_parse_list(listenings, "http", &options->http, false, fault);
+    int err = listenings_parse_list(listenings, &http, &options->http, fault);
     if (!err)
-        err = listenings_parse_list(listenings, "tcp", &options->tcp, true, fault);
+        err = listenings_parse_list(listenings, &admin, &options->admin, fault);
+    if (!err)
+        err = listenings_parse_list(listenings, &tcp, &options->tcp, fault);
     return err || options->anonymous ? err : listenings_check_exposure(listenings, fault);
 }
 
@@ -139,7 +145,7 @@ static int listening_bind_unix(struct listening *listening)
     if (fd < 0)
         return fd;
     listening->has_file = true;
-    if (chmod(listening_path(listening), listening->declaration.mode) == 0)
+    if (chmod(listening_path(listening), listening->declaration.entrance.mode) == 0)
         return fd;
     err = -errno;
     close(fd);
@@ -173,10 +179,12 @@ static int listening_bind_next(struct listening *listening, int first_fd)
 
 static int listening_give(struct listening *listening, struct shard *shard, int fd)
 {
-    if (!listening->has_declaration)
-        return listener_add(&shard->listeners, fd, &door_listener_ops, NULL);
-    stream_table_tick(&shard->streams, connection_tick_ms(&listening->declaration));
-    return listener_add(&shard->listeners, fd, &connection_listener_ops, &listening->declaration);
+    struct declaration *declaration = &listening->declaration;
+    const struct entrance *entrance = &declaration->entrance;
+    if (!listening->is_tcp)
+        return listener_add(&shard->listeners, fd, &door_listener_ops, entrance, NULL);
+    stream_table_tick(&shard->streams, connection_tick_ms(declaration));
+    return listener_add(&shard->listeners, fd, &connection_listener_ops, entrance, declaration);
 }
 
 static int listening_open(struct listening *listening, const struct shard_group *group)
@@ -216,7 +224,7 @@ int listenings_open(struct listenings *listenings, const struct shard_group *gro
 void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX])
 {
     if (listening_is_unix(listening))
-        snprintf(text, LISTENING_TEXT_MAX, "%s", listening->declaration.address);
+        snprintf(text, LISTENING_TEXT_MAX, "%s", listening->declaration.entrance.address);
     else
         address_format(&listening->address, text);
 }
@@ -227,8 +235,7 @@ void listenings_close(struct listenings *listenings)
         struct listening *listening = &listenings->items[i];
         if (listening->has_file)
             unlink(listening_path(listening));
-        if (listening->has_declaration)
-            declaration_deinit(&listening->declaration);
+        declaration_deinit(&listening->declaration);
     }
     free(listenings->items);
     *listenings = (struct listenings){0};

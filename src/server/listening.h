@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Where the server listens: the addresses of the options `http` and `tcp`, bound here, accepted on by every
- * shard. Main thread.
+/* Where the server listens: the addresses of the options `http`, `admin` and `tcp`, bound here, accepted on
+ * by every shard. Main thread.
  */
 
 #include <stdbool.h>
@@ -15,9 +15,9 @@
 struct listening {
     const char *option;             /* that names it */
     struct address address;         /* as bound */
-    struct declaration declaration; /* of `tcp` */
-    bool has_declaration;
-    bool has_file; /* the file of a Unix socket is there and to be removed */
+    bool is_tcp;                    /* `tcp`: else HTTP is spoken there */
+    struct declaration declaration; /* of HTTP its entrance only */
+    bool has_file;                  /* the file of a Unix socket is there and to be removed */
 };
 
 struct listenings {

@@ -201,11 +201,11 @@ static void server_log_ready(const struct server *server)
     for (size_t i = 0; i < server->listenings.count; i++) {
         const struct listening *listening = &server->listenings.items[i];
         listening_format(listening, text);
-        if (listening->has_declaration)
+        if (listening->is_tcp)
             log_event(LOG_INFO, "listening", LOG_TEXT("tcp", text),
                       LOG_TEXT("framing", framing_words[listening->declaration.framing]));
         else
-            log_event(LOG_INFO, "listening", LOG_TEXT("http", text));
+            log_event(LOG_INFO, "listening", LOG_TEXT(listening->option, text));
     }
     log_event(LOG_INFO, "ready", LOG_TEXT("version", PACKAGE_VERSION),
               LOG_NUMBER("shards", server->group.count),

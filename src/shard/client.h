@@ -15,6 +15,7 @@
 #include "tables/errors.h"
 
 struct cell;
+struct entrance;
 struct MHD_Connection;
 struct shard;
 
@@ -76,6 +77,7 @@ struct client {
     uint32_t peeks;
     uint32_t bytes; /* of the head that were there at the last look */
     struct limit_key key;
+    const struct entrance *entrance;       /* by which it came */
     _Alignas(8) unsigned char address[28]; /* a sockaddr_in or sockaddr_in6 */
 };
 

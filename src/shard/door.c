@@ -274,6 +274,7 @@ static struct client *door_add(struct shard *shard, const struct arrival *arriva
     client->shard = shard;
     client->state = CLIENT_WAITING;
     client->key = arrival->key;
+    client->entrance = arrival->entrance;
     memcpy(client->address, &arrival->address.storage, sizeof(client->address));
     client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
     client_line_up(client, &shard->door.clients[CLIENT_WAITING]);

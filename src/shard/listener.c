@@ -34,7 +34,8 @@ static void listener_refuse(struct listener *listener, const struct arrival *arr
 static int listener_accept_one(struct listener *listener, enum error_code error)
 {
     struct connection_limits *limits = listener->shard->group->limits;
-    struct arrival arrival = {.address.len = sizeof(arrival.address.storage), .error = error};
+    struct arrival arrival = {
+        .address.len = sizeof(arrival.address.storage), .error = error, .entrance = listener->entrance};
     arrival.fd = accept4(listener->watch.fd, (struct sockaddr *)&arrival.address.storage,
                          &arrival.address.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (arrival.fd < 0)
@@ -140,12 +141,14 @@ int listener_table_init(struct listener_table *table, struct shard *shard)
     return table->spare_count > 0 ? 0 : -EMFILE;
 }
 
-int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops, void *context)
+int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops,
+                 const struct entrance *entrance, void *context)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     if (!listener)
         return -ENOMEM;
-    *listener = (struct listener){.watch.fd = fd, .shard = table->shard, .ops = ops, .context = context};
+    *listener = (struct listener){
+        .watch.fd = fd, .shard = table->shard, .ops = ops, .entrance = entrance, .context = context};
     list_append(&table->listeners, &listener->link);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "base/address.h"
 #include "base/list.h"
 #include "base/timer.h"
+#include "shard/entrance.h"
 #include "shard/limits.h"
 #include "shard/watch.h"
 #include "tables/errors.h"
@@ -26,8 +27,9 @@ struct listener;
 struct arrival {
     int fd;
     struct address address;
-    struct limit_key key;  /* under which it is counted */
-    enum error_code error; /* ERROR_NONE, or why it has to be refused */
+    struct limit_key key;            /* under which it is counted */
+    enum error_code error;           /* ERROR_NONE, or why it has to be refused */
+    const struct entrance *entrance; /* by which it came */
 };
 
 struct listener_ops {
@@ -46,7 +48,8 @@ struct listener {
     struct list link;
     struct shard *shard;
     const struct listener_ops *ops;
-    void *context; /* of its owner; outlives the shard */
+    const struct entrance *entrance; /* outlives the shard */
+    void *context;                   /* of its owner; as long */
 };
 
 struct listener_table {
@@ -62,7 +65,8 @@ int listener_table_init(struct listener_table *table, struct shard *shard);
 void listener_table_deinit(struct listener_table *table);
 
 /* Accepts on a bound socket, which the table then owns. Main thread. Returns 0 or -ENOMEM. */
-int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops, void *context);
+int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops,
+                 const struct entrance *entrance, void *context);
 
 /* Begins to accept; when the loop begins. Returns 0 or -errno. */
 int listener_table_open(struct listener_table *table);

@@ -313,6 +313,7 @@ int stream_socket_open(struct stream_socket *socket, struct shard *shard, const 
     socket->state = STREAM_OPEN;
     socket->events = EPOLLIN;
     socket->key = arrival->key;
+    socket->entrance = arrival->entrance;
     list_append(&table->sockets, &socket->link);
     table->count++;
     if (!timer_is_armed(&table->tick))

@@ -60,6 +60,7 @@ struct stream_socket {
     bool is_drained; /* ops->drain was called */
     bool is_told;    /* everything, and that it was all */
     struct limit_key key;
+    const struct entrance *entrance; /* by which its connection came */
     const struct stream_socket_ops *ops;
     struct garbage garbage;
     struct list link; /* in the table */

@@ -39,6 +39,7 @@ static void transfer_pack(struct transfer *transfer, struct client *client)
     struct arrival *arrival = &transfer->arrival;
     memcpy(&arrival->address.storage, client->address, sizeof(client->address));
     arrival->address.len = sizeof(client->address);
+    arrival->entrance = client->entrance;
     transfer->early_len = client->early_len;
     if (client->early_at > 0)
         memmove(client->early, client->early + client->early_at, client->early_len);

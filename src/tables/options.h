@@ -13,8 +13,12 @@
  * channel_options.
  */
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
-    STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS",                                       \
-            "Listen for HTTP on host:port, [v6]:port or :port; port 0 takes a free one. Repeatable.")        \
+    STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS [KEY=VALUE]...",                        \
+            "Listen for HTTP on host:port, [v6]:port, :port or unix:/path; port 0 takes a free one; keys "   \
+            "are mode, see docs/LISTENERS.md. Repeatable.")                                                  \
+    STRINGS("admin", admin, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                    \
+            "Listen for HTTP as with http; /api and /metrics need no right there, and are not found on "     \
+            "other listeners any more but with an admin token. Repeatable.")                                 \
     STRINGS("tcp", tcp, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                        \
             "Listen for raw TCP on host:port, [v6]:port or unix:/path; keys are framing, feed, input, "      \
             "default-channel, ping and mode, see docs/TCP.md. Repeatable.")                                  \

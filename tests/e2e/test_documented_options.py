@@ -15,7 +15,8 @@ RANGE = re.compile(r"^(N|TIME|BYTES), (\S+) to (\S+)$")
 BEYOND = {"N": ["{over}", "1.5", "-1"], "TIME": ["{over}", "5min", "1.5h"], "BYTES": ["{over}", "4MB", "1.5KiB"]}
 # Values that the text of a row names; where a row has a range, its ends and its default come on top.
 EXAMPLES = {
-    "http": ["127.0.0.1:8080", "[::1]:8080", ":8080", "localhost:0"],
+    "http": ["127.0.0.1:8080", "[::1]:8080", ":8080", "localhost:0", "unix:/tmp/http", "unix:/tmp/http mode=0666"],
+    "admin": ["127.0.0.1:8081", "unix:/tmp/admin mode=0600", ""],
     "tcp": ["127.0.0.1:5567", "[::1]:5567", "unix:/tmp/socket mode=0600", "127.0.0.1:5567 framing=crlf input=echo feed=updates",
             "127.0.0.1:5567 framing=len32 input=publish:blobs feed=a,b", "127.0.0.1:5567 framing=nul ping=30 default-channel=news"],
     "sockjs": ["/sockjs", "/a/b app=echo legacy=yes", "/c app=close websocket=no cookie=yes", "",
@@ -36,7 +37,9 @@ EXAMPLES = {
     "history-bytes": ["4096", "4KiB", "4MiB", "4GiB"],
 }
 WRONG = {
-    "http": {"127.0.0.1": "host:port, [v6]:port or :port", "127.0.0.1:65536": "0 to 65535", "127.0.0.1:x": "0 to 65535"},
+    "http": {"127.0.0.1": "host:port, [v6]:port or :port", "127.0.0.1:65536": "0 to 65535", "127.0.0.1:x": "0 to 65535", "": "an address is missing",
+             "127.0.0.1:0 mod=0600": "mode=", "127.0.0.1:0 mode=0600": "unix:/path", "unix:/tmp/socket mode=x": "octal"},
+    "admin": {"127.0.0.1": "host:port, [v6]:port or :port", "127.0.0.1:0 mode=0600": "unix:/path"},
     "tcp": {"127.0.0.1:0 framing=x": "auto, crlf, nul, len32 or resp", "127.0.0.1:0 frame=nul": "framing=, feed=, input=",
             "127.0.0.1:0 input=x": "command, echo, publish:CHANNEL or ignore", "127.0.0.1:0 feed=a,,b": "channel name",
             "127.0.0.1:0 ping=x": "number of seconds", "unix:/tmp/socket mode=999": "octal", "127.0.0.1:0 mode=0600": "unix:/path"},

@@ -13,8 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct declaration declaration;
     char *text = strndup((const char *)data, size);
     if (text && declaration_parse(&declaration, text, fault) == 0) {
-        if (!declaration.address || !declaration.address[0] || declaration.preset.len == 0 ||
-            declaration.feed.count > NAME_LIST_MAX)
+        if (!declaration.entrance.address || !declaration.entrance.address[0] ||
+            declaration.preset.len == 0 || declaration.feed.count > NAME_LIST_MAX)
             abort();
         declaration_deinit(&declaration);
     }

@@ -228,7 +228,7 @@ static const struct {
 static void connection_refuse_stranger(struct connection *connection, enum framing_stranger stranger)
 {
     log_event(LOG_INFO, connection_strangers[stranger].event,
-              LOG_TEXT("listener", connection->declaration->address),
+              LOG_TEXT("listener", connection->declaration->entrance.address),
               LOG_TEXT("action", connection_strangers[stranger].action));
     shard_count(connection_shard(connection), METRIC_REFUSED, 1);
     buf_append(stream_socket_text(&connection->socket), connection_strangers[stranger].answer,

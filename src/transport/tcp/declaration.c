@@ -2,6 +2,7 @@
 #include "transport/tcp/declaration.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,6 @@
 
 #define PRESET_CHANNEL "updates"
 #define PING_MOST_MS 86400000u
-#define UNIX_PATH_MAX 107u /* sockaddr_un's, without the NUL */
 
 static int declaration_set_framing(struct pairs *pairs, const char *value)
 {
@@ -62,41 +62,18 @@ static int declaration_set_ping(struct pairs *pairs, const char *value)
     return 0;
 }
 
-static int declaration_set_mode(struct pairs *pairs, const char *value)
-{
-    char *end;
-    unsigned long mode = strtoul(value, &end, 8);
-    if (!value[0] || strspn(value, "01234567") != strlen(value) || mode > 0777)
-        return pairs_fail(pairs, "mode is an octal number as 0660, not '%.100s'", value);
-    struct declaration *declaration = pairs->context;
-    declaration->mode = (mode_t)mode;
-    return 0;
-}
-
-static int declaration_set_address(struct pairs *pairs, const char *word)
-{
-    struct declaration *declaration = pairs->context;
-    declaration->address = strdup(word);
-    return declaration->address ? 0 : -ENOMEM;
-}
-
+_Static_assert(offsetof(struct declaration, entrance) == 0, "an entrance's keys take what it is in for it");
 static const struct pairs_key declaration_keys[] = {
     {"framing", declaration_set_framing}, {"feed", declaration_set_feed},
     {"input", declaration_set_input},     {"default-channel", declaration_set_preset},
-    {"ping", declaration_set_ping},       {"mode", declaration_set_mode}};
+    {"ping", declaration_set_ping},       ENTRANCE_KEYS};
 
 static int declaration_check(struct pairs *pairs)
 {
-    static const char unix_scheme[] = "unix:";
     struct declaration *declaration = pairs->context;
-    bool has_mode = pairs->seen & 1u << 5;
-    if (strncmp(declaration->address, unix_scheme, strlen(unix_scheme)) == 0)
-        declaration->path = declaration->address + strlen(unix_scheme);
-    if (declaration->path && (declaration->path[0] != '/' || strlen(declaration->path) > UNIX_PATH_MAX))
-        return pairs_fail(pairs, "a Unix address is unix:/path, of at most 107 bytes: %.200s",
-                          declaration->address);
-    if (has_mode && !declaration->path)
-        return pairs_fail(pairs, "mode is for unix:/path only, not for %.200s", declaration->address);
+    int err = entrance_check(pairs);
+    if (err)
+        return err;
     if (declaration->framing == FRAMING_RESP && declaration->input != INPUT_COMMAND)
         return pairs_fail(pairs, "framing=resp has commands as its input, and no other");
     if (declaration->framing == FRAMING_RESP && declaration->ping_ms > 0)
@@ -108,14 +85,13 @@ int declaration_parse(struct declaration *declaration, const char *text, char fa
 {
     static const struct pairs_form form = {
         .noun = "address",
-        .missing = "an address is missing: host:port, [v6]:port or unix:/path",
-        .set_first = declaration_set_address,
+        .missing = ENTRANCE_MISSING,
+        .set_first = entrance_set_address,
         .keys = declaration_keys,
         .key_count = ARRAY_LENGTH(declaration_keys),
         .check = declaration_check,
     };
-    *declaration = (struct declaration){.mode = DECLARATION_MODE_PRESET,
-                                        .preset = {strlen(PRESET_CHANNEL), PRESET_CHANNEL}};
+    *declaration = (struct declaration){.preset = {strlen(PRESET_CHANNEL), PRESET_CHANNEL}};
     int err = pairs_parse(declaration, text, &form, fault);
     if (err)
         declaration_deinit(declaration);
@@ -124,7 +100,7 @@ int declaration_parse(struct declaration *declaration, const char *text, char fa
 
 void declaration_deinit(struct declaration *declaration)
 {
-    free(declaration->address);
+    entrance_deinit(&declaration->entrance);
     name_list_deinit(&declaration->feed);
     *declaration = (struct declaration){0};
 }

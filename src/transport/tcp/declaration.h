@@ -5,21 +5,18 @@
  * [ping=SECONDS] [mode=OCTAL]. See docs/TCP.md. Any thread. */
 
 #include <stdint.h>
-#include <sys/types.h>
 
 #include "core/name_list.h"
+#include "shard/entrance.h"
 #include "transport/tcp/framing.h"
 
 #define DECLARATION_FAULT_MAX PAIRS_FAULT_MAX
-#define DECLARATION_MODE_PRESET 0660u
 
 /* What a client's frames mean. */
 enum input { INPUT_COMMAND, INPUT_ECHO, INPUT_IGNORE, INPUT_PUBLISH };
 
 struct declaration {
-    char *address;    /* as written; host:port, or unix:/path */
-    const char *path; /* of a Unix address; NULL otherwise */
-    mode_t mode;
+    struct entrance entrance; /* first: the keys of both are read together */
     enum framing framing;
     enum input input;
     struct channel_name publish_to; /* of INPUT_PUBLISH */

@@ -54,16 +54,18 @@ class Connection:
     """One connection; reads responses one after another."""
 
     def __init__(self, server: Server, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0) -> None:
-        """With a small buffer the kernel keeps little for the client, on the server's side too: that goes by the segment's size."""
-        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        """A host that begins with a slash is a Unix socket's path. With a small buffer the kernel keeps little for the client, on the server's side too: that goes by the segment's size."""
+        is_unix = host.startswith("/")
+        self.socket = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.socket.settimeout(PATIENCE)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)
         if source:
             self.socket.bind((source, 0))
-        self.socket.connect((host, server.port))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.connect(host if is_unix else (host, server.port))
+        if not is_unix:
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 
     def __enter__(self) -> Connection:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import pathlib
 import resource
@@ -63,8 +64,19 @@ class Server:
                                             env=self.environment, preexec_fn=self._limit)
         wait_until(lambda: self.ready_file.exists() or self.process.poll() is not None, what="the server's start")
         assert self.process.poll() is None, f"the server ended with {self.process.returncode}:\n{self.log()}"
-        self.port = int(self.ready_file.read_text().split()[1].rsplit(":", 1)[1])
+        self.port = self.listeners("http")[0]
         return self
+
+    def listeners(self, option: str) -> list[int]:
+        """The ports of an option's listeners, Unix sockets left out."""
+        words = [line.split() for line in self.ready_file.read_text().splitlines()]
+        return [int(address.rsplit(":", 1)[1]) for name, address in words if name == option and not address.startswith("unix:")]
+
+    def at(self, port: int) -> Server:
+        """The same server, for those who talk to another of its listeners."""
+        other = copy.copy(self)
+        other.port = port
+        return other
 
     def log(self) -> str:
         return self.log_file.read_text(errors="replace")

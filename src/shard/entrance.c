@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+#include "shard/entrance.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#include "base/container.h"
+
+#define UNIX_PATH_MAX 107u /* sockaddr_un's, without the NUL */
+
+int entrance_set_address(struct pairs *pairs, const char *word)
+{
+    static const char unix_scheme[] = "unix:";
+    struct entrance *entrance = pairs->context;
+    entrance->address = strdup(word);
+    if (entrance->address && strncmp(word, unix_scheme, strlen(unix_scheme)) == 0)
+        entrance->path = entrance->address + strlen(unix_scheme);
+    return entrance->address ? 0 : -ENOMEM;
+}
+
+int entrance_set_mode(struct pairs *pairs, const char *value)
+{
+    char *end;
+    unsigned long mode = strtoul(value, &end, 8);
+    if (!value[0] || strspn(value, "01234567") != strlen(value) || mode > 0777)
+        return pairs_fail(pairs, "mode is an octal number as 0660, not '%.100s'", value);
+    struct entrance *entrance = pairs->context;
+    entrance->mode = (mode_t)mode;
+    entrance->has_mode = true;
+    return 0;
+}
+
+int entrance_check(struct pairs *pairs)
+{
+    struct entrance *entrance = pairs->context;
+    const char *path = entrance->path;
+    if (path && (path[0] != '/' || strlen(path) > UNIX_PATH_MAX))
+        return pairs_fail(pairs, "a Unix address is unix:/path, of at most 107 bytes: %.200s",
+                          entrance->address);
+    if (entrance->has_mode && !path)
+        return pairs_fail(pairs, "mode is for unix:/path only, not for %.200s", entrance->address);
+    if (!entrance->has_mode)
+        entrance->mode = ENTRANCE_MODE_PRESET;
+    return 0;
+}
+
+int entrance_parse(struct entrance *entrance, const char *text, char fault[PAIRS_FAULT_MAX])
+{
+    static const struct pairs_key keys[] = {ENTRANCE_KEYS};
+    static const struct pairs_form form = {
+        .noun = "address",
+        .missing = ENTRANCE_MISSING,
+        .set_first = entrance_set_address,
+        .keys = keys,
+        .key_count = ARRAY_LENGTH(keys),
+        .check = entrance_check,
+    };
+    *entrance = (struct entrance){0};
+    int err = pairs_parse(entrance, text, &form, fault);
+    if (err)
+        entrance_deinit(entrance);
+    return err;
+}
+
+void entrance_deinit(struct entrance *entrance)
+{
+    free(entrance->address);
+    *entrance = (struct entrance){0};
+}
+
+int entrance_look_up(const struct entrance *entrance, struct address *address, const char **why)
+{
+    struct sockaddr_un *name = (struct sockaddr_un *)&address->storage;
+    if (!entrance->path)
+        return address_parse(address, entrance->address, why);
+    *address = (struct address){.len = sizeof(*name)};
+    name->sun_family = AF_UNIX;
+    strncpy(name->sun_path, entrance->path, sizeof(name->sun_path) - 1);
+    return 0;
+}
