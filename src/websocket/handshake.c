@@ -28,8 +28,11 @@ bool handshake_check(struct exchange *exchange)
     const char *fault = NULL;
     if (!exchange_asks_for(exchange, "websocket")) {
         exchange_fail(exchange, ERROR_UPGRADE_REQUIRED,
-                      "this path is for WebSockets: connect with Upgrade: websocket, which a "
-                      "proxy on the way may have dropped");
+                      exchange_field(exchange, FIELD_WEBSOCKET_KEY)
+                          ? "a Sec-WebSocket-Key without Upgrade: websocket has come: a proxy on the way has "
+                            "dropped Upgrade and Connection, and has to be told to pass them on"
+                          : "this path is for WebSockets: connect with Upgrade: websocket, which a proxy on "
+                            "the way may have dropped");
         return false;
     }
     if (exchange->method != METHOD_GET || exchange->is_http10)

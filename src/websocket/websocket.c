@@ -297,7 +297,7 @@ static const struct upgrade_ops websocket_upgrade_ops = {.opened = websocket_ope
 
 bool websocket_is_asked(const struct exchange *exchange)
 {
-    return exchange_asks_for(exchange, "websocket");
+    return exchange_asks_for(exchange, "websocket") || exchange_field(exchange, FIELD_WEBSOCKET_KEY);
 }
 
 void websocket_begin(struct websocket *websocket, struct exchange *exchange,

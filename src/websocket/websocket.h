@@ -73,7 +73,8 @@ static inline bool websocket_is_closing(const struct websocket *websocket)
     return websocket->is_closing;
 }
 
-/* Whether the request asks for a WebSocket at all (the token in its Upgrade field). */
+/* Whether the request asks for a WebSocket at all: the token in its Upgrade field, or a key, which is all
+ * that a proxy leaves that drops what is of one hop. */
 bool websocket_is_asked(const struct exchange *exchange);
 
 /* Takes the exchange, in the state HANDLING: checks the handshake (RFC 6455, section 4.2.1), and answers 400,

@@ -65,6 +65,18 @@ def test_a_handshake_that_is_not_one_is_refused(server: Server, channel: str, fi
     assert response.header("Sec-WebSocket-Version") == ("13" if status == 426 else None)
 
 
+@pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
+@pytest.mark.parametrize("target", ["/channels/a", "/channels/a?format=json", "/ws", "/sockjs/0/0/websocket", "/sockjs/websocket"])
+def test_what_a_proxy_has_made_of_a_handshake_names_the_proxy(target: str, version: str) -> None:
+    """One that drops Upgrade and Connection, which are of one hop, leaves the key: nginx as it comes, which also speaks 1.0."""
+    left = {"Sec_WebSocket_Key": KEY, "Sec_WebSocket_Version": "13", "Connection": "close"}
+    with Server("--sockjs", "/sockjs") as server, Connection(server) as connection:
+        response = connection.request("GET", target, version=version, **left)
+        assert (response.status, response.error) == (426, "upgrade-required")
+        assert "proxy" in response.json["message"] and "Upgrade and Connection" in response.json["message"]
+        assert response.header("Upgrade") == "websocket"
+
+
 def test_http_1_0_cannot_upgrade(server: Server, channel: str) -> None:
     with Connection(server) as connection:
         assert connection.request("GET", path_of(channel), version="HTTP/1.0", **HANDSHAKE).status == 400

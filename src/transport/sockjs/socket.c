@@ -312,9 +312,11 @@ static const struct websocket_service socket_service = {
 /* What the protocol says to who does not ask for a WebSocket. Returns whether that was the answer. */
 static bool socket_refuses(struct exchange *exchange)
 {
-    const char *what = !websocket_is_asked(exchange) ? "Can \"Upgrade\" only to \"WebSocket\".\n"
-                       : !exchange->client->framing.asks_to_upgrade ? "\"Connection\" must be \"Upgrade\".\n"
-                                                                    : NULL;
+    const char *what = NULL;
+    if (!websocket_is_asked(exchange))
+        what = "Can \"Upgrade\" only to \"WebSocket\".\n";
+    else if (exchange_asks_for(exchange, "websocket") && !exchange->client->framing.asks_to_upgrade)
+        what = "\"Connection\" must be \"Upgrade\".\n";
     if (what)
         reply_text(exchange, MHD_HTTP_BAD_REQUEST, what, REPLY_TEXT);
     return what != NULL;
