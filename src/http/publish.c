@@ -11,48 +11,10 @@
 #include "core/cursor.h"
 #include "core/publish_object.h"
 #include "http/origin.h"
+#include "http/query.h"
 #include "http/router.h"
 #include "http/routes.h"
 #include "render/render.h"
-
-#define NAME_SHOWN_MAX 64u
-
-struct publish_query {
-    const char *const *names;
-    struct text unknown;
-};
-
-/* Returns MHD_NO to stop at the first unknown one. */
-static enum MHD_Result http_publish_visit_query(void *cls, enum MHD_ValueKind kind, const char *name,
-                                                size_t name_len, const char *value, size_t value_len)
-{
-    struct publish_query *query = cls;
-    (void)kind;
-    (void)value;
-    (void)value_len; /* which ones there are is all that is asked */
-    struct text found = {name, name_len};
-    if (name_len == 0 || text_index(found, query->names, SIZE_MAX) < SIZE_MAX)
-        return MHD_YES;
-    query->unknown = found;
-    return MHD_NO;
-}
-
-static bool http_publish_refuses_query(struct exchange *exchange, const char *const *names)
-{
-    char list[128] = "";
-    struct publish_query query = {.names = names};
-    MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, http_publish_visit_query,
-                                &query);
-    if (!query.unknown.bytes)
-        return false;
-    if (query.unknown.len > NAME_SHOWN_MAX || !message_attribute_is_valid(query.unknown))
-        query.unknown = text_of("...");
-    for (size_t i = 0; names[i]; i++)
-        snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s", i > 0 ? ", " : "", names[i]);
-    exchange_fail(exchange, ERROR_BAD_OPTION, "publishing has no query parameter '%.*s'; here it takes %s",
-                  (int)query.unknown.len, query.unknown.bytes, list[0] ? list : "none");
-    return true;
-}
 
 /* What some libraries for event streams do when they are told to use POST. */
 static bool http_publish_is_meant_to_receive(const struct exchange *exchange)
@@ -84,7 +46,7 @@ bool http_publish_refuses(struct exchange *exchange, const char *const *names)
                       "Content-Type (curl: --data-binary @FILE in place of -F)");
         return true;
     }
-    return http_publish_refuses_query(exchange, names);
+    return query_refuses(exchange, &(const struct query_rules){.doing = "publishing", .names = names});
 }
 
 static void http_publish_answered(struct broker_request *super)

@@ -4,6 +4,7 @@
 
 #include "base/number.h"
 #include "http/negotiation.h"
+#include "http/query.h"
 #include "http/router.h"
 #include "http/routes.h"
 #include "http/transport.h"
@@ -48,6 +49,18 @@ static bool subscribe_allow(struct exchange *exchange, const struct transport *t
     else
         exchange->transport = transport;
     return exchange->transport != NULL;
+}
+
+/* A feed without what a misspelt parameter asks for would say nothing of it: the messages of a channel would
+ * be missing, or those behind a cursor. Nobody reads what libraries add to get past caches (`r`, `t`, `_`) or
+ * to ask for a preamble. */
+static bool subscribe_refuses_query(struct exchange *exchange)
+{
+    static const char *const names[] = {
+        "channel",   "since",    "last",  "wait",        "transport",         "format", "padding",
+        "heartbeat", "callback", "token", "lastEventId", "evs_last_event_id", NULL};
+    static const char *const harmless[] = {"r", "t", "evs_preamble", NULL};
+    return query_refuses(exchange, &(const struct query_rules){"receiving", names, harmless});
 }
 
 struct subscribe_reading {
@@ -117,6 +130,16 @@ static struct text subscribe_strip_tag(const char *text)
     return tag;
 }
 
+/* What an EventSource has seen last. Those that are made of an XMLHttpRequest say it in the query, where it
+ * needs no preflight. */
+static struct text subscribe_find_last_event(const struct exchange *exchange)
+{
+    struct text text = text_of(exchange_field(exchange, FIELD_LAST_EVENT_ID));
+    if (text.len == 0)
+        text = exchange_query(exchange, "lastEventId");
+    return text.len > 0 ? text : exchange_query(exchange, "evs_last_event_id");
+}
+
 /* The cursor that the request names first, and whether it is one that the client has chosen itself: a
  * Last-Event-ID is whatever the last server said, and be it the one before us. */
 static struct text subscribe_find_cursor(const struct exchange *exchange, bool *is_chosen)
@@ -125,7 +148,7 @@ static struct text subscribe_find_cursor(const struct exchange *exchange, bool *
     *is_chosen = true;
     if (text.len > 0)
         return text;
-    text = text_of(exchange_field(exchange, FIELD_LAST_EVENT_ID));
+    text = subscribe_find_last_event(exchange);
     *is_chosen = text.len == 0;
     if (!*is_chosen)
         return text;
@@ -220,8 +243,9 @@ void subscribe_handle(struct exchange *exchange)
     wish.padding = 0;
     wish.start.count = 0;
     const struct transport *transport = subscribe_choose(exchange);
-    if (!transport || !subscribe_allow(exchange, transport) || !subscribe_read_channels(exchange, &wish) ||
-        !subscribe_read_start(exchange, &wish) || !subscribe_read_options(exchange, &wish))
+    if (!transport || !subscribe_allow(exchange, transport) || subscribe_refuses_query(exchange) ||
+        !subscribe_read_channels(exchange, &wish) || !subscribe_read_start(exchange, &wish) ||
+        !subscribe_read_options(exchange, &wish))
         return;
     if (exchange->method == METHOD_HEAD)
         wish.wait_ms = 0;

@@ -79,6 +79,20 @@ def test_options_of_a_subscription(server: Server, channel: str, query: str) -> 
     assert get(server, f"{path_of(channel)}?{query}").error == "bad-option"
 
 
+@pytest.mark.parametrize("way", ["poll", "json", "sse", "stream", "xhr", "websocket"])
+@pytest.mark.parametrize(("query", "shown"), [("chanel=b", "'chanel'"), ("wait=0&from=earliest", "'from'"), ("Since=now", "'Since'"),
+                                              ("lasteventid=x", "'lasteventid'"), ("%ff=1", "'...'"), ("n" * 65, "'...'")])
+def test_an_unknown_parameter_of_a_subscription(server: Server, channel: str, query: str, shown: str, way: str) -> None:
+    response = get(server, f"{path_of(channel, transport=way)}&{query}")
+    assert (response.status, response.error) == (400, "bad-option") and shown in response.json["message"]
+    assert "it takes channel, since, last, " in response.json["message"]
+
+
+@pytest.mark.parametrize("query", ["_=1700000000000", "_dc=1", "r=0.7319", "t=1", "evs_preamble=2048", "lastEventId=", "", "&", "=x"])
+def test_what_clients_add_for_themselves_is_no_option(server: Server, channel: str, query: str) -> None:
+    assert get(server, f"{path_of(channel, wait=0)}&{query}").status == 204
+
+
 @pytest.mark.parametrize("query", ["ttl=0", "ttl=x", "ttl=-5", "event=", "event=" + "e" * 256, "event=a%0Ab", "producer=%FF",
                                    "idempotency_key=", "idempotency_key=" + "k" * 256])
 def test_options_of_a_publish(server: Server, channel: str, query: str) -> None:

@@ -230,3 +230,24 @@ def test_a_stream_that_is_cut_at_any_byte_goes_on_after_the_last_whole_event(ser
         if ids:
             with EventStream(server, path_of(channel), Last_Event_ID=ids[-1].decode()) as again:
                 assert [again.next_event().id for _ in names[len(seen):]] == names[len(seen):]
+
+
+@pytest.mark.parametrize("name", ["lastEventId", "evs_last_event_id"])
+def test_a_library_may_say_in_the_query_what_it_has_seen(channel: str, name: str) -> None:
+    """As event-source-polyfill and amvtek's EventSource do on a reconnect, with what else they add."""
+    with Server() as server:
+        seen = [publish(server, channel, str(i)) for i in range(3)]
+        libraries = {"r": "7319", "evs_preamble": "2048", "_": "1700000000000"}
+        with EventStream(server, path_of(channel, **{name: ""}, **libraries)) as stream:
+            opening = stream.next_block()
+            assert opening and json.loads(opening.data or "") == {"cursor": seen[2], "recovered": False}
+        with EventStream(server, path_of(channel, **{name: seen[0]}, **libraries)) as stream:
+            opening = stream.next_block()
+            assert opening and json.loads(opening.data or "") == {"cursor": seen[0], "recovered": True}
+            assert [stream.next_event().data for _ in range(2)] == ["1", "2"]
+        with EventStream(server, path_of(channel, **{name: "of another server"})) as stream:
+            opening, reset = stream.next_block(), stream.next_block()
+            assert opening and reset and json.loads(reset.data or "")["reason"] == "unknown-id"
+        with EventStream(server, path_of(channel, **{name: seen[0]}), Last_Event_ID=seen[1]) as stream:
+            opening = stream.next_block()
+            assert opening and opening.id == seen[1], "the header counts first"
