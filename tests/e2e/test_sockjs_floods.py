@@ -33,21 +33,21 @@ def answers(session: Session, transport: str) -> Iterator[str]:
                     yield from messages_of(frame)
 
 
-def refs(texts: Iterator[str]) -> list[int]:
+def refs(texts: Iterator[str], count: int = COMMANDS) -> list[int]:
     """Of so many answers, each of them whole."""
     found = []
-    for _ in range(COMMANDS):
+    for _ in range(count):
         answer = json.loads(next(texts))
         assert len(answer["messages"]) == 10 and all(len(each["data"]) == ANSWER_BYTES // 10 for each in answer["messages"])
         found.append(answer["ref"])
     return found
 
 
-def keep_history(server: Server, channel: str) -> str:
+def keep_history(server: Server, channel: str, count: int = COMMANDS) -> str:
     """What asks for it many times at once."""
     for _ in range(10):
         publish(server, channel, "x" * (ANSWER_BYTES // 10))
-    return json.dumps([json.dumps({"op": "history", "channel": channel, "ref": ref}) for ref in range(COMMANDS)])
+    return json.dumps([json.dumps({"op": "history", "channel": channel, "ref": ref}) for ref in range(count)])
 
 
 @pytest.mark.parametrize("transport", ["xhr", "xhr_streaming", "eventsource"])
@@ -62,16 +62,17 @@ def test_answers_to_the_commands_of_one_request_wait_until_they_are_fetched(chan
         assert peak_bytes(server) - before < 32 * ANSWER_BYTES
 
 
-def test_answers_to_the_commands_of_one_frame_wait_until_they_are_read(channel: str) -> None:
+@pytest.mark.parametrize("count", [COMMANDS, 30], ids=["in pieces", "at once"])
+def test_answers_to_the_commands_of_one_frame_wait_until_they_are_read(channel: str, count: int) -> None:
     with Server("--shards", "1") as server:
         session = Session(server, "/sockjs")
-        wish = keep_history(server, channel)
+        wish = keep_history(server, channel, count)
         before = peak_bytes(server)
         with WebSocket(server, f"{session.url}/websocket", receive_buffer=4096) as client:
             client.put_text(wish)
             assert client.take() == "o"
-            found = refs(text for _ in range(COMMANDS) for text in messages_of(str(client.take())))
-            assert found == list(range(COMMANDS))
+            found = refs((text for _ in range(count) for text in messages_of(str(client.take()))), count)
+            assert found == list(range(count))
         assert peak_bytes(server) - before < 32 * ANSWER_BYTES
 
 

@@ -59,7 +59,7 @@ class Readers:
 
 def test_five_thousand_of_which_a_tenth_never_reads(channel: str) -> None:
     sent = b""
-    with Server("--slow-client-timeout", "2", "--history-size", "100") as server, crowd(server, channel) as (reading, lazy):
+    with Server("--slow-client-timeout", "2", "--history-size", "100", "--websocket-ping", "0") as server, crowd(server, channel) as (reading, lazy):
         readers, held = Readers(reading), server.resident_bytes()
 
         def tell_all(text: str) -> bytes:
