@@ -7,6 +7,7 @@
 
 #include "http/errors.h"
 #include "http/exchange_state.h"
+#include "http/identity.h"
 #include "http/origin.h"
 #include "http/router.h"
 #include "http/transport.h"
@@ -35,6 +36,8 @@ void exchange_response_header(struct MHD_Response *response, const char *name, c
 void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response *response)
 {
     exchange_response_header(response, "X-Content-Type-Options", "nosniff");
+    if (exchange->identity.is_in_address)
+        exchange_response_header(response, "Referrer-Policy", "no-referrer");
     origin_add_headers(exchange, response);
     if (exchange->transport && exchange->transport->policy)
         exchange_response_header(response, "Content-Security-Policy", exchange->transport->policy);
@@ -81,7 +84,8 @@ void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Resp
 
 bool exchange_can_share(const struct exchange *exchange)
 {
-    return exchange->origin == ORIGIN_NONE && !exchange_is_draining(exchange);
+    return exchange->origin == ORIGIN_NONE && !exchange->identity.is_in_address &&
+           !exchange_is_draining(exchange);
 }
 
 struct shared_answer *exchange_share(unsigned status, struct MHD_Response *response)
@@ -166,6 +170,8 @@ void exchange_fail(struct exchange *exchange, enum error_code error, const char 
     struct MHD_Response *response = exchange_buf_response(&json, "application/json");
     if (response && error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
         exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
+    if (response)
+        identity_add_challenge(response, error);
     if (response && error == ERROR_METHOD)
         router_add_allow(exchange, response);
     if (response && error == ERROR_UPGRADE_REQUIRED)

@@ -5,14 +5,16 @@
 #include <string.h>
 
 #include "core/publish_object.h"
+#include "http/identity.h"
 #include "http/publish.h"
 #include "http/routes.h"
 #include "render/render.h"
 
 /* Messages in one batch; beyond it the answer alone would be larger than most bodies. */
 #define BATCH_COUNT_MAX 100000u
+#define BATCH_FAULT_MAX (PUBLISH_FAULT_MAX + AUTH_FAULT_MAX)
 
-static const char *const batch_queries[] = {NULL}; /* each message has options of its own */
+static const char *const batch_queries[] = {"token", NULL}; /* each message has options of its own */
 
 static const char *const batch_members[] = {PUBLISH_MEMBERS, NULL};
 
@@ -40,14 +42,17 @@ static enum error_code batch_read(struct publish_object *object, struct text val
 /* A refused item keeps its channel for the answer where it is a name that can be shown. */
 static void batch_read_item(struct batch *batch, size_t index, struct text value)
 {
-    char fault[PUBLISH_FAULT_MAX] = "";
+    struct exchange *exchange = batch->super.exchange;
+    char fault[BATCH_FAULT_MAX] = "";
     struct publish_object object = {0};
     struct publish_wish wish = {0};
     struct publish_item *item = &batch->super.request.items[index];
     item->error = batch_read(&object, value, &wish, fault);
     if (item->error == ERROR_NONE)
+        item->error = publish_item_fill(item, &wish, exchange->shard->options->message_size_bytes, fault);
+    if (item->error == ERROR_NONE)
         item->error =
-            publish_item_fill(item, &wish, batch->super.exchange->shard->options->message_size_bytes, fault);
+            identity_check(exchange, ACCESS_PUBLISH, (struct text){item->channel, item->channel_len}, fault);
     if (item->error != ERROR_NONE)
         batch->faults[index] = strdup(fault);
     if (item->error != ERROR_NONE && !item->channel && wish.channel.bytes &&
@@ -203,7 +208,7 @@ void batch_handle(struct exchange *exchange)
     size_t len;
     const char *body = exchange_body(exchange, &len);
     const char *mime = exchange_field(exchange, FIELD_CONTENT_TYPE);
-    if (http_publish_refuses(exchange, batch_queries))
+    if (http_publish_refuses(exchange, batch_queries) || identity_refuses_token(exchange))
         return;
     bool is_lines = mime && (http_publish_mime_is(mime, "application/x-ndjson") ||
                              http_publish_mime_is(mime, "application/ndjson") ||

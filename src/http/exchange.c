@@ -19,6 +19,7 @@ static void exchange_release_holder(struct exchange *exchange)
     const struct hold_ops *hold = exchange->hold;
     timer_stop(&exchange->shard->wheel, &exchange->timer);
     exchange->hold = NULL;
+    bearer_end(&exchange->bearer);
     if (hold)
         hold->gone(exchange);
 }
@@ -161,8 +162,8 @@ static void exchange_drain(struct client_owner *owner)
 {
     struct exchange *exchange = exchange_of_owner(owner);
     exchange->is_let_go = true;
-    if (exchange->hold && exchange->hold->drain)
-        exchange->hold->drain(exchange);
+    if (exchange->hold && exchange->hold->let_go)
+        exchange->hold->let_go(exchange, ERROR_STOPPING);
 }
 
 /* Even when there is no time left, who can be answered without waiting is. */
@@ -230,6 +231,17 @@ void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *
 {
     exchange->hold = ops;
     exchange->holder = holder;
+}
+
+static void exchange_grant_over(struct bearer *bearer, enum error_code why)
+{
+    struct exchange *exchange = container_of(bearer, struct exchange, bearer);
+    exchange->hold->let_go(exchange, why);
+}
+
+void exchange_bear(struct exchange *exchange)
+{
+    bearer_begin(&exchange->bearer, &exchange->shard->bearers, exchange_grant_over);
 }
 
 bool exchange_settle(struct exchange *exchange)

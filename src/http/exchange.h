@@ -18,6 +18,7 @@
 #include "core/names.h"
 #include "http/chunks.h"
 #include "http/fields.h"
+#include "shard/bearers.h"
 #include "shard/shard.h"
 #include "tables/errors.h"
 
@@ -62,8 +63,8 @@ struct hold_ops {
     void (*expire)(struct exchange *exchange);
     /* The stream is open; a few times for each heartbeat. May end. */
     void (*tick)(struct exchange *exchange);
-    /* The server stops: answer or end now. */
-    void (*drain)(struct exchange *exchange);
+    /* Answer or end now: the server stops (ERROR_STOPPING), or the grant on which it was begun is over. */
+    void (*let_go)(struct exchange *exchange, enum error_code why);
     /* There will be one answer and then an end: a peer that only will not send any more gets it still. */
     bool is_finite;
 };
@@ -74,6 +75,15 @@ enum origin_verdict {
     ORIGIN_LISTED,  /* named: its pages may also send what the browser keeps for us (cookies) */
     ORIGIN_FOREIGN,
     ORIGIN_OPEN, /* what is answered is for everybody's pages, with what their browsers keep for us */
+};
+
+/* What is known of the token of a request; of http/identity. */
+struct identity {
+    enum error_code error; /* what is wrong with it */
+    bool is_judged;
+    bool is_given;      /* in Authorization or the query: not in the cookie, which a browser sends unasked */
+    bool is_ignored;    /* it is in the cookie, which does not count here */
+    bool is_in_address; /* the query has one: nobody is to be told the address */
 };
 
 /* What is touched for each write stands together at the beginning. */
@@ -101,6 +111,8 @@ struct exchange {
     struct shared_answer *shared; /* whose response it is; NULL when it is the exchange's own */
     unsigned status;
     enum error_code pending_error; /* to be answered once the body is read */
+    struct identity identity;
+    struct bearer bearer; /* has the grant of the token */
     struct buf body;
     struct chunks chunks; /* of a chunked body */
     uint64_t body_left;   /* of one with a length */
@@ -139,7 +151,8 @@ struct shared_answer {
     struct MHD_Response *response;
 };
 
-/* Whether nothing in the exchange's answer would be its own: no page asks, and the server is not stopping. */
+/* Whether nothing in the exchange's answer would be its own: no page asks, no token stands in the address,
+ * and the server is not stopping. */
 bool exchange_can_share(const struct exchange *exchange);
 
 /* Makes an answer to be shared, with one reference; the response is taken over. NULL when memory is out (or
@@ -163,6 +176,9 @@ void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf
 /* Somebody takes care of the exchange: `gone` follows, once, with the answer, the end of the stream or the
  * client's going. `holder` is anything of the caller's. */
 void exchange_hold(struct exchange *exchange, const struct hold_ops *ops, void *holder);
+
+/* The exchange ends with its grant, if it has one: `let_go` follows then. */
+void exchange_bear(struct exchange *exchange);
 
 /* Waits for an answer; in the state HANDLING, within the route's handler. */
 void exchange_suspend(struct exchange *exchange);

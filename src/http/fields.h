@@ -2,14 +2,16 @@
 #pragma once
 
 /* The header fields that a request is asked for, one row each. libmicrohttpd gets no other one, so that what
- * a browser sends along costs nothing while a request is held; of its cookies it gets the one that balancers
- * keep clients together by (JSESSIONID), and no other. Any thread.
+ * a browser sends along costs nothing while a request is held; of its cookies it gets two: the one that
+ * balancers keep clients together by (JSESSIONID), as Cookie, and the value of the one that holds a token
+ * (sluice_token), as the field TOKEN_COOKIE, which no client can send itself. Any thread.
  */
 
 #include <stddef.h>
 
 #define FIELD_TABLE(ROW)                                                                                     \
     ROW(ACCEPT, "Accept")                                                                                    \
+    ROW(AUTHORIZATION, "Authorization")                                                                      \
     ROW(CONTENT_TYPE, "Content-Type")                                                                        \
     ROW(COOKIE, "Cookie")                                                                                    \
     ROW(FETCH_SITE, "Sec-Fetch-Site")                                                                        \
@@ -24,6 +26,7 @@
     ROW(SLUICE_EVENT, "Sluice-Event")                                                                        \
     ROW(SLUICE_PRODUCER, "Sluice-Producer")                                                                  \
     ROW(SLUICE_TTL, "Sluice-TTL")                                                                            \
+    ROW(TOKEN_COOKIE, "Sluice-Token-Cookie")                                                                 \
     ROW(UPGRADE, "Upgrade")                                                                                  \
     ROW(WEBSOCKET_KEY, "Sec-WebSocket-Key")                                                                  \
     ROW(WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol")                                                        \

@@ -23,6 +23,7 @@
 #define HEAD_METHOD_MAX 32u
 #define HEAD_COOKIE_NAME "JSESSIONID="
 #define HEAD_COOKIE_MAX 128u
+#define HEAD_TOKEN_COOKIE_NAME "sluice_token="
 
 /* What is known of a head while its lines are read. */
 struct head_reading {
@@ -36,6 +37,7 @@ struct head_reading {
     bool has_length;
     bool asks_to_close;
     bool asks_to_keep;
+    bool has_token_cookie;
     size_t arguments;
     size_t fields;
     size_t fields_fed;
@@ -227,18 +229,39 @@ static bool head_is_value(struct text value)
     return true;
 }
 
-/* Of all cookies one is of use here. */
-static void head_feed_cookie(struct head_reading *reading, struct text cookies)
+/* The first cookie that begins so; empty when there is none. */
+static struct text head_find_cookie(struct text cookies, const char *beginning)
 {
-    struct text cookie = {0};
-    while (cookies.len > 0 && !text_begins(cookie, HEAD_COOKIE_NAME))
-        cookie = text_cut(&cookies, ';');
-    if (!text_begins(cookie, HEAD_COOKIE_NAME) || cookie.len > HEAD_COOKIE_MAX)
+    while (cookies.len > 0) {
+        struct text cookie = text_cut(&cookies, ';');
+        if (text_begins(cookie, beginning))
+            return cookie;
+    }
+    return (struct text){"", 0};
+}
+
+static void head_feed_line(struct head_reading *reading, const char *beginning, struct text value)
+{
+    if (value.len == 0)
         return;
     reading->fields_fed++;
-    head_append_text(reading->head, "Cookie:");
-    head_append(reading->head, cookie);
+    head_append_text(reading->head, beginning);
+    head_append(reading->head, value);
     head_append_text(reading->head, "\r\n");
+}
+
+/* Of all cookies two are of use here. The one that is a secret stands by itself, because the other one is
+ * repeated in answers. */
+static void head_feed_cookies(struct head_reading *reading, struct text cookies)
+{
+    struct text cookie = head_find_cookie(cookies, HEAD_COOKIE_NAME);
+    struct text token = head_find_cookie(cookies, HEAD_TOKEN_COOKIE_NAME);
+    bool is_new = token.len > 0 && !reading->has_token_cookie;
+    if (cookie.len <= HEAD_COOKIE_MAX)
+        head_feed_line(reading, "Cookie:", cookie);
+    if (is_new)
+        head_feed_line(reading, "Sluice-Token-Cookie:", text_behind(token, strlen(HEAD_TOKEN_COOKIE_NAME)));
+    reading->has_token_cookie = reading->has_token_cookie || is_new;
 }
 
 static void head_feed_field(struct head_reading *reading, struct text line, struct text name,
@@ -249,8 +272,9 @@ static void head_feed_field(struct head_reading *reading, struct text line, stru
         reading->is_stream =
             reading->is_stream || text_contains(value, "event-stream") || text_contains(value, "ndjson");
     if (field == FIELD_COOKIE)
-        head_feed_cookie(reading, value);
-    if (field == FIELD_COUNT || field == FIELD_COOKIE || (field == FIELD_HOST && reading->authority.len > 0))
+        head_feed_cookies(reading, value);
+    if (field == FIELD_COUNT || field == FIELD_COOKIE || field == FIELD_TOKEN_COOKIE ||
+        (field == FIELD_HOST && reading->authority.len > 0))
         return;
     reading->fields_fed++;
     head_append(reading->head, line);

@@ -12,6 +12,7 @@
 #include "base/percent.h"
 #include "http/upload.h"
 #include "http/exchange_state.h"
+#include "http/identity.h"
 #include "http/router.h"
 #include "shard/feed.h"
 #include "shard/socket.h"
@@ -90,6 +91,7 @@ static enum MHD_Result intake_read_head(struct exchange *exchange, const char *m
         intake_refuse(exchange, ERROR_BAD_PATH);
         return MHD_NO;
     }
+    exchange->identity.is_in_address = exchange_query(exchange, "token").bytes != NULL;
     router_choose(exchange);
     if (exchange->pending_error == ERROR_NONE && exchange->body_left > exchange->body_limit)
         intake_refuse(exchange, ERROR_TOO_LARGE);
@@ -110,12 +112,27 @@ static enum MHD_Result intake_send(struct exchange *exchange)
     return result;
 }
 
+/* Returns whether the route needs an admin, and the request, which is none, is answered. */
+static bool intake_refuses_stranger(struct exchange *exchange)
+{
+    const struct text no_channel = {"", 0};
+    char fault[AUTH_FAULT_MAX];
+    if (!exchange->route->needs_admin || exchange->is_admin)
+        return false;
+    enum error_code error = identity_check(exchange, ACCESS_ADMIN, no_channel, fault);
+    if (error == ERROR_NO_TOKEN && exchange->shard->options->admin.count > 0)
+        router_answer_hidden(exchange);
+    else if (error != ERROR_NONE)
+        exchange_fail(exchange, error, "%s", fault);
+    return error != ERROR_NONE;
+}
+
 static enum MHD_Result intake_route(struct exchange *exchange)
 {
     exchange_move(exchange, EXCHANGE_HANDLING);
     if (exchange->pending_error != ERROR_NONE)
         exchange_fail(exchange, exchange->pending_error, "%s", error_text(exchange->pending_error));
-    else
+    else if (!intake_refuses_stranger(exchange))
         exchange->route->handle(exchange);
     if (exchange->state == EXCHANGE_ANSWERED || exchange->state == EXCHANGE_OPENING ||
         exchange->state == EXCHANGE_UPGRADING)

@@ -107,6 +107,13 @@ void origin_judge(struct exchange *exchange)
                            : ORIGIN_FOREIGN;
 }
 
+bool origin_is_trusted(const struct exchange *exchange)
+{
+    const char *origin = exchange_field(exchange, FIELD_ORIGIN);
+    return origin && (origin_is_listed(exchange, origin) || origin_is_own(exchange, origin) ||
+                      origin_is_vouched_for(exchange));
+}
+
 /* The fields that a page asks to send, when they are such. */
 static const char *origin_asked_headers(const struct exchange *exchange)
 {
@@ -144,7 +151,7 @@ void origin_add_headers(const struct exchange *exchange, struct MHD_Response *re
     exchange_response_header(
         response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
         "ETag, Location, Retry-After, Sluice-Channel, Sluice-Id, Sluice-Time, Sluice-Event, "
-        "Sluice-Producer, Sluice-Reset");
+        "Sluice-Producer, Sluice-Reset, WWW-Authenticate");
 }
 
 /* Whatever fields a page that may come asks for, it may send: nothing here hangs on them. */

@@ -10,6 +10,11 @@
 /* Judges the Origin header; remembered in the exchange. */
 void origin_judge(struct exchange *exchange);
 
+/* Whether the page that asks is the server's own, or its origin is listed as it is: not for all being
+ * allowed.
+ */
+bool origin_is_trusted(const struct exchange *exchange);
+
 /* Adds Vary and, for an allowed origin, the CORS headers. */
 void origin_add_headers(const struct exchange *exchange, struct MHD_Response *response);
 

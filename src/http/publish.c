@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "core/cursor.h"
 #include "core/publish_object.h"
+#include "http/identity.h"
 #include "http/origin.h"
 #include "http/query.h"
 #include "http/router.h"
@@ -76,7 +77,7 @@ void http_publish_render(struct buf *to, const struct publish_item *item)
 
 #define LOCATION_MAX (3u * CHANNEL_NAME_MAX + POSITION_TEXT_MAX + 32u)
 
-static const char *const publish_queries[] = {"event", "ttl", "producer", "idempotency_key", NULL};
+static const char *const publish_queries[] = {"event", "ttl", "producer", "idempotency_key", "token", NULL};
 
 struct publish_one {
     struct http_publish super;
@@ -193,9 +194,12 @@ void publish_handle(struct exchange *exchange)
 {
     char fault[PUBLISH_FAULT_MAX];
     struct publish_wish wish = {0};
-    if (http_publish_refuses(exchange, publish_queries) || !publish_read_options(exchange, &wish))
-        return;
     wish.channel = router_name(exchange);
+    if (http_publish_refuses(exchange, publish_queries) ||
+        (channel_name_is_valid(wish.channel.bytes, wish.channel.len) &&
+         identity_refuses(exchange, ACCESS_PUBLISH, wish.channel)) ||
+        !publish_read_options(exchange, &wish))
+        return;
     wish.parts.data = exchange_body(exchange, &wish.parts.size);
     publish_read_type(exchange, &wish);
     struct publish_one *one = malloc(sizeof(*one));

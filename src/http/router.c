@@ -171,7 +171,7 @@ void router_answer_not_found(struct exchange *exchange)
                   hint ? hint : "channels are at /channels/NAME");
 }
 
-static void router_answer_hidden(struct exchange *exchange)
+void router_answer_hidden(struct exchange *exchange)
 {
     exchange_fail(exchange, ERROR_NOT_FOUND,
                   "this is on the server's admin listener; here it takes a token with the admin right");
@@ -180,7 +180,9 @@ static void router_answer_hidden(struct exchange *exchange)
 /* Operators who declare a listener for it expect that the others do not have it. */
 static bool router_hides(const struct exchange *exchange, const struct route *route)
 {
-    return route->needs_admin && !exchange->is_admin && exchange->shard->options->admin.count > 0;
+    const struct shard *shard = exchange->shard;
+    return route->needs_admin && !exchange->is_admin && shard->options->admin.count > 0 &&
+           !auth_keys_are_there(shard->keys);
 }
 
 static const struct route router_options_route = {"", true, 0, false, router_answer_options, .elsewhere = ""};

@@ -14,7 +14,7 @@ struct route {
     const char
         *elsewhere; /* what a method that is not taken here may have been meant for, and where that is */
     bool answers_options; /* it handles OPTIONS itself */
-    bool needs_admin;     /* where a listener of its own is declared for that, it is not on the others */
+    bool needs_admin;     /* not on other listeners than the admin's, where there is one, but with a token */
     const void *context;  /* of whoever added it */
 };
 
@@ -29,6 +29,9 @@ void router_choose(struct exchange *exchange);
 
 /* Answers 404, and what is at a path that may have been meant. */
 void router_answer_not_found(struct exchange *exchange);
+
+/* Answers what needs an admin and has none, not even a token. */
+void router_answer_hidden(struct exchange *exchange);
 
 /* The rest of the path behind the route's prefix. */
 struct text router_name(const struct exchange *exchange);

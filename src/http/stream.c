@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "base/random.h"
+#include "http/errors.h"
 #include "http/refusal.h"
 #include "shard/outlet.h"
 
@@ -29,7 +30,9 @@ struct stream {
     struct exchange *exchange;
     uint32_t padding;
     uint8_t phase;   /* enum stream_phase */
+    uint8_t why;     /* enum error_code: that ends it */
     bool is_chunked; /* the response is */
+    bool is_begun;   /* when it ended, the opening had been written */
     struct garbage garbage;
 };
 
@@ -175,13 +178,32 @@ static void stream_flush(struct stream *stream)
         outlet_deliver(&stream->outlet, &stream->subscriber, &format, UINT64_MAX);
 }
 
+/* Before the opening there is no page yet that could be told by a call of its function. */
+static void stream_append_error(const struct stream *stream, struct buf *text)
+{
+    const struct transport *transport = stream->format->transport;
+    struct buf json = {0};
+    errors_render_object(&json, stream->why, error_text(stream->why));
+    const struct text object = {json.bytes, json.len};
+    text->has_failed = text->has_failed || json.has_failed;
+    if (!json.has_failed && transport->call && !stream->is_begun)
+        transport->call(text, exchange_query(stream->exchange, "callback"), object);
+    else if (!json.has_failed)
+        stream->format->error(text, object);
+    buf_deinit(&json);
+}
+
+/* What passes by itself is not told: the client is to come back. */
 static void stream_write_closing(struct stream *stream)
 {
     struct exchange *exchange = stream->exchange;
+    const struct transport *transport = stream->format->transport;
     struct buf *text = outlet_text(&stream->outlet);
     size_t at = text->len;
-    if (stream->format->transport->come_back)
-        stream->format->transport->come_back(text, random_jitter(exchange->shard->options->retry_ms));
+    if (error_status(stream->why) < MHD_HTTP_INTERNAL_SERVER_ERROR)
+        stream_append_error(stream, text);
+    else if (transport->come_back)
+        transport->come_back(text, random_jitter(exchange->shard->options->retry_ms));
     stream_make_chunk(stream, text, at);
     if (outlet_flush(&stream->outlet))
         exchange_end(exchange, true);
@@ -189,10 +211,12 @@ static void stream_write_closing(struct stream *stream)
 
 /* Ends between two messages: what is owed of one comes first, now or when the peer takes it. With the head
  * still to be sent, `opened` follows. */
-static void stream_finish(struct stream *stream)
+static void stream_finish(struct stream *stream, enum error_code why)
 {
     if (stream->phase == STREAM_PHASE_ENDING)
         return;
+    stream->why = (uint8_t)why;
+    stream->is_begun = stream->phase == STREAM_PHASE_BEGUN;
     stream_move(stream, STREAM_PHASE_ENDING);
     if (stream->exchange->state == EXCHANGE_STREAMING)
         stream_write_closing(stream);
@@ -240,7 +264,7 @@ static void stream_fail(struct subscriber *subscriber, enum error_code error)
     if (stream->phase == STREAM_PHASE_WAITING)
         refusal_answer(stream->exchange, error, stream->format->transport);
     else
-        stream_finish(stream);
+        stream_finish(stream, error);
 }
 
 static const struct subscriber_ops stream_subscriber_ops = {.wake = stream_wake, .fail = stream_fail};
@@ -282,13 +306,13 @@ static void stream_tick(struct exchange *exchange)
     stream_make_chunk(stream, text, at);
 }
 
-static void stream_drain(struct exchange *exchange)
+static void stream_let_go(struct exchange *exchange, enum error_code why)
 {
     struct stream *stream = exchange->holder;
     if (stream->phase == STREAM_PHASE_WAITING)
-        refusal_answer(exchange, ERROR_STOPPING, stream->format->transport);
+        refusal_answer(exchange, why, stream->format->transport);
     else
-        stream_finish(stream);
+        stream_finish(stream, why);
 }
 
 static const struct hold_ops stream_hold_ops = {
@@ -297,7 +321,7 @@ static const struct hold_ops stream_hold_ops = {
     .writable = stream_writable,
     .expire = stream_expire,
     .tick = stream_tick,
-    .drain = stream_drain,
+    .let_go = stream_let_go,
 };
 
 void stream_begin(struct exchange *exchange, const struct subscription_wish *wish,
@@ -316,6 +340,7 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
     stream->padding = (uint32_t)wish->padding;
     stream->is_chunked = exchange_is_chunked(exchange);
     exchange_hold(exchange, &stream_hold_ops, stream);
+    exchange_bear(exchange);
     enum error_code error =
         subscriber_join(&stream->subscriber, &exchange->shard->hub, &stream_subscriber_ops, format->kind,
                         wish->channels, wish->count, &wish->start);

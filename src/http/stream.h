@@ -34,6 +34,8 @@ struct stream_format {
                   struct text cursor);
     /* The opening may still have to wait for the broker. */
     void (*heartbeat)(struct buf *to, bool is_open);
+    /* The last that is told, and why: `json` is the object that an error is. */
+    void (*error)(struct buf *to, struct text json);
 };
 
 /* The begin of a transport whose stream has this format. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "http/identity.h"
 #include "http/negotiation.h"
 #include "http/query.h"
 #include "http/router.h"
@@ -226,6 +227,25 @@ static bool subscribe_read_options(struct exchange *exchange, struct subscriptio
     return true;
 }
 
+/* All channels or none. */
+static bool subscribe_admit(struct exchange *exchange, const struct transport *transport,
+                            struct subscription_wish *wish)
+{
+    char fault[AUTH_FAULT_MAX];
+    for (unsigned i = 0; i < wish->count; i++) {
+        enum error_code error = identity_check(exchange, ACCESS_SUBSCRIBE, wish->channels[i], fault);
+        if (error == ERROR_NONE)
+            continue;
+        wish->awaits_token = error_status(error) == MHD_HTTP_UNAUTHORIZED && transport->asks_for_token &&
+                             identity_is_open(exchange);
+        if (wish->awaits_token)
+            continue;
+        exchange_fail(exchange, error, "%s", fault);
+        return false;
+    }
+    return true;
+}
+
 static void subscribe_answer_head(struct exchange *exchange, const struct transport *transport)
 {
     struct MHD_Response *response = exchange_response("", 0, transport->content_type, false);
@@ -240,12 +260,13 @@ void subscribe_handle(struct exchange *exchange)
     wish.count = 0;
     wish.has_cursor = false;
     wish.wants_objects = false;
+    wish.awaits_token = false;
     wish.padding = 0;
     wish.start.count = 0;
     const struct transport *transport = subscribe_choose(exchange);
     if (!transport || !subscribe_allow(exchange, transport) || subscribe_refuses_query(exchange) ||
         !subscribe_read_channels(exchange, &wish) || !subscribe_read_start(exchange, &wish) ||
-        !subscribe_read_options(exchange, &wish))
+        !subscribe_read_options(exchange, &wish) || !subscribe_admit(exchange, transport, &wish))
         return;
     if (exchange->method == METHOD_HEAD)
         wish.wait_ms = 0;

@@ -15,6 +15,7 @@ struct subscription_wish {
     bool has_cursor;    /* some place to start was named */
     bool wants_objects; /* each line of a stream of objects shall be one, heartbeats too */
     uint64_t wait_ms;   /* how long a long-poll is held; 0 only looks */
+    bool awaits_token;  /* it is not decided who asks: the client is to say it first of all */
     uint64_t padding;   /* bytes of comment before an event stream */
 };
 
@@ -25,6 +26,7 @@ struct transport {
     bool (*is_asked)(const struct exchange *exchange);
     const char *content_type; /* of its answers to HEAD; NULL for that of a message */
     const char *policy;       /* the Content-Security-Policy of its answers; NULL for none */
+    bool asks_for_token;      /* a client that has said no token may still say it when it is begun */
     /* Writes what has a client come back after `retry_ms`, to one that would give up at a status that says
      * so; NULL for a transport whose clients read the status. */
     void (*come_back)(struct buf *to, uint64_t retry_ms);

@@ -256,6 +256,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         return err;
     timer_wheel_init(&shard->wheel, shard->now_ms);
     list_init(&shard->lodgers);
+    bearer_table_init(&shard->bearers, shard);
     drain_init(&shard->drain);
     err = cell_table_init(&shard->cells, shard);
     if (err)

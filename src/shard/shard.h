@@ -17,6 +17,7 @@
 #include "base/timer.h"
 #include "config/options.h"
 #include "core/hub.h"
+#include "shard/bearers.h"
 #include "shard/cell.h"
 #include "shard/door.h"
 #include "shard/drain.h"
@@ -68,6 +69,7 @@ struct shard {
     struct options *options; /* the snapshot in force on this shard */
     struct auth_keys *keys;  /* of the same load */
     struct revoked *revoked;
+    struct bearer_table bearers;
     struct mailbox mailbox;
     struct watch mailbox_watch;
     struct timer_wheel wheel;

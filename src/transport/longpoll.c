@@ -380,10 +380,18 @@ static void longpoll_expire(struct exchange *exchange)
         exchange_fail(exchange, error, "%s", error_text(error));
 }
 
+static void longpoll_let_go(struct exchange *exchange, enum error_code why)
+{
+    if (why == ERROR_STOPPING)
+        longpoll_expire(exchange);
+    else
+        exchange_fail(exchange, why, "%s", error_text(why));
+}
+
 static const struct hold_ops longpoll_hold_ops = {
     .gone = longpoll_gone,
     .expire = longpoll_expire,
-    .drain = longpoll_expire,
+    .let_go = longpoll_let_go,
     .is_finite = true,
 };
 
@@ -402,6 +410,7 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
         .until_ms = exchange->shard->now_ms + wish->wait_ms,
     };
     exchange_hold(exchange, &longpoll_hold_ops, poll);
+    exchange_bear(exchange);
     exchange_set_deadline(exchange, number_greater(wish->wait_ms, LONGPOLL_LOOK_MS));
     enum error_code error =
         subscriber_join(&poll->subscriber, &exchange->shard->hub, &longpoll_subscriber_ops,

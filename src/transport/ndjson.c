@@ -46,11 +46,17 @@ static void ndjson_heartbeat_line(struct buf *to, bool is_open)
     buf_append_text(to, "}\n");
 }
 
+static void ndjson_error(struct buf *to, struct text json)
+{
+    buf_append(to, json.bytes, json.len);
+    buf_append_char(to, '\n');
+}
+
 #define NDJSON_FORMAT(of, kind_of, open_with, beat)                                                          \
     {                                                                                                        \
         .transport = &(of), .kind = (kind_of), .form = FORM_JSON, .render = render_json,                     \
         .begin_message = render_json_cursor, .opening = (open_with), .reset = ndjson_reset,                  \
-        .heartbeat = (beat),                                                                                 \
+        .heartbeat = (beat), .error = ndjson_error,                                                          \
     }
 
 static const struct stream_format ndjson_format =

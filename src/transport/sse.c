@@ -58,6 +58,14 @@ static void sse_heartbeat(struct buf *to, bool is_open)
     buf_append_text(to, ":\n");
 }
 
+/* Browsers connect again, and learn by the status of that answer whether a new token has come meanwhile. */
+static void sse_error(struct buf *to, struct text json)
+{
+    buf_append_text(to, "event: expired\ndata: ");
+    buf_append(to, json.bytes, json.len);
+    buf_append_text(to, "\n\n");
+}
+
 static const struct stream_format sse_format = {
     .transport = &sse_transport,
     .kind = TRANSPORT_SSE,
@@ -67,6 +75,7 @@ static const struct stream_format sse_format = {
     .opening = sse_opening,
     .reset = sse_reset,
     .heartbeat = sse_heartbeat,
+    .error = sse_error,
 };
 
 static void sse_begin(struct exchange *exchange, const struct subscription_wish *wish)

@@ -172,7 +172,7 @@ def test_large_message_comes_back_whole(channel: str) -> None:
         assert get(server, path_of(channel, last=1)).body == data
 
 
-@pytest.mark.parametrize("event", ["reset", "error", "open", "subscribed"])
+@pytest.mark.parametrize("event", ["reset", "error", "open", "subscribed", "expired"])
 def test_events_that_are_the_server_or_the_browsers_own_are_refused(server: Server, channel: str, event: str) -> None:
     refused = request(server, "POST", path_of(channel, event=event), "x", Content_Type="text/plain")
     assert (refused.status, refused.error) == (400, "bad-option") and f"event {event} " in refused.json["message"]
@@ -206,7 +206,7 @@ def test_an_unknown_query_parameter_is_refused_with_those_there_are(server: Serv
                                                                    shown: str) -> None:
     refused = request(server, "POST", f"{path_of(channel)}?{query}", "x")
     assert (refused.status, refused.error) == (400, "bad-option") and shown in refused.json["message"]
-    assert refused.json["message"].endswith("takes event, ttl, producer, idempotency_key")
+    assert refused.json["message"].endswith("takes event, ttl, producer, idempotency_key, token")
     assert get(server, f"/api/channels/{channel}").status == 404
     assert request(server, "POST", f"{path_of(channel)}?&", "x").status == 201
 
@@ -214,7 +214,7 @@ def test_an_unknown_query_parameter_is_refused_with_those_there_are(server: Serv
 def test_a_batch_takes_no_query_parameters(server: Server, channel: str) -> None:
     body = json.dumps([{"channel": channel, "data": "x"}])
     refused = request(server, "POST", "/channels?event=goal", body)
-    assert (refused.status, refused.error) == (400, "bad-option") and refused.json["message"].endswith("takes none")
+    assert (refused.status, refused.error) == (400, "bad-option") and refused.json["message"].endswith("takes token")
     assert request(server, "POST", "/channels?", body).json[0]["type"] == "text"
 
 

@@ -64,11 +64,16 @@ static void htmlfile_heartbeat_call(struct buf *to, bool is_open)
     buf_append_text(to, "}" RENDER_HTMLFILE_END);
 }
 
+static void htmlfile_error(struct buf *to, struct text json)
+{
+    render_htmlfile_call(to, json.bytes, json.len);
+}
+
 #define HTMLFILE_FORMAT(beat)                                                                                \
     {                                                                                                        \
         .transport = &htmlfile_transport, .kind = TRANSPORT_LEGACY, .form = FORM_HTMLFILE,                   \
         .render = render_htmlfile, .begin_message = render_htmlfile_begin, .opening = htmlfile_opening,      \
-        .reset = htmlfile_reset, .heartbeat = (beat),                                                        \
+        .reset = htmlfile_reset, .heartbeat = (beat), .error = htmlfile_error,                               \
     }
 
 static const struct stream_format htmlfile_format = HTMLFILE_FORMAT(htmlfile_heartbeat);

@@ -38,11 +38,19 @@ static void multipart_heartbeat(struct buf *to, bool is_open)
     buf_append_text(to, "\r\n");
 }
 
+/* A field like all else; JSON without a line's end is as good there as in a body. */
+static void multipart_error(struct buf *to, struct text json)
+{
+    buf_append_text(to, "Sluice-Error: ");
+    buf_append(to, json.bytes, json.len);
+    buf_append_text(to, "\r\n");
+}
+
 #define MULTIPART_FORMAT(form_of, render_by)                                                                 \
     {                                                                                                        \
         .transport = &multipart_transport, .kind = TRANSPORT_LEGACY, .form = (form_of),                      \
         .render = (render_by), .begin_message = render_multipart_cursor, .opening = multipart_opening,       \
-        .reset = multipart_reset, .heartbeat = multipart_heartbeat,                                          \
+        .reset = multipart_reset, .heartbeat = multipart_heartbeat, .error = multipart_error,                \
     }
 
 static const struct stream_format multipart_format = MULTIPART_FORMAT(FORM_MULTIPART, render_multipart);

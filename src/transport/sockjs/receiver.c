@@ -373,9 +373,10 @@ static void receiver_tick(struct exchange *exchange)
     receiver_mind_limit(receiver);
 }
 
-static void receiver_drain(struct exchange *exchange)
+static void receiver_let_go(struct exchange *exchange, enum error_code why)
 {
     struct receiver *receiver = exchange->holder;
+    (void)why; /* that the server stops: what hangs on a grant is the session */
     if (receiver->session)
         session_close(receiver->session, CLOSE_RESTART);
 }
@@ -386,7 +387,7 @@ static const struct hold_ops receiver_hold_ops = {
     .writable = receiver_writable,
     .expire = receiver_expire,
     .tick = receiver_tick,
-    .drain = receiver_drain,
+    .let_go = receiver_let_go,
 };
 
 /* The session's side. */

@@ -158,6 +158,18 @@ static void test_head_passes_on_one_cookie(void **state)
                "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
 }
 
+static void test_head_passes_on_the_cookie_with_a_token_by_itself(void **state)
+{
+    (void)state;
+    expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: JSESSIONID=1; sluice_token=a.b.c; c=d\r\n\r\n",
+               "GET / HTTP/1.1\r\nHost: x\r\nCookie:JSESSIONID=1\r\nSluice-Token-Cookie:a.b.c\r\n"
+               "Connection: keep-alive\r\n\r\n");
+    expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: sluice_token=1\r\nCookie: sluice_token=2\r\n\r\n",
+               "GET / HTTP/1.1\r\nHost: x\r\nSluice-Token-Cookie:1\r\nConnection: keep-alive\r\n\r\n");
+    expect_fed("GET / HTTP/1.1\r\nHost: x\r\nSluice-Token-Cookie: forged\r\nCookie: sluice_token=\r\n\r\n",
+               "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+}
+
 static void test_head_takes_targets_in_absolute_form(void **state)
 {
     (void)state;
@@ -245,6 +257,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_head_knows_whether_the_connection_is_kept),
     cmocka_unit_test(test_head_passes_on_what_is_asked_for),
     cmocka_unit_test(test_head_passes_on_one_cookie),
+    cmocka_unit_test(test_head_passes_on_the_cookie_with_a_token_by_itself),
     cmocka_unit_test(test_head_takes_targets_in_absolute_form),
     cmocka_unit_test(test_head_bounds_arguments_and_fields),
     cmocka_unit_test(test_head_passes_on_no_more_than_there_is_room_for),
