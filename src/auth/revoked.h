@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* The revocations that a shard knows of. One thread. */
+/* The revocations that a shard knows of, each until it may be forgotten. One thread. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,10 +15,13 @@ struct revoked;
 struct revoked *revoked_new(void);
 void revoked_free(struct revoked *revoked); /* NULL is allowed */
 
-/* Copies. Returns 0, or -ENOMEM. */
+/* Copies; of two that mean the same the one that reaches further counts. Forgets from time to time those that
+ * are over on the wall clock `now_ms`. Returns 0, or -ENOMEM. */
 int revoked_add(struct revoked *revoked, const struct revocation *revocation, int64_t now_ms);
 
-/* Whether the grant is among them. */
+size_t revoked_count(const struct revoked *revoked);
+
+/* Whether the grant is among them. Publisher keys never are: they end with their line in the file. */
 bool revoked_has(const struct revoked *revoked, const struct grant *grant);
 
 /* Whether one revocation means the grant. */

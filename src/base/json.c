@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/json.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdint.h>
 
@@ -15,6 +16,26 @@ struct json_value *json_value_parse(struct text text)
 {
     return (struct json_value *)(void *)json_loadb(text.bytes, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL,
                                                    NULL);
+}
+
+int json_check_names(struct text value)
+{
+    json_error_t error;
+    json_t *tree = json_loadb(
+        value.bytes, value.len,
+        JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL | JSON_REJECT_DUPLICATES, &error);
+    if (tree) {
+        json_decref(tree);
+        return 0;
+    }
+    switch (json_error_code(&error)) {
+    case json_error_duplicate_key:
+        return -EEXIST;
+    case json_error_out_of_memory:
+        return -ENOMEM;
+    default:
+        return -EINVAL;
+    }
 }
 
 void json_value_free(struct json_value *value)

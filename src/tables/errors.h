@@ -20,7 +20,8 @@
     ROW(NO_TOKEN, 401, "no-token", "This needs a token or a key, and none is given.")                        \
     ROW(BAD_TOKEN, 401, "bad-token",                                                                         \
         "The token does not have the form of one that is signed for this server.")                           \
-    ROW(BAD_SIGNATURE, 401, "bad-signature", "No key in force has signed the token.")                        \
+    ROW(BAD_SIGNATURE, 401, "bad-signature",                                                                 \
+        "No key in force has signed the token, or it is no publisher key here.")                             \
     ROW(TOKEN_EXPIRED, 401, "token-expired", "The token's time is over (exp).")                              \
     ROW(TOKEN_NOT_YET, 401, "token-not-yet", "The token's time has not come (nbf, iat).")                    \
     ROW(WRONG_AUDIENCE, 401, "wrong-audience", "The token is for others (aud is not jwt-audience).")         \

@@ -47,6 +47,20 @@
            "Read options from this INI file; not in the file itself.")                                       \
     BOOLEAN("anonymous", anonymous, "no", 0, 1, RESTART, "yes|no",                                           \
             "Let anybody who reaches an address other than loopback read and publish.")                      \
+    STRINGS("jwt-key", jwt_key, "", 0, 64, RELOAD, "ALG[/KID]:FILE",                                         \
+            "A key that tokens are signed with: HS256:/etc/sluice/key is a file with the secret, "           \
+            "RS256/2026:/etc/sluice/rsa.pem a public key in PEM. The algorithm is one of HS, RS, PS, ES "    \
+            "with 256, 384, 512; KID the token's key id. Repeatable.")                                       \
+    STRING("jwt-jwks", jwt_jwks, "", 0, 4096, RELOAD, "FILE",                                                \
+           "More keys that tokens are signed with, as a JWKS file (RFC 7517).")                              \
+    STRINGS("jwt-audience", jwt_audience, "", 0, 64, RELOAD, "NAME",                                         \
+            "Whom tokens must be for: one of these stands in their aud. Without any, tokens must have no "   \
+            "aud. Repeatable.")                                                                              \
+    STRINGS("jwt-issuer", jwt_issuer, "", 0, 64, RELOAD, "NAME",                                             \
+            "Who must have issued tokens: one of these is their iss. Without any, it is not looked at. "     \
+            "Repeatable.")                                                                                   \
+    STRING("publish-keys", publish_keys, "", 0, 4096, RELOAD, "FILE",                                        \
+           "Publisher keys, a line NAME:HASH each, as sluice key NAME prints it.")                           \
     STRINGS("allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                \
             "Origins whose pages may publish and read, as https://host[:port], null for those without one, " \
             "or * for every one. Repeatable.")                                                               \

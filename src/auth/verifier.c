@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT */
+#include "auth/verifier.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "auth/pem.h"
+#include "base/json_object.h"
+
+static_assert(PEM_FAULT_MAX <= VERIFIER_FAULT_MAX, "a fault of PEM fits");
+static_assert(JSON_OBJECT_FAULT_MAX <= VERIFIER_FAULT_MAX, "a fault of JSON fits");
+
+__attribute__((format(printf, 2, 3))) static int verifier_fail(char *fault, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(fault, VERIFIER_FAULT_MAX, format, arguments);
+    va_end(arguments);
+    return -EINVAL;
+}
+
+int verifier_declaration_parse(struct verifier_declaration *declaration, struct text text,
+                               char fault[VERIFIER_FAULT_MAX])
+{
+    const char *colon = memchr(text.bytes, ':', text.len);
+    if (!colon)
+        return verifier_fail(fault, "must be ALG:FILE or ALG/KID:FILE, as HS256:/etc/sluice/key");
+    struct text name = {text.bytes, (size_t)(colon - text.bytes)};
+    *declaration = (struct verifier_declaration){.path = text_behind(text, name.len + 1)};
+    const char *slash = memchr(name.bytes, '/', name.len);
+    if (slash) {
+        declaration->kid = text_behind(name, (size_t)(slash - name.bytes) + 1);
+        name.len = (size_t)(slash - name.bytes);
+    }
+    declaration->algorithm = algorithm_find(name);
+    if (declaration->algorithm == ALGORITHM_COUNT)
+        return verifier_fail(fault, "names no algorithm; there are %s", algorithm_names);
+    if (slash && (declaration->kid.len == 0 || declaration->kid.len > VERIFIER_KID_MAX))
+        return verifier_fail(fault, "has a key id between / and : that must have 1 to %u bytes",
+                             VERIFIER_KID_MAX);
+    if (declaration->path.len == 0)
+        return verifier_fail(fault, "names no file behind the colon");
+    return 0;
+}
+
+static bool verifier_is_line(struct text file)
+{
+    for (size_t i = 0; i < file.len; i++)
+        if ((unsigned char)file.bytes[i] < 0x20 || (unsigned char)file.bytes[i] > 0x7e)
+            return false;
+    return file.len > 0;
+}
+
+/* An editor or echo ends a text with the end of a line, which nobody means; bytes at random are left as they
+ * are. */
+static struct text verifier_cut_line_end(struct text file)
+{
+    struct text line = file;
+    line.len -= text_ends(line, "\n");
+    line.len -= line.len < file.len && text_ends(line, "\r");
+    return verifier_is_line(line) ? line : file;
+}
+
+int verifier_read_secret(struct text *secret, enum algorithm algorithm, struct text file,
+                         char fault[VERIFIER_FAULT_MAX])
+{
+    const struct algorithm_facts *facts = &algorithms[algorithm];
+    *secret = verifier_cut_line_end(file);
+    if (secret->len == 0)
+        return verifier_fail(fault, "is empty; %s wants a secret of at least %u bytes at random", facts->name,
+                             facts->hash_bytes);
+    if (pem_is_key(*secret) || text_contains(*secret, "\"kty\""))
+        return verifier_fail(fault, "holds a key of another kind; %s wants a secret that nobody else knows",
+                             facts->name);
+    if (secret->len < facts->hash_bytes)
+        return verifier_fail(fault, "holds a secret of %zu bytes; %s wants at least %u", secret->len,
+                             facts->name, facts->hash_bytes);
+    return 0;
+}
+
+/* Takes the JWK. */
+static int verifier_set(struct verifier *verifier, enum algorithm algorithm, struct text kid,
+                        cjose_jwk_t *jwk)
+{
+    const struct algorithm_facts *facts = &algorithms[algorithm];
+    char *kid_copy = kid.bytes ? strndup(kid.bytes, kid.len) : NULL;
+    char *json = cjose_jwk_to_json(jwk, facts->key_kind == CJOSE_JWK_KTY_OCT, NULL);
+    *verifier = (struct verifier){.algorithm = algorithm,
+                                  .kid = {kid_copy, kid.len},
+                                  .jwk = jwk,
+                                  .signature_bytes = facts->signature_bytes};
+    if (!json || (kid.bytes && !kid_copy)) {
+        free(json);
+        verifier_deinit(verifier);
+        return -ENOMEM;
+    }
+    if (facts->key_kind == CJOSE_JWK_KTY_RSA)
+        verifier->signature_bytes = (cjose_jwk_get_keysize(jwk, NULL) + 7) / 8;
+    crypto_generichash(verifier->print, sizeof(verifier->print), (const unsigned char *)json, strlen(json),
+                       (const unsigned char *)facts->name, strlen(facts->name));
+    sodium_memzero(json, strlen(json));
+    free(json);
+    return 0;
+}
+
+int verifier_init(struct verifier *verifier, const struct verifier_declaration *declaration, struct text file,
+                  char fault[VERIFIER_FAULT_MAX])
+{
+    cjose_jwk_t *jwk;
+    struct text secret;
+    *verifier = (struct verifier){0};
+    if (algorithms[declaration->algorithm].key_kind != CJOSE_JWK_KTY_OCT) {
+        jwk = pem_read_public(file, declaration->algorithm, fault);
+    } else if (verifier_read_secret(&secret, declaration->algorithm, file, fault) == 0) {
+        jwk = cjose_jwk_create_oct_spec((const uint8_t *)secret.bytes, secret.len, NULL);
+        if (!jwk)
+            return -ENOMEM;
+    } else {
+        jwk = NULL;
+    }
+    return jwk ? verifier_set(verifier, declaration->algorithm, declaration->kid, jwk) : -EINVAL;
+}
+
+/* JWK. */
+
+enum jwk_member { JWK_KTY, JWK_ALG, JWK_USE, JWK_KID, JWK_CRV, JWK_N, JWK_D, JWK_KEY_OPS };
+
+struct jwk_text {
+    struct json_object object;
+    struct text kty;
+    struct text alg;
+    struct text use;
+    struct text kid;
+    struct text curve;
+    struct text modulus;
+};
+
+static int jwk_read(struct jwk_text *jwk, struct text value, char *fault)
+{
+    static const char *const names[] = {"kty", "alg", "use", "kid", "crv", "n", "d", "key_ops", NULL};
+    struct text *const strings[] = {&jwk->kty, &jwk->alg, &jwk->use, &jwk->kid, &jwk->curve, &jwk->modulus};
+    json_object_read(&jwk->object, value, names);
+    if (!jwk->object.is_object)
+        return verifier_fail(fault, "must be an object");
+    int err = jwk->object.has_failed ? -ENOMEM : 0;
+    for (unsigned i = 0; !err && i < sizeof(strings) / sizeof(strings[0]); i++)
+        err = json_object_string(&jwk->object, i, strings[i], fault);
+    return err;
+}
+
+/* Of those that name no algorithm only some have but one: an EC key by its curve. RSA keys come without it
+ * from some issuers, who then mean RS256 (OpenID Connect's default). */
+static enum algorithm jwk_algorithm(const struct jwk_text *jwk)
+{
+    static const char *const curves[] = {"P-256", "P-384", "P-521", NULL};
+    if (jwk->alg.bytes)
+        return algorithm_find(jwk->alg);
+    if (text_is(jwk->kty, "RSA"))
+        return ALGORITHM_RS256;
+    if (!text_is(jwk->kty, "EC"))
+        return ALGORITHM_COUNT;
+    size_t index = text_index(jwk->curve, curves, 3);
+    return index < 3 ? (enum algorithm)(ALGORITHM_ES256 + index) : ALGORITHM_COUNT;
+}
+
+static bool jwk_is_for_verifying(const struct jwk_text *jwk)
+{
+    struct text operations = jwk->object.values[JWK_KEY_OPS];
+    bool is_for_signatures = !jwk->use.bytes || text_is(jwk->use, "sig");
+    return is_for_signatures && (!operations.bytes || text_contains(operations, "\"verify\""));
+}
+
+static int jwk_check_size(const struct jwk_text *text, const cjose_jwk_t *jwk,
+                          const struct algorithm_facts *facts, char *fault)
+{
+    size_t bits = cjose_jwk_get_keysize(jwk, NULL); /* of as many bytes as were given */
+    if (facts->key_kind == CJOSE_JWK_KTY_OCT && bits < facts->hash_bytes * 8)
+        return verifier_fail(fault, "has a secret of %zu bytes; %s wants at least %u", bits / 8, facts->name,
+                             facts->hash_bytes);
+    if (facts->key_kind == CJOSE_JWK_KTY_RSA && (bits < PEM_RSA_BITS_MIN || bits > PEM_RSA_BITS_MAX))
+        return verifier_fail(fault, "has an RSA modulus of %zu bits; it must have %d to %d", bits,
+                             PEM_RSA_BITS_MIN, PEM_RSA_BITS_MAX);
+    /* Two digits of base64url hold the first byte, which must not be 0 (RFC 7518, section 6.3.1.1). */
+    if (facts->key_kind == CJOSE_JWK_KTY_RSA && text->modulus.bytes[0] == 'A' &&
+        text->modulus.bytes[1] >= 'A' && text->modulus.bytes[1] <= 'P')
+        return verifier_fail(fault, "has an RSA modulus that begins with a zero byte");
+    if (facts->key_kind == CJOSE_JWK_KTY_EC && (int)cjose_jwk_EC_get_curve(jwk, NULL) != facts->curve)
+        return verifier_fail(fault, "is of another curve than %s wants", facts->name);
+    return 0;
+}
+
+static int jwk_make(struct verifier *verifier, const struct jwk_text *text, struct text value, char *fault)
+{
+    enum algorithm algorithm = jwk_algorithm(text);
+    if (text->kid.len > VERIFIER_KID_MAX || (text->kid.bytes && memchr(text->kid.bytes, '\0', text->kid.len)))
+        return verifier_fail(fault, "has a kid that must have at most %u bytes, none of them NUL",
+                             VERIFIER_KID_MAX);
+    if (!text->kty.bytes)
+        return verifier_fail(fault, "has no kty");
+    if (!jwk_is_for_verifying(text) || (text->alg.bytes && algorithm == ALGORITHM_COUNT))
+        return -ENOTSUP;
+    if (algorithm == ALGORITHM_COUNT)
+        return text_is(text->kty, "oct")
+                   ? verifier_fail(fault, "has no alg, without which a secret is for nothing")
+                   : -ENOTSUP;
+    if (text->object.values[JWK_D].bytes)
+        return verifier_fail(fault, "is a private key; only the public one belongs here");
+    const struct algorithm_facts *facts = &algorithms[algorithm];
+    cjose_jwk_t *jwk = cjose_jwk_import(value.bytes, value.len, NULL);
+    ERR_clear_error();
+    if (!jwk)
+        return verifier_fail(fault, "has members that make no key");
+    int err = cjose_jwk_get_kty(jwk, NULL) == facts->key_kind
+                  ? jwk_check_size(text, jwk, facts, fault)
+                  : verifier_fail(fault, "has a kty that is not the one of %s", facts->name);
+    if (err) {
+        cjose_jwk_release(jwk);
+        return err;
+    }
+    return verifier_set(verifier, algorithm, text->kid, jwk);
+}
+
+int verifier_init_jwk(struct verifier *verifier, struct text jwk, char fault[VERIFIER_FAULT_MAX])
+{
+    struct jwk_text text = {0};
+    *verifier = (struct verifier){0};
+    int err = jwk_read(&text, jwk, fault);
+    if (!err)
+        err = jwk_make(verifier, &text, jwk, fault);
+    json_object_deinit(&text.object);
+    return err;
+}
+
+void verifier_deinit(struct verifier *verifier)
+{
+    cjose_jwk_release(verifier->jwk);
+    free((char *)(uintptr_t)verifier->kid.bytes);
+    *verifier = (struct verifier){0};
+}
