@@ -96,6 +96,7 @@ static void channel_begin_lingering(struct channel *channel)
     timer_arm(hub->wheel, &channel->linger, hub->now_ms + hub->settings.linger_ms);
     if (channel->state != CHANNEL_ATTACHED)
         return;
+    channel_stop_lingering(channel); /* of an attach whose subscribers have left while they were served */
     list_append(&hub->lingering, &channel->linger_link);
     if (++hub->lingering_count <= hub->settings.linger_most)
         return;
