@@ -105,7 +105,7 @@ static void ring_release_if_empty(struct ring *ring)
 size_t ring_trim(struct ring *ring, const struct retention *retention)
 {
     size_t before = ring->count;
-    while (ring->count > 0 && (ring->count > retention->count || ring->bytes > retention->bytes))
+    while (retention_is_exceeded(retention, ring->count, ring->bytes))
         ring_drop_oldest(ring);
     size_t dropped = before - ring->count;
     ring_release_if_empty(ring);

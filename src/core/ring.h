@@ -21,6 +21,14 @@ struct retention {
     uint64_t ttl_ms;
 };
 
+/* Whether so many messages, of so many bytes together, are more than is kept. The newest is kept however
+ * large it is: what was accepted is there for who asks at once. Nothing is where the count or the bytes are
+ * 0. */
+static inline bool retention_is_exceeded(const struct retention *retention, uint64_t count, uint64_t bytes)
+{
+    return count > retention->count || (bytes > retention->bytes && (count > 1 || retention->bytes == 0));
+}
+
 struct ring {
     struct message **slots; /* NULL while empty */
     size_t capacity;        /* a power of two, or 0 */

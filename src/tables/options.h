@@ -128,7 +128,7 @@
     DURATION("history-ttl", history_ttl_ms, "5m", 0, 31536000000, CHANNEL, "TIME",                           \
              "How long a message is kept.")                                                                  \
     BYTES("history-bytes", history_bytes, "4MiB", 0, 1099511627776, CHANNEL, "BYTES",                        \
-          "Bytes of messages kept for each channel.")                                                        \
+          "Bytes of messages kept for each channel, or the newest alone where it is larger.")                \
     DURATION("channel-ttl", channel_ttl_ms, "1h", 1000, 31536000000, CHANNEL, "TIME",                        \
              "How long an empty channel that nobody uses is remembered.")                                    \
     BYTES("message-size", message_size_bytes, "1MiB", 1, 67108864, CHANNEL, "BYTES", "The largest message.") \

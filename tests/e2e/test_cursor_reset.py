@@ -266,6 +266,25 @@ def test_retention_by_bytes_and_age(channel: str) -> None:
         assert publish(server, channel).endswith("-11")
 
 
+def test_the_newest_message_is_kept_however_large_it_is(channel: str) -> None:
+    with Server("--history-bytes", "10KiB") as server:
+        names = [publish(server, channel, data) for data in ("small", "x" * 10240, "y" * 100_000)]
+        assert [get(server, path_of(channel, last=1)).body for _ in range(2)] == [b"y" * 100_000] * 2
+        kept = get(server, f"/api/channels/{channel}").json
+        assert (kept["messages"], kept["oldest"]) == (1, names[2])
+        answer = get(server, path_of(channel, since=names[0]))
+        assert (answer.reset, answer.body) == ("trimmed; missed=1", b"y" * 100_000)
+        publish(server, channel, "small again")
+        assert get(server, path_of(channel, since="earliest")).body == b"small again"
+
+
+def test_history_bytes_zero_keeps_nothing(channel: str) -> None:
+    with Server("--history-bytes", "0") as server, EventStream(server, path_of(channel)) as stream:
+        publish(server, channel, "live")
+        assert stream.next_event().data == "live"
+        assert get(server, f"/api/channels/{channel}").json["messages"] == 0
+
+
 def test_history_size_zero_delivers_but_does_not_replay(channel: str) -> None:
     with Server("--history-size", "0") as server, EventStream(server, path_of(channel)) as stream:
         first = publish(server, channel, "live")

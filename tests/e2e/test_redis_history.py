@@ -37,6 +37,19 @@ def test_a_node_serves_what_came_before_it(redis: RedisServer, pair: list[Server
             assert [stream.next_event().data for _ in range(2)] == ["4", "5"]
 
 
+def test_a_message_larger_than_history_bytes_is_kept(redis: RedisServer, channel: str) -> None:
+    """On a node that has had it subscribed, on one that has published it, and on one that comes later."""
+    with nodes(2, redis, options=("--history-bytes", "10KiB")) as (here, there), EventStream(there, path_of(channel)) as stream:
+        assert stream.next_block()
+        publish(here, channel, "small")
+        publish(here, channel, "y" * 100_000)
+        assert [stream.next_event().data for _ in range(2)] == ["small", "y" * 100_000]
+        with nodes(1, redis) as (late,):
+            for node in (here, there, late):
+                assert data_of(node, channel, since="earliest") == ["small", "y" * 100_000]
+                assert data_of(node, channel, last=1) == ["y" * 100_000]
+
+
 def test_deep_history_comes_whole_while_more_is_published(pair: list[Server], channel: str) -> None:
     fill(pair[0], channel, 5000)
     ledger = Ledger()

@@ -96,8 +96,7 @@ static void log_remove(struct log *log, struct message *message)
 
 static bool log_is_over_limits(const struct log *log)
 {
-    const struct retention *retention = &log->store->retention;
-    return log->count > 0 && (log->count > retention->count || log->bytes > retention->bytes);
+    return retention_is_exceeded(&log->store->retention, log->count, log->bytes);
 }
 
 /* The next to go: the oldest while there are too many, or one whose time is over. */

@@ -54,6 +54,9 @@ static void test_ring_trims_by_bytes(void **state)
     const struct retention retention = {100, ring.bytes / 10 * 3 + 1, 0};
     assert_int_equal(ring_trim(&ring, &retention), 7);
     assert_int_equal(ring.count, 3);
+    const struct retention less_than_one = {100, 1, 0};
+    assert_int_equal(ring_trim(&ring, &less_than_one), 2);
+    assert_int_equal(ring_at(&ring, 0)->offset, 10);
     const struct retention nothing = {100, 0, 0};
     ring_trim(&ring, &nothing);
     assert_int_equal(ring.count, 0);
