@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,33 @@ static bool files_is_public(const char *path)
     return path[0] != '/';
 }
 
+/* Where there is no openat2, in an old kernel or within the option seccomp, which could not see what it
+ * opens: segment by segment, and no symbolic link is followed. The path has no "..": see files_is_public. */
+static int files_walk(int folder_fd, const char *path)
+{
+    const int common = O_CLOEXEC | O_NOFOLLOW;
+    int fd = dup(folder_fd);
+    while (fd >= 0 && path) {
+        char segment[NAME_MAX + 1];
+        size_t len = strcspn(path, "/");
+        const char *next = path[len] == '/' ? path + len + 1 : NULL;
+        int within_fd = fd;
+        if (len >= sizeof(segment)) {
+            close(fd);
+            return -ENAMETOOLONG;
+        }
+        memcpy(segment, path, len);
+        segment[len] = '\0';
+        fd =
+            openat(within_fd, segment, next ? common | O_PATH | O_DIRECTORY : common | O_RDONLY | O_NONBLOCK);
+        int err = errno;
+        close(within_fd);
+        errno = err;
+        path = next;
+    }
+    return fd < 0 ? -errno : fd;
+}
+
 /* The kernel refuses whatever would lead out of the folder, by "..", by an absolute link or by a relative
  * one. */
 static int files_open(const char *folder, const char *path)
@@ -68,9 +96,9 @@ static int files_open(const char *folder, const char *path)
     if (folder_fd < 0)
         return -errno;
     long fd = syscall(SYS_openat2, folder_fd, path, &how, sizeof(how));
-    int err = errno;
+    fd = fd < 0 ? (errno == ENOSYS ? files_walk(folder_fd, path) : -errno) : fd;
     close(folder_fd);
-    return fd < 0 ? -err : (int)fd;
+    return (int)fd;
 }
 
 /* Opens the file, or the index of a folder. */

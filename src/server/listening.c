@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/listening.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -10,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include "server/activation.h"
 
 static bool listening_is_unix(const struct listening *listening)
 {
@@ -58,6 +61,36 @@ static int listenings_parse_list(struct listenings *listenings, const struct lis
     return 0;
 }
 
+static struct listening *listenings_find_unpassed(struct listenings *listenings, const char *option)
+{
+    for (size_t i = 0; i < listenings->count; i++)
+        if (!listenings->items[i].passed_fd && strcmp(listenings->items[i].option, option) == 0)
+            return &listenings->items[i];
+    return NULL;
+}
+
+/* Sockets that the service manager has bound. */
+static int listenings_adopt(struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
+{
+    static_assert(ACTIVATION_FAULT_MAX <= LISTENING_FAULT_MAX, "a fault of passed sockets fits");
+    struct activation activation;
+    int err = activation_read(&activation, fault);
+    for (size_t i = 0; !err && i < activation.count; i++) {
+        const char *name = activation.names[i];
+        struct listening *listening = listenings_find_unpassed(listenings, name);
+        if (!listening) {
+            snprintf(fault, LISTENING_FAULT_MAX,
+                     "the service manager passes more sockets named '%s' than the option of that name has "
+                     "addresses; FileDescriptorName= of a socket unit names the option",
+                     name);
+            return -EINVAL;
+        }
+        listening->passed_fd = ACTIVATION_FD_FIRST + (int)i;
+        err = activation_take(listening->passed_fd, &listening->address, fault);
+    }
+    return err;
+}
+
 static int listenings_check_exposure(const struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
 {
     char text[LISTENING_TEXT_MAX];
@@ -93,6 +126,8 @@ int listenings_parse(struct listenings *listenings, const struct options *option
         err = listenings_parse_list(listenings, &admin, &options->admin, fault);
     if (!err)
         err = listenings_parse_list(listenings, &tcp, &options->tcp, fault);
+    if (!err)
+        err = listenings_adopt(listenings, fault);
     return err || options->anonymous ? err : listenings_check_exposure(listenings, fault);
 }
 
@@ -157,6 +192,8 @@ static int listening_bind_unix(struct listening *listening)
 static int listening_bind_first(struct listening *listening)
 {
     struct address *address = &listening->address;
+    if (listening->passed_fd)
+        return listening->passed_fd;
     if (listening_is_unix(listening))
         return listening_bind_unix(listening);
     int fd = listening_bind(address, false);
@@ -168,10 +205,11 @@ static int listening_bind_first(struct listening *listening)
     return err ? err : listening_bind(address, true);
 }
 
-/* Shards share one listening socket of a Unix address, and have one each of any other. */
+/* Shards share one listening socket of a Unix address or one that was passed, and have one each of any other.
+ */
 static int listening_bind_next(struct listening *listening, int first_fd)
 {
-    if (!listening_is_unix(listening))
+    if (!listening_is_unix(listening) && !listening->passed_fd)
         return listening_bind(&listening->address, true);
     int fd = fcntl(first_fd, F_DUPFD_CLOEXEC, 0);
     return fd < 0 ? -errno : fd;
@@ -223,7 +261,10 @@ int listenings_open(struct listenings *listenings, const struct shard_group *gro
 
 void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX])
 {
-    if (listening_is_unix(listening))
+    if (listening_is_unix(listening) && listening->passed_fd)
+        snprintf(text, LISTENING_TEXT_MAX, "unix:%s",
+                 ((const struct sockaddr_un *)&listening->address.storage)->sun_path);
+    else if (listening_is_unix(listening))
         snprintf(text, LISTENING_TEXT_MAX, "%s", listening->declaration.entrance.address);
     else
         address_format(&listening->address, text);

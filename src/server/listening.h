@@ -18,6 +18,7 @@ struct listening {
     bool is_tcp;                    /* `tcp`: else HTTP is spoken there */
     struct declaration declaration; /* of HTTP its entrance only */
     bool has_file;                  /* the file of a Unix socket is there and to be removed */
+    int passed_fd; /* that the service manager has bound in its place; 0 when there is none */
 };
 
 struct listenings {
@@ -28,8 +29,9 @@ struct listenings {
 #define LISTENING_TEXT_MAX 512u
 #define LISTENING_FAULT_MAX (DECLARATION_FAULT_MAX + 512u)
 
-/* Returns 0, or with `fault` a sentence -ENOMEM, -EINVAL, or -EACCES for an address that needs the option
- * `anonymous`. */
+/* Takes the sockets that the service manager passes, too: those of the name of an option take the places of
+ * its addresses, in their order. Returns 0, or with `fault` a sentence -ENOMEM, -EINVAL, or -EACCES for an
+ * address that needs the option `anonymous`. */
 int listenings_parse(struct listenings *listenings, const struct options *options,
                      char fault[LISTENING_FAULT_MAX]);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/redis/url.h"
+#include "server/privileges.h"
 #include "transport/sockjs/sockjs.h"
 
 bool precheck_broker_is_memory(const struct options *options)
@@ -28,6 +29,15 @@ static int precheck_broker(const struct options *options, char fault[PRECHECK_FA
     return 0;
 }
 
+static int precheck_user(const struct options *options, char fault[PRECHECK_FAULT_MAX])
+{
+    char why[PRIVILEGES_FAULT_MAX];
+    int err = options->user[0] ? privileges_check(options->user, why) : 0;
+    if (err)
+        snprintf(fault, PRECHECK_FAULT_MAX, "user = '%.128s': %s", options->user, why);
+    return err;
+}
+
 int precheck_run(const struct configuration *configuration, const struct precheck_warnings *warnings,
                  struct listenings *listenings, char fault[PRECHECK_FAULT_MAX])
 {
@@ -39,6 +49,8 @@ int precheck_run(const struct configuration *configuration, const struct prechec
     }
     if (!err)
         err = precheck_broker(configuration->options, fault);
+    if (!err)
+        err = precheck_user(configuration->options, fault);
     if (!err)
         err = sockjs_check(&configuration->options->sockjs, fault);
     return err ? err : listenings_parse(listenings, configuration->options, fault);

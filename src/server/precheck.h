@@ -18,7 +18,7 @@ struct precheck_warnings {
     void (*no_static_dir)(const char *reason);
 };
 
-/* Parses `listenings` as well. Returns 0, -ENOMEM or -EINVAL with `fault` a sentence; the listenings are to
- * be closed in any case. */
+/* Parses `listenings` as well. Returns 0, -ENOMEM, -EPERM or -EINVAL with `fault` a sentence; the listenings
+ * are to be closed in any case. */
 int precheck_run(const struct configuration *configuration, const struct precheck_warnings *warnings,
                  struct listenings *listenings, char fault[PRECHECK_FAULT_MAX]);

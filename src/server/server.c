@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,7 +23,11 @@
 #include "config.h"
 #include "http/refusal.h"
 #include "http/head.h"
+#include "server/notify.h"
 #include "server/precheck.h"
+#include "server/privileges.h"
+#include "server/sandbox.h"
+#include "server/watchdog.h"
 #include "shard/feed.h"
 #include "shard/shard.h"
 #include "transport/sockjs/sockjs.h"
@@ -42,6 +47,8 @@ static const struct door_handlers server_door_handlers = {
 #define SERVER_FORCE_S 5u
 /* What has not ended by itself this long after the drain time is cut. */
 #define SERVER_GRACE_MS 1000u
+/* Rounds of the watchdog in the time in which the service manager wants one. */
+#define SERVER_WATCHDOG_ROUNDS 3u
 
 /*   running ──► draining ──► closing ──► leaving
  *      │           `────────────────────────^
@@ -65,6 +72,8 @@ struct server {
     unsigned initialised; /* shards */
     unsigned running;     /* shards */
     int signal_fd;
+    struct notify notify;
+    struct watchdog watchdog;
 };
 
 static int server_fail(int status, const char *what, const char *why)
@@ -163,6 +172,43 @@ static int server_make_shards(struct server *server)
     return err ? server_fail(SERVER_EXIT_FAILED, "cannot make the shards", strerror(-err)) : 0;
 }
 
+/* Once what only root may open is open. */
+static int server_drop_privileges(struct server *server)
+{
+    char fault[PRIVILEGES_FAULT_MAX];
+    const struct options *options = server->configuration->options;
+    if (options->user[0] && privileges_drop(options->user, fault))
+        return server_fail(SERVER_EXIT_FAILED, "user", fault);
+    if (options->user[0])
+        privileges_warn_of_unreadable_files(options);
+    if (options->user[0] || options->seccomp)
+        privileges_hide_memory();
+    return 0;
+}
+
+/* Clients can connect from here on, and are served once the shards run. */
+static int server_open_listeners(struct server *server)
+{
+    for (unsigned i = 0; i < server->group.count; i++) {
+        int err = listener_table_open(&server->group.shards[i].listeners);
+        if (err)
+            return server_fail(SERVER_EXIT_FAILED, "cannot listen", strerror(-err));
+    }
+    return 0;
+}
+
+/* After the last file is written, and before the first byte of a client is read. */
+static int server_confine(struct server *server)
+{
+    char fault[SANDBOX_FAULT_MAX];
+    bool has_files = false;
+    if (!server->configuration->options->seccomp)
+        return 0;
+    for (size_t i = 0; i < server->listenings.count; i++)
+        has_files = has_files || server->listenings.items[i].has_file;
+    return sandbox_enter(has_files, fault) ? server_fail(SERVER_EXIT_FAILED, "seccomp", fault) : 0;
+}
+
 static int server_start_shards(struct server *server)
 {
     for (unsigned i = 0; i < server->group.count; i++) {
@@ -212,6 +258,24 @@ static void server_log_ready(const struct server *server)
               LOG_TEXT("broker", server->group.broker->ops->scheme));
 }
 
+static void server_keep_watchdog_calm(struct watchdog *watchdog)
+{
+    notify_say(&container_of(watchdog, struct server, watchdog)->notify, "WATCHDOG=1");
+}
+
+static int server_tell_ready(struct server *server)
+{
+    const struct notify *notify = &server->notify;
+    server_log_ready(server);
+    notify_say(notify, "READY=1\nSTATUS=serving; %u shards, broker %s\nMAINPID=%ld", server->group.count,
+               server->group.broker->ops->scheme, (long)getpid());
+    if (notify->watchdog_ms == 0)
+        return 0;
+    int err = watchdog_start(&server->watchdog, &server->group, notify->watchdog_ms / SERVER_WATCHDOG_ROUNDS,
+                             server_keep_watchdog_calm);
+    return err ? server_fail(SERVER_EXIT_FAILED, "watchdog", strerror(-err)) : 0;
+}
+
 /* The keys that new options name, before those come into force. */
 static int server_accept_options(void *context, const struct options *options,
                                  char error[CONFIGURATION_ERROR_MAX])
@@ -227,7 +291,8 @@ static int server_accept_options(void *context, const struct options *options,
     return 0;
 }
 
-static void server_reload(struct server *server)
+/* Returns what is said of it. */
+static const char *server_take_configuration(struct server *server)
 {
     const struct configuration_judge judge = {server, server_accept_options};
     char error[CONFIGURATION_ERROR_MAX];
@@ -235,7 +300,7 @@ static void server_reload(struct server *server)
     if (configuration_reload(server->configuration, &judge, &report, error)) {
         log_event(LOG_ERROR, "reload-failed", LOG_TEXT("reason", error),
                   LOG_TEXT("action", "nothing has changed; mend it and signal again"));
-        return;
+        return "serving; the last reload failed, see the log";
     }
     struct options *options = server->configuration->options;
     log_set_level((enum log_level)options->log_level);
@@ -248,6 +313,15 @@ static void server_reload(struct server *server)
     if (report.needs_restart[0])
         log_event(LOG_WARN, "reload-needs-restart", LOG_TEXT("options", report.needs_restart));
     log_event(LOG_INFO, "reloaded", LOG_TEXT("changed", report.changed[0] ? report.changed : "nothing"));
+    return "serving; reloaded";
+}
+
+static void server_reload(struct server *server)
+{
+    notify_say(&server->notify, "RELOADING=1\nMONOTONIC_USEC=%llu\nSTATUS=reloading",
+               (unsigned long long)clock_monotonic_ns() / 1000);
+    const char *status = server_take_configuration(server);
+    notify_say(&server->notify, "READY=1\nSTATUS=%s", status);
 }
 
 /* Stopping. */
@@ -277,6 +351,11 @@ static void server_begin_closing(struct server *server)
         broker->ops->cut(broker);
 }
 
+static uint64_t server_drain_ms(const struct server *server)
+{
+    return server->configuration->options->drain_time_ms + SERVER_GRACE_MS;
+}
+
 static void server_move(struct server *server, enum server_state to)
 {
     static const unsigned legal[] = {
@@ -291,8 +370,9 @@ static void server_move(struct server *server, enum server_state to)
     case SERVER_RUNNING:
         break;
     case SERVER_DRAINING:
-        server->drain_until_ms =
-            clock_monotonic_ms() + server->configuration->options->drain_time_ms + SERVER_GRACE_MS;
+        server->drain_until_ms = clock_monotonic_ms() + server_drain_ms(server);
+        notify_say(&server->notify, "STOPPING=1\nSTATUS=letting clients go\nEXTEND_TIMEOUT_USEC=%llu",
+                   (unsigned long long)(server_drain_ms(server) + 2 * SERVER_FORCE_S * 1000) * 1000);
         server_order_shards(server, SHARD_DRAINING);
         break;
     case SERVER_CLOSING:
@@ -331,7 +411,9 @@ static void server_handle_signals(struct server *server)
 
 static void server_handle_time(struct server *server)
 {
-    if (server->state != SERVER_DRAINING || clock_monotonic_ms() < server->drain_until_ms)
+    uint64_t now_ms = clock_monotonic_ms();
+    watchdog_run(&server->watchdog, now_ms);
+    if (server->state != SERVER_DRAINING || now_ms < server->drain_until_ms)
         return;
     log_event(LOG_INFO, "drain-over", LOG_NUMBER("shards_busy", server->running - server->group.idle_count));
     server_move(server, SERVER_CLOSING);
@@ -340,9 +422,11 @@ static void server_handle_time(struct server *server)
 static int server_wait_ms(const struct server *server)
 {
     uint64_t now_ms = clock_monotonic_ms();
-    if (server->state != SERVER_DRAINING)
-        return -1;
-    return now_ms < server->drain_until_ms ? (int)(server->drain_until_ms - now_ms) : 0;
+    uint64_t wait_ms = watchdog_wait_ms(&server->watchdog, now_ms);
+    uint64_t drain_ms = now_ms < server->drain_until_ms ? server->drain_until_ms - now_ms : 0;
+    if (server->state == SERVER_DRAINING && drain_ms < wait_ms)
+        wait_ms = drain_ms;
+    return wait_ms > INT_MAX ? -1 : (int)wait_ms;
 }
 
 /* The main thread's loop. */
@@ -395,14 +479,17 @@ static void server_close(struct server *server)
     connection_limits_free(server->group.limits);
     free(server->group.shards);
     mailbox_deinit(&server->mailbox);
+    watchdog_stop(&server->watchdog);
+    notify_close(&server->notify);
     close(server->signal_fd);
 }
 
 static int server_open(struct server *server)
 {
     static int (*const steps[])(struct server * server) = {
-        server_check_configuration, server_load_keys, server_make_broker,  server_make_shards,
-        server_open_sockjs,         server_listen,    server_start_shards, server_write_ready_file,
+        server_check_configuration, server_load_keys, server_make_broker,     server_make_shards,
+        server_open_sockjs,         server_listen,    server_drop_privileges, server_open_listeners,
+        server_write_ready_file,    server_confine,   server_start_shards,    server_tell_ready,
     };
     int status = 0;
     for (size_t i = 0; !status && i < ARRAY_LENGTH(steps); i++)
@@ -419,6 +506,8 @@ int server_run(struct configuration *configuration)
     if (random_init())
         return server_fail(SERVER_EXIT_FAILED, "libsodium", "cannot be initialised");
     table_key_init();
+    privileges_give_up_new();
+    notify_open(&server.notify);
     server_raise_descriptors();
     int err = server_catch_signals(&server);
     if (err)
@@ -433,8 +522,6 @@ int server_run(struct configuration *configuration)
     int status = server_open(&server);
     if (status)
         server_move(&server, SERVER_CLOSING);
-    else
-        server_log_ready(&server);
     server_loop(&server);
     server_close(&server);
     if (!status)

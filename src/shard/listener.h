@@ -68,7 +68,7 @@ void listener_table_deinit(struct listener_table *table);
 int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops,
                  const struct entrance *entrance, void *context);
 
-/* Begins to accept; when the loop begins. Returns 0 or -errno. */
+/* Listens, and accepts once the loop runs. Main thread, before that. Returns 0 or -errno. */
 int listener_table_open(struct listener_table *table);
 
 /* Stops accepting. */

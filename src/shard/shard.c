@@ -280,9 +280,6 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
 
 int shard_start(struct shard *shard)
 {
-    int err = listener_table_open(&shard->listeners);
-    if (err)
-        return err;
     return -pthread_create(&shard->thread, NULL, shard_run, shard);
 }
 

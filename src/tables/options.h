@@ -113,6 +113,13 @@
     CHOICE("log-level", log_level, "info", 0, 0, RELOAD, "debug|info|warn|error",                            \
            "The least level that is logged.")                                                                \
     CHOICE("log-format", log_format, "logfmt", 0, 0, RESTART, "logfmt|json", "How log lines are written.")   \
+    STRING("user", user, "", 0, 128, RESTART, "NAME[:GROUP]",                                                \
+           "Become this user, with the user's groups, once all sockets are bound; for a start as root. "     \
+           "Files that "                                                                                     \
+           "a reload reads again have to be readable for the user.")                                         \
+    BOOLEAN("seccomp", seccomp, "no", 0, 1, RESTART, "yes|no",                                               \
+            "Allow the process only the system calls that it makes, once it is ready: no program, no file "  \
+            "written.")                                                                                      \
     STRING("ready-file", ready_file, "", 0, 4096, RESTART, "FILE",                                           \
            "Write the addresses listened on to this file, one a line, once the server is ready.")
 

@@ -113,7 +113,8 @@ def test_files_have_types_and_tags(site: Server) -> None:
     assert (index.status, index.body, index.header("Content-Type")) == (200, b"<p>hello", "text/html; charset=utf-8")
     assert get(site, "/app.js").header("Content-Type") == "text/javascript; charset=utf-8"
     assert get(site, "/sub/").body == b"<p>sub"
-    assert get(site, "/inside.js").body == b"1"
+    # Within the filter of system calls there is no openat2, and no link is followed.
+    assert (get(site, "/inside.js").status == 200) == (os.environ.get("SLUICE_TEST_SECCOMP", "no") == "no")
     assert len(get(site, "/big.bin").body) == 3_000_000
     tag = index.header("ETag")
     assert tag and get(site, "/", If_None_Match=tag).status == 304

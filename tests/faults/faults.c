@@ -136,7 +136,9 @@ int __wrap_dup3(int fd, int to, int flags)
     return fault_is_due("dup3") ? -1 : __real_dup3(fd, to, flags);
 }
 
-/* Its thread is stuck for good, or for as many milliseconds as the error says. */
+/* Its thread is stuck for good, or for as many milliseconds as the error says, or does what an attacker
+ * would.
+ */
 int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wait_ms)
 {
     while (fault_is_due("epoll_wait_stuck"))
@@ -144,6 +146,8 @@ int __wrap_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wa
             pause();
     if (fault_is_due("epoll_wait_slow"))
         usleep((useconds_t)errno * 1000);
+    if (fault_is_due("epoll_wait_execve"))
+        execl("/bin/true", "true", (char *)NULL);
     return __real_epoll_wait(epoll_fd, events, most, wait_ms);
 }
 

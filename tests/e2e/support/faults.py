@@ -17,6 +17,7 @@ RECORD = struct.Struct("=32sqqq")
 KINDS = {
     "malloc": errno.ENOMEM, "calloc": errno.ENOMEM, "realloc": errno.ENOMEM, "accept4": errno.EMFILE,
     "epoll_ctl_add": errno.ENOSPC, "epoll_ctl_mod": errno.ENOMEM, "epoll_wait_stuck": 0, "epoll_wait_slow": 1000,
+    "epoll_wait_execve": 0,
     "add_connection_early": errno.ENOMEM, "add_connection_late": 0, "getaddrinfo": 0, "getaddrinfo_held": 0, "getaddrinfo_double": 0,
     "fcntl_dup": errno.EMFILE, "dup3": errno.EINTR,
 }

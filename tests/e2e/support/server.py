@@ -42,7 +42,9 @@ class Server:
         self.ready_file = pathlib.Path(self.folder.name) / "ready"
         self.log_file = pathlib.Path(self.folder.name) / "log"
         self.options = ["--http", http, "--ready-file", str(self.ready_file), "--drain-time", "0.1"]
-        self.options += ["--static-dir", str(SOURCE / "static"), *options]
+        # SLUICE_TEST_SECCOMP=yes runs every test within the filter of system calls.
+        confined = ["--seccomp", os.environ.get("SLUICE_TEST_SECCOMP", "no")] if program == SLUICE else []
+        self.options += ["--static-dir", str(SOURCE / "static"), *confined, *options]
         # AddressSanitizer would keep what is freed, and the tests look at memory.
         asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"
         # What the runner of the tests is told by SLUICE_..., the server would warn of.
