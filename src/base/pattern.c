@@ -78,14 +78,6 @@ bool pattern_matches(struct text pattern, struct text name)
     return !pattern.bytes && !name.bytes;
 }
 
-/* Bytes, then length, as strcmp. */
-static int pattern_compare_text(struct text a, struct text b)
-{
-    size_t len = a.len < b.len ? a.len : b.len;
-    int order = len > 0 ? memcmp(a.bytes, b.bytes, len) : 0;
-    return order ? order : (a.len > b.len) - (a.len < b.len);
-}
-
 int pattern_compare(struct text a, struct text b)
 {
     while (a.bytes && b.bytes) {
@@ -93,7 +85,7 @@ int pattern_compare(struct text a, struct text b)
         struct text other = pattern_cut_segment(&b);
         int order = (int)pattern_segment_kind(mine) - (int)pattern_segment_kind(other);
         if (!order)
-            order = pattern_compare_text(mine, other);
+            order = text_compare(mine, other);
         if (order)
             return order;
     }

@@ -63,6 +63,15 @@ static inline struct text text_behind(struct text text, size_t len)
     return (struct text){text.bytes + len, text.len - len};
 }
 
+/* Orders by bytes, the shorter first where one begins as the other: below 0 when `a` comes first, 0 when they
+ * are the same. */
+static inline int text_compare(struct text a, struct text b)
+{
+    size_t len = a.len < b.len ? a.len : b.len;
+    int order = len > 0 ? memcmp(a.bytes, b.bytes, len) : 0;
+    return order ? order : (a.len > b.len) - (a.len < b.len);
+}
+
 /* The index of the word that it is; `count` when it is none of those up to there or to a NULL. */
 size_t text_index(struct text text, const char *const *words, size_t count);
 

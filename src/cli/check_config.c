@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "auth/keys.h"
 #include "cli/cli.h"
+#include "config/channel_rules.h"
+#include "core/names.h"
 #include "server/precheck.h"
 
 /* A repeatable option as a line for each item, as it stands in a file. */
@@ -21,6 +25,50 @@ static void check_config_print(const struct configuration *configuration, size_t
     free(value);
 }
 
+/* A section as it stands in a file. */
+static void check_config_print_section(const struct configuration *configuration,
+                                       const struct channel_rule *rule)
+{
+    const char *file = configuration->options->config;
+    printf("\n[channel \"%s\"]    ; %s:%u\n", rule->pattern, file, rule->line);
+    for (enum channel_option option = 0; option < CHANNEL_OPTION_COUNT; option++) {
+        char *value = rule->given >> option & 1 ? channel_option_format(&rule->values, option) : NULL;
+        if (value)
+            printf("%s = %s    ; %s:%u\n", channel_option_row(option)->name, value, file,
+                   rule->lines[option]);
+        free(value);
+    }
+}
+
+static void check_config_print_all(const struct configuration *configuration)
+{
+    const struct channel_rules *rules = configuration->options->rules;
+    for (size_t i = 0; i < option_count; i++)
+        check_config_print(configuration, i);
+    for (size_t i = 0; i < channel_rules_count(rules); i++)
+        check_config_print_section(configuration, channel_rules_at(rules, i));
+}
+
+/* What holds for one channel, and where each option of it comes from. */
+static void check_config_explain(const struct configuration *configuration, const char *name)
+{
+    const struct channel_rule *found[CHANNEL_OPTION_COUNT] = {0};
+    const struct options *options = configuration->options;
+    if (options->rules)
+        channel_rules_find(options->rules, text_of(name), found);
+    for (enum channel_option option = 0; option < CHANNEL_OPTION_COUNT; option++) {
+        const struct option_row *row = channel_option_row(option);
+        if (!found[option]) {
+            check_config_print(configuration, (size_t)(row - option_rows));
+            continue;
+        }
+        char *value = channel_option_format(&found[option]->values, option);
+        printf("%s = %s    ; %s:%u [channel \"%s\"]\n", row->name, value ? value : "", options->config,
+               found[option]->lines[option], found[option]->pattern);
+        free(value);
+    }
+}
+
 static void check_config_warn_of_stray(const char *variable, const char *nearest)
 {
     fprintf(stderr, "sluice: the environment's %s is no option%s%s%s\n", variable,
@@ -32,6 +80,32 @@ static void check_config_tell(const char *fault)
     fprintf(stderr, "sluice: %s\n", fault);
 }
 
+/* Takes `--explain NAME` out of the arguments, which belong to this function then. Returns 0, or -EINVAL with
+ * the fault told. */
+static int check_config_take_explain(int *argument_count, char **arguments, const char **name)
+{
+    static const char option[] = "--explain";
+    int kept = 0;
+    *name = NULL;
+    for (int i = 0; i < *argument_count; i++) {
+        const char *argument = arguments[i];
+        if (strncmp(argument, option, strlen(option)) != 0 || !strchr("=", argument[strlen(option)])) {
+            arguments[kept++] = arguments[i];
+            continue;
+        }
+        *name = argument[strlen(option)]  ? argument + strlen(option) + 1
+                : i + 1 < *argument_count ? arguments[++i]
+                                          : "";
+        const char *fault = channel_name_fault(*name, strlen(*name));
+        if (fault) {
+            fprintf(stderr, "sluice: --explain '%.300s': a channel name %s\n", *name, fault);
+            return -EINVAL;
+        }
+    }
+    *argument_count = kept;
+    return 0;
+}
+
 int cli_check_config(int argument_count, char **arguments, char **environment)
 {
     static const struct precheck_warnings warnings = {check_config_warn_of_stray, check_config_tell};
@@ -39,6 +113,9 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
     struct listenings listenings = {0};
     struct auth_keys *keys = NULL;
     struct configuration configuration;
+    const char *explained;
+    if (check_config_take_explain(&argument_count, arguments, &explained))
+        return CLI_EXIT_USAGE;
     configuration_init(&configuration, argument_count, arguments, environment);
     int err = configuration_load(&configuration, fault);
     if (err)
@@ -49,9 +126,11 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
         err = auth_keys_load(&keys, configuration.options, fault);
     if (err)
         check_config_tell(fault);
+    else if (explained)
+        check_config_explain(&configuration, explained);
+    else
+        check_config_print_all(&configuration);
     auth_keys_unref(keys);
-    for (size_t i = 0; !err && i < option_count; i++)
-        check_config_print(&configuration, i);
     listenings_close(&listenings);
     configuration_deinit(&configuration);
     return err ? CLI_EXIT_USAGE : 0;

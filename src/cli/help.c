@@ -26,8 +26,18 @@ static const char help_precedence[] = "Each option can be given on the command l
                                       "and in the file (name = value), in this order of precedence.";
 static const char help_file[] =
     "In the file a line that begins with # or ; is a comment, as is the rest of a line after a space and ;. "
-    "There are no sections. A repeatable option is repeated on the command line and in the file; in the "
+    "Everything before the first section holds for the whole server. A repeatable option is repeated on the "
+    "command line and in the file; in the "
     "environment commas or spaces separate its values, for http, admin, tcp and sockjs semicolons.";
+static const char help_sections[] =
+    "A section [channel \"PATTERN\"] of the file holds for the channels that the pattern covers and may have "
+    "the "
+    "options marked with *channel*. In a pattern a segment * stands for any one segment, and ** at the end "
+    "for one "
+    "or more. Of several sections the most specific one that has an option gives it, whatever the command "
+    "line "
+    "says for all channels: segments are compared from the left, a name before * before **. "
+    "sluice check-config --explain NAME shows what holds for a channel and why.";
 static const char help_units[] =
     "Sizes take KiB, MiB and GiB; times take ms, s, m, h and d and are seconds without a unit.";
 
@@ -46,6 +56,11 @@ static const char *help_preset(const struct option_row *row)
     return row->preset[0] ? row->preset : "none";
 }
 
+static const char *help_mark(const struct option_row *row)
+{
+    return row->flags == OPTION_RESTART ? " *restart*" : row->flags == OPTION_CHANNEL ? " *channel*" : "";
+}
+
 static void help_print_text(void)
 {
     char range[OPTION_RANGE_MAX];
@@ -59,11 +74,11 @@ static void help_print_text(void)
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
         option_format_range(row, range);
-        printf("  --%s %s\n        %s Default: %s%s%s.\n", row->name, row->argument, row->help,
-               help_preset(row), range[0] ? "; " : "", range);
+        printf("  --%s %s\n        %s Default: %s%s%s.%s\n", row->name, row->argument, row->help,
+               help_preset(row), range[0] ? "; " : "", range, help_mark(row));
     }
-    printf("\n%s\n%s\n%s\nSIGHUP reads the file again; SIGTERM lets the clients go and ends.\n",
-           help_precedence, help_file, help_units);
+    printf("\n%s\n%s\n%s\n%s\nSIGHUP reads the file again; SIGTERM lets the clients go and ends.\n",
+           help_precedence, help_file, help_sections, help_units);
 }
 
 /* In roff a leading dot and every backslash and hyphen mean something. */
@@ -101,6 +116,8 @@ static void help_print_man(void)
     printf("\n");
     help_print_roff(help_file);
     printf("\n");
+    help_print_roff(help_sections);
+    printf("\n");
     help_print_roff(help_units);
     printf("\n");
     for (size_t i = 0; i < option_count; i++) {
@@ -114,7 +131,9 @@ static void help_print_man(void)
         help_print_roff(row->help);
         printf(" Default: ");
         help_print_roff(help_preset(row));
-        printf(".%s\n", row->flags != OPTION_RESTART ? "" : " Needs a restart.");
+        printf(".%s\n", row->flags == OPTION_RESTART   ? " Needs a restart."
+                        : row->flags == OPTION_CHANNEL ? " May stand in a section."
+                                                       : "");
     }
     printf(".SH SIGNALS\nSIGHUP reads the file again. SIGTERM and SIGINT let the clients go within "
            "drain\\-time; a second one "
@@ -126,19 +145,18 @@ static void help_print_markdown(void)
 {
     char argument[HELP_ARGUMENT_MAX];
     printf("# Options\n\nGenerated from the option table by `sluice help --format=markdown`; do not "
-           "edit.\n\n%s %s\n\n%s "
+           "edit.\n\n%s %s\n\n%s\n\n%s "
            "Options marked with "
            "*restart* keep their value when SIGHUP reads the file again; all others take effect at once.\n\n"
            "| option | value | default | meaning |\n|---|---|---|---|\n",
-           help_precedence, help_file, help_units);
+           help_precedence, help_file, help_sections, help_units);
     for (size_t i = 0; i < option_count; i++) {
         const struct option_row *row = &option_rows[i];
         printf("| `%s` | ", row->name);
         help_format_argument(row, argument);
         for (const char *at = argument; *at; at++)
             printf(*at == '|' ? "\\|" : "%c", *at);
-        printf(" | %s | %s%s |\n", help_preset(row), row->help,
-               row->flags != OPTION_RESTART ? "" : " *restart*");
+        printf(" | %s | %s%s |\n", help_preset(row), row->help, help_mark(row));
     }
 }
 

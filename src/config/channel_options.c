@@ -1,12 +1,49 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/channel_options.h"
 
+#include "config/channel_rules.h"
+
+#define CHANNEL_OPTIONS_EACH(MACRO) CHANNEL_OPTION_TABLE(MACRO, MACRO, MACRO, MACRO, MACRO)
+
+const struct option_row *channel_option_row(enum channel_option option)
+{
+    return &option_rows[option_count - CHANNEL_OPTION_COUNT + option];
+}
+
+enum channel_option channel_option_of(const struct option_row *row)
+{
+    return (enum channel_option)(row - channel_option_row(0));
+}
+
+void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option)
+{
+    switch (option) {
+#define CHANNEL_OPTION_COPY(name, field, ...)                                                                \
+    case CHANNEL_OPTION_##field:                                                                             \
+        to->field = from->field;                                                                             \
+        break;
+        CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_COPY)
+#undef CHANNEL_OPTION_COPY
+    case CHANNEL_OPTION_COUNT:
+        break;
+    }
+}
+
+char *channel_option_format(const struct channel_options *values, enum channel_option option)
+{
+#define CHANNEL_OPTION_BACK(name, field, ...) .field = values->field,
+    const struct options options = {CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_BACK)};
+#undef CHANNEL_OPTION_BACK
+    return option_format(&options, channel_option_row(option));
+}
+
 void channel_options_resolve(struct channel_options *to, const struct options *options, struct text name)
 {
-    (void)name; /* no section yet */
-#define CHANNEL_OPTION_COPY(name, field, ...) .field = options->field,
-    *to = (struct channel_options){CHANNEL_OPTION_TABLE(CHANNEL_OPTION_COPY, CHANNEL_OPTION_COPY,
-                                                        CHANNEL_OPTION_COPY, CHANNEL_OPTION_COPY,
-                                                        CHANNEL_OPTION_COPY)};
-#undef CHANNEL_OPTION_COPY
+    const struct channel_rule *found[CHANNEL_OPTION_COUNT] = {0};
+    if (options->rules)
+        channel_rules_find(options->rules, name, found);
+#define CHANNEL_OPTION_CHOOSE(name, field, ...)                                                              \
+    to->field = found[CHANNEL_OPTION_##field] ? found[CHANNEL_OPTION_##field]->values.field : options->field;
+    CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_CHOOSE)
+#undef CHANNEL_OPTION_CHOOSE
 }

@@ -29,6 +29,15 @@ enum channel_publishers {
     PUBLISHERS_NOBODY = 1u << 4,
 };
 
+/* The options in the order of the table; their rows are the last ones of option_rows. */
+enum channel_option {
+#define CHANNEL_OPTION_INDEX(name, field, ...) CHANNEL_OPTION_##field,
+    CHANNEL_OPTION_TABLE(CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX,
+                         CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX)
+#undef CHANNEL_OPTION_INDEX
+        CHANNEL_OPTION_COUNT
+};
+
 struct channel_options {
 #define CHANNEL_OPTION_WORD(name, field, ...) unsigned field;
 #define CHANNEL_OPTION_NUMBER(name, field, ...) uint64_t field;
@@ -38,5 +47,16 @@ struct channel_options {
 #undef CHANNEL_OPTION_NUMBER
 };
 
-/* Finds what holds for the channel of that name. */
+/* Finds what holds for the channel of that name. Its cost depends on the name's segments and on how many
+ * patterns cover their beginnings, not on how many patterns there are. */
 void channel_options_resolve(struct channel_options *to, const struct options *options, struct text name);
+
+/* Takes the option over from the options of all channels. */
+void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option);
+
+/* The row of the table, and back; the row is one that a section may have. */
+const struct option_row *channel_option_row(enum channel_option option);
+enum channel_option channel_option_of(const struct option_row *row);
+
+/* The value as it stands in the file. Returns malloc'd text or NULL. */
+char *channel_option_format(const struct channel_options *values, enum channel_option option);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/pattern.h"
+#include "config/channel_rules.h"
 #include "config/file.h"
 
 #define ENVIRONMENT_PREFIX "SLUICE_"
@@ -17,13 +19,16 @@
 #define NAME_MAX_BYTES 64u
 #define SHOWN_VALUE_MAX 200u /* so that what is allowed still fits into the sentence */
 
+#define SECTIONS_CHANGED "[channel]" /* among the names of options that took effect */
+
 static const char config_option[] = "config"; /* names the file, so it cannot stand in it */
 
 /* One reading of all sources. */
 struct loader {
     struct configuration made;
     char *error;
-    const char *path; /* of the file */
+    const char *path;   /* of the file */
+    bool is_in_section; /* of the file: a channel's */
     bool has_failed;
 };
 
@@ -65,6 +70,15 @@ static void loader_begin_source(struct loader *loader)
         loader->made.sources[i].is_new = false;
 }
 
+static int loader_fail_value(struct loader *loader, const struct option_row *row, const char *value,
+                             const char *place, int err, const char *fault)
+{
+    if (err == -ENOMEM)
+        return loader_fail(loader, "no memory for the options");
+    return loader_fail(loader, "%s: %s = '%.*s%s' %s", place, row->name, (int)SHOWN_VALUE_MAX, value,
+                       strlen(value) > SHOWN_VALUE_MAX ? "..." : "", fault);
+}
+
 static int loader_set(struct loader *loader, const struct option_row *row, const char *value,
                       const char *place)
 {
@@ -74,11 +88,8 @@ static int loader_set(struct loader *loader, const struct option_row *row, const
         option_clear(loader->made.options, row);
     source->is_new = true;
     int err = option_set(loader->made.options, row, value, fault);
-    if (err == -ENOMEM)
-        return loader_fail(loader, "no memory for the options");
     if (err)
-        return loader_fail(loader, "%s: %s = '%.*s%s' %s", place, row->name, (int)SHOWN_VALUE_MAX, value,
-                           strlen(value) > SHOWN_VALUE_MAX ? "..." : "", fault);
+        return loader_fail_value(loader, row, value, place, err, fault);
     snprintf(source->place, sizeof(source->place), "%s", place);
     return 0;
 }
@@ -233,21 +244,103 @@ void configuration_visit_strays(const struct configuration *configuration,
 
 /* File. */
 
+static void names_add(char *list, size_t size, const char *name)
+{
+    size_t len = strlen(list);
+    snprintf(list + len, size - len, "%s%s", len > 0 ? " " : "", name);
+}
+
+static void loader_format_place(const struct loader *loader, unsigned line,
+                                char place[CONFIGURATION_PLACE_MAX])
+{
+    snprintf(place, CONFIGURATION_PLACE_MAX, "%.480s:%u", loader->path, line);
+}
+
+static int loader_fail_global(struct loader *loader, const struct option_row *row, const char *place)
+{
+    char allowed[CONFIGURATION_ERROR_MAX / 2] = "";
+    for (unsigned i = 0; i < CHANNEL_OPTION_COUNT; i++)
+        names_add(allowed, sizeof(allowed), channel_option_row(i)->name);
+    return loader_fail(loader,
+                       "%s: %s holds for the whole server and stands before the first section; a section may "
+                       "have %s",
+                       place, row->name, allowed);
+}
+
+/* What may stand in a section, and stands there once. */
+static int loader_add_to_section(struct loader *loader, const struct option_row *row, const char *value,
+                                 unsigned line, const char *place)
+{
+    char fault[OPTION_FAULT_MAX];
+    struct channel_rules *rules = loader->made.options->rules;
+    const struct channel_rule *rule = channel_rules_last(rules);
+    if (row->flags != OPTION_CHANNEL)
+        return loader_fail_global(loader, row, place);
+    enum channel_option option = channel_option_of(row);
+    if (rule->given >> option & 1)
+        return loader_fail(loader, "%s: %s is given twice in [channel \"%s\"] (first at line %u)", place,
+                           row->name, rule->pattern, rule->lines[option]);
+    int err = channel_rules_set(rules, option, value, line, fault);
+    return err ? loader_fail_value(loader, row, value, place, err, fault) : 0;
+}
+
 static int loader_add_pair(void *context, const char *name, const char *value, unsigned line)
 {
     struct loader *loader = context;
     char place[CONFIGURATION_PLACE_MAX];
-    snprintf(place, sizeof(place), "%.480s:%u", loader->path, line);
+    loader_format_place(loader, line, place);
     const struct option_row *row = option_find(name, strlen(name));
     if (!row)
         return loader_fail_unknown(loader, name, place);
     if (strcmp(row->name, config_option) == 0)
         return loader_fail(loader, "%s: %s stands on the command line or in the environment only", place,
                            name);
+    if (loader->is_in_section)
+        return loader_add_to_section(loader, row, value, line, place);
     const struct configuration_source *source = &loader->made.sources[row - option_rows];
     if (source->is_new && row->kind != OPTION_STRINGS)
         return loader_fail(loader, "%s: %s is given twice (first at %s)", place, name, source->place);
     return loader_set(loader, row, value, place);
+}
+
+static int loader_add_section(void *context, struct text kind, struct text argument, unsigned line)
+{
+    struct loader *loader = context;
+    struct options *options = loader->made.options;
+    char place[CONFIGURATION_PLACE_MAX];
+    loader_format_place(loader, line, place);
+    if (!text_is(kind, "channel"))
+        return loader_fail(
+            loader,
+            "%s: there is no section [%.*s]; sections are [channel \"PATTERN\"], and what holds "
+            "for the whole server stands before the first",
+            place, (int)(kind.len < SHOWN_VALUE_MAX ? kind.len : SHOWN_VALUE_MAX), kind.bytes);
+    if (!argument.bytes)
+        return loader_fail(loader, "%s: [channel] needs a pattern, as [channel \"news/*\"]", place);
+    const char *fault = pattern_fault(argument);
+    if (fault)
+        return loader_fail(loader, "%s: [channel \"%.*s\"]: a channel pattern %s", place,
+                           (int)(argument.len < SHOWN_VALUE_MAX ? argument.len : SHOWN_VALUE_MAX),
+                           argument.bytes, fault);
+    if (!options->rules)
+        options->rules = channel_rules_new();
+    loader->is_in_section = true;
+    if (!options->rules || channel_rules_add(options->rules, argument, line))
+        return loader_fail(loader, "no memory for the options");
+    return 0;
+}
+
+static int loader_compile_sections(struct loader *loader)
+{
+    const struct channel_rule *first;
+    const struct channel_rule *second;
+    if (!loader->made.options->rules)
+        return 0;
+    int err = channel_rules_compile(loader->made.options->rules, &first, &second);
+    if (err == -EEXIST)
+        return loader_fail(loader, "%.480s:%u: [channel \"%s\"] is there twice (first at line %u)",
+                           loader->path, second->line, second->pattern, first->line);
+    return err ? loader_fail(loader, "no memory for the options") : 0;
 }
 
 static int loader_read_file(struct loader *loader, const char *path)
@@ -258,13 +351,13 @@ static int loader_read_file(struct loader *loader, const char *path)
     FILE *file = fopen(path, "re");
     if (!file)
         return loader_fail(loader, "cannot read the configuration file %s: %s", path, strerror(errno));
-    int err = file_read_pairs(file, loader_add_pair, loader, &fault);
+    int err = file_read(file, loader_add_pair, loader_add_section, loader, &fault);
     fclose(file);
     if (err == -EINVAL && fault.line == 0)
         return loader_fail(loader, "cannot read the configuration file %s: %s", path, fault.text);
     if (err == -EINVAL)
         return loader_fail(loader, "%s:%u: %s", path, fault.line, fault.text);
-    return err ? -EINVAL : 0;
+    return err ? -EINVAL : loader_compile_sections(loader);
 }
 
 /* Which file to read has to be known before the sources that are stronger than it are applied. */
@@ -332,12 +425,6 @@ static int loader_init(struct loader *loader, const struct configuration *config
     return 0;
 }
 
-static void report_add(char *list, size_t size, const char *name)
-{
-    size_t len = strlen(list);
-    snprintf(list + len, size - len, "%s%s", len > 0 ? " " : "", name);
-}
-
 static int configuration_merge(const struct configuration *configuration, struct loader *loader,
                                struct reload_report *report)
 {
@@ -346,15 +433,17 @@ static int configuration_merge(const struct configuration *configuration, struct
         if (option_equals(configuration->options, loader->made.options, row))
             continue;
         if (row->flags != OPTION_RESTART) {
-            report_add(report->changed, sizeof(report->changed), row->name);
+            names_add(report->changed, sizeof(report->changed), row->name);
             continue;
         }
-        report_add(report->needs_restart, sizeof(report->needs_restart), row->name);
+        names_add(report->needs_restart, sizeof(report->needs_restart), row->name);
         /* What keeps its value keeps the place it came from. */
         loader->made.sources[i] = configuration->sources[i];
         if (option_copy(loader->made.options, configuration->options, row))
             return loader_fail(loader, "no memory for the options");
     }
+    if (!channel_rules_equal(configuration->options->rules, loader->made.options->rules))
+        names_add(report->changed, sizeof(report->changed), SECTIONS_CHANGED);
     return 0;
 }
 

@@ -8,14 +8,14 @@
 #include <string.h>
 
 #define BYTE_ORDER_MARK "\xef\xbb\xbf"
-#define SHOWN_SECTION_MAX 40u
 
 struct file_reader {
     FILE *file;
     unsigned line;
     file_pair_fn *on_pair;
+    file_section_fn *on_section;
     void *context;
-    bool is_stopped; /* by `take` */
+    bool is_stopped; /* by one of the functions */
     struct file_fault *fault;
 };
 
@@ -30,13 +30,49 @@ __attribute__((format(printf, 3, 4))) static char *file_fail(struct file_reader 
     return NULL;
 }
 
-/* Where the line opens a section, else NULL: libinih tells of one only when a pair follows. */
+/* Where the line opens a section, else NULL: libinih tells of one only when a pair follows, and cuts it. */
 static const char *file_find_section(const char *text, unsigned line)
 {
     if (line == 1 && strncmp(text, BYTE_ORDER_MARK, strlen(BYTE_ORDER_MARK)) == 0)
         text += strlen(BYTE_ORDER_MARK);
     text += strspn(text, " \t\r\f\v");
     return *text == '[' ? text : NULL;
+}
+
+/* Cuts off what stands before the mark, which has to be there. */
+static bool file_cut(struct text *rest, char mark, struct text *part)
+{
+    bool is_there = memchr(rest->bytes, mark, rest->len) != NULL;
+    *part = text_cut(rest, mark);
+    return is_there;
+}
+
+/* What stands between the brackets, and nothing but a comment behind them. */
+static bool file_parse_section(const char *line, struct text *kind, struct text *argument)
+{
+    struct text rest = {line + 1, strcspn(line, "\r\n") - 1};
+    struct text before = rest;
+    bool is_quoted = file_cut(&rest, '"', kind) && !memchr(kind->bytes, ']', kind->len);
+    *argument = (struct text){0};
+    if (!is_quoted)
+        rest = before;
+    else if (!file_cut(&rest, '"', argument))
+        return false;
+    if (!file_cut(&rest, ']', is_quoted ? &before : kind) || (is_quoted && before.len > 0))
+        return false;
+    rest = text_trim(rest);
+    return kind->len > 0 && (rest.len == 0 || rest.bytes[0] == ';');
+}
+
+static void file_open_section(struct file_reader *reader, const char *line)
+{
+    struct text kind;
+    struct text argument;
+    if (!file_parse_section(line, &kind, &argument))
+        (void)file_fail(reader, reader->line,
+                        "a section opens with [KIND \"NAME\"], nothing else on its line");
+    else
+        reader->is_stopped = reader->on_section(reader->context, kind, argument, reader->line) != 0;
 }
 
 /* libinih's fgets. */
@@ -60,9 +96,10 @@ static char *file_read_line(char *to, int size, void *context)
     to[len] = '\0';
     const char *section = file_find_section(to, reader->line);
     if (section) {
-        size_t shown = strcspn(section, "]\r\n");
-        return file_fail(reader, reader->line, "there is no section %.*s]; options stand without one",
-                         shown < SHOWN_SECTION_MAX ? (int)shown : (int)SHOWN_SECTION_MAX, section);
+        file_open_section(reader, section);
+        if (reader->is_stopped || reader->fault->text[0])
+            return NULL;
+        strcpy(to, "\n"); /* an empty line is as long at least */
     }
     return len > 0 ? to : NULL;
 }
@@ -75,9 +112,11 @@ static int file_pass_pair(void *context, const char *section, const char *name, 
     return !reader->is_stopped;
 }
 
-int file_read_pairs(FILE *file, file_pair_fn *on_pair, void *context, struct file_fault *fault)
+int file_read(FILE *file, file_pair_fn *on_pair, file_section_fn *on_section, void *context,
+              struct file_fault *fault)
 {
-    struct file_reader reader = {.file = file, .on_pair = on_pair, .context = context, .fault = fault};
+    struct file_reader reader = {
+        .file = file, .on_pair = on_pair, .on_section = on_section, .context = context, .fault = fault};
     *fault = (struct file_fault){0};
     /* Debian's libinih takes its limits at run time. Continuation lines would make an indented option part of
      * the one before. */

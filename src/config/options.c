@@ -12,6 +12,7 @@
 #include "base/nearest.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "config/channel_rules.h"
 
 #define OPTION_STATIC_DIR SLUICE_STATIC_DIR /* by the build */
 #define RELOAD OPTION_RELOAD
@@ -420,5 +421,6 @@ void options_unref(struct options *options)
         if (option_rows[i].kind == OPTION_STRING)
             free(*(char **)option_field(options, &option_rows[i]));
     }
+    channel_rules_free(options->rules);
     free(options);
 }

@@ -16,8 +16,11 @@ struct string_list {
     size_t count;
 };
 
+struct channel_rules;
+
 struct options {
     _Atomic unsigned references; /* first */
+    struct channel_rules *rules; /* the file's sections, compiled; NULL when it has none */
 #define OPTION_STRING_FIELD(name, field, ...) char *field;
 #define OPTION_STRINGS_FIELD(name, field, ...) struct string_list field;
 #define OPTION_BOOLEAN_FIELD(name, field, ...) bool field;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Channel names: 1 to 255 bytes of a small alphabet in segments separated by '/', see docs/PROTOCOL.md. */
+/* Channel names: 1 to 255 bytes of a small alphabet in segments separated by '/', none of which is '*' or
+ * '**' as in the patterns of base/pattern.h; see docs/PROTOCOL.md. */
 
 #include <stdbool.h>
 #include <stddef.h>

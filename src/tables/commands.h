@@ -4,6 +4,7 @@
 
 #define COMMAND_TABLE(ROW)                                                                                   \
     ROW("serve", cli_serve, "Run the server (also without any subcommand).")                                 \
-    ROW("check-config", cli_check_config, "Check the options and print what is in force and why.")           \
+    ROW("check-config", cli_check_config,                                                                    \
+        "Check the options and print what is in force and why; with --explain NAME for one channel.")        \
     ROW("help", cli_help, "Print this, or with --format=man|markdown|errors the reference.")                 \
     ROW("version", cli_version, "Print the version.")

@@ -145,6 +145,9 @@ def test_repeatable_options_are_repeated_or_separated(tmp_path: pathlib.Path) ->
 
 @pytest.mark.parametrize(("text", "complaint"), [
     ("[server]\nretry = 1\n", "section"),
+    ("retry = 1\n[channel \"a b\"]\n", "a channel pattern"),
+    ("retry = 1\n[channel \"a\"]\nretry = 1\n", "a section may have subscribe"),
+    ("[channel \"a\"]\n[channel \"a\"]\n", "twice"),
     ("retry = 1\nretry = 2\n", "twice"),
     ("retry\n", "name = value"),
     ("histry = 1\n", "history-size"),
@@ -156,3 +159,45 @@ def test_mistakes_in_a_file_are_told_with_their_line(tmp_path: pathlib.Path, tex
     status, output = check_config(file=file)
     assert status == 2
     assert f"{file}:" in output and complaint in output
+
+
+SECTIONS = """history-size = 5
+[channel "news/**"]     ; everything below news
+subscribe = anyone
+history-size = 6
+
+[channel "news/*"]
+history-ttl = 3h
+[channel "news/x"]
+history-size = 7
+"""
+
+
+def test_sections_are_printed_as_they_can_be_read_again(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text(SECTIONS)
+    status, first = check_config(file=file)
+    assert status == 0 and f'\n[channel "news/**"]    ; {file}:2\nsubscribe = anyone    ; {file}:3\n' in first
+    again = tmp_path / "again.ini"
+    again.write_text("\n".join(line for line in first.splitlines() if line.strip() and not line.startswith("config =")))
+    status, second = check_config(file=again)
+    assert status == 0, second
+    assert [line.split("    ;")[0] for line in second.splitlines() if not line.startswith("config =")] == \
+        [line.split("    ;")[0] for line in first.splitlines() if not line.startswith("config =")]
+
+
+def test_it_is_explained_where_a_channels_options_come_from(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text(SECTIONS)
+    for words in (("--explain", "news/x"), ("--explain=news/x",)):
+        status, output = check_config(*words, "--history-bytes", "1MiB", file=file, SLUICE_MESSAGE_SIZE="2KiB")
+        assert (status, output.splitlines()) == (0, [
+            f'subscribe = anyone    ; {file}:3 [channel "news/**"]', "publish = auto    ; default",
+            f'history-size = 7    ; {file}:9 [channel "news/x"]', f'history-ttl = 3h    ; {file}:7 [channel "news/*"]',
+            "history-bytes = 1MiB    ; command line", "channel-ttl = 1h    ; default", "message-size = 2KiB    ; environment SLUICE_MESSAGE_SIZE",
+            "idempotency-time = 2m    ; default"])
+    assert in_force(check_config("--explain", "blog", file=file)[1], "history-size") == "5"
+    for name in ("", "a//b", "news/*", "**"):
+        status, output = check_config("--explain", name, file=file)
+        assert status == 2 and "a channel name" in output
+    assert check_config("--explain", file=file)[0] == 2

@@ -123,7 +123,7 @@ def test_what_is_not_utf8_is_no_text(lua: Library, channel: str, bytes_: bytes) 
 
 
 @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "./a", "a/.", "a/./b", "..", "a/../b", "a" * 256, "a b", "a\n", "caf\u00e9",
-                                  "a?b", "a#b", "a%b", "a&b", "a[b", "a\\b", "a\"b", "a<b", "a|b", "a\0b", "{a", "{a}b}"])
+                                  "a?b", "a#b", "a%b", "a&b", "a[b", "a\\b", "a\"b", "a<b", "a|b", "a\0b", "{a", "{a}b}", "*", "**", "a/*", "a/**", "*/a", "a/**/b"])
 def test_bad_names_are_refused_by_every_function(lua: Library, redis: RedisServer, name: str) -> None:
     before = redis.client.dbsize()
     for function, words in (("publish", ["x"]), ("open", ["", 0, "", limits(), 1, 1]), ("read", [1, 1, 1, 1]), ("inspect", []),
@@ -133,7 +133,7 @@ def test_bad_names_are_refused_by_every_function(lua: Library, redis: RedisServe
     assert redis.client.dbsize() <= before
 
 
-@pytest.mark.parametrize("name", ["a-Z_0.9~:@!$'()*+,;=", ".a/..b/...", "x" * 255])
+@pytest.mark.parametrize("name", ["a-Z_0.9~:@!$'()*+,;=", ".a/..b/...", "a*/**b/***", "x" * 255])
 def test_names_of_every_character(lua: Library, redis: RedisServer, name: str) -> None:
     redis.client.delete(meta_key(name), stream_key(name))
     assert lua.publish(name).id.endswith("-1")

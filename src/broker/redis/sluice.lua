@@ -10,7 +10,7 @@
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
 --   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
 
-local VERSION = 3
+local VERSION = 4
 local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
 local SIZE_MAX = 67108864
 local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
@@ -129,7 +129,7 @@ local function fail(text)
     refuse(redis.error_reply('ERR sluice: ' .. text))
 end
 
-local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /'
+local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /, none of them * or **'
 
 -- A key is the channel's name, in a Cluster with its first segment in braces so that the call goes to where the channel's keys
 -- are; or, with the others declared behind it so that it is safe while slots move, the key of its hash.
@@ -137,7 +137,8 @@ local function open_log(key)
     local name = string.match(key, '^sluice:{[^{}]*}:m:(.*)$') or string.gsub(key, '^{([^{}]*)}', '%1')
     local fenced = '/' .. name .. '/'
     if #name == 0 or #name > 255 or string.find(name, "[^%w%-_%.~:@!%$'%(%)%*%+,;=/]") or string.find(fenced, '//', 1, true)
-        or string.find(fenced, '/./', 1, true) or string.find(fenced, '/../', 1, true) then
+        or string.find(fenced, '/./', 1, true) or string.find(fenced, '/../', 1, true)
+        or string.find(fenced, '/*/', 1, true) or string.find(fenced, '/**/', 1, true) then
         fail(BAD_NAME)
     end
     local prefix = 'sluice:{' .. string.match(name, '^[^/]+') .. '}:'

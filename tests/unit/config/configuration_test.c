@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "config/channel_options.h"
 #include "config/configuration.h"
 
 static char error[CONFIGURATION_ERROR_MAX];
@@ -358,9 +359,78 @@ static void test_wrong_values_name_option_value_place_and_what_is_allowed(void *
     expect_file_error("allowed-origins = example.com\n", "https://host");
     expect_file_error("histroy-size = 1\n", "did you mean 'history-size'?");
     expect_file_error("retry = 1\nretry = 2\n", "given twice");
-    expect_file_error("[section]\nretry = 1\n", "no section [section]");
+    expect_file_error("[section]\nretry = 1\n", "there is no section [section]");
     expect_file_error("retry\n", "not 'name = value'");
     expect_file_error("poll-wait = 10m\n", "must not be over poll-wait-max");
+}
+
+static void test_sections_hold_for_the_channels_that_they_name(void **state)
+{
+    struct configuration configuration;
+    struct channel_options found;
+    (void)state;
+    write_file("history-size = 5\n[channel \"news/*\"]\nhistory-size = 7\nsubscribe = anyone\n[channel "
+               "\"empty\"]\n");
+    load(&configuration, 2, with_file, NULL);
+    channel_options_resolve(&found, configuration.options, text_of("news/x"));
+    assert_int_equal(found.history_size, 7);
+    assert_int_equal(found.subscribe, SUBSCRIBERS_ANYONE);
+    channel_options_resolve(&found, configuration.options, text_of("empty"));
+    assert_int_equal(found.history_size, 5);
+    configuration_deinit(&configuration);
+}
+
+static void test_wrong_sections_name_their_line_and_what_is_allowed(void **state)
+{
+    char expected[96];
+    (void)state;
+    snprintf(expected, sizeof(expected), "%s:2: ", path);
+    expect_file_error("retry = 1\n[channel \"a b\"]\n", expected);
+    expect_file_error("[channel \"a b\"]\n", "[channel \"a b\"]: a channel pattern is made of");
+    expect_file_error("[channel \"user*\"]\n", "has '*' as a whole segment only");
+    expect_file_error("[channel]\n", "needs a pattern, as [channel \"news/*\"]");
+    expect_file_error("[server]\n", "there is no section [server]; sections are [channel \"PATTERN\"]");
+    expect_file_error(
+        "[channel \"a\"]\nretry = 1\n",
+        "retry holds for the whole server and stands before the first section; a section may have "
+        "subscribe publish history-size history-ttl history-bytes channel-ttl message-size "
+        "idempotency-time");
+    expect_file_error("[channel \"a\"]\nconfig = x\n", "command line or in the environment only");
+    expect_file_error("[channel \"a\"]\nhistry-size = 1\n", "did you mean 'history-size'?");
+    expect_file_error("[channel \"a\"]\npublish = all\n", "publish = 'all' must be of auto|key|token");
+    expect_file_error("[channel \"a\"]\nhistory-size = 1\nhistory-size = 2\n",
+                      "history-size is given twice in [channel \"a\"] (first at line 2)");
+    expect_file_error("[channel \"a\"]\n[channel \"b\"]\n[channel \"a\"]\n",
+                      "3: [channel \"a\"] is there twice (first at line 1)");
+}
+
+static void test_reload_takes_sections_over(void **state)
+{
+    struct configuration configuration;
+    struct reload_report report;
+    struct channel_options found;
+    (void)state;
+    write_file("[channel \"a\"]\nhistory-size = 5\n");
+    load(&configuration, 2, with_file, NULL);
+    struct options *kept = options_ref(configuration.options);
+    assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
+    assert_string_equal(report.changed, "");
+    write_file("retry = 3\n[channel \"a\"]\nhistory-size = 6\n");
+    assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
+    assert_string_equal(report.changed, "retry [channel]");
+    channel_options_resolve(&found, configuration.options, text_of("a"));
+    assert_int_equal(found.history_size, 6);
+    channel_options_resolve(&found, kept, text_of("a"));
+    assert_int_equal(found.history_size, 5);
+    options_unref(kept);
+    write_file("[channel \"a\"]\nhistory-size = x\n");
+    assert_int_not_equal(configuration_reload(&configuration, NULL, &report, error), 0);
+    channel_options_resolve(&found, configuration.options, text_of("a"));
+    assert_int_equal(found.history_size, 6);
+    write_file("");
+    assert_int_equal(configuration_reload(&configuration, NULL, &report, error), 0);
+    assert_string_equal(report.changed, "retry [channel]");
+    configuration_deinit(&configuration);
 }
 
 static void test_wrong_arguments_are_named(void **state)
@@ -443,6 +513,9 @@ static int remove_file(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_command_line_before_environment_before_file),
     cmocka_unit_test(test_wrong_values_name_option_value_place_and_what_is_allowed),
+    cmocka_unit_test(test_sections_hold_for_the_channels_that_they_name),
+    cmocka_unit_test(test_wrong_sections_name_their_line_and_what_is_allowed),
+    cmocka_unit_test(test_reload_takes_sections_over),
     cmocka_unit_test(test_wrong_arguments_are_named),
     cmocka_unit_test(test_booleans_stand_alone_and_can_be_negated),
     cmocka_unit_test(test_reload_takes_what_it_may_and_reports_the_rest),

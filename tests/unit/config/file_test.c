@@ -19,6 +19,15 @@ static int take(void *context, const char *name, const char *value, unsigned lin
     return line == seen->stop_at;
 }
 
+static int take_section(void *context, struct text kind, struct text argument, unsigned line)
+{
+    struct seen *seen = context;
+    size_t len = strlen(seen->text);
+    snprintf(seen->text + len, sizeof(seen->text) - len, "%u:[%.*s%s%.*s]|", line, (int)kind.len, kind.bytes,
+             argument.bytes ? " " : "", (int)argument.len, argument.bytes ? argument.bytes : "");
+    return line == seen->stop_at;
+}
+
 static struct seen seen;
 static struct file_fault fault;
 
@@ -29,7 +38,7 @@ static int read_bytes(const char *bytes, size_t len)
     assert_int_equal(fwrite(bytes, 1, len, file), len);
     rewind(file);
     seen.text[0] = '\0';
-    int err = file_read_pairs(file, take, &seen, &fault);
+    int err = file_read(file, take, take_section, &seen, &fault);
     fclose(file);
     return err;
 }
@@ -76,12 +85,38 @@ static void test_what_is_no_pair_is_a_fault_on_its_own_line(void **state)
     assert_string_equal(seen.text, "1:a=1|");
 }
 
-static void test_sections_are_refused_even_when_empty(void **state)
+static void test_sections_come_with_their_lines_even_when_empty(void **state)
 {
     (void)state;
-    expect_fault("a = 1\n[core]\n", 2, "no section [core]");
-    expect_fault("  [core", 1, "no section [core]");
-    expect_fault("\xef\xbb\xbf[core]\na = 1\n", 1, "no section [core]");
+    expect_pairs("a = 1\n[core]\nb = 2\n  [ channel  \"x/*\" ] ; c\n[last \"\"]",
+                 "1:a=1|2:[core]|3:b=2|4:[channel x/*]|5:[last ]|");
+    expect_pairs("\xef\xbb\xbf[core]\r\na = 1\n", "1:[core]|2:a=1|");
+    expect_pairs("[a \"]\"]\n[b \"; c\"]", "1:[a ]]|2:[b ; c]|");
+}
+
+/* libinih cuts the name of a section after 49 bytes. */
+static void test_a_section_is_as_long_as_its_line(void **state)
+{
+    char text[320] = "[channel \"";
+    (void)state;
+    memset(text + strlen(text), 'x', 255);
+    strcat(text, "\"]\na = 1\n");
+    assert_int_equal(read_bytes(text, strlen(text)), 0);
+    assert_int_equal(strlen(seen.text), strlen("1:[channel ]|2:a=1|") + 255);
+}
+
+static void test_what_opens_no_section_is_a_fault_on_its_own_line(void **state)
+{
+    static const char *const bad[] = {"[core",   "[",           "[]",      "[\"a\"]",    "[a \"b]",
+                                      "[a] b",   "[a \"b\" c]", "[a] = 1", "[a \"b\"",   "[a]]",
+                                      "[a] # b", "[a \"b\"\"]", "[ ]",     "[a \"b\"] x"};
+    char text[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(text, sizeof(text), "a = 1\n%s\nb = 2\n", bad[i]);
+        expect_fault(text, 2, "a section opens with [KIND \"NAME\"]");
+        assert_string_equal(seen.text, "1:a=1|");
+    }
 }
 
 static void test_long_lines_are_whole_or_refused(void **state)
@@ -114,7 +149,7 @@ static void test_a_folder_is_not_an_empty_file(void **state)
     (void)state;
     FILE *folder = fopen("/", "re");
     assert_non_null(folder);
-    assert_int_equal(file_read_pairs(folder, take, &seen, &fault), -EINVAL);
+    assert_int_equal(file_read(folder, take, take_section, &seen, &fault), -EINVAL);
     assert_int_equal(fault.line, 0);
     assert_string_equal(fault.text, strerror(EISDIR));
     fclose(folder);
@@ -126,6 +161,8 @@ static void test_the_taker_can_stop(void **state)
     seen.stop_at = 2;
     assert_int_equal(read_bytes("a = 1\nb = 2\nnonsense\n", 21), -ECANCELED);
     assert_string_equal(seen.text, "1:a=1|2:b=2|");
+    assert_int_equal(read_bytes("a = 1\n[b]\nnonsense\n", 19), -ECANCELED);
+    assert_string_equal(seen.text, "1:a=1|2:[b]|");
     seen.stop_at = 0;
 }
 
@@ -133,7 +170,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_pairs_come_with_their_lines),
     cmocka_unit_test(test_comments_end_values_only_after_a_space_and_semicolon),
     cmocka_unit_test(test_what_is_no_pair_is_a_fault_on_its_own_line),
-    cmocka_unit_test(test_sections_are_refused_even_when_empty),
+    cmocka_unit_test(test_sections_come_with_their_lines_even_when_empty),
+    cmocka_unit_test(test_a_section_is_as_long_as_its_line),
+    cmocka_unit_test(test_what_opens_no_section_is_a_fault_on_its_own_line),
     cmocka_unit_test(test_long_lines_are_whole_or_refused),
     cmocka_unit_test(test_nul_bytes_are_refused),
     cmocka_unit_test(test_a_folder_is_not_an_empty_file),
