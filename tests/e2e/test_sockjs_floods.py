@@ -2,7 +2,6 @@
 """Requests of SockJS that hold many commands with long answers: what is kept is bounded, and nothing is lost."""
 
 import json
-import pathlib
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +15,6 @@ from support.websocket import WebSocket
 
 COMMANDS = 100
 ANSWER_BYTES = 1_000_000
-
-
-def peak_bytes(server: Server) -> int:
-    lines = pathlib.Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
 
 
 def answers(session: Session, transport: str) -> Iterator[str]:
@@ -55,11 +49,11 @@ def test_answers_to_the_commands_of_one_request_wait_until_they_are_fetched(chan
     with Server("--shards", "1") as server, Connection(server) as sender:
         session = Session(server, "/sockjs").open()
         wish = keep_history(server, channel)
-        before = peak_bytes(server)
+        before = server.peak_bytes()
         sender.send(request_bytes("POST", f"{session.url}/xhr_send", wish))
         assert refs(answers(session, transport)) == list(range(COMMANDS))
         assert sender.read_response().status == 204
-        assert peak_bytes(server) - before < 32 * ANSWER_BYTES
+        assert server.peak_bytes() - before < 32 * ANSWER_BYTES
 
 
 @pytest.mark.parametrize("count", [COMMANDS, 30], ids=["in pieces", "at once"])
@@ -67,13 +61,13 @@ def test_answers_to_the_commands_of_one_frame_wait_until_they_are_read(channel: 
     with Server("--shards", "1") as server:
         session = Session(server, "/sockjs")
         wish = keep_history(server, channel, count)
-        before = peak_bytes(server)
+        before = server.peak_bytes()
         with WebSocket(server, f"{session.url}/websocket", receive_buffer=4096) as client:
             client.put_text(wish)
             assert client.take() == "o"
             found = refs((text for _ in range(count) for text in messages_of(str(client.take()))), count)
             assert found == list(range(count))
-        assert peak_bytes(server) - before < 32 * ANSWER_BYTES
+        assert server.peak_bytes() - before < 32 * ANSWER_BYTES
 
 
 def test_a_frame_of_many_commands_is_read_once(channel: str) -> None:

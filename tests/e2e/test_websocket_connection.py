@@ -5,6 +5,7 @@ import contextlib
 import json
 import pathlib
 import re
+import signal
 import socket
 import time
 
@@ -275,6 +276,23 @@ def test_answers_that_are_longer_than_their_questions_do_not_pile_up(channel: st
         wait_until(lambda: count(server, "slow_clients_cut_total") == 1)
         assert server.resident_bytes() - before < 60 << 20
         client.close()
+
+
+def test_errors_that_are_longer_than_what_they_answer_do_not_pile_up() -> None:
+    """Sixty clients send as much as is read at once, and every eight bytes of it are an error."""
+    number, question = 7000, frame_bytes(TEXT, "{}")
+    with Server("--shards", "1") as server, contextlib.ExitStack() as clients:
+        everybody = [clients.enter_context(WebSocket(server, "/ws")) for _ in range(60)]
+        everybody[0].send(question)
+        answer = frame_bytes(TEXT, everybody[0].take(), mask=None)
+        before = server.peak_bytes()
+        server.process.send_signal(signal.SIGSTOP)
+        for client in everybody:
+            client.send(question * number)
+        server.process.send_signal(signal.SIGCONT)
+        for client in everybody:
+            assert client.read_exactly(number * len(answer)) == answer * number
+        assert server.peak_bytes() - before < 25 << 20
 
 
 @pytest.mark.parametrize("number", [600, 1000, 3000, 10_000])
