@@ -39,10 +39,16 @@ void exchange_rest(struct exchange *exchange)
     MHD_suspend_connection(exchange->connection);
 }
 
+void exchange_drop_body(struct exchange *exchange)
+{
+    buf_deinit(&exchange->body);
+    (void)memory_share_set(&exchange->share, exchange->shard, 0); /* less always fits */
+}
+
 static void exchange_free(struct garbage *garbage)
 {
     struct exchange *exchange = container_of(garbage, struct exchange, garbage);
-    buf_deinit(&exchange->body);
+    exchange_drop_body(exchange);
     free(exchange);
 }
 

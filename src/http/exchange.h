@@ -19,6 +19,7 @@
 #include "http/chunks.h"
 #include "http/fields.h"
 #include "shard/bearers.h"
+#include "shard/memory_share.h"
 #include "shard/shard.h"
 #include "tables/errors.h"
 
@@ -114,9 +115,10 @@ struct exchange {
     struct identity identity;
     struct bearer bearer; /* has the grant of the token */
     struct buf body;
-    struct chunks chunks; /* of a chunked body */
-    uint64_t body_left;   /* of one with a length */
-    uint64_t body_seen;   /* of a chunked one */
+    struct memory_share share; /* of the body */
+    struct chunks chunks;      /* of a chunked body */
+    uint64_t body_left;        /* of one with a length */
+    uint64_t body_seen;        /* of a chunked one */
     size_t body_limit;
     bool must_close; /* the answer says that the connection ends with it */
     uint64_t begun_ns;

@@ -25,3 +25,4 @@ extern const struct client_owner_ops exchange_owner_ops;
 
 void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response *response);
 void exchange_drop_response(struct exchange *exchange);
+void exchange_drop_body(struct exchange *exchange);

@@ -3,18 +3,25 @@
 
 #include <errno.h>
 
+#include "http/exchange_state.h"
+
 #define UPLOAD_PIECE_BYTES 65536u
 #define UPLOAD_LOOK_BYTES 16384u
 /* Bytes read before others have their turn. */
 #define UPLOAD_TURN_BYTES (1u << 20)
 
-static void upload_keep(struct exchange *exchange, const char *bytes, size_t len)
+/* Returns whether there is room for so many more bytes of a body that is wanted; it is dropped otherwise. */
+static bool upload_reserve(struct exchange *exchange, size_t more)
 {
     if (exchange->pending_error != ERROR_NONE)
-        return;
-    buf_append(&exchange->body, bytes, len);
-    if (exchange->body.has_failed)
+        return false;
+    if (buf_reserve(&exchange->body, more))
         exchange->pending_error = ERROR_OUT_OF_MEMORY;
+    else if (!memory_share_set(&exchange->share, exchange->shard, exchange->body.capacity))
+        exchange->pending_error = ERROR_CONNECTION_MEMORY;
+    if (exchange->pending_error != ERROR_NONE)
+        exchange_drop_body(exchange);
+    return exchange->pending_error == ERROR_NONE;
 }
 
 static enum upload_progress upload_progress_of(ssize_t got)
@@ -26,11 +33,9 @@ static enum upload_progress upload_progress_of(ssize_t got)
 static enum upload_progress upload_read_piece(struct exchange *exchange, size_t *read)
 {
     size_t want = exchange->body_left < UPLOAD_PIECE_BYTES ? (size_t)exchange->body_left : UPLOAD_PIECE_BYTES;
-    bool is_kept = exchange->pending_error == ERROR_NONE && buf_reserve(&exchange->body, want) == 0;
+    bool is_kept = upload_reserve(exchange, want);
     ssize_t got =
         client_read(exchange->client, is_kept ? exchange->body.bytes + exchange->body.len : NULL, want);
-    if (exchange->body.has_failed)
-        exchange->pending_error = ERROR_OUT_OF_MEMORY;
     if (got <= 0)
         return upload_progress_of(got);
     *read += (size_t)got;
@@ -52,7 +57,8 @@ static enum upload_progress upload_parse_chunks(struct exchange *exchange, const
         exchange->body_seen += data_len;
         if (exchange->body_seen > exchange->body_limit)
             return UPLOAD_TOO_LARGE;
-        upload_keep(exchange, data, data_len);
+        if (data_len > 0 && upload_reserve(exchange, data_len))
+            buf_append(&exchange->body, data, data_len);
     }
     client_skip(exchange->client, at);
     return chunks_are_done(&exchange->chunks) ? UPLOAD_WHOLE : UPLOAD_MORE;

@@ -2,6 +2,7 @@
 #include "shard/limits.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 
@@ -40,6 +41,11 @@ void connection_limits_add(struct connection_limits *limits, const struct addres
     *key = (struct limit_key){0};
     if (address->storage.ss_family != AF_UNIX)
         key->len = (uint8_t)address_client_key(address, key->bytes);
+    connection_limits_count(limits, key);
+}
+
+void connection_limits_count(struct connection_limits *limits, const struct limit_key *key)
+{
     atomic_fetch_add_explicit(&limits->total, 1, memory_order_relaxed);
     for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
         atomic_fetch_add_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
@@ -52,18 +58,21 @@ void connection_limits_remove(struct connection_limits *limits, const struct lim
         atomic_fetch_sub_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
 }
 
-enum error_code connection_limits_check(struct connection_limits *limits, const struct limit_key *key,
-                                        const struct options *options)
+static uint32_t limits_of_key(struct connection_limits *limits, const struct limit_key *key)
 {
-    if (options->max_connections > 0 &&
-        atomic_load_explicit(&limits->total, memory_order_relaxed) > options->max_connections)
-        return ERROR_TOO_MANY_CONNECTIONS;
-    if (options->max_connections_per_ip == 0 || key->len == 0)
-        return ERROR_NONE;
     uint32_t count = UINT32_MAX;
     for (unsigned row = 0; row < LIMIT_ROWS; row++) {
         uint32_t found = atomic_load_explicit(limits_bucket(limits, row, key), memory_order_relaxed);
         count = found < count ? found : count;
     }
-    return count > options->max_connections_per_ip ? ERROR_TOO_MANY_FROM_ADDRESS : ERROR_NONE;
+    return count;
+}
+
+enum error_code connection_limits_check(struct connection_limits *limits, const struct limit_key *key,
+                                        const struct limit_caps *caps)
+{
+    if (caps->total > 0 && atomic_load_explicit(&limits->total, memory_order_relaxed) > caps->total)
+        return caps->error;
+    bool is_over = caps->of_address > 0 && key->len > 0 && limits_of_key(limits, key) > caps->of_address;
+    return is_over ? ERROR_TOO_MANY_FROM_ADDRESS : ERROR_NONE;
 }

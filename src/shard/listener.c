@@ -34,6 +34,9 @@ static void listener_refuse(struct listener *listener, const struct arrival *arr
 static int listener_accept_one(struct listener *listener, enum error_code error)
 {
     struct connection_limits *limits = listener->shard->group->limits;
+    const struct options *options = listener->shard->options;
+    const struct limit_caps caps = {options->max_connections, options->max_connections_per_ip,
+                                    ERROR_TOO_MANY_CONNECTIONS};
     struct arrival arrival = {
         .address.len = sizeof(arrival.address.storage), .error = error, .entrance = listener->entrance};
     arrival.fd = accept4(listener->watch.fd, (struct sockaddr *)&arrival.address.storage,
@@ -43,7 +46,7 @@ static int listener_accept_one(struct listener *listener, enum error_code error)
     shard_count(listener->shard, METRIC_ACCEPTED, 1);
     connection_limits_add(limits, &arrival.address, &arrival.key);
     if (error == ERROR_NONE)
-        arrival.error = connection_limits_check(limits, &arrival.key, listener->shard->options);
+        arrival.error = connection_limits_check(limits, &arrival.key, &caps);
     error = listener->ops->take(listener, &arrival);
     if (error != ERROR_NONE)
         listener_refuse(listener, &arrival, error);

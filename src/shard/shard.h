@@ -48,9 +48,10 @@ struct shard_group {
     const struct cell_handlers *handlers;
     const struct door_handlers *door_handlers;
     struct connection_limits *limits;
-    uint64_t started_ms;  /* on clock_monotonic_ms */
-    struct mailbox *home; /* of the main thread */
-    unsigned idle_count;  /* shards that have become idle; main thread */
+    _Atomic uint64_t connection_bytes; /* of shard/memory_share.h */
+    uint64_t started_ms;               /* on clock_monotonic_ms */
+    struct mailbox *home;              /* of the main thread */
+    unsigned idle_count;               /* shards that have become idle; main thread */
 };
 
 /* Whoever keeps something on a shard that no connection keeps: it is told, in each turn while the shard is

@@ -93,10 +93,16 @@ void stream_socket_close(struct stream_socket *socket)
         stream_move(socket, STREAM_CLOSED);
 }
 
+static void stream_forget_kept(struct stream_socket *socket)
+{
+    buf_deinit(&socket->in);
+    (void)memory_share_set(&socket->share, socket->outlet.shard, 0); /* less always fits */
+}
+
 void stream_socket_deinit(struct stream_socket *socket)
 {
     outlet_deinit(&socket->outlet);
-    buf_deinit(&socket->in);
+    stream_forget_kept(socket);
 }
 
 /* Everything is written. */
@@ -120,8 +126,12 @@ static void stream_keep(struct stream_socket *socket, const char *bytes, size_t 
     if (len == 0 || socket->state != STREAM_OPEN)
         return;
     buf_append(&socket->in, bytes, len);
-    if (socket->in.has_failed)
+    if (socket->in.has_failed) {
         stream_socket_close(socket);
+    } else if (!memory_share_set(&socket->share, socket->outlet.shard, socket->in.capacity)) {
+        stream_forget_kept(socket);
+        socket->ops->ended(socket, ERROR_CONNECTION_MEMORY);
+    }
 }
 
 static size_t stream_give(struct stream_socket *socket, const char *bytes, size_t len)
@@ -140,7 +150,7 @@ static void stream_give_kept(struct stream_socket *socket)
         memmove(socket->in.bytes, socket->in.bytes + done, socket->in.len - done);
         socket->in.len -= done;
     } else {
-        buf_deinit(&socket->in);
+        stream_forget_kept(socket);
     }
 }
 
@@ -156,7 +166,7 @@ static void stream_read(struct stream_socket *socket)
         socket->has_ended = true;
         stream_update_events(socket);
         if (socket->state == STREAM_OPEN)
-            socket->ops->ended(socket);
+            socket->ops->ended(socket, ERROR_NONE);
     } else if (socket->in.len > 0) {
         stream_keep(socket, bytes, (size_t)got);
         if (socket->state == STREAM_OPEN)

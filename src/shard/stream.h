@@ -17,6 +17,7 @@
 #include "base/timer.h"
 #include "shard/garbage.h"
 #include "shard/listener.h"
+#include "shard/memory_share.h"
 #include "shard/outlet.h"
 #include "shard/watch.h"
 
@@ -36,8 +37,9 @@ struct stream_socket_ops {
     /* Bytes have come. Returns how many of them are done with; what is left comes again, with more behind it.
      * May write, pause, finish and close. */
     size_t (*read)(struct stream_socket *socket, const char *bytes, size_t len);
-    /* The peer will send nothing more. May do the same. */
-    void (*ended)(struct stream_socket *socket);
+    /* Nothing more is read: the peer will send nothing more (ERROR_NONE), or what is left of its bytes does
+     * not fit into connection-memory (ERROR_CONNECTION_MEMORY), and is dropped. May do the same. */
+    void (*ended)(struct stream_socket *socket, enum error_code why);
     /* Nothing is owed any more; at the end of that turn. May do the same. */
     void (*writable)(struct stream_socket *socket);
     /* The server stops: finish when everything pending is written. */
@@ -63,8 +65,9 @@ struct stream_socket {
     const struct entrance *entrance; /* by which its connection came */
     const struct stream_socket_ops *ops;
     struct garbage garbage;
-    struct list link; /* in the table */
-    struct buf in;    /* came, but is not done with */
+    struct list link;          /* in the table */
+    struct buf in;             /* came, but is not done with */
+    struct memory_share share; /* of that */
 };
 
 struct stream_table {

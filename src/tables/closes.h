@@ -23,6 +23,8 @@
     ROW(TO, SILENT, 1011, "silent", "nothing has come since two pings (websocket-ping)")                     \
     ROW(TO, RESTART, 1012, "restart", "the server stops or restarts; connect again")                         \
     ROW(TO, TRY_LATER, 1013, "try_later", "the server cannot do this now; connect again later")              \
+    ROW(TO, CONNECTION_MEMORY, 1013, "connection_memory",                                                    \
+        "what connections have sent and not fetched fills the server's memory (connection-memory)")          \
     ROW(TO, INTERRUPTED, 1002, "interrupted", "Connection interrupted")                                      \
     ROW(TO, SECOND, 2010, "second", "Another connection still open")                                         \
     ROW(TO, GO_AWAY, 3000, "go_away", "Go away!")

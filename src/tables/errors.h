@@ -63,7 +63,10 @@
         "Redis refused it; the server's log says why and what to do.")                                       \
     ROW(TOO_MANY_CONNECTIONS, 503, "too-many-connections", "The server holds all the connections it may.")   \
     ROW(TOO_MANY_FROM_ADDRESS, 503, "too-many-from-address",                                                 \
-        "This address holds all the connections it may.")                                                    \
+        "This address holds all the connections, or SockJS sessions, it may.")                               \
+    ROW(TOO_MANY_SESSIONS, 503, "too-many-sessions", "The server holds all the SockJS sessions it may.")     \
+    ROW(CONNECTION_MEMORY, 503, "connection-memory",                                                         \
+        "What connections have sent and not fetched fills the memory for it; try again later.")              \
     ROW(NO_DESCRIPTORS, 503, "no-descriptors", "The process has no descriptor left.")                        \
     ROW(SESSION_FULL, 503, "session-full",                                                                   \
         "The SockJS session has more to tell than its response-limit; fetch that first.")                    \

@@ -35,6 +35,12 @@
     COUNTED(SLOW_CUT, "counter", "slow_clients_cut_total", "Streams cut because their client took nothing.") \
     CLOSE_TABLE(METRIC_CLOSED, COUNTED)                                                                      \
     COUNTED(SOCKJS_SESSIONS, "gauge", "sockjs_sessions", "SockJS sessions now, those of WebSockets too.")    \
+    COUNTED(SESSIONS_REFUSED, "counter", "sockjs_sessions_refused_total", "SockJS sessions refused.")        \
+    ASKED(CONNECTION_BYTES, "gauge", "connection_memory_bytes",                                              \
+          "Memory of input that is not whole, and of answers that wait to be fetched.",                      \
+          atomic_load_explicit(&group->connection_bytes, memory_order_relaxed))                              \
+    COUNTED(CONNECTION_MEMORY_REFUSED, "counter", "connection_memory_refused_total",                         \
+            "Inputs and answers refused because of connection-memory.")                                      \
     COUNTED(PUBLISHED, "counter", "published_total", "Messages accepted by the broker.")                     \
     COUNTED(DUPLICATES, "counter", "duplicates_total", "Publishes that repeated an idempotency key.")        \
     COUNTED(PUBLISH_REFUSED, "counter", "publish_refused_total", "Messages that the broker refused.")        \

@@ -75,7 +75,13 @@
     INTEGER("max-connections", max_connections, "0", 0, 10000000, RELOAD, "N",                               \
             "Connections held at once; 0 is as many as descriptors allow.")                                  \
     INTEGER("max-connections-per-ip", max_connections_per_ip, "0", 0, 10000000, RELOAD, "N",                 \
-            "Connections from one IPv4 address or IPv6 /64; 0 is no limit.")                                 \
+            "Connections from one IPv4 address or IPv6 /64, and as many SockJS sessions; 0 is no limit.")    \
+    INTEGER("max-sessions", max_sessions, "100000", 0, 10000000, RELOAD, "N",                                \
+            "SockJS sessions over HTTP held at once; 0 is no limit.")                                        \
+    BYTES("connection-memory", connection_memory_bytes, "128MiB", 1048576, 1099511627776, RELOAD, "BYTES",   \
+          "Memory for what connections have sent that is not whole yet, and for answers of SockJS sessions " \
+          "that nobody has fetched; beyond it more is refused. One input of the largest size always fits, "  \
+          "and the last quarter is for small ones.")                                                         \
     BYTES("head-size", head_size_bytes, "32KiB", 1024, 65536, RESTART, "BYTES", "The largest request head.") \
     DURATION("head-timeout", head_timeout_ms, "10s", 10, 3600000, RELOAD, "TIME",                            \
              "How long a client may take to send a request head.")                                           \

@@ -124,6 +124,15 @@ static void websocket_handle(struct websocket *websocket, const struct input_eve
     }
 }
 
+/* What has come of a message that is not whole, or not done with. */
+static void websocket_count_input(struct websocket *websocket)
+{
+    if (memory_share_set(&websocket->share, websocket_shard(websocket), websocket->input.message.capacity))
+        return;
+    websocket_close(websocket, CLOSE_CONNECTION_MEMORY, NULL);
+    input_deinit(&websocket->input);
+}
+
 /* Takes what there is, as far as it may be taken now. */
 static void websocket_take(struct websocket *websocket, struct text *bytes)
 {
@@ -137,6 +146,7 @@ static void websocket_take(struct websocket *websocket, struct text *bytes)
         websocket_handle(websocket, &event);
     }
     websocket->is_taking = false;
+    websocket_count_input(websocket);
     if (!input_is_partial(&websocket->input))
         websocket->partial_ms = 0;
     else if (websocket->partial_ms == 0)
@@ -176,9 +186,13 @@ void websocket_resume(struct websocket *websocket)
 /* The socket's side. */
 
 /* The peer has ended without a word: what it has not got of what is owed it gets, if it reads still. */
-static void websocket_ended(struct stream_socket *socket)
+static void websocket_ended(struct stream_socket *socket, enum error_code why)
 {
     struct websocket *websocket = websocket_of_socket(socket);
+    if (why != ERROR_NONE) {
+        websocket_close(websocket, CLOSE_CONNECTION_MEMORY, NULL);
+        return;
+    }
     shard_count(websocket_shard(websocket), METRIC_HANGUPS, 1);
     if (!websocket->is_closing)
         websocket_start_closing(websocket);
@@ -240,6 +254,7 @@ static void websocket_free(struct garbage *garbage)
     struct websocket *websocket = websocket_of_socket(container_of(garbage, struct stream_socket, garbage));
     stream_socket_deinit(&websocket->socket);
     input_deinit(&websocket->input);
+    (void)memory_share_set(&websocket->share, websocket_shard(websocket), 0); /* less always fits */
     websocket->service->ops->release(websocket);
 }
 

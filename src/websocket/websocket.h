@@ -54,6 +54,7 @@ struct websocket {
     const char *subprotocol; /* one of the service's; NULL when none was agreed on */
     struct upgrade upgrade;
     struct input input;
+    struct memory_share share; /* of its message */
     uint64_t partial_ms; /* since when a frame or a message is there that is not whole; 0: there is none */
     uint8_t pings;       /* sent since anything came */
     bool is_closing;     /* nothing may be sent any more */

@@ -2,11 +2,16 @@
 """What clients may have the server keep: every limit refuses loudly, and memory stays where it is."""
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
+from support.client import Connection, path_of, publish, request_bytes
 from support.commands import Commands
 from support.redis import metric
 from support.server import Server, wait_until
-from support.websocket import WebSocket
+from support.sockjs import Session
+from support.tcp import Raw, Resp, command
+from support.websocket import WebSocket, frame_bytes
 
 
 # Channels that linger.
@@ -45,3 +50,154 @@ def test_a_channel_that_lingers_is_not_lost_to_who_comes_back() -> None:
         come_and_go(client, range(10), 10)
         assert commands.subscribe("a", since=cursor)["recovered"] is True
         assert commands.next_data() == "missed"
+
+
+# Sessions of SockJS.
+
+def test_a_session_too_many_is_refused_and_those_that_are_there_are_kept() -> None:
+    with Server("--max-sessions", "2", "--sockjs", "/echo app=echo") as server:
+        kept = Session(server).open()
+        Session(server).open()
+        refused = Session(server).post("xhr")
+        assert (refused.status, refused.error, refused.header("Retry-After")) == (503, "too-many-sessions", "2")
+        assert metric(server, "sockjs_sessions_refused_total") == 1
+        kept.put("still here")
+        assert kept.take_messages() == ["still here"]
+        wait_until(lambda: Session(server).post("xhr").status == 200, what="the end of a session")
+
+
+def test_an_address_has_as_many_sessions_as_connections() -> None:
+    def begin(connection: Connection, name: str) -> tuple[int, str]:
+        response = connection.request("POST", f"/echo/0/{name}/xhr", b"")
+        return (200, "") if response.status == 200 else (response.status, response.error)
+
+    with (Server("--max-connections-per-ip", "2", "--sockjs", "/echo app=echo") as server,
+          Connection(server, source="127.0.0.2") as one, Connection(server, source="127.0.0.3") as other):
+        assert [begin(one, name) for name in "abc"] == [(200, ""), (200, ""), (503, "too-many-from-address")]
+        assert begin(other, "d") == (200, "")
+        assert metric(server, "sockjs_sessions_refused_total") == 1
+
+
+# Memory for what connections have sent and not fetched.
+
+PART = 60_000
+SMALL = ("--shards", "1", "--connection-memory", "1MiB", "--message-size", "64KiB", "--batch-size", "64KiB", "--body-timeout", "1h")
+FULL = "connection-memory"
+
+
+@contextmanager
+def filled(server: Server) -> Iterator[None]:
+    """Bodies that never become whole have filled what is there for large ones."""
+    with ExitStack() as stack:
+        while metric(server, "connection_memory_refused_total") == 0:
+            connection = stack.enter_context(Connection(server))
+            before = metric(server, "connection_memory_bytes")
+            connection.send(request_bytes_of(PART)[:-1])
+            wait_until(lambda: metric(server, "connection_memory_bytes") != before
+                       or metric(server, "connection_memory_refused_total") > 0)
+        yield
+    wait_until(lambda: metric(server, "connection_memory_bytes") == 0)
+
+
+def request_bytes_of(size: int) -> bytes:
+    head = f"POST {path_of('filled')} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: {size}\r\n\r\n"
+    return head.encode() + b"x" * size
+
+
+def test_a_body_that_does_not_fit_is_refused_and_a_short_one_is_not() -> None:
+    with Server(*SMALL) as server:
+        with filled(server):
+            for headers in ({}, {"Transfer_Encoding": "chunked"}):
+                body = b"x" * PART
+                with Connection(server) as connection:
+                    if headers:
+                        connection.send(request_bytes("POST", path_of("a"), None, Content_Type="text/plain", **headers)
+                                        + f"{PART:x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
+                        refused = connection.read_response()
+                    else:
+                        refused = connection.request("POST", path_of("a"), body, Content_Type="text/plain")
+                    assert (refused.status, refused.error, refused.header("Retry-After")) == (503, FULL, "2")
+                    assert connection.request("POST", path_of("a"), "short", Content_Type="text/plain").status == 201
+        publish(server, "a", b"x" * PART)
+
+
+def test_a_websocket_message_that_does_not_fit_closes_the_connection() -> None:
+    with Server(*SMALL) as server:
+        with filled(server), WebSocket(server, "/ws") as client:
+            Commands(client.put_text, client.take).subscribe("a")
+            client.send(frame_bytes(1, b"x" * PART, is_final=False))
+            code, reason = client.take_close()
+            assert code == 1013 and FULL in reason
+            assert metric(server, "closed_connection_memory_total") == 1
+        with WebSocket(server, path_of("a")) as client:
+            client.put_text("x" * PART)
+            wait_until(lambda: metric(server, "published_total") == 1)
+
+
+def test_a_frame_of_raw_tcp_that_does_not_fit_ends_the_connection_behind_its_answers() -> None:
+    with Server(*SMALL, "--tcp", "127.0.0.1:0 framing=crlf input=command") as server:
+        with filled(server), Raw(server) as client:
+            assert client.ask(b"PUBLISH a short").startswith(b"CONFIRMED")
+            client.send(b"PUBLISH a " + b"x" * PART)
+            assert client.take().startswith(f"ERROR {FULL} ".encode()) and client.is_closed()
+        with Raw(server) as client:
+            assert client.ask(b"PUBLISH a " + b"x" * PART).startswith(b"CONFIRMED")
+
+
+def test_a_command_of_resp_that_does_not_fit_ends_the_connection_and_a_transaction_itself() -> None:
+    with Server(*SMALL, "--tcp", "127.0.0.1:0 framing=resp") as server:
+        with filled(server), Resp(server) as client, Resp(server) as queueing:
+            client.send(command("PUBLISH", "a", b"x" * PART)[:-2])
+            assert client.read_until(b"\r\n").startswith(f"-ERR {FULL} ".encode()) and client.is_closed()
+            assert queueing.run("MULTI") == "+OK"
+            replies = [str(queueing.run("PUBLISH", "a", b"x" * 10_000)) for _ in range(8)]
+            assert replies[0] == "+QUEUED" and FULL in "".join(replies)
+            assert "EXECABORT" in str(queueing.run("EXEC"))
+        assert metric(server, "connection_memory_bytes") == 0
+
+
+def history_of(channel: str, count: int = 1) -> str:
+    return json.dumps([json.dumps({"op": "history", "channel": channel, "ref": ref}) for ref in range(count)])
+
+
+def test_answers_that_nobody_fetches_are_bounded_together() -> None:
+    """Sends are refused near the limit, and what is held is told whole."""
+    with Server(*SMALL) as server:
+        publish(server, "a", "x" * PART)
+        sessions, refused = [], None
+        while not refused:
+            sessions.append(Session(server, "/sockjs").open())
+            response = sessions[-1].post("xhr_send", history_of("a"))
+            refused = response if response.status != 204 else None
+        assert (refused.status, refused.error, refused.header("Retry-After")) == (503, FULL, "2")
+        assert 3 < len(sessions) < 20 and metric(server, "connection_memory_bytes") < 1 << 20
+        for session in sessions[:-1]:
+            answer, = session.take_messages()
+            assert len(json.loads(answer)["messages"][0]["data"]) == PART
+        assert metric(server, "connection_memory_bytes") < 1 << 18
+        assert sessions[-1].post("xhr_send", history_of("a")).status == 204
+
+
+def test_a_session_whose_answer_does_not_fit_is_told_so_and_ends() -> None:
+    with Server(*SMALL, "--history-bytes", "4MiB") as server:
+        for _ in range(14):
+            publish(server, "a", "x" * PART)
+        session = Session(server, "/sockjs").open()
+        assert session.post("xhr_send", history_of("a", 2)).status == 204
+        closed = session.poll().decode()
+        assert closed.startswith("c[1013,") and FULL in closed
+        assert metric(server, "connection_memory_refused_total") == 1
+        assert metric(server, "connection_memory_bytes") == 0
+
+
+def test_a_send_that_waits_when_the_server_stops_is_answered() -> None:
+    with Server("--shards", "1", "--drain-time", "1h") as server:
+        publish(server, "a", "x" * 500_000)
+        session = Session(server, "/sockjs").open()
+        with Connection(server) as sender:
+            sender.send(request_bytes("POST", f"{session.url}/xhr_send", history_of("a", 10)))
+            wait_until(lambda: metric(server, "connection_memory_bytes") > 1 << 20)
+            server.process.terminate()
+            response = sender.read_response()
+            assert (response.status, response.error) == (503, "stopping")
+            server.process.terminate()

@@ -115,7 +115,7 @@ static void receiver_answer_page(struct receiver *receiver)
     struct buf *answers = &receiver->session->answers;
     struct buf frame = {0};
     append_array(&frame, answers);
-    answers->len = 0;
+    session_forget_answers(receiver->session);
     receiver_answer_buf(receiver, &frame);
 }
 
@@ -209,7 +209,7 @@ static void receiver_write_answers(struct receiver *receiver)
     if (answers->len == 0)
         return;
     append_array(&frame, answers);
-    answers->len = 0;
+    session_forget_answers(receiver->session);
     receiver_write_frame_buf(receiver, &frame);
     receiver_mind_limit(receiver);
 }
@@ -470,11 +470,12 @@ void receiver_begin(struct exchange *exchange, const struct sockjs_service *serv
     struct shard *shard = exchange->shard;
     struct session *session = session_find(shard, service, path->session);
     struct receiver *receiver = calloc(1, sizeof(*receiver));
+    enum error_code error = receiver ? ERROR_NONE : ERROR_OUT_OF_MEMORY;
     if (receiver && !session)
-        session = session_new(shard, service, path->session);
-    if (!session || !receiver) {
+        error = session_begin(&session, shard, service, path->session, &exchange->client->key);
+    if (error != ERROR_NONE) {
         free(receiver);
-        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+        exchange_fail(exchange, error, "%s", error_text(error));
         return;
     }
     outlet_init(&receiver->outlet, &receiver_outlet_ops, shard, exchange->fd);

@@ -34,11 +34,19 @@ static void sending_gone(struct exchange *exchange)
     shard_reap(exchange->shard, &sending->garbage, sending_free);
 }
 
-static const struct hold_ops sending_hold_ops = {.gone = sending_gone, .is_finite = true};
+static void sending_fail(struct exchange *exchange, enum error_code error)
+{
+    exchange_fail(exchange, error, "%s", error_text(error));
+}
 
+/* Who is let go while he waits is told so: not all of his messages have been taken. */
+static const struct hold_ops sending_hold_ops = {
+    .gone = sending_gone, .let_go = sending_fail, .is_finite = true};
+
+/* A session that has ended with the server may be begun anew at another. */
 static void sending_answer_gone(struct exchange *exchange)
 {
-    exchange_fail(exchange, ERROR_NO_SESSION, "%s", error_text(ERROR_NO_SESSION));
+    sending_fail(exchange, exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_NO_SESSION);
 }
 
 static void sending_answer(const struct sending *sending)
@@ -139,7 +147,12 @@ void send_begin(struct exchange *exchange, const struct sockjs_service *service,
         return;
     }
     if (session_is_full(session)) {
-        exchange_fail(exchange, ERROR_SESSION_FULL, "%s", error_text(ERROR_SESSION_FULL));
+        sending_fail(exchange, ERROR_SESSION_FULL);
+        return;
+    }
+    if (!session->receiver && memory_is_short(exchange->shard)) {
+        shard_count(exchange->shard, METRIC_CONNECTION_MEMORY_REFUSED, 1);
+        sending_fail(exchange, ERROR_CONNECTION_MEMORY);
         return;
     }
     struct sending *sending = calloc(1, sizeof(*sending));

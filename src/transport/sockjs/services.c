@@ -17,6 +17,7 @@ static struct {
     struct sockjs_service *services;
     size_t count;
     struct session_table *tables;
+    struct connection_limits *limits; /* on sessions */
 } sockjs;
 
 static bool declarations_have(const struct sockjs_declaration *declarations, size_t count, const char *prefix)
@@ -130,12 +131,13 @@ int sockjs_open(const struct string_list *texts, struct shard_group *group, char
         return err;
     sockjs.services = calloc(texts->count + 1, sizeof(*sockjs.services));
     sockjs.tables = calloc(group->count, sizeof(*sockjs.tables));
-    if (!sockjs.services || !sockjs.tables) {
+    sockjs.limits = connection_limits_new();
+    if (!sockjs.services || !sockjs.tables || !sockjs.limits) {
         snprintf(fault, SOCKJS_FAULT_MAX, "sockjs: %s", strerror(ENOMEM));
         err = -ENOMEM;
     }
     for (unsigned i = 0; !err && i < group->count; i++)
-        session_table_init(&sockjs.tables[i], &group->shards[i]);
+        session_table_init(&sockjs.tables[i], &group->shards[i], sockjs.limits);
     if (!err)
         err = services_init(declarations, texts->count, fault);
     declarations_free(declarations, texts->count);
@@ -148,6 +150,8 @@ void sockjs_close(void)
         service_deinit(&sockjs.services[i]);
     free(sockjs.services);
     free(sockjs.tables);
+    connection_limits_free(sockjs.limits);
+    sockjs.limits = NULL;
     sockjs.services = NULL;
     sockjs.tables = NULL;
     sockjs.count = 0;

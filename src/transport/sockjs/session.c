@@ -7,14 +7,14 @@
 #include "transport/sockjs/receiver.h"
 #include "transport/sockjs/send.h"
 
-/* Of a shard: a session costs its client one request and no connection, so only this bounds their memory. */
-#define SESSIONS_MAX 100000u
 /* Answers that are kept beyond response-limit for those messages of one request that are still to be taken.
  */
 #define SESSION_ANSWERS_MORE (1u << 20)
 /* Of one channel in one answer, so that others have their turn. */
 #define GATHER_STEP 16u
 #define GATHER_STEPS 4u
+/* A buffer for answers that is kept for the next ones. */
+#define SESSION_ANSWERS_KEPT 4096u
 
 static struct session *session_of(struct conversation *conversation)
 {
@@ -25,6 +25,8 @@ static void session_free(struct garbage *garbage)
 {
     struct session *session = container_of(garbage, struct session, garbage);
     buf_deinit(&session->answers);
+    (void)memory_share_set(&session->share, session->application.conversation.shard,
+                           0); /* less always fits */
     free(session);
 }
 
@@ -36,7 +38,7 @@ static void session_end(struct session *session)
     timer_stop(&shard->wheel, &session->going_on);
     conversation_deinit(&session->application.conversation);
     HASH_DEL(table->sessions, session);
-    table->count--;
+    connection_limits_remove(table->limits, &session->limit_key);
     shard_count(shard, METRIC_SOCKJS_SESSIONS, (uint64_t)-1);
     sendings_drop(session);
     shard_reap(shard, &session->garbage, session_free);
@@ -64,7 +66,7 @@ static void session_go_on(struct timer *timer)
 {
     struct session *session = container_of(timer, struct session, going_on);
     if (session->answers.has_failed)
-        session_close(session, CLOSE_TRY_LATER);
+        session_close(session, session->is_short ? CLOSE_CONNECTION_MEMORY : CLOSE_TRY_LATER);
     else
         sendings_go_on(session);
 }
@@ -86,9 +88,16 @@ static void session_flush(struct session *session)
 /* Without memory the session ends: a part of an answer is told to nobody, and no gap is silent. */
 static void session_check_answers(struct session *session, size_t len_before)
 {
-    if (!session->answers.has_failed)
+    struct buf *answers = &session->answers;
+    if (!memory_share_set(&session->share, session->application.conversation.shard, answers->capacity)) {
+        buf_deinit(answers);
+        answers->has_failed = true;
+        session->is_short = true;
+        len_before = 0;
+    }
+    if (!answers->has_failed)
         return;
-    session->answers.len = len_before;
+    answers->len = len_before;
     session_go_on_later(session);
 }
 
@@ -124,6 +133,16 @@ static bool session_gather_step(struct session *session, struct command_subscrip
         shard_count(shard, METRIC_DELIVERIES, 1);
     }
     return count == GATHER_STEP;
+}
+
+void session_forget_answers(struct session *session)
+{
+    session->answers.len = 0;
+    if (session->answers.capacity > SESSION_ANSWERS_KEPT && !session->answers.has_failed)
+        buf_deinit(&session->answers);
+    /* Less always fits. */
+    (void)memory_share_set(&session->share, session->application.conversation.shard,
+                           session->answers.capacity);
 }
 
 void session_gather(struct session *session)
@@ -190,7 +209,8 @@ bool session_is_full(const struct session *session)
 
 bool session_is_stuffed(const struct session *session)
 {
-    return session_holds(session, session->service->declaration.response_limit_bytes + SESSION_ANSWERS_MORE);
+    return (session->answers.len > 0 && memory_is_short(session->application.conversation.shard)) ||
+           session_holds(session, session->service->declaration.response_limit_bytes + SESSION_ANSWERS_MORE);
 }
 
 void session_cork(struct session *session)
@@ -240,21 +260,52 @@ struct session *session_find(struct shard *shard, const struct sockjs_service *s
     return session;
 }
 
-struct session *session_new(struct shard *shard, const struct sockjs_service *service, struct text name)
+/* Counts a session of the client; a refused one not. */
+static enum error_code session_count(struct shard *shard, const struct limit_key *key)
+{
+    struct connection_limits *limits = session_table_of(shard)->limits;
+    const struct options *options = shard->options;
+    const struct limit_caps caps = {options->max_sessions, options->max_connections_per_ip,
+                                    ERROR_TOO_MANY_SESSIONS};
+    connection_limits_count(limits, key);
+    enum error_code error = connection_limits_check(limits, key, &caps);
+    if (error != ERROR_NONE) {
+        connection_limits_remove(limits, key);
+        shard_count(shard, METRIC_SESSIONS_REFUSED, 1);
+    }
+    return error;
+}
+
+/* Puts it into the table. NULL when memory is out. */
+static struct session *session_new(struct shard *shard, const struct sockjs_service *service,
+                                   struct text name)
 {
     struct session_table *table = session_table_of(shard);
-    size_t key_len = sizeof(service->index) + name.len;
-    struct session *session = table->count < SESSIONS_MAX ? calloc(1, sizeof(*session) + key_len) : NULL;
+    struct session *session = calloc(1, sizeof(*session) + sizeof(service->index) + name.len);
     if (!session)
         return NULL;
     session->service = service;
     session->key_len = session_write_key(session->key, service, name);
     HASH_ADD_KEYPTR(hh, table->sessions, session->key, session->key_len, session);
-    if (!session->hh.tbl) {
-        free(session);
-        return NULL;
+    if (session->hh.tbl)
+        return session;
+    free(session);
+    return NULL;
+}
+
+enum error_code session_begin(struct session **begun, struct shard *shard,
+                              const struct sockjs_service *service, struct text name,
+                              const struct limit_key *key)
+{
+    enum error_code error = session_count(shard, key);
+    if (error != ERROR_NONE)
+        return error;
+    struct session *session = session_new(shard, service, name);
+    if (!session) {
+        connection_limits_remove(session_table_of(shard)->limits, key);
+        return ERROR_OUT_OF_MEMORY;
     }
-    table->count++;
+    session->limit_key = *key;
     shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
     list_init(&session->sendings);
     timer_init(&session->life, session_expire);
@@ -263,7 +314,8 @@ struct session *session_new(struct shard *shard, const struct sockjs_service *se
     application_begin(&session->application, shard, service, &session_conversation_ops);
     if (application_goes_away(&session->application))
         session_close(session, CLOSE_GO_AWAY);
-    return session;
+    *begun = session;
+    return ERROR_NONE;
 }
 
 /* The connections have gone by then, and their sessions would live on. */
@@ -278,8 +330,9 @@ static void session_table_evict(struct lodger *lodger)
     }
 }
 
-void session_table_init(struct session_table *table, struct shard *shard)
+void session_table_init(struct session_table *table, struct shard *shard, struct connection_limits *limits)
 {
+    table->limits = limits;
     table->lodger.evict = session_table_evict;
     list_append(&shard->lodgers, &table->lodger.link);
 }

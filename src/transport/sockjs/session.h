@@ -12,6 +12,8 @@
 #include "base/list.h"
 #include "base/table.h"
 #include "base/timer.h"
+#include "shard/limits.h"
+#include "shard/memory_share.h"
 #include "transport/sockjs/application.h"
 
 #define SESSION_LIFE_MS 5000u
@@ -25,10 +27,13 @@ struct session {
     struct receiver *receiver; /* NULL while nobody fetches */
     struct list sendings;      /* that wait, in the order in which they came */
     struct timer life;
-    struct timer going_on; /* in the next turn: what is sent, or the end when memory was out */
-    struct buf answers;    /* that wait for a receiver: JSON strings with commas between them */
+    struct timer going_on;     /* in the next turn: what is sent, or the end when memory was out */
+    struct buf answers;        /* that wait for a receiver: JSON strings with commas between them */
+    struct memory_share share; /* of the answers */
+    struct limit_key limit_key;
     bool is_told_open;
     bool is_closed;
+    bool is_short;  /* an answer did not fit into connection-memory */
     bool is_corked; /* several messages are being taken: what they are answered waits for the last of them */
     enum close_reason reason; /* of a closed one */
     struct garbage garbage;
@@ -38,20 +43,22 @@ struct session {
 
 /* The sessions of a shard. */
 struct session_table {
-    struct session *sessions; /* by key */
-    uint64_t count;
-    struct lodger lodger; /* has all end when the shard closes */
+    struct session *sessions;         /* by key */
+    struct connection_limits *limits; /* that they are counted in, of all shards */
+    struct lodger lodger;             /* has all end when the shard closes */
 };
 
 /* Main thread. */
-void session_table_init(struct session_table *table, struct shard *shard);
+void session_table_init(struct session_table *table, struct shard *shard, struct connection_limits *limits);
 
 /* NULL when there is none. */
 struct session *session_find(struct shard *shard, const struct sockjs_service *service, struct text name);
 
-/* Begins one that there is not yet; it has no receiver, and its life is that long. NULL when memory is out or
- * there are too many. */
-struct session *session_new(struct shard *shard, const struct sockjs_service *service, struct text name);
+/* Begins one that there is not yet, for a client of that key; it has no receiver, and its life is that long.
+ * Returns ERROR_NONE, or why there can be none. */
+enum error_code session_begin(struct session **begun, struct shard *shard,
+                              const struct sockjs_service *service, struct text name,
+                              const struct limit_key *key);
 
 void session_attach(struct session *session, struct receiver *receiver);
 
@@ -65,11 +72,14 @@ void session_close(struct session *session, enum close_reason reason);
 bool session_is_full(const struct session *session);
 
 /* Whether what is being sent waits until some of it is fetched: further messages of one request may have long
- * answers. */
+ * answers. So it does while there is little memory for answers. */
 bool session_is_stuffed(const struct session *session);
 
 /* Its client has fetched something: what is sent goes on in the next turn. */
 void session_relieve(struct session *session);
+
+/* The answers are with the receiver. */
+void session_forget_answers(struct session *session);
 
 /* Puts what the channels have to tell to the answers, about as much as one response holds. */
 void session_gather(struct session *session);

@@ -184,6 +184,8 @@ void connection_try_leave(struct connection *connection)
     if (connection->state < CONNECTION_LEAVING || socket->state != STREAM_OPEN ||
         socket->outlet.state == OUTLET_BLOCKED || !connection_has_said_everything(connection))
         return;
+    if (connection->refusal != ERROR_NONE)
+        connection_lost(&connection->conversation, (enum error_code)connection->refusal);
     tcp_patterns_forget(connection);
     conversation_deinit(&connection->conversation);
     stream_socket_finish(socket);
@@ -343,10 +345,11 @@ static size_t connection_read(struct stream_socket *socket, const char *bytes, s
     return connection_take(connection, bytes, len);
 }
 
-static void connection_ended(struct stream_socket *socket)
+static void connection_ended(struct stream_socket *socket, enum error_code why)
 {
     struct connection *connection = connection_of(socket);
-    connection_move(connection, CONNECTION_LEAVING);
+    connection->refusal = (uint8_t)why;
+    connection_move(connection, why == ERROR_NONE ? CONNECTION_LEAVING : CONNECTION_DEAF);
 }
 
 static void connection_writable(struct stream_socket *socket)

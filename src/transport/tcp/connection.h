@@ -53,6 +53,7 @@ struct connection {
     struct frame_reader reader;
     uint32_t id; /* as CLIENT ID says it */
     uint16_t pattern_count;
+    uint8_t refusal; /* enum error_code: told at last, behind all that was taken before */
 };
 
 /* connection.c */

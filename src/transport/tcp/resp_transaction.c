@@ -13,6 +13,7 @@
 
 struct resp_transaction {
     struct buf commands;
+    struct memory_share share; /* of the commands */
     struct buf replies;
     size_t run; /* bytes of `commands` that are done with */
     uint64_t count;
@@ -30,12 +31,19 @@ struct buf *resp_transaction_replies(struct resp_transaction *transaction)
     return &transaction->replies;
 }
 
+static void transaction_drop_commands(struct connection *connection)
+{
+    struct resp_transaction *transaction = connection->transaction;
+    buf_deinit(&transaction->commands);
+    (void)memory_share_set(&transaction->share, connection_shard(connection), 0); /* less always fits */
+}
+
 void resp_transaction_forget(struct connection *connection)
 {
     struct resp_transaction *transaction = connection->transaction;
     if (!transaction)
         return;
-    buf_deinit(&transaction->commands);
+    transaction_drop_commands(connection);
     buf_deinit(&transaction->replies);
     free(transaction);
     connection->transaction = NULL;
@@ -47,7 +55,7 @@ void resp_transaction_refuse(struct connection *connection)
     if (!transaction || transaction->is_running)
         return;
     transaction->is_refused = true;
-    buf_deinit(&transaction->commands);
+    transaction_drop_commands(connection);
 }
 
 void resp_queue(struct connection *connection, const struct resp_command *command)
@@ -63,6 +71,12 @@ void resp_queue(struct connection *connection, const struct resp_command *comman
     if (!transaction->is_refused) {
         buf_append(&transaction->commands, command->bytes, command->size);
         transaction->count++;
+    }
+    if (!memory_share_set(&transaction->share, connection_shard(connection),
+                          transaction->commands.capacity)) {
+        resp_transaction_refuse(connection);
+        connection_answer_error(connection, ERROR_CONNECTION_MEMORY, error_text(ERROR_CONNECTION_MEMORY));
+        return;
     }
     reply_status(connection, "QUEUED");
 }
