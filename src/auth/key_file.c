@@ -17,12 +17,18 @@ static int key_file_fail(const char *why, char *fault)
     return -EINVAL;
 }
 
+static int key_file_fail_errno(char *fault)
+{
+    snprintf(fault, KEY_FILE_FAULT_MAX, "cannot be read: %s", strerror(errno));
+    return -EINVAL;
+}
+
 static int key_file_read_from(struct key_file *file, int fd, char *fault)
 {
     struct stat status;
     ssize_t got = 1;
     if (fstat(fd, &status))
-        return key_file_fail(strerror(errno), fault);
+        return key_file_fail_errno(fault);
     if (!S_ISREG(status.st_mode))
         return key_file_fail("is not a regular file", fault);
     if (status.st_size > (off_t)KEY_FILE_MAX)
@@ -39,7 +45,7 @@ static int key_file_read_from(struct key_file *file, int fd, char *fault)
         file->bytes.len += got > 0 ? (size_t)got : 0;
     }
     if (got < 0)
-        return key_file_fail(strerror(errno), fault);
+        return key_file_fail_errno(fault);
     return file->bytes.len < most ? 0 : key_file_fail("is being written", fault);
 }
 
@@ -49,7 +55,7 @@ int key_file_read(struct key_file *file, const char *path, char fault[KEY_FILE_F
     /* Without waiting for the writer of a pipe, which is refused. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0)
-        return key_file_fail(strerror(errno), fault);
+        return key_file_fail_errno(fault);
     int err = key_file_read_from(file, fd, fault);
     close(fd);
     if (err)

@@ -53,7 +53,7 @@ static bool verifier_is_line(struct text file)
     for (size_t i = 0; i < file.len; i++)
         if ((unsigned char)file.bytes[i] < 0x20 || (unsigned char)file.bytes[i] > 0x7e)
             return false;
-    return file.len > 0;
+    return true;
 }
 
 /* An editor or echo ends a text with the end of a line, which nobody means; bytes at random are left as they

@@ -9,6 +9,11 @@ import subprocess
 
 import pytest
 from support.server import SLUICE, SOURCE
+from support.tokens import key_file, make_private_key, public_pem, secret_file
+
+PEM_FILE = key_file("documented.pem", public_pem(make_private_key("RS256")))
+SET_FILE = key_file("documented.jwks", '{"keys":[{"kty":"oct","alg":"HS256","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}]}')
+PUBLISHERS_FILE = key_file("documented.keys", "shop:" + "A" * 64 + "\n")
 
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?)(?:, repeatable)? \| (.+?) \| (.+) \|$", re.MULTILINE)
 RANGE = re.compile(r"^(N|TIME|BYTES), (\S+) to (\S+)$")
@@ -27,10 +32,17 @@ EXAMPLES = {
     "static-dir": ["/tmp", ""],
     "anonymous": ["yes", "no"],
     "legacy": ["yes", "no"],
+    "jwt-key": [f"HS256:{secret_file()}", f"RS256/2026:{PEM_FILE}", f"HS512/a-b:{secret_file()}", ""],
+    "jwt-jwks": [SET_FILE, ""],
+    "jwt-audience": ["https://push.example", "push", ""],
+    "jwt-issuer": ["https://login.example", ""],
+    "publish-keys": [PUBLISHERS_FILE, ""],
     "allowed-origins": ["https://host", "https://host:8443", "http://localhost:3000", "*"],
     "log-level": ["debug", "info", "warn", "error"],
     "log-format": ["logfmt", "json"],
     "ready-file": ["/tmp/ready"],
+    "user": ["nobody", "nobody:nogroup", ""],
+    "seccomp": ["yes", "no"],
     "subscribe": ["auto", "anyone", "token", "nobody"],
     "publish": ["auto", "key", "token", "key,token", "anyone", "nobody"],
     "history-ttl": ["100ms", "5", "5s", "5m", "5h", "5d"],
@@ -53,11 +65,16 @@ WRONG = {
     "static-dir": {"/nonexistent": "No such file or directory", "/etc/passwd": "Not a directory"},
     "anonymous": {"maybe": "yes or no", "": "yes or no"},
     "legacy": {"perhaps": "yes or no"},
+    "jwt-key": {"HS256": "ALG:FILE or ALG/KID:FILE", "none:/etc/passwd": "HS256, HS384", "HS256:": "names no file", "HS256:/nonexistent": "No such file"},
+    "jwt-jwks": {"/nonexistent": "No such file", "/etc/passwd": "is not JSON"},
+    "publish-keys": {"/nonexistent": "No such file", "/etc/passwd": "NAME:HASH"},
     "allowed-origins": {"host": "https://host[:port]", "https://host/": "without a path"},
     "subscribe": {"key": "auto|anyone|token|nobody", "token,anyone": "one of", "": "one of"},
     "publish": {"admin": "auto|key|token|anyone|nobody", "nobody,key": "'nobody', which stands alone", "key,": "separated by commas",
                 "": "separated by commas"},
     "log-level": {"warning": "debug|info|warn|error"},
+    "user": {"nosuch": "there is no user"},
+    "seccomp": {"maybe": "yes or no"},
     "log-format": {"text": "logfmt|json"},
 }
 
