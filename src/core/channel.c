@@ -247,6 +247,13 @@ static enum error_code channel_attach(struct channel *channel)
     return error;
 }
 
+static void channel_find_kept(struct channel *channel)
+{
+    const struct hub_settings *settings = &channel->hub->settings;
+    channel->kept = settings->retain(settings->context, (struct text){channel->name, channel->name_len});
+    channel->kept_generation = channel->hub->generation;
+}
+
 static struct channel *channel_new(struct hub *hub, const char *name, size_t len)
 {
     struct channel *channel = calloc(1, sizeof(*channel) + len + 1);
@@ -267,6 +274,7 @@ static struct channel *channel_new(struct hub *hub, const char *name, size_t len
     timer_init(&channel->expiry, channel_expire);
     channel->name_len = (uint8_t)len;
     memcpy(channel->name, name, len);
+    channel_find_kept(channel);
     return channel;
 }
 
@@ -322,7 +330,9 @@ void channel_remove_subscription(struct subscription *subscription)
 
 void channel_trim(struct channel *channel)
 {
-    const struct retention *kept = &channel->hub->settings.retention;
+    if (channel->kept_generation != channel->hub->generation)
+        channel_find_kept(channel);
+    const struct retention *kept = &channel->kept;
     struct retention retention = {kept->count < CHANNEL_WINDOW ? kept->count : CHANNEL_WINDOW, kept->bytes,
                                   0};
     if (!list_is_empty(&channel->ready)) {

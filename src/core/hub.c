@@ -28,6 +28,12 @@ void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, s
     hub->now_ms = clock_monotonic_ms();
 }
 
+void hub_configure(struct hub *hub, const struct hub_settings *settings)
+{
+    hub->settings = *settings;
+    hub->generation++;
+}
+
 void hub_tend(struct hub *hub)
 {
     if (hub->broker->ops->tend)

@@ -20,7 +20,10 @@ struct channel;
 
 /* What the hub takes from the options. */
 struct hub_settings {
-    struct retention retention;
+    /* Finds what is kept of the channel of that name; `context` is handed to it and stays as long as these
+     * settings. */
+    struct retention (*retain)(const void *context, struct text name);
+    const void *context;
     uint64_t linger_ms;
     uint64_t linger_most; /* channels */
 };
@@ -30,6 +33,7 @@ struct hub {
     struct mailbox *mailbox; /* the shard's */
     struct timer_wheel *wheel;
     struct hub_settings settings;
+    uint32_t generation;      /* of the settings */
     struct channel *channels; /* by name (uthash) */
     struct list dirty;        /* channels with subscribers that are ready */
     struct list lingering;    /* attached channels without a subscriber, those left longest ago first */
@@ -46,6 +50,9 @@ struct hub {
 
 void hub_init(struct hub *hub, struct broker *broker, struct mailbox *mailbox, struct timer_wheel *wheel,
               const struct hub_settings *settings);
+
+/* Other settings than before. */
+void hub_configure(struct hub *hub, const struct hub_settings *settings);
 
 /* Detaches every channel that no subscriber is left on; again, until hub_is_idle. */
 void hub_close(struct hub *hub);

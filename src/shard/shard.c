@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "config/channel_options.h"
 
 #define SHARD_EVENTS 256
 #define SHARD_WAIT_MOST_MS 60000u
@@ -57,10 +58,18 @@ static void shard_show(struct shard *shard)
 #undef SHARD_SHOW
 }
 
+static struct retention shard_retain(const void *options, struct text name)
+{
+    struct channel_options found;
+    channel_options_resolve(&found, options, name);
+    return (struct retention){found.history_size, found.history_bytes, found.history_ttl_ms};
+}
+
 static struct hub_settings shard_hub_settings(const struct options *options)
 {
     return (struct hub_settings){
-        .retention = {options->history_size, options->history_bytes, options->history_ttl_ms},
+        .retain = shard_retain,
+        .context = options,
         .linger_ms = options->linger_time_ms,
         .linger_most = options->linger_channels,
     };
@@ -151,11 +160,12 @@ static void shard_deliver_options(struct letter *letter)
 {
     struct new_options *new = container_of(letter, struct new_options, letter);
     struct shard *shard = new->shard;
+    const struct hub_settings settings = shard_hub_settings(new->options);
+    hub_configure(&shard->hub, &settings);
     options_unref(shard->options);
     auth_keys_unref(shard->keys);
     shard->options = new->options;
     shard->keys = new->keys;
-    shard->hub.settings = shard_hub_settings(shard->options);
     free(new);
 }
 

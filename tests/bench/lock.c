@@ -74,6 +74,13 @@ static struct hub hub;
 static uint64_t found;
 static bool is_ready;
 
+static struct retention retain(const void *context, struct text name)
+{
+    (void)context;
+    (void)name;
+    return (struct retention){1000, 1u << 30, 3600000};
+}
+
 static void publish(const char *name, size_t size, uint64_t ttl_ms)
 {
     static const char data[1000];
@@ -156,7 +163,7 @@ static void tend_until(uint64_t messages)
 
 int main(int count, char **arguments)
 {
-    const struct hub_settings settings = {.retention = {1000, 1u << 30, 3600000}};
+    const struct hub_settings settings = {.retain = retain};
     unsigned channels = count > 1 ? (unsigned)strtoul(arguments[1], NULL, 10) : 1000000;
     holds_ns = malloc(HOLDS_MOST * sizeof(holds_ns[0]));
     options = options_new();
@@ -210,6 +217,10 @@ int main(int count, char **arguments)
     hold_count = 0;
     tend_until(channels);
     report("a message of each channel expires");
+    (void)broker->ops->configure(broker, options);
+    hold_count = 0;
+    tend_until(UINT64_MAX);
+    report("a reload finds what each channel keeps");
     broker->ops->stop(broker);
     mailbox_deinit(&mailbox);
     return 0;

@@ -96,7 +96,7 @@ static void log_remove(struct log *log, struct message *message)
 
 static bool log_is_over_limits(const struct log *log)
 {
-    return retention_is_exceeded(&log->store->retention, log->count, log->bytes);
+    return retention_is_exceeded(&log->limits.retention, log->count, log->bytes);
 }
 
 /* The next to go: the oldest while there are too many, or one whose time is over. */
@@ -120,13 +120,13 @@ static uint64_t log_next_expiry_ms(const struct log *log)
 int log_append(struct log *log, struct message *message)
 {
     struct store *store = log->store;
-    bool has_own_life = message->ttl_ms > 0 && message->ttl_ms < store->retention.ttl_ms;
+    bool has_own_life = message->ttl_ms > 0 && message->ttl_ms < log->limits.retention.ttl_ms;
     PPvoid_t slot = JudyLIns(&log->messages, log->top + 1, PJE0);
     if (!slot || slot == PPJERR)
         return -ENOMEM;
     *slot = message;
     message->offset = ++log->top;
-    message->expires_ms = store->now_ms + (has_own_life ? message->ttl_ms : store->retention.ttl_ms);
+    message->expires_ms = store->now_ms + (has_own_life ? message->ttl_ms : log->limits.retention.ttl_ms);
     if (has_own_life)
         log_note_life(log, message);
     log->count++;
@@ -196,7 +196,7 @@ int log_remember_key(struct log *log, const char *text, size_t len, const struct
     if (!key)
         return -ENOMEM;
     *key = (struct publish_key){
-        .expires_ms = log->store->now_ms + log->store->idempotency_time_ms,
+        .expires_ms = log->store->now_ms + log->limits.idempotency_time_ms,
         .offset = message->offset,
         .time_ms = message->time_ms,
         .len = (uint8_t)len,
@@ -228,7 +228,7 @@ void log_arm_expiry(struct log *log)
     if (key && key->expires_ms < at_ms)
         at_ms = key->expires_ms;
     if (at_ms == UINT64_MAX && log->attachments.count == 0)
-        at_ms = log->idle_since_ms + log->store->channel_ttl_ms;
+        at_ms = log->idle_since_ms + log->limits.channel_ttl_ms;
     log->due_ms = at_ms;
     if (at_ms != UINT64_MAX)
         timer_arm(&log->store->wheel, &log->expiry, at_ms);
@@ -239,7 +239,7 @@ void log_arm_expiry(struct log *log)
 static bool log_has_passed_away(const struct log *log)
 {
     return log->count == 0 && list_is_empty(&log->keys_by_age) && log->attachments.count == 0 &&
-           log->idle_since_ms + log->store->channel_ttl_ms <= log->store->now_ms;
+           log->idle_since_ms + log->limits.channel_ttl_ms <= log->store->now_ms;
 }
 
 /* Drops what is due of the log, as far as the slice goes. */
@@ -272,6 +272,20 @@ void log_touch(struct log *log)
 
 /* Life and attachments. */
 
+static void log_find_limits(struct log *log)
+{
+    log->store->limit(log->store, (struct text){log->name, log->name_len}, &log->limits);
+    log->generation = log->store->generation;
+}
+
+void log_renew_limits(struct log *log)
+{
+    if (log->generation == log->store->generation)
+        return;
+    log_find_limits(log);
+    log_arm_expiry(log);
+}
+
 struct log *log_new(struct store *store, const char *name, size_t len)
 {
     struct log *log = calloc(1, sizeof(*log) + len + 1);
@@ -284,6 +298,7 @@ struct log *log_new(struct store *store, const char *name, size_t len)
     timer_init(&log->expiry, log_expire);
     log->name_len = (uint8_t)len;
     memcpy(log->name, name, len);
+    log_find_limits(log);
     store->log_bytes += log_size(log);
     return log;
 }

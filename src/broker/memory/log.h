@@ -42,7 +42,9 @@ struct log {
     struct timer expiry;    /* the next message or key to go, or the empty log itself */
     uint64_t due_ms;        /* of the timer while it is armed */
     uint64_t idle_since_ms; /* when it was last attached or published to */
+    struct log_limits limits;
     struct store *store;
+    uint32_t generation; /* of the limits */
     uint8_t name_len;
     char name[]; /* terminated */
 };
@@ -52,6 +54,9 @@ struct log *log_new(struct store *store, const char *name, size_t len);
 
 /* Frees one message or key of a log that is not in the store, or at last the log. */
 void log_free_step(struct log *log);
+
+/* Finds its limits anew, if the store has other ones by now. */
+void log_renew_limits(struct log *log);
 
 /* It is used now. */
 void log_touch(struct log *log);

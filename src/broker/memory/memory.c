@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "broker/memory/log.h"
-#include "config/options.h"
+#include "config/channel_options.h"
 
 /* How often time is looked after, at least. */
 #define MEMORY_TEND_MS 250u
@@ -59,15 +59,21 @@ static void memory_leave(struct memory_broker *memory)
     mailbox_ring_held();
 }
 
+static void memory_limit(const struct store *store, struct text name, struct log_limits *limits)
+{
+    struct channel_options found;
+    channel_options_resolve(&found, container_of(store, struct memory_broker, store)->options, name);
+    *limits = (struct log_limits){
+        .retention = {found.history_size, found.history_bytes, found.history_ttl_ms},
+        .channel_ttl_ms = found.channel_ttl_ms,
+        .idempotency_time_ms = found.idempotency_time_ms,
+    };
+}
+
 static void memory_apply_options(struct memory_broker *memory)
 {
-    const struct options *options = memory->options;
-    struct store *store = &memory->store;
-    store->retention =
-        (struct retention){options->history_size, options->history_bytes, options->history_ttl_ms};
-    store->memory_limit_bytes = options->memory_limit_bytes;
-    store->channel_ttl_ms = options->channel_ttl_ms;
-    store->idempotency_time_ms = options->idempotency_time_ms;
+    memory->store.memory_limit_bytes = memory->options->memory_limit_bytes;
+    store_renew_limits(&memory->store);
 }
 
 /* Publishing. */
@@ -441,6 +447,7 @@ struct broker *memory_broker_new(struct options *options)
     memory->store.now_ms = clock_monotonic_ms();
     timer_wheel_init(&memory->store.wheel, memory->store.now_ms);
     memory->store.begun = memory_log_begun;
+    memory->store.limit = memory_limit;
     memory_apply_options(memory);
     return &memory->super;
 }

@@ -7,6 +7,9 @@
 
 #include "broker/memory/log.h"
 
+/* Logs that ask for their limits in one slice: looking them up takes longer than another step. */
+#define STORE_RENEWALS (STORE_SLICE / 8)
+
 void store_init(struct store *store)
 {
     *store = (struct store){0};
@@ -39,7 +42,10 @@ struct log *store_find(const struct store *store, const char *name, size_t len)
     memcpy(index, name, len);
     index[len] = '\0';
     PPvoid_t slot = JudySLGet(store->logs, (const uint8_t *)index, PJE0);
-    return slot ? *slot : NULL;
+    if (!slot)
+        return NULL;
+    log_renew_limits(*slot);
+    return *slot;
 }
 
 struct log *store_next(const struct store *store, char name[CHANNEL_NAME_MAX + 1], bool is_included)
@@ -136,6 +142,24 @@ int store_make_room(struct store *store, const char *but_name, size_t but_len)
     return 0;
 }
 
+void store_renew_limits(struct store *store)
+{
+    store->generation++;
+    store->is_renewing = true;
+    store->renewed[0] = '\0';
+}
+
+static void store_renew_slice(struct store *store)
+{
+    for (unsigned i = 0; store->is_renewing && i < STORE_RENEWALS; i++) {
+        struct log *log = store_next(store, store->renewed, store->renewed[0] == '\0');
+        if (log)
+            log_renew_limits(log);
+        else
+            store->is_renewing = false;
+    }
+}
+
 bool store_tend(struct store *store)
 {
     /* Half of the slice for each, so that neither waits for the end of the other. */
@@ -145,5 +169,6 @@ bool store_tend(struct store *store)
     bool has_more = true;
     for (store->steps = STORE_SLICE / 2; has_more && store->steps > 0; store->steps--)
         has_more = timer_wheel_step(&store->wheel, store->now_ms);
-    return has_more || !list_is_empty(&store->trash);
+    store_renew_slice(store);
+    return has_more || store->is_renewing || !list_is_empty(&store->trash);
 }

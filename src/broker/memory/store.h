@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "core/names.h"
 #include "core/ring.h"
@@ -19,16 +20,25 @@ struct log;
 
 #define STORE_SLICE 256u
 
+/* What a log keeps, and how long it is remembered empty, and a key of it. */
+struct log_limits {
+    struct retention retention;
+    uint64_t channel_ttl_ms;
+    uint64_t idempotency_time_ms;
+};
+
 struct store {
     void *logs;        /* JudySL: by name */
     struct list idle;  /* logs that no shard has attached, longest idle first */
     struct list trash; /* logs that are no more, to be freed message by message */
     struct timer_wheel wheel;
-    struct retention retention;
     uint64_t memory_limit_bytes;
-    uint64_t channel_ttl_ms;
-    uint64_t idempotency_time_ms;
     uint64_t now_ms;
+    /* Finds what holds for a log of that name. */
+    void (*limit)(const struct store *store, struct text name, struct log_limits *limits);
+    uint32_t generation; /* of what `limit` says */
+    bool is_renewing;    /* logs behind `renewed` may have the limits of an older one */
+    char renewed[CHANNEL_NAME_MAX + 1];
     uint64_t log_bytes; /* of logs and keys themselves, without their messages */
     /* There is a log that was not there before. Returns 0, or -ENOMEM when there may not be. */
     int (*begun)(struct store *store, const struct log *log);
@@ -61,6 +71,10 @@ struct log *store_purge(struct log *log);
 /* Makes room by dropping the longest idle logs, but not that of the name. Returns 0 when memory is within the
  * limit, -EAGAIN when another slice is needed, -ENOSPC when nothing more can go. */
 int store_make_room(struct store *store, const char *but, size_t but_len);
+
+/* `limit` says something else than before: each log asks it anew, before it is used and, in slices, in the
+ * end. */
+void store_renew_limits(struct store *store);
 
 /* Does a slice of what is due. Returns whether there is more. */
 bool store_tend(struct store *store);

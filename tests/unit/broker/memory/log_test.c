@@ -8,6 +8,14 @@
 #include "broker/memory/log.h"
 
 static struct store store;
+static struct log_limits limits;       /* of all */
+static struct log_limits small_limits; /* of the channel `small` */
+
+static void find_limits(const struct store *asking, struct text name, struct log_limits *to)
+{
+    assert_ptr_equal(asking, &store);
+    *to = text_is(name, "small") ? small_limits : limits;
+}
 
 static int begin(void **state)
 {
@@ -15,10 +23,10 @@ static int begin(void **state)
     store_init(&store);
     store.now_ms = 1000;
     timer_wheel_init(&store.wheel, store.now_ms);
-    store.retention = (struct retention){100, 1u << 20, 60000};
+    store.limit = find_limits;
     store.memory_limit_bytes = 1u << 20;
-    store.channel_ttl_ms = 3600000;
-    store.idempotency_time_ms = 120000;
+    limits = (struct log_limits){{100, 1u << 20, 60000}, 3600000, 120000};
+    small_limits = (struct log_limits){{2, 1u << 20, 5000}, 10000, 1000};
     return 0;
 }
 
@@ -49,7 +57,7 @@ static void pass(uint64_t ms)
 static void test_log_counts_on_over_trims(void **state)
 {
     (void)state;
-    store.retention.count = 3;
+    limits.retention.count = 3;
     for (unsigned i = 0; i < 10; i++)
         publish("a", 10, 0);
     struct log *log = store_find(&store, "a", 1);
@@ -150,7 +158,7 @@ static void test_purge_begins_a_new_epoch(void **state)
 static void test_what_expires_together_goes_in_slices(void **state)
 {
     (void)state;
-    store.retention.count = 10000;
+    limits.retention.count = 10000;
     for (unsigned i = 0; i < 5000; i++)
         publish("a", 10, i % 2 == 0 ? 1000 : 0);
     char name[16];
@@ -185,7 +193,7 @@ static void test_channels_that_expire_together_go_in_slices(void **state)
         snprintf(name, sizeof(name), "%u", i);
         assert_non_null(store_get(&store, name, strlen(name)));
     }
-    store.now_ms += store.channel_ttl_ms + 1000;
+    store.now_ms += limits.channel_ttl_ms + 1000;
     for (uint64_t before = store.count; store_tend(&store); before = store.count) {
         assert_true(before - store.count <= STORE_SLICE);
         store.now_ms += TIMER_TICK_MS;
@@ -197,7 +205,7 @@ static void test_channels_that_expire_together_go_in_slices(void **state)
 static void test_a_large_log_makes_room_in_slices(void **state)
 {
     (void)state;
-    store.retention = (struct retention){10000, 1u << 30, 60000};
+    limits.retention = (struct retention){10000, 1u << 30, 60000};
     store.memory_limit_bytes = 1u << 30;
     for (unsigned i = 0; i < 5000; i++)
         publish("a", 100, 0);
@@ -219,10 +227,11 @@ static void test_a_large_log_makes_room_in_slices(void **state)
 static void test_a_log_that_lost_room_by_its_limits_trims_in_slices(void **state)
 {
     (void)state;
-    store.retention.count = 5000;
+    limits.retention.count = 5000;
     for (unsigned i = 0; i < 5000; i++)
         publish("a", 10, 0);
-    store.retention.count = 10;
+    limits.retention.count = 10;
+    store_renew_limits(&store);
     publish("a", 10, 0);
     assert_true(store_find(&store, "a", 1)->count > 4000);
     pass(TIMER_TICK_MS);
@@ -230,6 +239,60 @@ static void test_a_log_that_lost_room_by_its_limits_trims_in_slices(void **state
         pass(TIMER_TICK_MS);
     assert_int_equal(store_find(&store, "a", 1)->count, 10);
     assert_int_equal(log_oldest(store_find(&store, "a", 1)), 4992);
+}
+
+static void test_a_log_has_limits_of_its_own(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5; i++) {
+        publish("a", 10, 0);
+        publish("small", 10, 0);
+    }
+    struct log *log = store_find(&store, "small", 5);
+    assert_int_equal(log->count, 2);
+    assert_int_equal(store_find(&store, "a", 1)->count, 5);
+    struct message *message = publish("small", 10, 0);
+    assert_int_equal(log_remember_key(log, "k", 1, message), 0);
+    pass(1500);
+    assert_null(log_find_key(log, "k", 1));
+    pass(4000);
+    assert_int_equal(log->count, 0);
+    assert_int_equal(store_find(&store, "a", 1)->count, 5);
+    pass(10000);
+    assert_null(store_find(&store, "small", 5));
+    assert_non_null(store_find(&store, "a", 1));
+}
+
+static void test_idle_logs_get_new_limits_in_slices(void **state)
+{
+    const unsigned count = 1000;
+    char name[16];
+    (void)state;
+    for (unsigned i = 0; i < 3 * count; i++) {
+        snprintf(name, sizeof(name), "%u", i % count);
+        publish(name, 10, 0);
+    }
+    limits.retention.count = 1;
+    store_renew_limits(&store);
+    unsigned slices = 0;
+    for (bool has_more = true; has_more; slices++) {
+        has_more = store_tend(&store);
+        store.now_ms += TIMER_TICK_MS;
+    }
+    pass(TIMER_TICK_MS);
+    assert_true(slices > count / STORE_SLICE);
+    assert_int_equal(store.message_count, count);
+}
+
+static void test_a_log_that_is_used_does_not_wait_for_its_slice(void **state)
+{
+    (void)state;
+    publish("a", 10, 0);
+    publish("a", 10, 0);
+    limits.retention.count = 1;
+    store_renew_limits(&store);
+    publish("a", 10, 0);
+    assert_int_equal(store_find(&store, "a", 1)->count, 1);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -244,6 +307,9 @@ static const struct CMUnitTest tests[] = {
     TEST(test_channels_that_expire_together_go_in_slices),
     TEST(test_a_large_log_makes_room_in_slices),
     TEST(test_a_log_that_lost_room_by_its_limits_trims_in_slices),
+    TEST(test_a_log_has_limits_of_its_own),
+    TEST(test_idle_logs_get_new_limits_in_slices),
+    TEST(test_a_log_that_is_used_does_not_wait_for_its_slice),
     TEST(test_purge_begins_a_new_epoch),
 };
 UNIT_MAIN(tests)
