@@ -5,11 +5,13 @@ import contextlib
 import random
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from support.client import Connection, EventStream, get, path_of, publish, request_bytes, subscribers
+from support.faults import FaultyServer
 from support.redis import RedisServer, await_ready, metric
 from support.server import Server, wait_until
 from support.tcp import Raw, tcp_port
@@ -197,3 +199,30 @@ def test_random_drains_under_load_end_in_time() -> None:
             server.folder.cleanup()
     print(f"seed {seed}: {sum(each <= 0 for each in over)} of {len(over)} within drain-time and grace, "
           f"the longest {max(over):+.2f} s")
+
+
+def test_the_word_to_cut_the_broker_comes_while_it_reads_from_redis(channel: str) -> None:
+    """Its thread sleeps before each turn and so finds both in one: Redis has always something to tell."""
+    with RedisServer() as redis:
+        options = ("--broker", redis.url(), "--drain-time", "60", "--redis-subscribe", channel)
+        server = FaultyServer(*options).start()
+        await_ready(server)
+        over = threading.Event()
+
+        def tell() -> None:
+            while not over.is_set():
+                redis.client.publish(channel, "x" * 1000)
+
+        teller = threading.Thread(target=tell)
+        with EventStream(server, path_of(channel)):
+            wait_until(lambda: subscribers(server, channel)["sse"] == 1)
+            teller.start()
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: "event=stopping" in server.log())
+            slow = server.calls("epoll_wait_slow")
+            server.fail_all("epoll_wait_slow", 100)
+            wait_until(lambda: server.calls("epoll_wait_slow") > slow + 3)
+            server.stop()
+            over.set()
+            teller.join()
+        server.folder.cleanup()

@@ -32,7 +32,8 @@ struct redis_broker {
     struct broker super;
     struct mailbox mailbox;
     pthread_t thread;
-    bool is_cut; /* without servers, whatever is asked is refused */
+    bool is_to_be_cut; /* at the end of this turn */
+    bool is_cut;       /* without servers, whatever is asked is refused */
     bool is_stopping;
     struct letter cut;
     struct letter stop;

@@ -133,12 +133,22 @@ static void redis_close(struct redis_broker *broker)
     link_set_deinit(&broker->links);
 }
 
+/* Not where the letter is delivered: the mailbox is drained in the middle of reading from a link, too, which
+ * then goes on telling channels of what it has read. Until the links are closed, who detaches has to be
+ * heard. */
+static void redis_cut_when_asked(struct redis_broker *broker)
+{
+    if (!broker->is_to_be_cut || broker->is_cut)
+        return;
+    broker->is_cut = true;
+    redis_close(broker);
+}
+
 static void *redis_run(void *argument)
 {
     struct redis_broker *broker = argument;
     struct epoll_event events[REDIS_EVENTS];
     bool has_more = false;
-    bool is_open = true;
     redis_current = broker;
     pthread_setname_np(pthread_self(), "sluice-redis");
     broker->now_ms = clock_monotonic_ms();
@@ -153,9 +163,7 @@ static void *redis_run(void *argument)
         timer_wheel_run(&broker->wheel, broker->now_ms);
         has_more = link_set_run(&broker->links);
         cluster_sweep(broker);
-        if (broker->is_cut && is_open)
-            redis_close(broker);
-        is_open = !broker->is_cut;
+        redis_cut_when_asked(broker);
     }
     redis_close(broker);
     return NULL;
@@ -193,8 +201,7 @@ static void redis_deliver_stop(struct letter *letter)
 
 static void redis_deliver_cut(struct letter *letter)
 {
-    /* The mailbox is drained in the middle of reading from a link, too: the loop closes the links. */
-    container_of(letter, struct redis_broker, cut)->is_cut = true;
+    container_of(letter, struct redis_broker, cut)->is_to_be_cut = true;
 }
 
 static void redis_cut(struct broker *super)
