@@ -68,8 +68,13 @@ int conversation_take(struct conversation *conversation, const char *text, size_
     struct command_request request;
     if (!errands_have_room(&conversation->errands))
         return -EAGAIN;
-    conversation->errands.is_held = true;
     command_request_parse(&request, text, len);
+    if (request.error == ERROR_NONE && request.op == COMMAND_PUBLISH &&
+        !errands_may_publish(&conversation->errands)) {
+        command_request_deinit(&request);
+        return -EAGAIN;
+    }
+    conversation->errands.is_held = true;
     if (request.error == ERROR_NONE)
         command_runs[request.op](conversation, &request);
     else

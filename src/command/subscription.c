@@ -22,6 +22,8 @@ static void command_subscription_move(struct command_subscription *subscription,
     };
     bool was_held = subscription->state == COMMAND_HELD;
     assert(legal[subscription->state] & 1u << to);
+    if (subscription->state == COMMAND_JOINING)
+        errands_joined(&subscription->conversation->errands);
     subscription->state = (uint8_t)to;
     if (to == COMMAND_HELD || subscription->conversation->is_blocked)
         subscriber_block(&subscription->subscriber);
@@ -74,6 +76,8 @@ void command_unsubscribe(struct command_subscription *subscription)
     struct conversation *conversation = subscription->conversation;
     if (command_subscription_is_awaited(subscription))
         subscription->wait->awaited--;
+    if (subscription->state == COMMAND_JOINING)
+        errands_joined(&conversation->errands);
     subscriber_leave(&subscription->subscriber);
     list_remove(&subscription->link);
     conversation->subscription_count--;
@@ -114,6 +118,7 @@ static void command_subscription_start(struct command_subscription *subscription
         subscription->until = subscription_top(&subscriber->one);
     if (subscription->is_history || !wait) {
         command_subscription_move(subscription, COMMAND_LIVE);
+        errands_settle_joined(&subscription->conversation->errands);
         return;
     }
     enum recovery recovery = subscriber_recovery(subscriber);
@@ -153,6 +158,7 @@ static void command_subscription_fail(struct subscriber *subscriber, enum error_
         wait->ops->fail(wait, error);
         command_wait_end(wait);
     }
+    errands_settle_joined(&conversation->errands);
 }
 
 static const struct subscriber_ops command_subscriber_ops = {.wake = command_subscription_wake,
@@ -179,6 +185,7 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
     conversation->made_count = (uint16_t)(conversation->made_count + (subscription->maker != NULL));
     if (wait)
         wait->awaited++;
+    errands_join(&conversation->errands);
     enum error_code error =
         subscriber_join(&subscription->subscriber, &conversation->shard->hub, &command_subscriber_ops,
                         (enum transport_kind)conversation->transport, &wish->channel, 1, wish->start);

@@ -15,6 +15,26 @@ bool errands_have_room(struct errands *errands)
     return !errands->is_refusing;
 }
 
+bool errands_may_publish(struct errands *errands)
+{
+    struct broker *broker = errands->hub->broker;
+    if (errands->joining > 0 && broker->ops->is_ready(broker)) {
+        errands->is_waiting = true;
+        return false;
+    }
+    return errands_have_room(errands);
+}
+
+void errands_join(struct errands *errands)
+{
+    errands->joining++;
+}
+
+void errands_joined(struct errands *errands)
+{
+    errands->joining--;
+}
+
 bool errands_are_idle(const struct errands *errands)
 {
     return errands->count == 0;
@@ -43,6 +63,7 @@ void errands_forget(struct errands *errands)
     list_init(&all);
     errands->is_over = true;
     errands->is_refusing = false;
+    errands->is_waiting = false;
     list_splice(&all, &errands->publications);
     list_splice(&all, &errands->others);
     list_drain (link, &all) {
@@ -54,16 +75,30 @@ void errands_forget(struct errands *errands)
     errands->bytes = 0;
 }
 
+/* Whether what had to wait may go on. */
+static bool errands_are_ready(struct errands *errands)
+{
+    bool has_room = errands->is_refusing && errands->count < ERRANDS_COUNT_MAX / 2 &&
+                    errands->bytes < ERRANDS_BYTES_MAX / 2;
+    bool has_joined = errands->is_waiting && errands->joining == 0;
+    errands->is_refusing = errands->is_refusing && !has_room;
+    errands->is_waiting = errands->is_waiting && !has_joined;
+    return has_room || has_joined;
+}
+
 void errands_settle(struct errands *errands)
 {
     bool is_idle = errands_are_idle(errands);
     if (errands->is_held)
         return;
-    if (errands->is_refusing && errands->count < ERRANDS_COUNT_MAX / 2 &&
-        errands->bytes < ERRANDS_BYTES_MAX / 2) {
-        errands->is_refusing = false;
+    if (errands_are_ready(errands))
         errands->ops->ready(errands);
-    }
     if (is_idle && errands->ops->idle && !errands->is_over)
         errands->ops->idle(errands);
+}
+
+void errands_settle_joined(struct errands *errands)
+{
+    if (errands->is_waiting)
+        errands_settle(errands);
 }

@@ -19,7 +19,8 @@
 struct errands;
 
 struct errands_ops {
-    /* More may be asked for: after there was no room, now that half of it is free. May ask, and forget. */
+    /* More may be asked for: after there was no room, now that half of it is free; or after a publication had
+     * to wait, now that every subscription is in place. May ask, and forget. */
     void (*ready)(struct errands *errands);
     /* Nothing is on its way any more. May forget. May be NULL. */
     void (*idle)(struct errands *errands);
@@ -32,7 +33,9 @@ struct errands {
     struct list others;
     uint64_t bytes;
     uint32_t count;
-    bool is_refusing; /* `ready` is due */
+    uint32_t joining; /* subscriptions of the client that are not in place yet */
+    bool is_refusing; /* for want of room: `ready` is due */
+    bool is_waiting;  /* for the subscriptions: the same */
     bool is_held;     /* its owner settles them later */
     bool is_over;     /* forgotten */
 };
@@ -50,6 +53,20 @@ void errands_init(struct errands *errands, struct hub *hub, const struct errands
 
 /* Whether another one may begin; if not, `ready` follows. */
 bool errands_have_room(struct errands *errands);
+
+/* Whether a publication may begin; if not, `ready` follows. It waits for the subscriptions that its client
+ * has asked for before it, so that they tell of it; but not for those that have to wait for a broker that is
+ * away.
+ */
+bool errands_may_publish(struct errands *errands);
+
+/* Counts a subscription that the client has asked for in, and out: it is in place, or gone. The latter is to
+ * be followed by errands_settle_joined. */
+void errands_join(struct errands *errands);
+void errands_joined(struct errands *errands);
+
+/* As errands_settle, where nothing but a subscription may have been waited for. May forget. */
+void errands_settle_joined(struct errands *errands);
 
 /* Whether nothing is on its way. */
 bool errands_are_idle(const struct errands *errands);

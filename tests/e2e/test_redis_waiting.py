@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from support.redis import RedisServer, await_away, nodes
 from support.relay import Relay
 from support.server import Server, wait_until
 from support.tcp import Raw
+from support.websocket import TEXT, WebSocket, frame_bytes
 
 TCP = ("--tcp", "127.0.0.1:0", "--tcp", "127.0.0.1:0 framing=resp")
 KINDS = ["poll", "json", "sse", "stream", "tcp", "resp"]
@@ -128,6 +130,96 @@ def test_what_came_before_the_request_is_not_told(redis: RedisServer, node: Serv
         redis.publish(name, BEFORE)
         answer = get(node, path_of(name, wait=0))
         assert (answer.status, answer.body) == (204, b""), answer
+
+
+OWN = "own/channel"
+SPEAKERS = ("--linger-time", "0", "--tcp", f"127.0.0.1:0 framing=crlf feed={OWN} input=publish:{OWN}", "--tcp", f"127.0.0.1:0 feed={OWN}",
+            "--tcp", "127.0.0.1:0", "--sockjs", f"/chat app=publish:{OWN} feed={OWN}", "--sockjs", "/commands")
+
+
+@pytest.fixture(scope="module")
+def fickle(redis: RedisServer) -> Iterator[Server]:
+    """A node that forgets a channel as soon as nobody reads it: each reader has it attached anew."""
+    with nodes(1, redis, options=SPEAKERS) as (server,):
+        yield server
+
+
+def subscribe_and_publish(channel: str, data: str) -> tuple[str, str]:
+    return (json.dumps({"op": "subscribe", "channel": channel}), json.dumps({"op": "publish", "channel": channel, "data": data}))
+
+
+def hear_own_feed(server: Server, channel: str, data: str, **query: str) -> bool:
+    with WebSocket(server, path_of(channel, **query)) as client:
+        client.put_text(data)
+        while data not in (text := client.take()):
+            assert "recovered" in text, text
+        return True
+
+
+def hear_own_commands(client: WebSocket | Raw, channel: str, data: str) -> bool:
+    with client:
+        said = subscribe_and_publish(channel, data)
+        if isinstance(client, Raw):
+            client.put(*(text.encode() for text in said))
+        else:
+            client.send(b"".join(frame_bytes(TEXT, text) for text in said))
+        heard = [json.loads(client.take()) for _ in range(3)]
+        return sorted(answer["op"] for answer in heard) == ["message", "published", "subscribed"]
+
+
+def hear_own_json(server: Server, channel: str, data: str) -> bool:
+    raw = Raw(server, 2)
+    raw.ask(b"FORMAT json")
+    return hear_own_commands(raw, channel, data)
+
+
+def hear_own_input(server: Server, channel: str, data: str) -> bool:
+    with Raw(server) as raw:
+        raw.put(data.encode())
+        return raw.take() == data.encode()
+
+
+def hear_own_command(server: Server, channel: str, data: str) -> bool:
+    with Raw(server, 1) as raw:
+        raw.put(f"PUBLISH {OWN} {data}".encode())
+        return {raw.take(), raw.take()} == {data.encode(), b"CONFIRMED"}
+
+
+def hear_own_chat(server: Server, channel: str, data: str) -> bool:
+    with WebSocket(server, "/chat/websocket") as client:
+        client.put_text(data)
+        return client.take() == data
+
+
+SPEAK: dict[str, Callable[[Server, str, str], bool]] = {
+    "feed": hear_own_feed,
+    "feed of objects": lambda server, channel, data: hear_own_feed(server, channel, data, format="json"),
+    "commands": lambda server, channel, data: hear_own_commands(WebSocket(server, "/ws"), channel, data),
+    "SockJS commands": lambda server, channel, data: hear_own_commands(WebSocket(server, "/commands/websocket"), channel, data),
+    "SockJS publish": hear_own_chat, "TCP publish": hear_own_input, "TCP command": hear_own_command, "TCP JSON": hear_own_json,
+}
+
+
+@pytest.mark.parametrize("way", SPEAK)
+def test_who_publishes_at_once_after_subscribing_hears_himself(fickle: Server, channel: str, way: str) -> None:
+    for i in range(50):
+        assert SPEAK[way](fickle, f"{channel}/{i}", f"mine-{i}"), i
+
+
+def test_a_publish_does_not_wait_for_subscriptions_while_redis_is_away(redis: RedisServer, fickle: Server, channel: str) -> None:
+    redis.kill()
+    await_away(fickle)
+    with WebSocket(fickle, "/ws") as client, WebSocket(fickle, path_of(channel, format="json")) as feed:
+        feed.put_text("lost")
+        assert feed.take_json()["error"] == "broker-down"
+        for text in subscribe_and_publish(channel, "lost"):
+            client.put_text(text)
+        assert client.take_json()["code"] == "broker-down"
+        redis.start()
+        assert client.take_json()["op"] == "subscribed"
+        assert feed.take_json()["recovered"] is False
+        wait_until(lambda: request(fickle, "POST", path_of(channel), "x", Content_Type="text/plain").status == 201)
+        assert client.take_json()["data"] == feed.take_json()["data"] == "x"
 
 
 LIMITS = ("", "limits", "2000 300000 3600000 120000")

@@ -48,7 +48,7 @@ static int application_publish(struct application *application, struct text mess
         .channel = channel_name_text(&application->service->declaration.publish_to),
         .is_checked = true,
     };
-    if (!errands_have_room(&conversation->errands))
+    if (!errands_may_publish(&conversation->errands))
         return -EAGAIN;
     struct publication *publication = calloc(1, sizeof(*publication));
     if (publication)

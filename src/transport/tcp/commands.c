@@ -205,7 +205,7 @@ bool commands_handle(struct connection *connection, const struct frame *frame)
     bool is_too_large = (is_publish ? command.data.len : frame->len) >
                         connection_shard(connection)->options->message_size_bytes;
     /* Answers come in the order of their commands. */
-    if (is_publish && !is_too_large ? !errands_have_room(&conversation->errands)
+    if (is_publish && !is_too_large ? !errands_may_publish(&conversation->errands)
                                     : !errands_are_idle(&conversation->errands))
         return false;
     if (is_too_large)

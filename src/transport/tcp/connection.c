@@ -275,7 +275,7 @@ static bool connection_handle_frame(struct connection *connection, const struct 
                    connection->framing == FRAMING_LEN32 ? frame->bytes - 4 : frame->bytes, frame->size);
         return true;
     case INPUT_PUBLISH:
-        if (!errands_have_room(&connection->conversation.errands))
+        if (!errands_may_publish(&connection->conversation.errands))
             return false;
         tcp_publish(connection, (struct text){declaration->publish_to.text, declaration->publish_to.len},
                     (struct text){frame->bytes, frame->len}, PUBLISH_SILENT);

@@ -184,7 +184,7 @@ static const char *resp_find_fault(const struct resp_call *call, const struct re
 static bool resp_has_to_wait(struct connection *connection, bool is_publish)
 {
     struct conversation *conversation = &connection->conversation;
-    return is_publish ? !errands_have_room(&conversation->errands)
+    return is_publish ? !errands_may_publish(&conversation->errands)
                       : !errands_are_idle(&conversation->errands);
 }
 

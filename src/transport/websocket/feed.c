@@ -176,11 +176,13 @@ static void feed_flush(struct websocket_feed *feed)
 static void feed_wake(struct subscriber *subscriber, bool is_first)
 {
     struct websocket_feed *feed = container_of(subscriber, struct websocket_feed, subscriber);
-    (void)is_first;
+    if (is_first)
+        errands_joined(&feed->errands);
     if (feed->phase == FEED_SHAKING)
         subscriber_block(subscriber);
     else
         feed_flush(feed);
+    errands_settle_joined(&feed->errands);
 }
 
 static void feed_fail(struct subscriber *subscriber, enum error_code error)
@@ -242,7 +244,7 @@ static void feed_opened(struct websocket *websocket)
 static bool feed_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
 {
     struct websocket_feed *feed = feed_of_websocket(websocket);
-    if (!errands_have_room(&feed->errands))
+    if (!errands_may_publish(&feed->errands))
         return false;
     const struct publish_wish wish = {
         .parts = {.type = is_text ? MESSAGE_TEXT : MESSAGE_BINARY, .data = bytes, .size = len},
@@ -333,6 +335,7 @@ static void feed_accept(struct exchange *exchange, const struct subscription_wis
     feed->subscriber.ahead = &feed->websocket.socket.outlet;
     feed->form = feed_choices[choice].form;
     errands_init(&feed->errands, &exchange->shard->hub, &feed_errands_ops);
+    errands_join(&feed->errands);
     enum error_code error = subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
                                             TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
     if (error == ERROR_NONE) {
