@@ -132,7 +132,9 @@ static bool address_is_mapped_v4(const struct address *address)
 void address_format(const struct address *address, char text[ADDRESS_TEXT_MAX])
 {
     char host[INET6_ADDRSTRLEN] = "?";
-    if (address->storage.ss_family == AF_INET) {
+    if (address->storage.ss_family == AF_UNIX) {
+        snprintf(text, ADDRESS_TEXT_MAX, "unix");
+    } else if (address->storage.ss_family == AF_INET) {
         inet_ntop(AF_INET, &address_v4(address)->sin_addr, host, sizeof(host));
         snprintf(text, ADDRESS_TEXT_MAX, "%s:%u", host, ntohs(address_v4(address)->sin_port));
     } else if (address_is_mapped_v4(address)) {

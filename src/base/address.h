@@ -29,7 +29,7 @@ int address_look_up(struct address *addresses, size_t *count, const char *text, 
 /* The same as address_parse without looking anything up, which may take long: -ENOENT for a name. */
 int address_parse_number(struct address *address, const char *text, const char **why);
 
-/* "127.0.0.1:8080" or "[::1]:8080"; IPv4 mapped into IPv6 is shown as IPv4. */
+/* "127.0.0.1:8080", "[::1]:8080", or "unix" for any Unix socket; IPv4 mapped into IPv6 is shown as IPv4. */
 void address_format(const struct address *address, char text[ADDRESS_TEXT_MAX]);
 
 bool address_is_loopback(const struct address *address);

@@ -10,6 +10,7 @@
 
 #include "base/container.h"
 #include "base/nearest.h"
+#include "base/network.h"
 #include "base/number.h"
 #include "base/text.h"
 #include "config/channel_rules.h"
@@ -250,6 +251,16 @@ static int option_check_origin(const char *text, char *fault)
     return -EINVAL;
 }
 
+static int option_check_proxy(const char *text, char *fault)
+{
+    struct network network;
+    const char *why;
+    if (strcmp(text, OPTION_LOCAL) == 0 || network_parse(&network, text, &why) == 0)
+        return 0;
+    snprintf(fault, OPTION_FAULT_MAX, "%s, or " OPTION_LOCAL, why);
+    return -EINVAL;
+}
+
 /* No channel's name has a space: whoever writes one means several names. */
 static int option_check_bridged(const char *text, char *fault)
 {
@@ -267,6 +278,7 @@ static int option_check(const struct option_row *row, const char *text, char *fa
     } checks[] = {
         {"allowed-origins", option_check_origin},
         {"redis-subscribe", option_check_bridged},
+        {"trusted-proxies", option_check_proxy},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(checks); i++)
         if (strcmp(checks[i].name, row->name) == 0)

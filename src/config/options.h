@@ -69,6 +69,9 @@ struct option_row {
 extern const struct option_row option_rows[];
 extern const size_t option_count;
 
+/* Of `trusted-proxies`: those on this machine, by loopback addresses and Unix sockets. */
+#define OPTION_LOCAL "local"
+
 #define OPTION_FAULT_MAX 512u
 #define OPTION_RANGE_MAX 80u
 

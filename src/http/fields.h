@@ -15,6 +15,8 @@
     ROW(CONTENT_TYPE, "Content-Type")                                                                        \
     ROW(COOKIE, "Cookie")                                                                                    \
     ROW(FETCH_SITE, "Sec-Fetch-Site")                                                                        \
+    ROW(FORWARDED, "Forwarded")                                                                              \
+    ROW(FORWARDED_HOST, "X-Forwarded-Host")                                                                  \
     ROW(FORWARDED_PROTO, "X-Forwarded-Proto")                                                                \
     ROW(HOST, "Host")                                                                                        \
     ROW(IDEMPOTENCY_KEY, "Idempotency-Key")                                                                  \

@@ -75,7 +75,8 @@ static enum MHD_Result intake_visit_field(void *cls, enum MHD_ValueKind kind, co
     enum exchange_field field = field_find(name, name_len);
     (void)kind;
     (void)value_len;
-    if (field < FIELD_COUNT && !exchange->fields[field])
+    /* Of a list over several fields the last one is the nearest proxy's. */
+    if (field < FIELD_COUNT && (!exchange->fields[field] || field == FIELD_FORWARDED))
         exchange->fields[field] = value ? value : "";
     return MHD_YES;
 }
@@ -243,7 +244,7 @@ static void intake_log(const struct exchange *exchange)
     char path[512];
     char peer[ADDRESS_TEXT_MAX];
     struct address address = {0};
-    memcpy(&address.storage, exchange->client->address, sizeof(exchange->client->address));
+    memcpy(&address.storage, exchange->client->asker, sizeof(exchange->client->asker));
     address_format(&address, peer);
     snprintf(path, sizeof(path), "%.*s", (int)strcspn(exchange->target, "?"), exchange->target);
     log_event(LOG_DEBUG, "request", LOG_TEXT("method", router_method_name(exchange->method)),

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "http/forwarded.h"
+
 #define ORIGIN_HOST_MAX 256u
 /* There is room for it in the memory of every connection. */
 #define ORIGIN_ASKED_MAX 1024u
@@ -56,14 +58,29 @@ static const char *origin_authority(const char *origin, const char *scheme)
                                                                                          : NULL;
 }
 
-/* We speak HTTP; only a proxy in front may say that the browser came by HTTPS. */
+/* What a trusted proxy says that the browser came by; nothing when there is none, or it does not say. */
+static struct text origin_forwarded(const struct exchange *exchange, enum exchange_field field,
+                                    const char *parameter)
+{
+    if (!exchange->client->is_proxy)
+        return (struct text){0};
+    if (forwarded_is_standard(exchange->shard->options))
+        return forwarded_parameter(text_of(exchange_field(exchange, FIELD_FORWARDED)), parameter);
+    return text_of(exchange_field(exchange, field));
+}
+
+/* We speak HTTP; only a proxy in front may say that the browser came by HTTPS, and from which host. */
 static bool origin_is_own(const struct exchange *exchange, const char *origin)
 {
+    const struct text proto = origin_forwarded(exchange, FIELD_FORWARDED_PROTO, "proto");
+    const struct text forwarded_host = origin_forwarded(exchange, FIELD_FORWARDED_HOST, "host");
     const char *host = exchange_field(exchange, FIELD_HOST);
-    const char *scheme = exchange_field(exchange, FIELD_FORWARDED_PROTO);
-    bool is_https = scheme && strcasecmp(scheme, "https") == 0;
-    const char *authority = origin_authority(origin, is_https ? "https" : "http");
-    return host && authority && strcasecmp(authority, host) == 0 && origin_host_is_certain(exchange, host);
+    const char *authority = origin_authority(origin, text_is_word(proto, "https") ? "https" : "http");
+    if (!authority)
+        return false;
+    if (forwarded_host.len > 0 && text_is_word(forwarded_host, authority))
+        return true;
+    return host && strcasecmp(authority, host) == 0 && origin_host_is_certain(exchange, host);
 }
 
 static bool origin_is_listed(const struct exchange *exchange, const char *origin)
@@ -189,8 +206,11 @@ bool origin_refuses_change(struct exchange *exchange)
 {
     if (exchange->origin != ORIGIN_FOREIGN)
         return false;
+    bool has_stranger =
+        !exchange->client->is_proxy && exchange_field(exchange, FIELD_FORWARDED_PROTO) != NULL;
     exchange_fail(exchange, ERROR_FORBIDDEN_ORIGIN,
-                  "pages of %.200s may not publish here; to let them, add that origin to allowed-origins",
-                  exchange_field(exchange, FIELD_ORIGIN));
+                  "pages of %.200s may not publish here; to let them, add that origin to allowed-origins%s",
+                  exchange_field(exchange, FIELD_ORIGIN),
+                  has_stranger ? ", or the proxy that sends X-Forwarded-Proto to trusted-proxies" : "");
     return true;
 }

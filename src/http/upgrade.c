@@ -52,8 +52,8 @@ static void upgrade_open(void *cls, struct MHD_Connection *connection, void *con
     (void)extra; /* libmicrohttpd is given a head and nothing more */
     (void)extra_len;
     (void)fd;
-    memcpy(&arrival.address.storage, client->address, sizeof(client->address));
-    arrival.address.len = sizeof(client->address);
+    memcpy(&arrival.address.storage, client->asker, sizeof(client->asker));
+    arrival.address.len = sizeof(client->asker);
     exchange->hold = NULL;
     upgrade->fd = -1;
     cell_release(client, handle);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "server/activation.h"
+#include "shard/proxies.h"
 
 static bool listening_is_unix(const struct listening *listening)
 {
@@ -57,6 +58,7 @@ static int listenings_parse_list(struct listenings *listenings, const struct lis
             return err;
         }
         listening->declaration.entrance.is_admin = kind->is_admin;
+        listening->declaration.entrance.is_http = !kind->is_tcp;
     }
     return 0;
 }
@@ -109,6 +111,25 @@ static int listenings_check_exposure(const struct listenings *listenings, char f
     return 0;
 }
 
+/* A header that nobody is believed for would have every connection refused. */
+static int listenings_check_proxies(const struct listenings *listenings, const struct options *options,
+                                    char fault[LISTENING_FAULT_MAX])
+{
+    for (size_t i = 0; i < listenings->count; i++) {
+        const struct listening *listening = &listenings->items[i];
+        bool is_local = listening_is_unix(listening) || address_is_loopback(&listening->address);
+        if (!listening->declaration.entrance.has_proxy_header || is_local || proxies_are_elsewhere(options))
+            continue;
+        snprintf(
+            fault, LISTENING_FAULT_MAX,
+            "%s = %.300s: proxy-protocol=yes needs trusted-proxies, because whoever reaches this address "
+            "could say that he is somebody else; name the addresses of your proxies there",
+            listening->option, listening->declaration.entrance.address);
+        return -EINVAL;
+    }
+    return 0;
+}
+
 int listenings_parse(struct listenings *listenings, const struct options *options,
                      char fault[LISTENING_FAULT_MAX])
 {
@@ -128,6 +149,8 @@ int listenings_parse(struct listenings *listenings, const struct options *option
         err = listenings_parse_list(listenings, &tcp, &options->tcp, fault);
     if (!err)
         err = listenings_adopt(listenings, fault);
+    if (!err)
+        err = listenings_check_proxies(listenings, options, fault);
     return err || options->anonymous ? err : listenings_check_exposure(listenings, fault);
 }
 

@@ -22,6 +22,7 @@
 #include "broker/redis/redis.h"
 #include "config.h"
 #include "http/refusal.h"
+#include "http/forwarded.h"
 #include "http/head.h"
 #include "server/notify.h"
 #include "server/precheck.h"
@@ -41,6 +42,7 @@ static const struct door_handlers server_door_handlers = {
     .inspect = head_inspect,
     .render_error = refusal_render,
     .home = sockjs_home,
+    .find_asker = forwarded_find_asker,
 };
 
 /* How long the process may take to end once everything is cut, before it is ended by force. */

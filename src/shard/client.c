@@ -49,6 +49,8 @@ void client_move(struct client *client, enum client_state to)
         shard->door.unwanted_count--;
     else if ((to == CLIENT_UNWANTED || to == CLIENT_GONE) && !client->is_released)
         connection_limits_remove(shard->group->limits, &client->key);
+    if (client->is_proxy && (to == CLIENT_KEPT || to == CLIENT_RETURNED))
+        connection_limits_unname(shard->group->limits, &client->key);
     client->state = to;
     list_remove(&client->link);
     switch (to) {

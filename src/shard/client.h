@@ -21,6 +21,7 @@ struct shard;
 
 /* From a client at the door the shard wants to know of bytes and of its end; from one that has been admitted
  * also when it takes bytes again. */
+#define CLIENT_ADDRESS_BYTES 28u
 #define CLIENT_EVENTS_AT_DOOR (EPOLLIN | EPOLLRDHUP | EPOLLET)
 #define CLIENT_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLOUT | EPOLLET)
 
@@ -67,6 +68,7 @@ struct client {
     bool has_input;          /* there may be bytes that nobody has read */
     bool has_hung_up;        /* the peer will send nothing more; told once by the kernel */
     bool is_broken;          /* nothing can be sent to the peer any more either */
+    bool is_proxy;           /* what it says of where its requests come from counts */
     bool is_released;        /* its socket is somebody else's, and its place among the limits too */
     struct request_framing framing;
     /* What has been taken from the socket and nobody has read yet: the beginning of the next head, or what
@@ -75,10 +77,11 @@ struct client {
     uint32_t early_at;
     uint32_t early_len; /* from there on */
     uint32_t peeks;
-    uint32_t bytes; /* of the head that were there at the last look */
-    struct limit_key key;
-    const struct entrance *entrance;       /* by which it came */
-    _Alignas(8) unsigned char address[28]; /* a sockaddr_in or sockaddr_in6 */
+    uint32_t bytes;       /* of the head that were there at the last look */
+    struct limit_key key; /* under which it is counted; of a proxy's between two requests, nothing */
+    const struct entrance *entrance;                         /* by which it came */
+    _Alignas(8) unsigned char address[CLIENT_ADDRESS_BYTES]; /* a sockaddr_in or sockaddr_in6 */
+    unsigned char asker[CLIENT_ADDRESS_BYTES]; /* of its request: the same, unless a proxy says another */
 };
 
 /* What the owner of a connection wants to know of its socket. */

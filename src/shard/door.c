@@ -60,21 +60,27 @@ static void door_arm(struct door *door)
         timer_arm(&door->shard->wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
 }
 
-static void door_refuse(struct client *client, enum error_code error)
+/* Whose head is in door->head, `len` bytes of it. */
+static void door_refuse_head(struct client *client, enum error_code error, size_t len)
 {
     struct shard *shard = client->shard;
-    struct door *door = &shard->door;
     if (client->cell && !cell_leave(client))
         return;
     int fd = client->watch.fd;
-    ssize_t got = socket_peek(fd, door->head, door->head_size);
-    door_write_refusal(shard, fd, error, door->head, got > 0 ? (size_t)got : 0);
+    door_write_refusal(shard, fd, error, shard->door.head, len);
     shard_count(shard, METRIC_REFUSED, 1);
     client_move(client, CLIENT_GONE);
     if (error == ERROR_NO_DESCRIPTORS)
         farewell_close(fd); /* there is no descriptor to wait with */
     else
         farewell_begin(&shard->farewells, fd);
+}
+
+static void door_refuse(struct client *client, enum error_code error)
+{
+    struct door *door = &client->shard->door;
+    ssize_t got = socket_peek(client->watch.fd, door->head, door->head_size);
+    door_refuse_head(client, error, got > 0 ? (size_t)got : 0);
 }
 
 /* Whoever has not sent its head in time may be an EventSource, which gives up at a status that is not its
@@ -141,6 +147,25 @@ static struct shard *door_find_home(const struct client *client, const struct do
     return home ? home : client->shard;
 }
 
+/* Who asks is counted while his request is here, when it is not whose the connection is. Returns whether he
+ * may. */
+static bool door_admit_asker(struct client *client, size_t len)
+{
+    struct shard *shard = client->shard;
+    struct connection_limits *limits = shard->group->limits;
+    struct address asker = {.len = sizeof(client->address)};
+    memcpy(&asker.storage, client->address, sizeof(client->address));
+    shard->group->door_handlers->find_asker(shard->options, shard->door.head, len, &asker);
+    memcpy(client->asker, &asker.storage, sizeof(client->asker));
+    connection_limits_unname(limits, &client->key);
+    connection_limits_name(limits, &asker, &client->key);
+    const struct limit_caps caps = {.of_address = shard->options->max_connections_per_ip};
+    enum error_code error = connection_limits_check(limits, &client->key, &caps);
+    if (error != ERROR_NONE)
+        door_refuse_head(client, error, len);
+    return error == ERROR_NONE;
+}
+
 /* What is behind the head in the `len` bytes that were looked at is of its body, or of the next request. */
 static void door_admit(struct client *client, const struct door_head *head, size_t len)
 {
@@ -149,6 +174,8 @@ static void door_admit(struct client *client, const struct door_head *head, size
         door_send(client, home, len);
         return;
     }
+    if (client->is_proxy && !door_admit_asker(client, head->len))
+        return;
     /* Of a new client all is still in the socket, and of one that sends many at once all has been set aside.
      */
     bool is_taken = client->cell && len > client->early_len;
@@ -275,7 +302,9 @@ static struct client *door_add(struct shard *shard, const struct arrival *arriva
     client->state = CLIENT_WAITING;
     client->key = arrival->key;
     client->entrance = arrival->entrance;
+    client->is_proxy = arrival->is_proxy;
     memcpy(client->address, &arrival->address.storage, sizeof(client->address));
+    memcpy(client->asker, client->address, sizeof(client->asker));
     client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
     client_line_up(client, &shard->door.clients[CLIENT_WAITING]);
     door_arm(&shard->door);

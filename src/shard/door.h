@@ -44,6 +44,9 @@ struct door_handlers {
      * length; 0 when closing the connection says it better. */
     size_t (*render_error)(const struct options *options, enum error_code error, const char *head,
                            size_t head_len, char *to, size_t size);
+    /* Whose the request with this head is, that the proxy at `address` has forwarded: changes `address` when
+     * the proxy says so. */
+    void (*find_asker)(const struct options *options, const char *head, size_t len, struct address *address);
     /* The shard that a request for this target has to be handled on, where what it is about lives on one;
      * NULL when any will do. May be NULL itself. */
     struct shard *(*home)(const struct shard_group *group, struct text target);

@@ -20,6 +20,12 @@ int entrance_set_address(struct pairs *pairs, const char *word)
     return entrance->address ? 0 : -ENOMEM;
 }
 
+int entrance_set_proxy_protocol(struct pairs *pairs, const char *value)
+{
+    struct entrance *entrance = pairs->context;
+    return pairs_read_boolean(pairs, &entrance->has_proxy_header, "proxy-protocol", value);
+}
+
 int entrance_set_mode(struct pairs *pairs, const char *value)
 {
     char *end;

@@ -15,9 +15,11 @@
 #define ENTRANCE_MODE_PRESET 0660u
 
 struct entrance {
-    char *address;    /* as written; host:port, or unix:/path */
-    const char *path; /* of a Unix address; NULL otherwise */
-    bool is_admin;    /* /api and /metrics need no right here */
+    char *address;         /* as written; host:port, or unix:/path */
+    const char *path;      /* of a Unix address; NULL otherwise */
+    bool is_http;          /* HTTP is spoken there */
+    bool is_admin;         /* /api and /metrics need no right here */
+    bool has_proxy_header; /* each connection begins with one (shard/vestibule.h) */
     bool has_mode;
     mode_t mode; /* of the file at the path */
 };
@@ -25,12 +27,14 @@ struct entrance {
 /* The keys that every listener takes, to stand in the table of whoever reads a declaration: his context
  * begins with the entrance. */
 #define ENTRANCE_KEYS                                                                                        \
+    {"proxy-protocol", entrance_set_proxy_protocol},                                                         \
     {                                                                                                        \
         "mode", entrance_set_mode                                                                            \
     }
 #define ENTRANCE_MISSING "an address is missing: host:port, [v6]:port or unix:/path"
 
 int entrance_set_address(struct pairs *pairs, const char *word);
+int entrance_set_proxy_protocol(struct pairs *pairs, const char *value);
 int entrance_set_mode(struct pairs *pairs, const char *value);
 int entrance_check(struct pairs *pairs);
 

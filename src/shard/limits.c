@@ -35,13 +35,20 @@ static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigne
     return &limits->buckets[row][(hash >> (row * 32)) % LIMIT_BUCKETS];
 }
 
-void connection_limits_add(struct connection_limits *limits, const struct address *address,
-                           struct limit_key *key)
+void connection_limits_name(struct connection_limits *limits, const struct address *address,
+                            struct limit_key *key)
 {
-    *key = (struct limit_key){0};
     if (address->storage.ss_family != AF_UNIX)
         key->len = (uint8_t)address_client_key(address, key->bytes);
-    connection_limits_count(limits, key);
+    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
+        atomic_fetch_add_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
+}
+
+void connection_limits_unname(struct connection_limits *limits, struct limit_key *key)
+{
+    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
+        atomic_fetch_sub_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
+    *key = (struct limit_key){0};
 }
 
 void connection_limits_count(struct connection_limits *limits, const struct limit_key *key)
@@ -51,11 +58,20 @@ void connection_limits_count(struct connection_limits *limits, const struct limi
         atomic_fetch_add_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
 }
 
+void connection_limits_add(struct connection_limits *limits, const struct address *address,
+                           struct limit_key *key)
+{
+    *key = (struct limit_key){0};
+    connection_limits_count(limits, key);
+    if (address)
+        connection_limits_name(limits, address, key);
+}
+
 void connection_limits_remove(struct connection_limits *limits, const struct limit_key *key)
 {
+    struct limit_key named = *key;
     atomic_fetch_sub_explicit(&limits->total, 1, memory_order_relaxed);
-    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
-        atomic_fetch_sub_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
+    connection_limits_unname(limits, &named);
 }
 
 static uint32_t limits_of_key(struct connection_limits *limits, const struct limit_key *key)

@@ -28,12 +28,16 @@ struct limit_caps {
 struct connection_limits *connection_limits_new(void);
 void connection_limits_free(struct connection_limits *limits);
 
-/* Counts a connection from `address`, and says in `key` under what. */
+/* Counts a connection from `address`, NULL when that is not known yet, and says in `key` under what. */
 void connection_limits_add(struct connection_limits *limits, const struct address *address,
                            struct limit_key *key);
 
 /* The same under a key that is known. */
 void connection_limits_count(struct connection_limits *limits, const struct limit_key *key);
+/* One that has been counted under no address is from now on under this one; and is not any more. */
+void connection_limits_name(struct connection_limits *limits, const struct address *address,
+                            struct limit_key *key);
+void connection_limits_unname(struct connection_limits *limits, struct limit_key *key);
 void connection_limits_remove(struct connection_limits *limits, const struct limit_key *key);
 
 /* Whether what has been counted may stay: ERROR_NONE, or what to tell it. */

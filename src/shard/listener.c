@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "shard/proxies.h"
 #include "shard/shard.h"
+#include "shard/socket.h"
 
 #define LISTENER_BACKLOG 4096
 /* Connections accepted before the loop looks at everything else again. */
@@ -29,14 +31,59 @@ static void listener_refuse(struct listener *listener, const struct arrival *arr
     shard_count(listener->shard, METRIC_REFUSED, 1);
 }
 
+static struct limit_caps listener_caps(const struct options *options)
+{
+    return (struct limit_caps){options->max_connections, options->max_connections_per_ip,
+                               ERROR_TOO_MANY_CONNECTIONS};
+}
+
+void listener_admit(struct listener *listener, struct arrival *arrival)
+{
+    const struct options *options = listener->shard->options;
+    struct connection_limits *limits = listener->shard->group->limits;
+    const struct limit_caps caps = listener_caps(options);
+    arrival->is_proxy = listener->entrance->is_http && proxies_include(options, &arrival->address);
+    if (!arrival->is_proxy)
+        connection_limits_name(limits, &arrival->address, &arrival->key);
+    if (arrival->error == ERROR_NONE)
+        arrival->error = connection_limits_check(limits, &arrival->key, &caps);
+    enum error_code error = listener->ops->take(listener, arrival);
+    if (error != ERROR_NONE)
+        listener_refuse(listener, arrival, error);
+}
+
+/* Whoever says whose a connection is has to be somebody whose word counts. */
+static void listener_turn_stranger_away(struct listener *listener, const struct arrival *arrival)
+{
+    char peer[ADDRESS_TEXT_MAX];
+    address_format(&arrival->address, peer);
+    log_event(LOG_WARN, "not-a-trusted-proxy", LOG_TEXT("peer", peer),
+              LOG_TEXT("listener", listener->entrance->address),
+              LOG_TEXT("action", "name the proxy in trusted-proxies if it is one of yours"));
+    socket_close(arrival->fd);
+    connection_limits_remove(listener->shard->group->limits, &arrival->key);
+    shard_count(listener->shard, METRIC_REFUSED, 1);
+}
+
+static void listener_receive_proxy(struct listener *listener, struct arrival *arrival)
+{
+    const struct options *options = listener->shard->options;
+    if (!proxies_include(options, &arrival->address)) {
+        listener_turn_stranger_away(listener, arrival);
+        return;
+    }
+    const struct limit_caps caps = listener_caps(options);
+    arrival->error = connection_limits_check(listener->shard->group->limits, &arrival->key, &caps);
+    enum error_code error = vestibule_take(listener, arrival);
+    if (error != ERROR_NONE)
+        listener_refuse(listener, arrival, error);
+}
+
 /* Returns 0 or -errno: -EAGAIN when nobody is there. `error` is ERROR_NONE, or why nobody more can be taken.
  */
 static int listener_accept_one(struct listener *listener, enum error_code error)
 {
     struct connection_limits *limits = listener->shard->group->limits;
-    const struct options *options = listener->shard->options;
-    const struct limit_caps caps = {options->max_connections, options->max_connections_per_ip,
-                                    ERROR_TOO_MANY_CONNECTIONS};
     struct arrival arrival = {
         .address.len = sizeof(arrival.address.storage), .error = error, .entrance = listener->entrance};
     arrival.fd = accept4(listener->watch.fd, (struct sockaddr *)&arrival.address.storage,
@@ -44,12 +91,11 @@ static int listener_accept_one(struct listener *listener, enum error_code error)
     if (arrival.fd < 0)
         return -errno;
     shard_count(listener->shard, METRIC_ACCEPTED, 1);
-    connection_limits_add(limits, &arrival.address, &arrival.key);
-    if (error == ERROR_NONE)
-        arrival.error = connection_limits_check(limits, &arrival.key, &caps);
-    error = listener->ops->take(listener, &arrival);
-    if (error != ERROR_NONE)
-        listener_refuse(listener, &arrival, error);
+    connection_limits_add(limits, NULL, &arrival.key);
+    if (listener->entrance->has_proxy_header && error == ERROR_NONE)
+        listener_receive_proxy(listener, &arrival);
+    else
+        listener_admit(listener, &arrival);
     return 0;
 }
 
@@ -140,6 +186,7 @@ int listener_table_init(struct listener_table *table, struct shard *shard)
     *table = (struct listener_table){.shard = shard};
     list_init(&table->listeners);
     timer_init(&table->pause, listener_pause_over);
+    vestibule_init(&table->vestibule, shard);
     listener_refill(table);
     return table->spare_count > 0 ? 0 : -EMFILE;
 }
@@ -174,6 +221,7 @@ int listener_table_open(struct listener_table *table)
 void listener_table_shut(struct listener_table *table)
 {
     timer_stop(&table->shard->wheel, &table->pause);
+    vestibule_shut(&table->vestibule);
     list_for_each (link, &table->listeners) {
         struct listener *listener = container_of(link, struct listener, link);
         int fd = listener->watch.fd;

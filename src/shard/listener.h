@@ -15,6 +15,7 @@
 #include "base/timer.h"
 #include "shard/entrance.h"
 #include "shard/limits.h"
+#include "shard/vestibule.h"
 #include "shard/watch.h"
 #include "tables/errors.h"
 
@@ -30,6 +31,7 @@ struct arrival {
     struct limit_key key;            /* under which it is counted */
     enum error_code error;           /* ERROR_NONE, or why it has to be refused */
     const struct entrance *entrance; /* by which it came */
+    bool is_proxy;                   /* what it says of where its requests come from counts */
 };
 
 struct listener_ops {
@@ -55,6 +57,7 @@ struct listener {
 struct listener_table {
     struct shard *shard;
     struct list listeners;
+    struct vestibule vestibule;
     struct timer pause; /* after which a full process tries to accept again */
     int spares[LISTENER_SPARES];
     size_t spare_count;
@@ -67,6 +70,10 @@ void listener_table_deinit(struct listener_table *table);
 /* Accepts on a bound socket, which the table then owns. Main thread. Returns 0 or -ENOMEM. */
 int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops,
                  const struct entrance *entrance, void *context);
+
+/* Has the listener take a connection that has been counted, under no address yet: counts it under its own
+ * unless a proxy speaks there for others. */
+void listener_admit(struct listener *listener, struct arrival *arrival);
 
 /* Listens, and accepts once the loop runs. Main thread, before that. Returns 0 or -errno. */
 int listener_table_open(struct listener_table *table);

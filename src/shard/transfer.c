@@ -40,6 +40,7 @@ static void transfer_pack(struct transfer *transfer, struct client *client)
     memcpy(&arrival->address.storage, client->address, sizeof(client->address));
     arrival->address.len = sizeof(client->address);
     arrival->entrance = client->entrance;
+    arrival->is_proxy = client->is_proxy;
     transfer->early_len = client->early_len;
     if (client->early_at > 0)
         memmove(client->early, client->early + client->early_at, client->early_len);
@@ -66,7 +67,8 @@ int transfer_begin(struct client *client, struct shard *home)
     watch_remove(&client->watch, shard->epoll_fd);
     transfer->arrival.fd = fd;
     /* It is counted twice for a moment: who goes takes his own count with him. */
-    connection_limits_add(shard->group->limits, &transfer->arrival.address, &transfer->arrival.key);
+    connection_limits_add(shard->group->limits, client->is_proxy ? NULL : &transfer->arrival.address,
+                          &transfer->arrival.key);
     client_move(client, CLIENT_GONE);
     mailbox_post(&home->mailbox, &transfer->letter);
     return 0;

@@ -15,13 +15,13 @@
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
     STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS [KEY=VALUE]...",                        \
             "Listen for HTTP on host:port, [v6]:port, :port or unix:/path; port 0 takes a free one; keys "   \
-            "are mode, see docs/LISTENERS.md. Repeatable.")                                                  \
+            "are proxy-protocol and mode, see docs/LISTENERS.md. Repeatable.")                               \
     STRINGS("admin", admin, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                    \
             "Listen for HTTP as with http; /api and /metrics need no right there, and are not found on "     \
             "other listeners any more but with an admin token. Repeatable.")                                 \
     STRINGS("tcp", tcp, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                        \
             "Listen for raw TCP on host:port, [v6]:port or unix:/path; keys are framing, feed, input, "      \
-            "default-channel, ping and mode, see docs/TCP.md. Repeatable.")                                  \
+            "default-channel, ping, proxy-protocol and mode, see docs/TCP.md. Repeatable.")                  \
     STRINGS("sockjs", sockjs, "/sockjs", 0, 64, RESTART, "PREFIX [KEY=VALUE]...",                            \
             "Serve SockJS clients below this path; keys are app, feed, websocket, cookie, response-limit, "  \
             "legacy and client, see docs/SOCKJS.md. Empty serves none. Repeatable.")                         \
@@ -64,6 +64,13 @@
     STRINGS("allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                \
             "Origins whose pages may publish and read, as https://host[:port], null for those without one, " \
             "or * for every one. Repeatable.")                                                               \
+    STRINGS(                                                                                                 \
+        "trusted-proxies", trusted_proxies, "local", 0, 256, RELOAD, "NETWORK",                              \
+        "Proxies whose word counts for where a client comes from (PROXY protocol, forwarded-header) and "    \
+        "by which scheme and host: an address, a network as 10.0.0.0/8, or local: all of this machine. "     \
+        "Empty is none. Repeatable.")                                                                        \
+    CHOICE("forwarded-header", forwarded_header, "x-forwarded-for", 0, 0, RELOAD,                            \
+           "x-forwarded-for|forwarded", "The header by which trusted proxies say whose a request is.")       \
     BOOLEAN("legacy", legacy, "no", 0, 1, RELOAD, "yes|no",                                                  \
             "Serve ?transport=jsonp and htmlfile too. A page of any site can then read every channel that "  \
             "its visitor reaches.")                                                                          \

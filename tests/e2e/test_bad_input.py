@@ -252,7 +252,7 @@ def test_connections_over_the_limit(channel: str) -> None:
 
 
 def test_connections_from_one_address_over_the_limit() -> None:
-    with Server("--max-connections-per-ip", "5") as server:
+    with Server("--max-connections-per-ip", "5", "--trusted-proxies", "") as server:
         held = [Connection(server, source="127.0.0.2") for _ in range(5)]
         for connection in held:
             assert connection.request("GET", "/healthz").status == 200

@@ -20,7 +20,7 @@ RANGE = re.compile(r"^(N|TIME|BYTES), (\S+) to (\S+)$")
 BEYOND = {"N": ["{over}", "1.5", "-1"], "TIME": ["{over}", "5min", "1.5h"], "BYTES": ["{over}", "4MB", "1.5KiB"]}
 # Values that the text of a row names; where a row has a range, its ends and its default come on top.
 EXAMPLES = {
-    "http": ["127.0.0.1:8080", "[::1]:8080", ":8080", "localhost:0", "unix:/tmp/http", "unix:/tmp/http mode=0666"],
+    "http": ["127.0.0.1:8080", "[::1]:8080", ":8080", "localhost:0 proxy-protocol=yes", "unix:/tmp/http", "unix:/tmp/http mode=0666"],
     "admin": ["127.0.0.1:8081", "unix:/tmp/admin mode=0600", ""],
     "tcp": ["127.0.0.1:5567", "[::1]:5567", "unix:/tmp/socket mode=0600", "127.0.0.1:5567 framing=crlf input=echo feed=updates",
             "127.0.0.1:5567 framing=len32 input=publish:blobs feed=a,b", "127.0.0.1:5567 framing=nul ping=30 default-channel=news"],
@@ -37,6 +37,8 @@ EXAMPLES = {
     "jwt-audience": ["https://push.example", "push", ""],
     "jwt-issuer": ["https://login.example", ""],
     "publish-keys": [PUBLISHERS_FILE, ""],
+    "trusted-proxies": ["local", "10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1", ""],
+    "forwarded-header": ["x-forwarded-for", "forwarded"],
     "allowed-origins": ["https://host", "https://host:8443", "http://localhost:3000", "*"],
     "log-level": ["debug", "info", "warn", "error"],
     "log-format": ["logfmt", "json"],
@@ -50,7 +52,7 @@ EXAMPLES = {
 }
 WRONG = {
     "http": {"127.0.0.1": "host:port, [v6]:port or :port", "127.0.0.1:65536": "0 to 65535", "127.0.0.1:x": "0 to 65535", "": "an address is missing",
-             "127.0.0.1:0 mod=0600": "mode=", "127.0.0.1:0 mode=0600": "unix:/path", "unix:/tmp/socket mode=x": "octal"},
+             "127.0.0.1:0 mod=0600": "mode=", "127.0.0.1:0 proxy-protocol=v2": "yes or no", "127.0.0.1:0 mode=0600": "unix:/path", "unix:/tmp/socket mode=x": "octal"},
     "admin": {"127.0.0.1": "host:port, [v6]:port or :port", "127.0.0.1:0 mode=0600": "unix:/path"},
     "tcp": {"127.0.0.1:0 framing=x": "auto, crlf, nul, len32 or resp", "127.0.0.1:0 frame=nul": "framing=, feed=, input=",
             "127.0.0.1:0 input=x": "command, echo, publish:CHANNEL or ignore", "127.0.0.1:0 feed=a,,b": "channel name",
@@ -68,6 +70,8 @@ WRONG = {
     "jwt-key": {"HS256": "ALG:FILE or ALG/KID:FILE", "none:/etc/passwd": "HS256, HS384", "HS256:": "names no file", "HS256:/nonexistent": "No such file"},
     "jwt-jwks": {"/nonexistent": "No such file", "/etc/passwd": "is not JSON"},
     "publish-keys": {"/nonexistent": "No such file", "/etc/passwd": "NAME:HASH"},
+    "trusted-proxies": {"nowhere": "10.0.0.0/8 or fd00::/8, or local", "10.0.0.0/33": "10.0.0.0/8", "10.0.0.1/8": "first address"},
+    "forwarded-header": {"x-real-ip": "x-forwarded-for|forwarded"},
     "allowed-origins": {"host": "https://host[:port]", "https://host/": "without a path"},
     "subscribe": {"key": "auto|anyone|token|nobody", "token,anyone": "one of", "": "one of"},
     "publish": {"admin": "auto|key|token|anyone|nobody", "nobody,key": "'nobody', which stands alone", "key,": "separated by commas",

@@ -144,7 +144,8 @@ def expect_refused_at_the_door(server: Server, channel: str, way: str, error: st
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("option", "error"), [("--max-connections", "too-many-connections"), ("--max-connections-per-ip", "too-many-from-address")])
 def test_a_limit_of_connections_has_an_event_source_come_back(channel: str, option: str, error: str, way: str) -> None:
-    with Server(option, "2") as server, EventStream(server, path_of(channel)), EventStream(server, path_of(channel)):
+    with (Server(option, "2", "--trusted-proxies", "") as server, EventStream(server, path_of(channel)),
+          EventStream(server, path_of(channel))):
         expect_refused_at_the_door(server, channel, way, error)
 
 

@@ -138,7 +138,7 @@ def test_an_upgraded_connection_is_counted_once_and_gone_when_it_ends(channel: s
 
 
 def test_a_limit_refuses_a_handshake_and_not_those_who_are_there(channel: str) -> None:
-    with Server("--max-connections-per-ip", "3") as server:
+    with Server("--max-connections-per-ip", "3", "--trusted-proxies", "") as server:
         first, second = WebSocket(server, path_of(channel)), WebSocket(server, path_of(channel))
         with Connection(server) as third:
             assert third.request("GET", "/healthz").status == 200

@@ -33,8 +33,9 @@ def find_program(name: str) -> str:
 
 
 @contextlib.contextmanager
-def proxy_before(servers: Sequence[Server], configuration: str) -> Iterator[Proxy]:
-    """The proxy that this file of contrib/ is for; @PORT1@ in it is the first of the servers, and those that are too many the last."""
+def proxy_before(servers: Sequence[Server], configuration: str, changes: dict[str, str] | None = None) -> Iterator[Proxy]:
+    """The proxy that this file of contrib/ is for; @PORT1@ in it is the first of the servers, and those that are too many the last.
+    The changes are of its text."""
     name = "nginx" if "nginx" in configuration else "haproxy"
     program = find_program(name)
     port = Port()
@@ -43,6 +44,9 @@ def proxy_before(servers: Sequence[Server], configuration: str) -> Iterator[Prox
         names: dict[str, object] = {"PORT": port.number, "WORK": work}
         names |= {f"PORT{i + 1}": servers[min(i, len(servers) - 1)].port for i in range(3)}
         text = (SOURCE / "contrib" / configuration).read_text()
+        for old, new in (changes or {}).items():
+            assert old in text
+            text = text.replace(old, new)
         for key, value in names.items():
             text = text.replace(f"@{key}@", str(value))
         pathlib.Path(work, "proxy.conf").write_text(text)

@@ -52,7 +52,7 @@ static void test_entrance_says_what_is_wrong(void **state)
         {"unix:/a mode=888", "octal"},
         {"unix:/a mode=", "octal"},
         {"unix:/a mode=0600 mode=0600", "twice"},
-        {":80 framing=crlf", "after the address come mode="},
+        {":80 framing=crlf", "after the address come proxy-protocol= and mode="},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
