@@ -30,6 +30,7 @@ static struct shard shard;
 static struct broker_request *slow[CARRIER_SLOW_MAX];
 static unsigned slow_count;
 static bool is_slow;
+static bool is_away;
 
 /* The shard. */
 
@@ -58,7 +59,14 @@ static bool carrier_submit(struct broker *broker, struct broker_request *request
     return false;
 }
 
-static const struct broker_ops carrier_broker_ops = {.scheme = "slow", .submit = carrier_submit};
+static bool carrier_broker_is_ready(struct broker *broker)
+{
+    (void)broker;
+    return !is_away;
+}
+
+static const struct broker_ops carrier_broker_ops = {
+    .scheme = "slow", .submit = carrier_submit, .is_ready = carrier_broker_is_ready};
 static struct broker carrier_broker = {.ops = &carrier_broker_ops};
 
 /* Until nothing is left to do. */
@@ -115,6 +123,7 @@ static inline int shard_begin(void **state)
     hub_init(&shard.hub, &carrier_broker, &shard.mailbox, &shard.wheel, &settings);
     shard.hub.now_ms = 1000;
     is_slow = false;
+    is_away = false;
     slow_count = 0;
     return mailbox_init(&shard.mailbox);
 }

@@ -125,6 +125,44 @@ static void test_a_subscribe_waits_for_all_of_its_channels(void **state)
     slow_count = 0;
 }
 
+static void test_a_publish_waits_for_the_subscriptions_before_it(void **state)
+{
+    static const char publish_to_a[] = "{\"op\":\"publish\",\"channel\":\"a\",\"data\":\"x\"}";
+    (void)state;
+    is_slow = true;
+    take("{\"op\":\"subscribe\",\"channels\":[\"a\",\"b\"]}");
+    assert_int_equal(conversation_feed(&carrier.conversation, text_of("c")), ERROR_NONE);
+    assert_int_equal(take(publish_to_a), -EAGAIN);
+    assert_int_equal(take("{\"op\":\"ping\"}"), 0);
+    EXPECT("{\"op\":\"pong\"}");
+    slow_answer(0, ERROR_NONE);
+    slow_answer(1, ERROR_NONE);
+    assert_int_equal(carrier.ready_count, 0);
+    assert_int_equal(take(publish_to_a), -EAGAIN);
+    slow_answer(2, ERROR_NONE);
+    assert_int_equal(carrier.ready_count, 1);
+    slow_count = 0;
+    is_slow = false;
+    carrier.lines.len = 0;
+    assert_int_equal(take(publish_to_a), 0);
+    assert_int_equal(count_of("\"op\":\"published\"") + count_of("\"op\":\"message\""), 2);
+}
+
+static void test_a_publish_goes_on_when_a_subscription_fails(void **state)
+{
+    static const char publish_to_b[] = "{\"op\":\"publish\",\"channel\":\"b\",\"data\":\"x\"}";
+    (void)state;
+    is_slow = true;
+    assert_int_equal(conversation_feed(&carrier.conversation, text_of("a")), ERROR_NONE);
+    assert_int_equal(take(publish_to_b), -EAGAIN);
+    slow_answer(0, ERROR_BROKER_REFUSED);
+    assert_int_equal(carrier.ready_count, 1);
+    assert_int_equal(take(publish_to_b), 0);
+    is_away = true;
+    assert_int_equal(conversation_feed(&carrier.conversation, text_of("c")), ERROR_NONE);
+    assert_int_equal(take(publish_to_b), 0);
+}
+
 static void test_one_channel_that_fails_fails_all(void **state)
 {
     (void)state;
@@ -284,11 +322,11 @@ static void test_what_is_on_its_way_outlives_its_conversation(void **state)
 {
     (void)state;
     is_slow = true;
-    take("{\"op\":\"subscribe\",\"channels\":[\"a\",\"b\"]}");
-    slow_answer(0, ERROR_NONE);
     take("{\"op\":\"publish\",\"channel\":\"a\",\"data\":1}");
     take("{\"op\":\"publish\",\"channel\":\"b\",\"data\":1}");
     slow_answer(slow_count - 1, ERROR_NONE);
+    take("{\"op\":\"subscribe\",\"channels\":[\"a\",\"b\"]}");
+    slow_answer(slow_count - 2, ERROR_NONE);
     take("{\"op\":\"history\",\"channel\":\"b\"}");
     take("{\"op\":\"history\",\"channel\":\"c\"}");
     conversation_deinit(&carrier.conversation);
@@ -415,6 +453,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test_setup_teardown(test_an_answer_comes_before_what_it_announces, begin, end),
     cmocka_unit_test_setup_teardown(test_a_subscribe_waits_for_all_of_its_channels, begin, end),
     cmocka_unit_test_setup_teardown(test_one_channel_that_fails_fails_all, begin, end),
+    cmocka_unit_test_setup_teardown(test_a_publish_waits_for_the_subscriptions_before_it, begin, end),
+    cmocka_unit_test_setup_teardown(test_a_publish_goes_on_when_a_subscription_fails, begin, end),
     cmocka_unit_test_setup_teardown(test_a_feed_that_fails_is_said, begin, end),
     cmocka_unit_test_setup_teardown(test_unsubscribing_what_is_not_in_place, begin, end),
     cmocka_unit_test_setup_teardown(test_publishes_are_answered_in_order_whatever_the_broker_does, begin,
