@@ -25,6 +25,18 @@ static bool name_list_has(const struct name_list *list, struct text name)
     return false;
 }
 
+int channel_or_word_read(struct pairs *pairs, unsigned *index, struct channel_name *publish_to,
+                         const char *const *words, unsigned count, const char *says, const char *value)
+{
+    static const char publish[] = "publish:";
+    const struct text text = text_of(value);
+    const struct text name = text_behind(text, text_begins(text, publish) ? strlen(publish) : 0);
+    *index = name.len < text.len ? count : (unsigned)text_index(text, words, count);
+    if (name.len < text.len)
+        return channel_name_read(pairs, publish_to, name.bytes, name.len);
+    return *index < count ? 0 : pairs_fail(pairs, "%s, not '%.100s'", says, value);
+}
+
 int name_list_read(struct pairs *pairs, struct name_list *list, const char *key, const char *value)
 {
     while (*value) {

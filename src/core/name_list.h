@@ -31,6 +31,11 @@ static inline struct text channel_name_text(const struct channel_name *name)
 /* Sets a name. Returns 0, or -EINVAL with the fault written. */
 int channel_name_read(struct pairs *pairs, struct channel_name *to, const char *name, size_t len);
 
+/* For a value that is one of `count` words, or publish:CHANNEL: sets the index of the word, or the count and
+ * the name. `says` is all of these as a sentence has them. Returns 0, or -EINVAL with the fault written. */
+int channel_or_word_read(struct pairs *pairs, unsigned *index, struct channel_name *publish_to,
+                         const char *const *words, unsigned count, const char *says, const char *value);
+
 /* Sets the list, which is empty. Returns 0, -ENOMEM, or -EINVAL with the fault written: `key` names the list.
  */
 int name_list_read(struct pairs *pairs, struct name_list *list, const char *key, const char *value);

@@ -2,6 +2,7 @@
 #include "http/refusal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/random.h"
 #include "http/errors.h"
@@ -16,7 +17,7 @@ static bool refusal_passes(enum error_code error)
 void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport)
 {
     struct buf body = {0};
-    if (transport->come_back && refusal_passes(error))
+    if (transport && transport->come_back && refusal_passes(error))
         transport->come_back(&body, random_jitter(exchange->shard->options->retry_ms));
     if (body.len == 0 || body.has_failed) {
         buf_deinit(&body);
@@ -27,6 +28,15 @@ void refusal_answer(struct exchange *exchange, enum error_code error, const stru
     if (response)
         exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, EXCHANGE_STREAM_CACHING);
     exchange_answer(exchange, MHD_HTTP_OK, response);
+}
+
+void *refusal_make_holder(struct exchange *exchange, size_t size, const struct transport *transport)
+{
+    bool is_stopping = exchange_is_draining(exchange);
+    void *holder = is_stopping ? NULL : calloc(1, size);
+    if (!holder)
+        refusal_answer(exchange, is_stopping ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY, transport);
+    return holder;
 }
 
 /* A whole HTTP/1.1 response that closes the connection. Returns its length, at most `size`. */

@@ -9,8 +9,12 @@
 #include "config/options.h"
 #include "http/transport.h"
 
-/* Answers an exchange that asked for that transport. On the shard's thread. */
+/* Answers an exchange that asked for that transport, or for none. On the shard's thread. */
 void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport);
+
+/* Zeroed memory for who is to hold the exchange. NULL when the server stops or memory is out, and then the
+ * exchange has been refused; `transport` is NULL where a status is understood. */
+void *refusal_make_holder(struct exchange *exchange, size_t size, const struct transport *transport);
 
 /* The whole response for an error to a connection at the door, where `head` is what it has sent so far.
  * Returns its length, at most `size`; 0 when closing says it better. Pure; any thread. */

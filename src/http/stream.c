@@ -327,12 +327,9 @@ static const struct hold_ops stream_hold_ops = {
 void stream_begin(struct exchange *exchange, const struct subscription_wish *wish,
                   const struct stream_format *format)
 {
-    struct stream *stream = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*stream));
-    if (!stream) {
-        refusal_answer(exchange, exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY,
-                       format->transport);
+    struct stream *stream = refusal_make_holder(exchange, sizeof(*stream), format->transport);
+    if (!stream)
         return;
-    }
     outlet_init(&stream->outlet, &stream_outlet_ops, exchange->shard, exchange->fd);
     stream->subscriber.ahead = &stream->outlet;
     stream->exchange = exchange;

@@ -35,20 +35,14 @@ static int set_prefix(struct pairs *pairs, const char *word)
 
 static int set_app(struct pairs *pairs, const char *value)
 {
-    static const char publish[] = "publish:";
     static const char *const words[APP_PUBLISH] = {
         [APP_COMMANDS] = "commands", [APP_ECHO] = "echo", [APP_CLOSE] = "close"};
     struct sockjs_declaration *declaration = pairs->context;
-    if (strncmp(value, publish, strlen(publish)) == 0) {
-        const char *name = value + strlen(publish);
-        declaration->app = APP_PUBLISH;
-        return channel_name_read(pairs, &declaration->publish_to, name, strlen(name));
-    }
-    size_t app = text_index(text_of(value), words, APP_PUBLISH);
-    if (app == APP_PUBLISH)
-        return pairs_fail(pairs, "app is commands, echo, close or publish:CHANNEL, not '%.100s'", value);
+    unsigned app;
+    int err = channel_or_word_read(pairs, &app, &declaration->publish_to, words, APP_PUBLISH,
+                                   "app is commands, echo, close or publish:CHANNEL", value);
     declaration->app = (enum sockjs_app)app;
-    return 0;
+    return err;
 }
 
 static int set_feed(struct pairs *pairs, const char *value)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/websocket_frame.h"
+#include "http/refusal.h"
 #include "render/render.h"
 #include "transport/sockjs/application.h"
 #include "transport/sockjs/frame.h"
@@ -327,12 +328,9 @@ void socket_begin(struct exchange *exchange, const struct sockjs_service *servic
     struct shard *shard = exchange->shard;
     if (socket_refuses(exchange))
         return;
-    struct socket_session *session = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*session));
-    if (!session) {
-        enum error_code error = exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY;
-        exchange_fail(exchange, error, "%s", error_text(error));
+    struct socket_session *session = refusal_make_holder(exchange, sizeof(*session), NULL);
+    if (!session)
         return;
-    }
     session->is_raw = is_raw;
     session->was_text = true;
     shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);

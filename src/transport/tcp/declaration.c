@@ -25,20 +25,14 @@ static int declaration_set_framing(struct pairs *pairs, const char *value)
 
 static int declaration_set_input(struct pairs *pairs, const char *value)
 {
-    static const char publish[] = "publish:";
     static const char *const words[INPUT_PUBLISH] = {
         [INPUT_COMMAND] = "command", [INPUT_ECHO] = "echo", [INPUT_IGNORE] = "ignore"};
     struct declaration *declaration = pairs->context;
-    if (strncmp(value, publish, strlen(publish)) == 0) {
-        const char *name = value + strlen(publish);
-        declaration->input = INPUT_PUBLISH;
-        return channel_name_read(pairs, &declaration->publish_to, name, strlen(name));
-    }
-    size_t input = text_index(text_of(value), words, INPUT_PUBLISH);
-    if (input == INPUT_PUBLISH)
-        return pairs_fail(pairs, "input is command, echo, publish:CHANNEL or ignore, not '%.100s'", value);
+    unsigned input;
+    int err = channel_or_word_read(pairs, &input, &declaration->publish_to, words, INPUT_PUBLISH,
+                                   "input is command, echo, publish:CHANNEL or ignore", value);
     declaration->input = (enum input)input;
-    return 0;
+    return err;
 }
 
 static int declaration_set_feed(struct pairs *pairs, const char *value)

@@ -6,6 +6,7 @@
 
 #include "base/websocket_frame.h"
 #include "command/conversation.h"
+#include "http/refusal.h"
 #include "render/render.h"
 #include "websocket/websocket.h"
 
@@ -146,13 +147,9 @@ static const struct websocket_service commands_service = {
 
 static void commands_handle(struct exchange *exchange)
 {
-    struct websocket_commands *commands =
-        exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*commands));
-    if (!commands) {
-        enum error_code error = exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY;
-        exchange_fail(exchange, error, "%s", error_text(error));
+    struct websocket_commands *commands = refusal_make_holder(exchange, sizeof(*commands), NULL);
+    if (!commands)
         return;
-    }
     conversation_init(&commands->conversation, exchange->shard, &commands_conversation_ops,
                       TRANSPORT_WEBSOCKET);
     commands->conversation.ahead = &commands->websocket.socket.outlet;

@@ -326,12 +326,9 @@ static void feed_accept(struct exchange *exchange, const struct subscription_wis
         exchange_fail(exchange, ERROR_BAD_OPTION, "format must be raw or json");
         return;
     }
-    struct websocket_feed *feed = exchange_is_draining(exchange) ? NULL : calloc(1, sizeof(*feed));
-    if (!feed) {
-        refusal_answer(exchange, exchange_is_draining(exchange) ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY,
-                       &websocket_feed_transport);
+    struct websocket_feed *feed = refusal_make_holder(exchange, sizeof(*feed), &websocket_feed_transport);
+    if (!feed)
         return;
-    }
     feed->subscriber.ahead = &feed->websocket.socket.outlet;
     feed->form = feed_choices[choice].form;
     errands_init(&feed->errands, &exchange->shard->hub, &feed_errands_ops);
