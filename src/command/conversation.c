@@ -6,6 +6,7 @@
 
 #include "command/answer.h"
 #include "command/commands.h"
+#include "config/channel_options.h"
 
 /* Of each byte of a message as JSON may write it: \u0001. */
 #define CONVERSATION_ESCAPED_BYTES 6u
@@ -87,7 +88,7 @@ int conversation_take(struct conversation *conversation, const char *text, size_
 
 uint64_t conversation_text_max(const struct conversation *conversation)
 {
-    return CONVERSATION_ESCAPED_BYTES * conversation->shard->options->message_size_bytes +
+    return CONVERSATION_ESCAPED_BYTES * channel_message_size_most(conversation->shard->options) +
            CONVERSATION_TEXT_MORE;
 }
 

@@ -5,6 +5,7 @@
 
 #include "command/answer.h"
 #include "command/commands.h"
+#include "config/channel_options.h"
 #include "core/publication.h"
 
 struct command_publish {
@@ -39,5 +40,5 @@ void command_run_publish(struct conversation *conversation, struct command_reque
     }
     publish->ref = request->ref;
     publication_begin(&publish->super, &command_publish_ops, &conversation->errands, &request->wish,
-                      conversation->shard->options->message_size_bytes);
+                      channel_message_size(conversation->shard->options, request->wish.channel));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/channel_options.h"
 
+#include "base/number.h"
 #include "config/channel_rules.h"
 
 #define CHANNEL_OPTIONS_EACH(MACRO) CHANNEL_OPTION_TABLE(MACRO, MACRO, MACRO, MACRO, MACRO)
@@ -46,4 +47,17 @@ void channel_options_resolve(struct channel_options *to, const struct options *o
     to->field = found[CHANNEL_OPTION_##field] ? found[CHANNEL_OPTION_##field]->values.field : options->field;
     CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_CHOOSE)
 #undef CHANNEL_OPTION_CHOOSE
+}
+
+uint64_t channel_message_size(const struct options *options, struct text name)
+{
+    struct channel_options found;
+    channel_options_resolve(&found, options, name);
+    return found.message_size_bytes;
+}
+
+uint64_t channel_message_size_most(const struct options *options)
+{
+    return number_greater(options->message_size_bytes,
+                          options->rules ? channel_rules_message_size_most(options->rules) : 0);
 }

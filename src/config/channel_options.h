@@ -51,6 +51,11 @@ struct channel_options {
  * patterns cover their beginnings, not on how many patterns there are. */
 void channel_options_resolve(struct channel_options *to, const struct options *options, struct text name);
 
+/* The largest message for the channel of that name; and for any one, which bounds what is read before it is
+ * known where it goes. */
+uint64_t channel_message_size(const struct options *options, struct text name);
+uint64_t channel_message_size_most(const struct options *options);
+
 /* Takes the option over from the options of all channels. */
 void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option);
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "base/pattern.h"
 
 /* A place in the tree: what stands before it is the beginning of some pattern. Its literal segments are a run
@@ -28,7 +29,8 @@ struct channel_rules {
     struct channel_rule *items; /* compiled: the more specific first */
     size_t count;
     size_t capacity;
-    struct place *places;    /* the first is the root; parents before their children */
+    struct place *places; /* the first is the root; parents before their children */
+    uint64_t message_size_most;
     struct options *scratch; /* while it is filled: where values are parsed */
 };
 
@@ -88,6 +90,8 @@ int channel_rules_set(struct channel_rules *rules, enum channel_option option, c
     if (err)
         return err;
     channel_options_copy(&rule->values, rules->scratch, option);
+    if (option == CHANNEL_OPTION_message_size_bytes)
+        rules->message_size_most = number_greater(rules->message_size_most, rule->values.message_size_bytes);
     rule->given |= 1u << option;
     rule->lines[option] = line;
     return 0;
@@ -257,6 +261,11 @@ void channel_rules_find(const struct channel_rules *rules, struct text name,
 }
 
 /* Looking. */
+
+uint64_t channel_rules_message_size_most(const struct channel_rules *rules)
+{
+    return rules->message_size_most;
+}
 
 size_t channel_rules_count(const struct channel_rules *rules)
 {

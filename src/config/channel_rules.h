@@ -45,6 +45,9 @@ int channel_rules_compile(struct channel_rules *rules, const struct channel_rule
 void channel_rules_find(const struct channel_rules *rules, struct text name,
                         const struct channel_rule *found[CHANNEL_OPTION_COUNT]);
 
+/* The greatest message-size of a section, 0 when none has it. */
+uint64_t channel_rules_message_size_most(const struct channel_rules *rules);
+
 /* All compiled sections, the more specific before the less. NULL rules have none. */
 size_t channel_rules_count(const struct channel_rules *rules);
 const struct channel_rule *channel_rules_at(const struct channel_rules *rules, size_t index);

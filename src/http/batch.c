@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "config/channel_options.h"
 #include "core/publish_object.h"
 #include "http/identity.h"
 #include "http/publish.h"
@@ -49,7 +50,8 @@ static void batch_read_item(struct batch *batch, size_t index, struct text value
     struct publish_item *item = &batch->super.request.items[index];
     item->error = batch_read(&object, value, &wish, fault);
     if (item->error == ERROR_NONE)
-        item->error = publish_item_fill(item, &wish, exchange->shard->options->message_size_bytes, fault);
+        item->error = publish_item_fill(item, &wish,
+                                        channel_message_size(exchange->shard->options, wish.channel), fault);
     if (item->error == ERROR_NONE)
         item->error =
             identity_check(exchange, ACCESS_PUBLISH, (struct text){item->channel, item->channel_len}, fault);

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/number.h"
+#include "config/channel_options.h"
 #include "core/cursor.h"
 #include "core/publish_object.h"
 #include "http/identity.h"
@@ -210,8 +211,8 @@ void publish_handle(struct exchange *exchange)
     *one = (struct publish_one){
         .super = {.exchange = exchange, .request = {.count = 1, .items = &one->item}},
     };
-    enum error_code error =
-        publish_item_fill(&one->item, &wish, exchange->shard->options->message_size_bytes, fault);
+    enum error_code error = publish_item_fill(
+        &one->item, &wish, channel_message_size(exchange->shard->options, wish.channel), fault);
     if (error == ERROR_NONE) {
         http_publish_submit(&one->super, publish_done);
         return;

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "config/channel_options.h"
 #include "http/origin.h"
 #include "http/routes.h"
 
@@ -185,21 +186,32 @@ static bool router_hides(const struct exchange *exchange, const struct route *ro
            !auth_keys_are_there(shard->keys);
 }
 
+static struct text router_name_behind(const struct exchange *exchange, const struct route *route)
+{
+    return text_behind((struct text){exchange->path, exchange->path_len}, strlen(route->prefix));
+}
+
 static const struct route router_options_route = {"", true, 0, false, router_answer_options, .elsewhere = ""};
 static const struct route router_nowhere_route = {
     "", true, 0, false, router_answer_not_found, .elsewhere = ""};
 static const struct route router_hidden_route = {"", true, 0, false, router_answer_hidden, .elsewhere = ""};
 static const struct route router_method_route = {"", true, 0, false, router_answer_method, .elsewhere = ""};
 
-void router_choose(struct exchange *exchange)
+static uint64_t router_body_limit(const struct exchange *exchange, const struct route *route)
 {
     const struct options *options = exchange->shard->options;
+    if (!(route->methods & exchange->method & (METHOD_POST | METHOD_PUT)))
+        return ROUTER_BODY_UNWANTED;
+    if (route->handle == channel_path_handle)
+        return channel_message_size(options, router_name_behind(exchange, route));
+    return route->is_batch ? options->batch_size_bytes : channel_message_size_most(options);
+}
+
+void router_choose(struct exchange *exchange)
+{
     const struct route *route = router_find(exchange->path);
-    bool takes_body = (route->methods & exchange->method & (METHOD_POST | METHOD_PUT)) != 0;
     origin_judge(exchange);
-    exchange->body_limit = !takes_body       ? ROUTER_BODY_UNWANTED
-                           : route->is_batch ? options->batch_size_bytes
-                                             : options->message_size_bytes;
+    exchange->body_limit = router_body_limit(exchange, route);
     if (exchange->method == METHOD_OPTIONS && !route->answers_options)
         exchange->route = &router_options_route;
     else if (router_hides(exchange, route))
@@ -214,5 +226,5 @@ void router_choose(struct exchange *exchange)
 
 struct text router_name(const struct exchange *exchange)
 {
-    return text_behind((struct text){exchange->path, exchange->path_len}, strlen(exchange->route->prefix));
+    return router_name_behind(exchange, exchange->route);
 }

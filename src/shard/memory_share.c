@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "base/number.h"
+#include "config/channel_options.h"
 #include "shard/shard.h"
 
 /* What is counted as small. */
@@ -17,8 +18,9 @@
 /* All that there is: three quarters of it hold one input of the largest size. */
 static uint64_t share_limit(const struct options *options)
 {
-    uint64_t largest = number_greater(options->batch_size_bytes,
-                                      SHARE_ESCAPED_FACTOR * options->message_size_bytes + SHARE_TEXT_MORE);
+    uint64_t largest =
+        number_greater(options->batch_size_bytes,
+                       SHARE_ESCAPED_FACTOR * channel_message_size_most(options) + SHARE_TEXT_MORE);
     return number_greater(options->connection_memory_bytes, SHARE_BUFFER_FACTOR * largest / 3 * 4);
 }
 

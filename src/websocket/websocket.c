@@ -77,8 +77,7 @@ static struct input_limits websocket_limits(const struct websocket *websocket)
     const struct options *options = websocket_shard(websocket)->options;
     const struct websocket_service *service = websocket->service;
     return (struct input_limits){
-        .message_bytes =
-            service->message_limit ? service->message_limit(websocket) : options->message_size_bytes,
+        .message_bytes = service->message_limit(websocket),
         .fragments = options->websocket_fragments,
     };
 }

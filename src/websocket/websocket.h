@@ -44,7 +44,7 @@ struct websocket_service {
     const struct websocket_ops *ops;
     /* Ends with NULL; the first of the client's list that is here is agreed on. NULL: none is. */
     const char *const *subprotocols;
-    /* The largest message, in bytes; asked when bytes come. NULL: message-size. */
+    /* The largest message, in bytes; asked when bytes come. */
     uint64_t (*message_limit)(const struct websocket *websocket);
 };
 

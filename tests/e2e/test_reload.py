@@ -2,30 +2,14 @@
 """SIGHUP: the new options are in force on what is there already, in the shards and in both brokers."""
 
 import contextlib
-import pathlib
 import signal
-import tempfile
 from collections.abc import Iterator
 
 from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
 from support.redis import RedisServer, await_ready, log_lines, metric
+from support.reloading import Reloading
 from support.server import Server, wait_until
 from support.websocket import BINARY, CONTINUATION, PING, Frame, WebSocket, frame_bytes
-
-
-class Reloading(Server):
-    """A server with a configuration file that can be changed under it."""
-
-    def __init__(self, text: str, *options: str) -> None:
-        self.configuration = tempfile.NamedTemporaryFile("w", suffix=".ini")
-        pathlib.Path(self.configuration.name).write_text(text)
-        super().__init__("--shards", "1", "--config", self.configuration.name, *options)
-
-    def reload(self, text: str) -> None:
-        before = len(log_lines(self, "reloaded"))
-        pathlib.Path(self.configuration.name).write_text(text)
-        self.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(log_lines(self, "reloaded")) > before, what="the reload")
 
 
 def last_messages(server: Server, channel: str, count: int) -> list[str]:

@@ -24,7 +24,6 @@ struct options;
 struct server;
 struct topic;
 
-#define REDIS_LIMITS_MAX 96u
 #define REDIS_SLOTS 16384u
 #define REDIS_NODE_LEN 8u
 
@@ -38,7 +37,7 @@ struct redis_broker {
     struct letter cut;
     struct letter stop;
     struct options *options;
-    char limits[REDIS_LIMITS_MAX]; /* what of the options sluice.lua wants with every call */
+    uint32_t generation; /* of the options */
     struct url url;
     int epoll_fd;
     struct timer_wheel wheel;

@@ -7,6 +7,7 @@
 
 #include "broker/redis/bridge.h"
 #include "broker/redis/in_doubt.h"
+#include "broker/redis/limits.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
@@ -49,9 +50,9 @@ static void publish_read_own(struct publish *publish)
     struct publish_item *item = publish->item;
     struct message *message = item->message;
     struct topic *topic = topic_find(broker, publish_channel(publish));
-    uint64_t keep_ms = broker->options->history_ttl_ms;
     if (!topic || item->is_duplicate)
         return;
+    uint64_t keep_ms = topic_kept(topic)->ttl_ms;
     if (message->ttl_ms > 0 && message->ttl_ms < keep_ms)
         keep_ms = message->ttl_ms;
     message->offset = item->offset;
@@ -89,6 +90,7 @@ static enum error_code publish_send(struct publish *publish)
     const struct publish_item *item = publish->item;
     const struct message *message = item->message;
     char ttl[21];
+    char limits[LIMITS_TEXT_MAX];
     const char *type = message_type_word((enum message_type)message->type);
     const struct epoch name_part = epoch_of_name(item->channel, item->channel_len);
     const struct text arguments[] = {
@@ -97,7 +99,7 @@ static enum error_code publish_send(struct publish *publish)
         {"type", 4},
         {type, strlen(type)},
         {"limits", 6},
-        {broker->limits, strlen(broker->limits)},
+        limits_format(limits, broker->options, publish_channel(publish)),
         {"mark", 4},
         {publish->mark, strlen(publish->mark)},
         {"ttl", 3},

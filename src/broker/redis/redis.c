@@ -107,11 +107,8 @@ static void redis_handle_events(struct redis_broker *broker, struct epoll_event 
 
 static void redis_apply_options(struct redis_broker *broker)
 {
-    const struct options *options = broker->options;
-    broker->links.timeout_ms = options->redis_timeout_ms;
-    snprintf(broker->limits, sizeof(broker->limits), "%llu %llu %llu %llu",
-             (unsigned long long)options->history_size, (unsigned long long)options->history_ttl_ms,
-             (unsigned long long)options->channel_ttl_ms, (unsigned long long)options->idempotency_time_ms);
+    broker->links.timeout_ms = broker->options->redis_timeout_ms;
+    broker->generation++;
 }
 
 static void redis_open(struct redis_broker *broker)

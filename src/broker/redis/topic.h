@@ -45,8 +45,10 @@ struct topic {
     struct epoch early_epoch;
     struct open *open; /* the call under way that asks for what is new; NULL when none */
     struct attachments attachments;
-    struct letter *waiting; /* attach requests, linked by their letters */
-    struct timer timer;     /* to compare with Redis, or to try again */
+    struct letter *waiting;   /* attach requests, linked by their letters */
+    struct timer timer;       /* to compare with Redis, or to try again */
+    struct retention kept;    /* see topic_kept */
+    uint32_t kept_generation; /* of the broker's options; 0 before it is known */
     uint16_t slot;
     uint8_t name_len;
     char name[]; /* terminated */

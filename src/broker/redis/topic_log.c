@@ -12,6 +12,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/envelope.h"
+#include "broker/redis/limits.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "config/options.h"
@@ -51,12 +52,20 @@ void topic_expire_ring(struct topic *topic)
     topic_note_ring(topic);
 }
 
+const struct retention *topic_kept(struct topic *topic)
+{
+    if (topic->kept_generation != topic->broker->generation) {
+        topic->kept = limits_retention(topic->broker->options, topic_name(topic));
+        topic->kept_generation = topic->broker->generation;
+    }
+    return &topic->kept;
+}
+
 /* Of a bridged channel this is the log; of the others the log is in Redis, and this saves reading it. */
 static void topic_trim_ring(struct topic *topic)
 {
-    const struct options *options = topic->broker->options;
-    struct retention retention = {options->history_size, options->history_bytes, options->history_ttl_ms};
-    if (message_memory_bytes() > options->memory_limit_bytes)
+    struct retention retention = *topic_kept(topic);
+    if (message_memory_bytes() > topic->broker->options->memory_limit_bytes)
         retention = (struct retention){topic->ring.count / 2, topic->ring.bytes / 2, retention.ttl_ms};
     ring_trim(&topic->ring, &retention);
     topic_note_ring(topic);
@@ -113,7 +122,7 @@ int topic_append_bridged(struct topic *topic, struct envelope *envelope)
 {
     envelope->offset = topic->log.top + 1;
     envelope->time_ms = clock_wall_ms();
-    envelope->keep_ms = topic->broker->options->history_ttl_ms;
+    envelope->keep_ms = topic_kept(topic)->ttl_ms;
     struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
     if (!message)
         return -ENOMEM;
@@ -292,6 +301,7 @@ void topic_open(struct topic *topic)
     char top[21];
     char most[21];
     char bytes[21];
+    char limits[LIMITS_TEXT_MAX];
     if (topic->open)
         return;
     struct open *open = calloc(1, sizeof(*open));
@@ -300,7 +310,7 @@ void topic_open(struct topic *topic)
         {topic->log.epoch.text, topic->has_log ? EPOCH_LEN : 0},
         call_number(top, topic->log.top),
         {ancestry, topic->has_log ? ancestry_format(ancestry, &topic->log.ancestry) : 0},
-        {broker->limits, strlen(broker->limits)},
+        limits_format(limits, broker->options, topic_name(topic)),
         call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
         {name_part.text, EPOCH_NAME_LEN},

@@ -10,6 +10,7 @@
 struct envelope;
 struct epoch;
 struct message;
+struct retention;
 struct topic;
 
 /* Asks Redis for what is new since what is known: after subscribing, on a hole, and now and then to compare.
@@ -18,6 +19,9 @@ void topic_open(struct topic *topic);
 
 /* Forgets what came too early, and the call under way. */
 void topic_stop_opening(struct topic *topic);
+
+/* What of the log is kept; found when it is asked for first, and after a reload. */
+const struct retention *topic_kept(struct topic *topic);
 
 /* Drops the messages held here, all or those that have expired. */
 void topic_drop_ring(struct topic *topic);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "config/channel_options.h"
 #include "core/publication.h"
 #include "render/render.h"
 
@@ -53,7 +54,7 @@ static int application_publish(struct application *application, struct text mess
     struct publication *publication = calloc(1, sizeof(*publication));
     if (publication)
         publication_begin(publication, &application_publication_ops, &conversation->errands, &wish,
-                          conversation->shard->options->message_size_bytes);
+                          channel_message_size(conversation->shard->options, wish.channel));
     else
         conversation_say_error(conversation, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
     return 0;
@@ -86,9 +87,18 @@ bool application_takes_binary(const struct application *application)
 
 uint64_t application_text_max(const struct application *application)
 {
-    return application->service->declaration.app == APP_COMMANDS
-               ? conversation_text_max(&application->conversation)
-               : application->conversation.shard->options->message_size_bytes;
+    const struct options *options = application->conversation.shard->options;
+    switch (application->service->declaration.app) {
+    case APP_COMMANDS:
+        return conversation_text_max(&application->conversation);
+    case APP_PUBLISH:
+        return channel_message_size(options,
+                                    channel_name_text(&application->service->declaration.publish_to));
+    case APP_ECHO:
+    case APP_CLOSE:
+        break;
+    }
+    return channel_message_size_most(options);
 }
 
 /* What channels tell. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/container.h"
+#include "config/channel_options.h"
 #include "transport/tcp/connection.h"
 
 static const char commands_help[] =
@@ -202,14 +203,16 @@ bool commands_handle(struct connection *connection, const struct frame *frame)
         return conversation_take(conversation, frame->bytes, frame->len) == 0;
     command_parse(&command, frame->bytes, frame->len);
     bool is_publish = command.run == commands_publish;
-    bool is_too_large = (is_publish ? command.data.len : frame->len) >
-                        connection_shard(connection)->options->message_size_bytes;
+    const struct options *options = connection_shard(connection)->options;
+    uint64_t most =
+        is_publish ? channel_message_size(options, command.first) : channel_message_size_most(options);
+    bool is_too_large = (is_publish ? command.data.len : frame->len) > most;
     /* Answers come in the order of their commands. */
     if (is_publish && !is_too_large ? !errands_may_publish(&conversation->errands)
                                     : !errands_are_idle(&conversation->errands))
         return false;
     if (is_too_large)
-        connection_refuse_frame(connection, UPDATE_RAW);
+        connection_refuse_frame(connection, UPDATE_RAW, most);
     else
         command.run(connection, &command);
     return true;

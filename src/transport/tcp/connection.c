@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "config/channel_options.h"
 #include "transport/tcp/commands.h"
 #include "transport/tcp/resp.h"
 #include "transport/tcp/tcp.h"
@@ -240,18 +241,27 @@ static void connection_refuse_stranger(struct connection *connection, enum frami
 
 static uint64_t connection_frame_limit(const struct connection *connection)
 {
-    uint64_t size = connection_shard(connection)->options->message_size_bytes;
+    const struct options *options = connection_shard(connection)->options;
+    const struct declaration *declaration = connection->declaration;
     if (connection->format == UPDATE_JSON)
         return conversation_text_max(&connection->conversation);
-    return connection->declaration->input == INPUT_COMMAND ? size + COMMAND_HEAD_MAX : size;
+    if (declaration->input == INPUT_PUBLISH)
+        return channel_message_size(options, channel_name_text(&declaration->publish_to));
+    uint64_t size = channel_message_size_most(options);
+    return declaration->input == INPUT_COMMAND ? size + COMMAND_HEAD_MAX : size;
 }
 
-void connection_refuse_frame(struct connection *connection, enum update_format format)
+/* Without the room for the words before the data of PUBLISH. */
+static uint64_t connection_told_limit(const struct connection *connection)
+{
+    bool is_command = connection->format != UPDATE_JSON && connection->declaration->input == INPUT_COMMAND;
+    return connection_frame_limit(connection) - (is_command ? COMMAND_HEAD_MAX : 0);
+}
+
+void connection_refuse_frame(struct connection *connection, enum update_format format, uint64_t most)
 {
     char what[ANSWER_MAX];
     bool is_json = format == UPDATE_JSON;
-    uint64_t most = is_json ? conversation_text_max(&connection->conversation)
-                            : connection_shard(connection)->options->message_size_bytes;
     snprintf(what, sizeof(what), "a frame%s has at most %llu bytes (message-size)",
              is_json ? "" : ", or the data of PUBLISH,", (unsigned long long)most);
     if (is_json)
@@ -303,7 +313,8 @@ static ssize_t connection_take_frame(struct connection *connection, const char *
         return -EAGAIN;
     }
     if (is_wrong)
-        connection_refuse_frame(connection, (enum update_format)connection->format);
+        connection_refuse_frame(connection, (enum update_format)connection->format,
+                                connection_told_limit(connection));
     return (ssize_t)frame.size;
 }
 

@@ -90,8 +90,8 @@ void connection_append_error(const struct connection *connection, struct buf *to
 bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name);
 
 /* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
- * is on its way. `format` is that of the answer. */
-void connection_refuse_frame(struct connection *connection, enum update_format format);
+ * is on its way. `format` is that of the answer, `most` what is allowed. */
+void connection_refuse_frame(struct connection *connection, enum update_format format, uint64_t most);
 
 /* What a command waits for; text that is to be answered once everything that was awaited has come. */
 struct connection_wait {

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "config/channel_options.h"
 #include "core/publication.h"
 #include "transport/tcp/connection.h"
 
@@ -86,5 +87,5 @@ void tcp_publish(struct connection *connection, struct text channel, struct text
     }
     publish->answer = answer;
     publication_begin(&publish->super, &tcp_publish_ops, &connection->conversation.errands, &wish,
-                      connection_shard(connection)->options->message_size_bytes);
+                      channel_message_size(connection_shard(connection)->options, channel));
 }

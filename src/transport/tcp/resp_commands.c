@@ -8,6 +8,7 @@
 
 #include "base/container.h"
 #include "base/number.h"
+#include "config/channel_options.h"
 #include "render/render.h"
 #include "transport/tcp/reply.h"
 #include "transport/tcp/resp_call.h"
@@ -196,15 +197,16 @@ bool resp_run(struct connection *connection, const struct resp_command *command)
     const char *fault = resp_find_fault(&call, row, text);
     bool is_queued = connection->transaction && !resp_transaction_is_running(connection->transaction);
     bool is_publish = !fault && row->run == resp_run_publish;
-    bool is_too_large =
-        is_publish && call.arguments[2].len > connection_shard(connection)->options->message_size_bytes;
+    uint64_t most =
+        is_publish ? channel_message_size(connection_shard(connection)->options, call.arguments[1]) : 0;
+    bool is_too_large = is_publish && call.arguments[2].len > most;
     if (resp_has_to_wait(connection, is_publish && !is_too_large && !is_queued))
         return false;
     if (fault) {
         resp_transaction_refuse(connection);
         reply_error(connection, fault);
     } else if (is_too_large) {
-        connection_refuse_frame(connection, UPDATE_RAW);
+        connection_refuse_frame(connection, UPDATE_RAW, most);
     } else if (is_queued && row->in_transaction == RESP_QUEUED) {
         resp_queue(connection, command);
     } else {
@@ -216,7 +218,7 @@ bool resp_run(struct connection *connection, const struct resp_command *command)
 
 uint64_t resp_bulk_limit(const struct connection *connection)
 {
-    return number_greater(connection_shard(connection)->options->message_size_bytes, RESP_INLINE_MAX);
+    return number_greater(channel_message_size_most(connection_shard(connection)->options), RESP_INLINE_MAX);
 }
 
 /* What cannot be understood. Returns false when that has to wait for publishes. */

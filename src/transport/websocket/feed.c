@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/websocket_frame.h"
+#include "config/channel_options.h"
 #include "core/publication.h"
 #include "http/errors.h"
 #include "http/refusal.h"
@@ -241,6 +242,16 @@ static void feed_opened(struct websocket *websocket)
         subscriber_unblock(&feed->subscriber);
 }
 
+/* What is sent goes to the first of its channels. */
+static uint64_t feed_limit(const struct websocket *websocket)
+{
+    const struct options *options = websocket_shard(websocket)->options;
+    const struct websocket_feed *feed = container_of(websocket, const struct websocket_feed, websocket);
+    const struct subscription *first = &feed->subscriber.subscriptions[0];
+    return first->channel ? channel_message_size(options, subscription_channel(first))
+                          : channel_message_size_most(options);
+}
+
 static bool feed_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
 {
     struct websocket_feed *feed = feed_of_websocket(websocket);
@@ -253,8 +264,7 @@ static bool feed_message(struct websocket *websocket, bool is_text, const char *
     };
     struct publication *publication = calloc(1, sizeof(*publication));
     if (publication)
-        publication_begin(publication, &feed_publication_ops, &feed->errands, &wish,
-                          websocket_shard(websocket)->options->message_size_bytes);
+        publication_begin(publication, &feed_publication_ops, &feed->errands, &wish, feed_limit(websocket));
     else
         feed_publish_fail(feed, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
     return true;
@@ -305,9 +315,9 @@ static const struct feed_choice {
 };
 
 static const struct websocket_service feed_services[] = {
-    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[0].subprotocols},
-    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[1].subprotocols},
-    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[2].subprotocols},
+    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[0].subprotocols, .message_limit = feed_limit},
+    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[1].subprotocols, .message_limit = feed_limit},
+    {.ops = &feed_websocket_ops, .subprotocols = feed_choices[2].subprotocols, .message_limit = feed_limit},
 };
 
 static size_t feed_choose(const struct exchange *exchange)

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* What the options say of a channel, for Redis and for what a node keeps here. */
+
+#include "base/text.h"
+#include "core/ring.h"
+
+struct options;
+
+#define LIMITS_TEXT_MAX 96u
+
+/* Writes what sluice.lua wants with its calls: how many messages are kept and, in milliseconds, how long; how
+ * long an empty channel is remembered, and a key. */
+struct text limits_format(char to[LIMITS_TEXT_MAX], const struct options *options, struct text channel);
+
+struct retention limits_retention(const struct options *options, struct text channel);
