@@ -12,24 +12,24 @@
 
 /* In each step `at` moves behind what was recognised; when it is not what is allowed there, it stays and
  * `fault` says what was expected. */
-struct scan {
+struct json_reading {
     const char *at;
     const char *end;
     const char *fault;
 };
 
-static bool scan_fail(struct scan *scan, const char *fault)
+static bool scan_fail(struct json_reading *scan, const char *fault)
 {
     scan->fault = scan->at == scan->end ? "the text ends too early" : fault;
     return false;
 }
 
-static bool scan_is_at(const struct scan *scan, char byte)
+static bool scan_is_at(const struct json_reading *scan, char byte)
 {
     return scan->at < scan->end && *scan->at == byte;
 }
 
-static bool scan_skip(struct scan *scan, char byte)
+static bool scan_skip(struct json_reading *scan, char byte)
 {
     if (!scan_is_at(scan, byte))
         return false;
@@ -37,7 +37,7 @@ static bool scan_skip(struct scan *scan, char byte)
     return true;
 }
 
-static void scan_space(struct scan *scan)
+static void scan_space(struct json_reading *scan)
 {
     while (scan->at < scan->end &&
            (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\r' || *scan->at == '\t'))
@@ -54,7 +54,7 @@ static uint64_t scan_find_special(uint64_t bytes)
     return ((quote - ones) | (backslash - ones) | (bytes - ones * 0x20) | bytes) & (ones * 0x80);
 }
 
-static void scan_plain(struct scan *scan)
+static void scan_plain(struct json_reading *scan)
 {
     uint64_t bytes;
     while (scan->end - scan->at >= (ptrdiff_t)sizeof(bytes)) {
@@ -69,7 +69,7 @@ static void scan_plain(struct scan *scan)
 }
 
 /* The code unit of \uXXXX; a negative number when it is none. */
-static int scan_code_unit(struct scan *scan)
+static int scan_code_unit(struct json_reading *scan)
 {
     int unit = 0;
     if (scan->end - scan->at < 6 || scan->at[0] != '\\' || scan->at[1] != 'u')
@@ -84,7 +84,7 @@ static int scan_code_unit(struct scan *scan)
     return unit;
 }
 
-static bool scan_escape(struct scan *scan)
+static bool scan_escape(struct json_reading *scan)
 {
     if (scan->end - scan->at >= 2 && scan->at[1] != 'u') {
         if (!memchr("\"\\/bfnrt", scan->at[1], 8))
@@ -103,7 +103,7 @@ static bool scan_escape(struct scan *scan)
     return scan_fail(scan, unit < 0 ? "\\u wants four hexadecimal digits" : "half of a surrogate pair");
 }
 
-static bool scan_string(struct scan *scan)
+static bool scan_string(struct json_reading *scan)
 {
     if (!scan_skip(scan, '"'))
         return scan_fail(scan, "a string is expected");
@@ -128,7 +128,7 @@ static bool scan_string(struct scan *scan)
     }
 }
 
-static bool scan_digits(struct scan *scan)
+static bool scan_digits(struct json_reading *scan)
 {
     const char *begin = scan->at;
     while (scan->at < scan->end && *scan->at >= '0' && *scan->at <= '9')
@@ -136,7 +136,7 @@ static bool scan_digits(struct scan *scan)
     return scan->at > begin || scan_fail(scan, "a digit is expected");
 }
 
-static bool scan_number(struct scan *scan)
+static bool scan_number(struct json_reading *scan)
 {
     (void)scan_skip(scan, '-'); /* may be there */
     if (!scan_skip(scan, '0') && !scan_digits(scan))
@@ -151,7 +151,7 @@ static bool scan_number(struct scan *scan)
     return true;
 }
 
-static bool scan_word(struct scan *scan)
+static bool scan_word(struct json_reading *scan)
 {
     static const char *const words[] = {"true", "false", "null"};
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -164,7 +164,7 @@ static bool scan_word(struct scan *scan)
     return scan_fail(scan, "a value is expected");
 }
 
-static bool scan_scalar(struct scan *scan)
+static bool scan_scalar(struct json_reading *scan)
 {
     if (scan_is_at(scan, '"'))
         return scan_string(scan);
@@ -174,7 +174,7 @@ static bool scan_scalar(struct scan *scan)
 }
 
 /* A name of `*len` bytes and its colon, up to the value. */
-static bool scan_name(struct scan *scan, size_t *len)
+static bool scan_name(struct json_reading *scan, size_t *len)
 {
     const char *begin = scan->at;
     if (!scan_string(scan))
@@ -188,7 +188,7 @@ static bool scan_name(struct scan *scan, size_t *len)
 }
 
 /* What stands behind a value, up to the next one. Returns false without a fault when all are closed. */
-static bool scan_behind_value(struct scan *scan, const char *closers, unsigned *depth)
+static bool scan_behind_value(struct json_reading *scan, const char *closers, unsigned *depth)
 {
     size_t name_len;
     while (*depth > 0) {
@@ -207,7 +207,7 @@ static bool scan_behind_value(struct scan *scan, const char *closers, unsigned *
 
 /* Returns false with a fault, or with `*is_empty` false when the container that was opened has something in
  * it, before which the scan then stands. */
-static bool scan_open(struct scan *scan, char closer, bool *is_empty)
+static bool scan_open(struct json_reading *scan, char closer, bool *is_empty)
 {
     size_t name_len;
     scan->at++;
@@ -217,7 +217,7 @@ static bool scan_open(struct scan *scan, char closer, bool *is_empty)
 }
 
 /* One value without the space around it. An own stack of closing brackets bounds what deep nesting costs. */
-static bool scan_value(struct scan *scan)
+static bool scan_value(struct json_reading *scan)
 {
     char closers[JSON_DEPTH_MAX];
     unsigned depth = 0;
@@ -241,7 +241,7 @@ static bool scan_value(struct scan *scan)
 }
 
 /* Columns count characters, not bytes. */
-static void scan_format_fault(const struct scan *scan, const char *text, char fault[JSON_FAULT_MAX])
+static void scan_format_fault(const struct json_reading *scan, const char *text, char fault[JSON_FAULT_MAX])
 {
     unsigned line = 1;
     unsigned column = 1;
@@ -255,7 +255,7 @@ static void scan_format_fault(const struct scan *scan, const char *text, char fa
 
 int json_scan(struct text *value, const char *text, size_t len, char fault[JSON_FAULT_MAX])
 {
-    struct scan scan = {.at = text, .end = text + len};
+    struct json_reading scan = {.at = text, .end = text + len};
     scan_space(&scan);
     value->bytes = scan.at;
     if (scan_value(&scan)) {
@@ -278,7 +278,7 @@ void json_walk_begin(struct json_walk *walk, struct text container)
  * it, where nothing begins. */
 bool json_walk_next(struct json_walk *walk)
 {
-    struct scan scan = {.at = walk->at + 1, .end = walk->end};
+    struct json_reading scan = {.at = walk->at + 1, .end = walk->end};
     scan_space(&scan);
     walk->name.bytes = scan.at;
     if (walk->end[-1] == '}' && !scan_name(&scan, &walk->name.len))

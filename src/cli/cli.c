@@ -9,15 +9,15 @@
 #include "base/nearest.h"
 #include "tables/commands.h"
 
-struct command {
+struct subcommand {
     const char *word;
     int (*run)(int argument_count, char **arguments, char **environment);
 };
 
 #define COMMAND_ROW(word, run, help) {word, run},
-static const struct command commands[] = {COMMAND_TABLE(COMMAND_ROW)};
+static const struct subcommand commands[] = {COMMAND_TABLE(COMMAND_ROW)};
 
-static const struct command *cli_find(const char *word)
+static const struct subcommand *cli_find(const char *word)
 {
     if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
         word = "help";
@@ -56,7 +56,7 @@ static int cli_dispatch(int argument_count, char **arguments, char **environment
 {
     if (argument_count < 2)
         return cli_serve(0, arguments + argument_count, environment);
-    const struct command *command = cli_find(arguments[1]);
+    const struct subcommand *command = cli_find(arguments[1]);
     if (cli_asks_for_help(argument_count - 1, arguments + 1))
         return cli_help(0, arguments, environment);
     if (command)

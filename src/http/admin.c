@@ -172,14 +172,14 @@ void channel_handle(struct exchange *exchange)
 
 /* The list. */
 
-struct listing {
+struct admin_listing {
     struct list_request request;
     struct survey survey;
     struct exchange *exchange;
     uint64_t (*subscribers)[TRANSPORT_COUNT]; /* for each entry */
 };
 
-static void listing_free(struct listing *listing)
+static void listing_free(struct admin_listing *listing)
 {
     free(listing->subscribers);
     free(listing->request.entries);
@@ -188,7 +188,7 @@ static void listing_free(struct listing *listing)
 
 static void listing_surveyed(struct survey *survey)
 {
-    struct listing *listing = container_of(survey, struct listing, survey);
+    struct admin_listing *listing = container_of(survey, struct admin_listing, survey);
     const struct list_request *request = &listing->request;
     struct buf json = {0};
     buf_append_text(&json, "{\"channels\":[");
@@ -209,7 +209,7 @@ static void listing_surveyed(struct survey *survey)
 
 static void listing_visit(struct survey *survey, struct shard *shard)
 {
-    struct listing *listing = container_of(survey, struct listing, survey);
+    struct admin_listing *listing = container_of(survey, struct admin_listing, survey);
     for (size_t i = 0; i < listing->request.count; i++) {
         const struct inspection *entry = &listing->request.entries[i];
         hub_count_subscriptions(&shard->hub, entry->name, entry->name_len, listing->subscribers[i]);
@@ -218,7 +218,7 @@ static void listing_visit(struct survey *survey, struct shard *shard)
 
 static void listing_listed(struct broker_request *super)
 {
-    struct listing *listing = container_of(super, struct listing, request.super);
+    struct admin_listing *listing = container_of(super, struct admin_listing, request.super);
     enum error_code error = super->error;
     listing->subscribers = calloc(listing->request.count + 1, sizeof(*listing->subscribers));
     if (error == ERROR_NONE && !listing->subscribers)
@@ -260,7 +260,7 @@ static bool listing_read_options(struct exchange *exchange, struct list_request 
 
 void channels_handle(struct exchange *exchange)
 {
-    struct listing *listing = calloc(1, sizeof(*listing));
+    struct admin_listing *listing = calloc(1, sizeof(*listing));
     if (!listing) {
         exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
         return;

@@ -16,7 +16,7 @@
 
 #define PRIVILEGES_GROUPS_MAX 256
 
-struct identity {
+struct account {
     uid_t uid;
     gid_t gid;
     gid_t groups[PRIVILEGES_GROUPS_MAX];
@@ -42,7 +42,7 @@ static int privileges_fail(int err, char fault[PRIVILEGES_FAULT_MAX], const char
     return err;
 }
 
-static int privileges_find_user(struct identity *identity, const char *name, char fault[PRIVILEGES_FAULT_MAX])
+static int privileges_find_user(struct account *identity, const char *name, char fault[PRIVILEGES_FAULT_MAX])
 {
     uint64_t number;
     bool is_number = number_parse_u64(&number, name, strlen(name)) == 0;
@@ -67,8 +67,7 @@ static int privileges_find_user(struct identity *identity, const char *name, cha
     return 0;
 }
 
-static int privileges_find_group(struct identity *identity, const char *name,
-                                 char fault[PRIVILEGES_FAULT_MAX])
+static int privileges_find_group(struct account *identity, const char *name, char fault[PRIVILEGES_FAULT_MAX])
 {
     uint64_t number;
     const struct group *entry = getgrnam(name);
@@ -80,7 +79,7 @@ static int privileges_find_group(struct identity *identity, const char *name,
     return 0;
 }
 
-static int privileges_find(struct identity *identity, const char *user, char fault[PRIVILEGES_FAULT_MAX])
+static int privileges_find(struct account *identity, const char *user, char fault[PRIVILEGES_FAULT_MAX])
 {
     const char *colon = strchr(user, ':');
     char name[64];
@@ -97,7 +96,7 @@ static int privileges_find(struct identity *identity, const char *user, char fau
     return err;
 }
 
-static bool privileges_are_those_of(const struct identity *identity)
+static bool privileges_are_those_of(const struct account *identity)
 {
     uid_t uids[3];
     gid_t gids[3];
@@ -109,7 +108,7 @@ static bool privileges_are_those_of(const struct identity *identity)
     return true;
 }
 
-static int privileges_find_allowed(struct identity *identity, const char *user,
+static int privileges_find_allowed(struct account *identity, const char *user,
                                    char fault[PRIVILEGES_FAULT_MAX])
 {
     int err = privileges_find(identity, user, fault);
@@ -121,7 +120,7 @@ static int privileges_find_allowed(struct identity *identity, const char *user,
 
 int privileges_check(const char *user, char fault[PRIVILEGES_FAULT_MAX])
 {
-    struct identity identity;
+    struct account identity;
     return privileges_find_allowed(&identity, user, fault);
 }
 
@@ -133,7 +132,7 @@ static bool privileges_can_return(void)
 
 int privileges_drop(const char *user, char fault[PRIVILEGES_FAULT_MAX])
 {
-    struct identity identity;
+    struct account identity;
     int err = privileges_find_allowed(&identity, user, fault);
     if (err)
         return err;

@@ -19,7 +19,7 @@
 #define MEMORY_SLICE 128u
 
 /* Who is told of the channels below a prefix. */
-struct watch {
+struct memory_watch {
     struct list link;
     struct memory_broker *memory;
     struct watch_request *request; /* the watcher's; answered once all that are there have been told */
@@ -253,14 +253,14 @@ static enum error_code memory_list(struct memory_broker *memory, struct list_req
 
 /* Watching. */
 
-static bool memory_is_below(const struct log *log, const struct watch *watch)
+static bool memory_is_below(const struct log *log, const struct memory_watch *watch)
 {
     const struct watch_request *request = watch->request;
     return log->name_len > request->prefix_len &&
            memcmp(log->name, request->prefix, request->prefix_len) == 0;
 }
 
-static int memory_tell(const struct watch *watch, const struct log *log, bool is_new)
+static int memory_tell(const struct memory_watch *watch, const struct log *log, bool is_new)
 {
     return broker_tell_name(watch->mailbox, watch->request->watcher, log->name, log->name_len, is_new);
 }
@@ -270,21 +270,21 @@ static int memory_log_begun(struct store *store, const struct log *log)
     const struct memory_broker *memory = container_of(store, struct memory_broker, store);
     int err = 0;
     list_for_each (link, &memory->watches) {
-        const struct watch *watch = container_of(link, struct watch, link);
+        const struct memory_watch *watch = container_of(link, struct memory_watch, link);
         if (!err && memory_is_below(log, watch))
             err = memory_tell(watch, log, true);
     }
     return err;
 }
 
-static void memory_forget_watch(struct watch *watch)
+static void memory_forget_watch(struct memory_watch *watch)
 {
     list_remove(&watch->link);
     free(watch);
 }
 
 /* Tells a slice of the channels that are there. */
-static void memory_tell_slice(struct watch *watch)
+static void memory_tell_slice(struct memory_watch *watch)
 {
     struct broker_request *request = &watch->request->super;
     for (unsigned i = 0; i < MEMORY_SLICE; i++) {
@@ -305,7 +305,7 @@ static void memory_tell_slice(struct watch *watch)
 
 static void memory_go_on_telling(struct letter *letter)
 {
-    struct watch *watch = container_of(letter, struct watch, letter);
+    struct memory_watch *watch = container_of(letter, struct memory_watch, letter);
     struct memory_broker *memory = watch->memory;
     memory_enter(memory);
     memory_tell_slice(watch);
@@ -314,7 +314,7 @@ static void memory_go_on_telling(struct letter *letter)
 
 static void memory_watch(struct memory_broker *memory, struct watch_request *request)
 {
-    struct watch *watch = calloc(1, sizeof(*watch));
+    struct memory_watch *watch = calloc(1, sizeof(*watch));
     if (!watch) {
         broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
         return;
@@ -420,7 +420,7 @@ static void memory_stop(struct broker *broker)
     store_deinit(&memory->store);
     pthread_mutex_destroy(&memory->lock);
     list_drain (link, &memory->watches)
-        memory_forget_watch(container_of(link, struct watch, link));
+        memory_forget_watch(container_of(link, struct memory_watch, link));
     options_unref(memory->options);
     free(memory);
 }

@@ -45,7 +45,7 @@ struct text call_number(char *to, uint64_t number)
 
 /* Latency. */
 
-static void call_measure(struct redis_broker *broker, const struct command *command)
+static void call_measure(struct redis_broker *broker, const struct link_command *command)
 {
     static const uint64_t bounds_us[] = {BROKER_LATENCY_BOUNDS_US};
     uint64_t us = (clock_monotonic_ns() - command->sent_ns) / 1000;
@@ -76,7 +76,7 @@ static void call_send(struct call *call, struct server *server)
 }
 
 /* The arguments of a formatted command, in its own bytes. */
-static int call_split(const struct command *command, const char **argv, size_t *lengths)
+static int call_split(const struct link_command *command, const char **argv, size_t *lengths)
 {
     char *at = command->bytes;
     int count = (int)strtol(at + 1, &at, 10);
@@ -94,7 +94,7 @@ static int call_declare_one_key(struct call *call)
 {
     const char *argv[CALL_ARGUMENTS_MAX + 8];
     size_t lengths[CALL_ARGUMENTS_MAX + 8];
-    struct command command = {.done = call->command.done};
+    struct link_command command = {.done = call->command.done};
     unsigned more = call->key_count - 1u;
     int count = call_split(&call->command, argv, lengths) - (int)more;
     argv[2] = "1";
@@ -167,7 +167,7 @@ static bool call_follow(struct call *call, const struct redisReply *reply)
     return true;
 }
 
-static void call_answered(struct command *command, struct link *link, const struct redisReply *reply)
+static void call_answered(struct link_command *command, struct link *link, const struct redisReply *reply)
 {
     struct call *call = container_of(command, struct call, command);
     (void)link;

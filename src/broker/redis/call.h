@@ -17,7 +17,7 @@ struct server;
 
 /* A call of a function of sluice.lua, or a plain command, that goes to where its slot is. */
 struct call {
-    struct command command;
+    struct link_command command;
     struct redis_broker *broker;
     struct server *server; /* that it was sent to */
     uint16_t slot;

@@ -33,7 +33,7 @@ static void link_deliver(struct link *link, const redisReply *reply)
     struct list *first = list_first(&link->waiting);
     link->reply_bytes = 0;
     if (first && !link->ops->pushed) {
-        struct command *command = container_of(first, struct command, link);
+        struct link_command *command = container_of(first, struct link_command, link);
         list_remove(first);
         command->done(command, link, reply);
     } else if (link->ops->pushed) {
@@ -120,7 +120,7 @@ static int link_list_parts(const struct link *link, struct iovec *parts)
     int count = 0;
     size_t skip = link->unsent_offset;
     list_for_each (at, &link->unsent) {
-        const struct command *command = container_of(at, const struct command, link);
+        const struct link_command *command = container_of(at, const struct link_command, link);
         parts[count++] = (struct iovec){command->bytes + skip, command->len - skip};
         skip = 0;
         if (count == LINK_WRITE_PARTS)
@@ -136,7 +136,7 @@ static void link_note_sent(struct link *link, size_t sent)
     link->unsent_bytes -= sent;
     sent += link->unsent_offset;
     while ((first = list_first(&link->unsent))) {
-        struct command *command = container_of(first, struct command, link);
+        struct link_command *command = container_of(first, struct link_command, link);
         if (sent < command->len)
             break;
         sent -= command->len;
@@ -164,7 +164,7 @@ static void link_write(struct link *link)
     }
 }
 
-void link_send(struct link *link, struct command *command)
+void link_send(struct link *link, struct link_command *command)
 {
     command->sent_ns = clock_monotonic_ns();
     if (!link_is_open(link)) {
@@ -181,7 +181,7 @@ void link_send(struct link *link, struct command *command)
         list_append(&link->set->to_flush, &link->flush_link);
 }
 
-int command_format(struct command *command, int argc, const char *const *argv, const size_t *lengths)
+int command_format(struct link_command *command, int argc, const char *const *argv, const size_t *lengths)
 {
     /* hiredis takes the vector as not constant, and does not write to it. */
     int len = redisFormatCommandArgv(&command->bytes, argc, (const char **)(uintptr_t)argv, lengths);
@@ -194,18 +194,18 @@ int command_format(struct command *command, int argc, const char *const *argv, c
     return 0;
 }
 
-void command_deinit(struct command *command)
+void command_deinit(struct link_command *command)
 {
     redisFreeCommand(command->bytes);
     command->bytes = NULL;
 }
 
 struct words {
-    struct command command;
+    struct link_command command;
     void (*answered)(struct link *link, const struct redisReply *reply);
 };
 
-static void link_words_done(struct command *command, struct link *link, const struct redisReply *reply)
+static void link_words_done(struct link_command *command, struct link *link, const struct redisReply *reply)
 {
     struct words *words = container_of(command, struct words, command);
     if (reply && words->answered)
@@ -380,7 +380,7 @@ static void link_fail_all(struct link *link, struct list *commands)
     list_init(&failing);
     list_splice(&failing, commands);
     list_drain (first, &failing) {
-        struct command *command = container_of(first, struct command, link);
+        struct link_command *command = container_of(first, struct link_command, link);
         command->done(command, link, NULL);
     }
 }

@@ -35,14 +35,14 @@ struct link_set {
 };
 
 /* A command on its way. Whoever sends it owns it and gets it back in `done`. */
-struct command {
+struct link_command {
     struct list link;
     char *bytes; /* malloc'd by command_format */
     size_t len;
     uint64_t sent_ns;
     /* `reply` is NULL when the link broke before the answer came; it is freed after the call. May send, must
      * not close the link. */
-    void (*done)(struct command *command, struct link *link, const struct redisReply *reply);
+    void (*done)(struct link_command *command, struct link *link, const struct redisReply *reply);
 };
 
 struct link_ops {
@@ -99,11 +99,11 @@ void link_break(struct link *link, const char *fault);
 bool link_is_open(const struct link *link);
 
 /* Takes the command until its `done`. On a closed link, at once. */
-void link_send(struct link *link, struct command *command);
+void link_send(struct link *link, struct link_command *command);
 
 /* Formats argv into the command. Returns 0 or -ENOMEM. */
-int command_format(struct command *command, int argc, const char *const *argv, const size_t *lengths);
-void command_deinit(struct command *command);
+int command_format(struct link_command *command, int argc, const char *const *argv, const size_t *lengths);
+void command_deinit(struct link_command *command);
 
 /* Sends words. `answered`, unless it is NULL, gets the reply, if one comes before the link breaks; it may do
  * what a command's `done` may. Returns 0 or -ENOMEM. */

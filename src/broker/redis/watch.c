@@ -21,7 +21,7 @@
 
 enum watch_state { WATCH_IDLE, WATCH_SUBSCRIBING, WATCH_SCANNING, WATCH_LIVE };
 
-struct watch {
+struct redis_watch {
     struct list link; /* in broker.watches */
     struct redis_broker *broker;
     enum watch_state state;
@@ -39,30 +39,30 @@ struct watch {
 
 struct watch_scan {
     struct scan super;
-    struct watch *watch; /* may be gone when it is not wanted any more */
+    struct redis_watch *watch; /* may be gone when it is not wanted any more */
 };
 
-static bool watch_is_below(const struct watch *watch, const char *name, size_t len)
+static bool watch_is_below(const struct redis_watch *watch, const char *name, size_t len)
 {
     return len > watch->prefix_len && memcmp(name, watch->prefix, watch->prefix_len) == 0;
 }
 
 /* Known from the start are those that the first scan finds. */
-static void watch_tell(const struct watch *watch, const char *name, size_t len, bool is_new)
+static void watch_tell(const struct redis_watch *watch, const char *name, size_t len, bool is_new)
 {
     if (watch_is_below(watch, name, len))
         /* Without memory for the letter it is told with the next scan. */
         (void)broker_tell_name(watch->mailbox, watch->watcher, name, len, is_new);
 }
 
-static void watch_answer(struct watch *watch, enum error_code error)
+static void watch_answer(struct redis_watch *watch, enum error_code error)
 {
     if (watch->request)
         broker_answer(&watch->request->super, error);
     watch->request = NULL;
 }
 
-static void watch_move(struct watch *watch, enum watch_state to)
+static void watch_move(struct redis_watch *watch, enum watch_state to)
 {
     static const unsigned legal[] = {
         [WATCH_IDLE] = 1u << WATCH_IDLE | 1u << WATCH_SUBSCRIBING,
@@ -83,7 +83,7 @@ static void watch_move(struct watch *watch, enum watch_state to)
     }
 }
 
-static void watch_free(struct watch *watch)
+static void watch_free(struct redis_watch *watch)
 {
     watch_move(watch, WATCH_IDLE);
     resident_deinit(&watch->resident);
@@ -95,7 +95,7 @@ static void watch_free(struct watch *watch)
 
 /* Who was refused is not told of anything later. For the others it is scanned until it succeeds: channels
  * that were begun while nothing was subscribed are found by nothing else. */
-static void watch_finish(struct watch *watch, enum error_code error)
+static void watch_finish(struct redis_watch *watch, enum error_code error)
 {
     watch->scan = NULL;
     if (error == ERROR_NONE) {
@@ -111,20 +111,20 @@ static void watch_finish(struct watch *watch, enum error_code error)
 
 static void watch_scan_found(struct scan *super, const char *name, size_t len)
 {
-    const struct watch *watch = container_of(super, struct watch_scan, super)->watch;
+    const struct redis_watch *watch = container_of(super, struct watch_scan, super)->watch;
     watch_tell(watch, name, len, !watch->request);
 }
 
 static void watch_scan_ended(struct scan *super, enum error_code error)
 {
     struct watch_scan *scan = container_of(super, struct watch_scan, super);
-    struct watch *watch = super->is_wanted ? scan->watch : NULL;
+    struct redis_watch *watch = super->is_wanted ? scan->watch : NULL;
     free(scan);
     if (watch)
         watch_finish(watch, error);
 }
 
-static void watch_scan_begin(struct watch *watch)
+static void watch_scan_begin(struct redis_watch *watch)
 {
     struct watch_scan *scan = calloc(1, sizeof(*scan));
     watch_move(watch, WATCH_SCANNING);
@@ -140,7 +140,7 @@ static void watch_scan_begin(struct watch *watch)
 
 static void watch_scan_again(struct timer *timer)
 {
-    watch_scan_begin(container_of(timer, struct watch, retry));
+    watch_scan_begin(container_of(timer, struct redis_watch, retry));
 }
 
 /* Subscribing. */
@@ -150,7 +150,7 @@ bool watch_is_news(const char *channel, size_t len)
     return len > 11 && memcmp(channel, "sluice:{", 8) == 0 && memcmp(channel + len - 3, "}:n", 3) == 0;
 }
 
-static void watch_subscribe(struct watch *watch)
+static void watch_subscribe(struct redis_watch *watch)
 {
     struct server *server = call_find_server(watch->broker, watch->slot);
     if (!server)
@@ -162,7 +162,7 @@ static void watch_subscribe(struct watch *watch)
 void watch_subscribed(struct server *server, const char *channel, size_t len)
 {
     list_for_each_safe (link, &server->broker->watches) {
-        struct watch *watch = container_of(link, struct watch, link);
+        struct redis_watch *watch = container_of(link, struct redis_watch, link);
         if (watch->resident.server == server && watch->state == WATCH_SUBSCRIBING &&
             strlen(watch->channel) == len && memcmp(watch->channel, channel, len) == 0)
             watch_scan_begin(watch);
@@ -174,17 +174,17 @@ void watch_announce(struct redis_broker *broker, const char *name, size_t len)
     if (!channel_name_is_valid(name, len))
         return;
     list_for_each (link, &broker->watches)
-        watch_tell(container_of(link, struct watch, link), name, len, true);
+        watch_tell(container_of(link, struct redis_watch, link), name, len, true);
 }
 
-static struct watch *watch_of(struct resident *resident)
+static struct redis_watch *watch_of(struct resident *resident)
 {
-    return container_of(resident, struct watch, resident);
+    return container_of(resident, struct redis_watch, resident);
 }
 
 static void watch_server_lost(struct resident *resident)
 {
-    struct watch *watch = watch_of(resident);
+    struct redis_watch *watch = watch_of(resident);
     watch_move(watch, WATCH_IDLE);
     if (!watch->request)
         return;
@@ -194,7 +194,7 @@ static void watch_server_lost(struct resident *resident)
 
 static void watch_slots_changed(struct resident *resident)
 {
-    struct watch *watch = watch_of(resident);
+    struct redis_watch *watch = watch_of(resident);
     if (watch->broker->slots[watch->slot] == resident->server)
         return;
     watch_move(watch, WATCH_IDLE);
@@ -215,7 +215,7 @@ static const struct resident_ops watch_resident_ops = {
 
 /* Requests. */
 
-static void watch_tell_bridged(const struct watch *watch)
+static void watch_tell_bridged(const struct redis_watch *watch)
 {
     struct topic *topic;
     struct topic *next;
@@ -227,7 +227,7 @@ static void watch_tell_bridged(const struct watch *watch)
 
 void watch_begin(struct redis_broker *broker, struct watch_request *request)
 {
-    struct watch *watch = calloc(1, sizeof(*watch) + request->prefix_len + 1);
+    struct redis_watch *watch = calloc(1, sizeof(*watch) + request->prefix_len + 1);
     if (!watch) {
         broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
         return;
@@ -253,10 +253,10 @@ void watch_begin(struct redis_broker *broker, struct watch_request *request)
     watch_free(watch);
 }
 
-static bool watch_is_shared(const struct watch *watch)
+static bool watch_is_shared(const struct redis_watch *watch)
 {
     list_for_each (link, &watch->broker->watches) {
-        const struct watch *other = container_of(link, const struct watch, link);
+        const struct redis_watch *other = container_of(link, const struct redis_watch, link);
         if (other != watch && strcmp(other->channel, watch->channel) == 0)
             return true;
     }
@@ -266,7 +266,7 @@ static bool watch_is_shared(const struct watch *watch)
 void watch_end(struct redis_broker *broker, struct watch_request *request)
 {
     list_for_each_safe (link, &broker->watches) {
-        struct watch *watch = container_of(link, struct watch, link);
+        struct redis_watch *watch = container_of(link, struct redis_watch, link);
         if (watch->watcher != request->watcher)
             continue;
         if (watch->resident.server && !watch_is_shared(watch))

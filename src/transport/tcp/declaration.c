@@ -31,7 +31,7 @@ static int declaration_set_input(struct pairs *pairs, const char *value)
     unsigned input;
     int err = channel_or_word_read(pairs, &input, &declaration->publish_to, words, INPUT_PUBLISH,
                                    "input is command, echo, publish:CHANNEL or ignore", value);
-    declaration->input = (enum input)input;
+    declaration->input = (enum tcp_input)input;
     return err;
 }
 

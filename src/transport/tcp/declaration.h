@@ -13,12 +13,12 @@
 #define DECLARATION_FAULT_MAX PAIRS_FAULT_MAX
 
 /* What a client's frames mean. */
-enum input { INPUT_COMMAND, INPUT_ECHO, INPUT_IGNORE, INPUT_PUBLISH };
+enum tcp_input { INPUT_COMMAND, INPUT_ECHO, INPUT_IGNORE, INPUT_PUBLISH };
 
 struct declaration {
     struct entrance entrance; /* first: the keys of both are read together */
     enum framing framing;
-    enum input input;
+    enum tcp_input input;
     struct channel_name publish_to; /* of INPUT_PUBLISH */
     struct channel_name preset;     /* the channel that is meant when a command names none */
     struct name_list feed;
