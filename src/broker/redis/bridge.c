@@ -40,7 +40,7 @@ static struct bridge *bridge_of(struct resident *resident)
     return container_of(resident, struct bridge, resident);
 }
 
-static void bridge_server_up(struct resident *resident, struct server *server)
+static void bridge_server_up(struct resident *resident, struct redis_server *server)
 {
     struct bridge *bridge = bridge_of(resident);
     struct topic *topic;
@@ -60,7 +60,7 @@ static void bridge_server_lost(struct resident *resident)
 {
     resident_move(resident, NULL);
     list_for_each (link, &resident->broker->servers) {
-        struct server *other = container_of(link, struct server, link);
+        struct redis_server *other = container_of(link, struct redis_server, link);
         if (other->state >= SERVER_UP) {
             bridge_server_up(resident, other);
             break;
@@ -86,7 +86,7 @@ static const struct resident_ops bridge_resident_ops = {
     .ended = bridge_ended,
 };
 
-struct server *bridge_server(const struct redis_broker *broker)
+struct redis_server *bridge_server(const struct redis_broker *broker)
 {
     return broker->bridge ? broker->bridge->resident.server : NULL;
 }

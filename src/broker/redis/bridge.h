@@ -13,7 +13,7 @@
 
 struct redisReply;
 struct redis_broker;
-struct server;
+struct redis_server;
 
 /* Takes the option apart: each of its items may list several, separated by commas or spaces. Returns 0 or
  * -ENOMEM. The bridge is a resident, which ends with the others: it subscribes to all names and patterns at
@@ -25,7 +25,7 @@ int bridge_init(struct redis_broker *broker);
 bool bridge_matches(const struct redis_broker *broker, struct text name);
 
 /* Where to publish to bridged channels; NULL when nothing is subscribed. */
-struct server *bridge_server(const struct redis_broker *broker);
+struct redis_server *bridge_server(const struct redis_broker *broker);
 
 /* A message; `pattern` is NULL when it came by a name. */
 void bridge_receive(struct redis_broker *broker, const char *pattern, const struct redisReply *channel,

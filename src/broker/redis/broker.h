@@ -21,7 +21,7 @@
 
 struct bridge;
 struct options;
-struct server;
+struct redis_server;
 struct topic;
 
 #define REDIS_SLOTS 16384u
@@ -50,7 +50,7 @@ struct redis_broker {
     uint64_t server_count; /* made so far */
     struct list homeless;  /* residents of no server */
     /* cluster.c; without a Cluster every slot is the one server's */
-    struct server *slots[REDIS_SLOTS]; /* NULL where unknown */
+    struct redis_server *slots[REDIS_SLOTS]; /* NULL where unknown */
     bool is_cluster;
     bool is_asking_slots;
     struct timer slots_timer;

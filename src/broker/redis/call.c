@@ -32,9 +32,9 @@ uint16_t call_slot(const char *channel, size_t len)
     return crc % REDIS_SLOTS;
 }
 
-struct server *call_find_server(const struct redis_broker *broker, uint16_t slot)
+struct redis_server *call_find_server(const struct redis_broker *broker, uint16_t slot)
 {
-    struct server *server = broker->slots[slot];
+    struct redis_server *server = broker->slots[slot];
     return server && server->state >= SERVER_UP ? server : NULL;
 }
 
@@ -69,7 +69,7 @@ static void call_retry_over(struct timer *timer)
     call_submit(container_of(timer, struct call, timer));
 }
 
-static void call_send(struct call *call, struct server *server)
+static void call_send(struct call *call, struct redis_server *server)
 {
     call->server = server;
     link_send(&server->commands, &call->command);
@@ -118,7 +118,7 @@ static bool call_redirect(struct call *call, const struct redisReply *reply)
     const char *address = slot ? strchr(slot + 1, ' ') : NULL;
     if (!address || call->redirects++ >= CALL_REDIRECTS_MAX)
         return false;
-    struct server *server = cluster_find(call->broker, call->server, address + 1);
+    struct redis_server *server = cluster_find(call->broker, call->server, address + 1);
     if (!is_asking && server) {
         call->broker->slots[call->slot] = server;
         cluster_refresh_soon(call->broker);
@@ -140,7 +140,7 @@ static bool call_redirect(struct call *call, const struct redisReply *reply)
  * behind. */
 static bool call_reload(struct call *call)
 {
-    struct server *server = call->server;
+    struct redis_server *server = call->server;
     const char *const functions[] = {"FUNCTION", "LOAD", library_functions};
     const char *const script[] = {"SCRIPT", "LOAD", library_script};
     if (call->is_reloaded ||
@@ -182,7 +182,8 @@ static void call_answered(struct link_command *command, struct link *link, const
 
 void call_submit(struct call *call)
 {
-    struct server *server = call->is_anywhere ? call->server : call_find_server(call->broker, call->slot);
+    struct redis_server *server =
+        call->is_anywhere ? call->server : call_find_server(call->broker, call->slot);
     if (server) {
         call_send(call, server);
         return;
@@ -244,7 +245,7 @@ enum error_code call_prepare(struct call *call, struct redis_broker *broker, con
     int argc = 0;
     call_init(call, broker, done);
     call->slot = call_slot(channel.bytes, channel.len);
-    const struct server *server = call_find_server(broker, call->slot);
+    const struct redis_server *server = call_find_server(broker, call->slot);
     if (!server)
         return ERROR_BROKER_DOWN;
     unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, key);
@@ -270,7 +271,7 @@ enum error_code call_prepare(struct call *call, struct redis_broker *broker, con
     return command_format(&call->command, argc, argv, lengths) ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
 }
 
-int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,
+int call_prepare_command(struct call *call, struct redis_server *server, int argc, const char *const *argv,
                          const size_t *lengths,
                          void (*done)(struct call *call, const struct redisReply *reply))
 {

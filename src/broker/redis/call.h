@@ -11,7 +11,7 @@
 #include "core/broker.h"
 
 struct redis_broker;
-struct server;
+struct redis_server;
 
 #define CALL_ARGUMENTS_MAX 512u
 
@@ -19,7 +19,7 @@ struct server;
 struct call {
     struct link_command command;
     struct redis_broker *broker;
-    struct server *server; /* that it was sent to */
+    struct redis_server *server; /* that it was sent to */
     uint16_t slot;
     uint8_t key_count; /* keys that the command declares */
     uint8_t redirects;
@@ -43,7 +43,7 @@ enum error_code call_prepare(struct call *call, struct redis_broker *broker, con
                              unsigned count, void (*done)(struct call *call, const struct redisReply *reply));
 
 /* Formats a plain command for one server. Returns 0 or -ENOMEM. */
-int call_prepare_command(struct call *call, struct server *server, int argc, const char *const *argv,
+int call_prepare_command(struct call *call, struct redis_server *server, int argc, const char *const *argv,
                          const size_t *lengths,
                          void (*done)(struct call *call, const struct redisReply *reply));
 
@@ -54,7 +54,7 @@ void call_submit(struct call *call);
 void call_deinit(struct call *call);
 
 /* The server that has the slot and can be asked now; NULL when there is none. */
-struct server *call_find_server(const struct redis_broker *broker, uint16_t slot);
+struct redis_server *call_find_server(const struct redis_broker *broker, uint16_t slot);
 
 /* What a reply that is not the answer means to whoever asked: an error, one of no known form, or none at all
  * (NULL). Tells the operator of what he has to mend. */

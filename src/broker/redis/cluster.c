@@ -21,10 +21,10 @@ bool cluster_is_whole(const struct redis_broker *broker)
     return true;
 }
 
-static struct server *cluster_get(struct redis_broker *broker, const char *address)
+static struct redis_server *cluster_get(struct redis_broker *broker, const char *address)
 {
     list_for_each (link, &broker->servers) {
-        struct server *server = container_of(link, struct server, link);
+        struct redis_server *server = container_of(link, struct redis_server, link);
         if (strcmp(server->address, address) != 0)
             continue;
         server->is_leaving = false;
@@ -34,7 +34,8 @@ static struct server *cluster_get(struct redis_broker *broker, const char *addre
 }
 
 /* "127.0.0.1:7000@17000,hostname" as newer versions write it, or ":7000" for the host that answered. */
-struct server *cluster_find(struct redis_broker *broker, const struct server *teller, const char *address)
+struct redis_server *cluster_find(struct redis_broker *broker, const struct redis_server *teller,
+                                  const char *address)
 {
     char text[CLUSTER_ADDRESS_MAX];
     const char *colon = strrchr(teller->address, ':');
@@ -50,7 +51,7 @@ struct server *cluster_find(struct redis_broker *broker, const struct server *te
 }
 
 /* One range of CLUSTER SLOTS: first, last, then the master as [host, port, id …]. */
-static void cluster_note_range(struct server *teller, const struct redisReply *range)
+static void cluster_note_range(struct redis_server *teller, const struct redisReply *range)
 {
     struct redis_broker *broker = teller->broker;
     char address[CLUSTER_ADDRESS_MAX];
@@ -64,7 +65,7 @@ static void cluster_note_range(struct server *teller, const struct redisReply *r
     const char *host = master->element[0]->type == REDIS_REPLY_STRING ? master->element[0]->str : "";
     snprintf(address, sizeof(address), strchr(host, ':') ? "[%.200s]:%lld" : "%.200s:%lld", host,
              master->element[1]->integer);
-    struct server *server = cluster_find(broker, teller, address);
+    struct redis_server *server = cluster_find(broker, teller, address);
     for (long long slot = range->element[0]->integer; server && slot <= range->element[1]->integer; slot++)
         if (slot >= 0 && slot < REDIS_SLOTS)
             broker->slots[slot] = server;
@@ -73,7 +74,7 @@ static void cluster_note_range(struct server *teller, const struct redisReply *r
 static void cluster_mark_leaving(struct redis_broker *broker)
 {
     list_for_each (link, &broker->servers)
-        container_of(link, struct server, link)->is_leaving = true;
+        container_of(link, struct redis_server, link)->is_leaving = true;
     for (unsigned i = 0; i < REDIS_SLOTS; i++)
         if (broker->slots[i])
             broker->slots[i]->is_leaving = false;
@@ -98,7 +99,7 @@ static void cluster_slots_answered(struct call *call, const struct redisReply *r
               broker->now_ms + (cluster_is_whole(broker) ? CLUSTER_REFRESH_MS : CLUSTER_REFRESH_SOON_MS * 5));
 }
 
-void cluster_ask_slots(struct server *server)
+void cluster_ask_slots(struct redis_server *server)
 {
     const char *const argv[] = {"CLUSTER", "SLOTS"};
     struct call *call = malloc(sizeof(*call));
@@ -115,10 +116,10 @@ void cluster_ask_slots(struct server *server)
 static void cluster_refresh(struct timer *timer)
 {
     struct redis_broker *broker = container_of(timer, struct redis_broker, slots_timer);
-    struct server *best = NULL;
+    struct redis_server *best = NULL;
     timer_arm(&broker->wheel, timer, broker->now_ms + CLUSTER_REFRESH_SOON_MS * 5);
     list_for_each (link, &broker->servers) {
-        struct server *server = container_of(link, struct server, link);
+        struct redis_server *server = container_of(link, struct redis_server, link);
         if (server->state >= SERVER_UP && (!best || server->feed.received_ms > best->feed.received_ms))
             best = server;
     }
@@ -141,7 +142,7 @@ void cluster_sweep(struct redis_broker *broker)
     if (!broker->is_cluster || broker->is_asking_slots)
         return;
     list_for_each_safe (link, &broker->servers) {
-        struct server *server = container_of(link, struct server, link);
+        struct redis_server *server = container_of(link, struct redis_server, link);
         if (server->is_leaving)
             server_free(server);
     }

@@ -6,17 +6,18 @@
 #include <stdbool.h>
 
 struct redis_broker;
-struct server;
+struct redis_server;
 
 /* Asks the server for the slot map. */
-void cluster_ask_slots(struct server *server);
+void cluster_ask_slots(struct redis_server *server);
 
 /* The map is out of date: asked for again in a moment. */
 void cluster_refresh_soon(struct redis_broker *broker);
 
 /* The server at host:port as a redirection names it; an empty host is that of `teller`. Made if it is not
  * known; NULL when memory is out or it is no address. */
-struct server *cluster_find(struct redis_broker *broker, const struct server *teller, const char *address);
+struct redis_server *cluster_find(struct redis_broker *broker, const struct redis_server *teller,
+                                  const char *address);
 
 /* Whether every slot has a master. */
 bool cluster_is_whole(const struct redis_broker *broker);

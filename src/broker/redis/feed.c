@@ -13,19 +13,19 @@
 #include "broker/redis/topic_log.h"
 #include "broker/redis/watch.h"
 
-void feed_say(struct server *server, const char *command, const char *channel)
+void feed_say(struct redis_server *server, const char *command, const char *channel)
 {
     const char *const argv[] = {command, channel};
     if (link_send_words(&server->feed, 2, argv, NULL))
         server_fail(server, "no memory");
 }
 
-void feed_subscribe(struct server *server, const char *channel)
+void feed_subscribe(struct redis_server *server, const char *channel)
 {
     feed_say(server, server->has_sharded ? "SSUBSCRIBE" : "SUBSCRIBE", channel);
 }
 
-void feed_unsubscribe(struct server *server, const char *channel)
+void feed_unsubscribe(struct redis_server *server, const char *channel)
 {
     feed_say(server, server->has_sharded ? "SUNSUBSCRIBE" : "UNSUBSCRIBE", channel);
 }
@@ -45,7 +45,7 @@ static bool feed_is(const struct redisReply *kind, const char *word)
     return kind->len == strlen(word) && memcmp(kind->str, word, kind->len) == 0;
 }
 
-static void feed_handle_message(struct server *server, const struct redisReply *channel,
+static void feed_handle_message(struct redis_server *server, const struct redisReply *channel,
                                 const struct redisReply *payload)
 {
     struct topic *topic = feed_find_topic(server->broker, channel);
@@ -60,7 +60,7 @@ static void feed_handle_message(struct server *server, const struct redisReply *
 }
 
 /* Redis drops the subscriptions of a slot that has moved, and says so. */
-static void feed_handle_unsubscribed(struct server *server, const struct redisReply *channel)
+static void feed_handle_unsubscribed(struct redis_server *server, const struct redisReply *channel)
 {
     struct topic *topic = feed_find_topic(server->broker, channel);
     if (topic && topic->resident.server == server)
@@ -72,7 +72,7 @@ static void feed_handle_unsubscribed(struct server *server, const struct redisRe
 }
 
 /* An error names no channel; MOVED names the slot. */
-static void feed_handle_error(struct server *server, const struct redisReply *reply)
+static void feed_handle_error(struct redis_server *server, const struct redisReply *reply)
 {
     struct redis_broker *broker = server->broker;
     unsigned slot;
@@ -81,7 +81,7 @@ static void feed_handle_error(struct server *server, const struct redisReply *re
         server_note_feed(server);
     } else if (sscanf(reply->str, "MOVED %5u ", &slot) == 1 && slot < REDIS_SLOTS) {
         const char *address = strchr(reply->str + 6, ' ');
-        struct server *owner = address ? cluster_find(broker, server, address + 1) : NULL;
+        struct redis_server *owner = address ? cluster_find(broker, server, address + 1) : NULL;
         if (owner && owner != server)
             broker->slots[slot] = owner;
         cluster_refresh_soon(broker);
@@ -95,7 +95,7 @@ static void feed_handle_error(struct server *server, const struct redisReply *re
     }
 }
 
-static void feed_handle_three(struct server *server, const struct redisReply *kind,
+static void feed_handle_three(struct redis_server *server, const struct redisReply *kind,
                               const struct redisReply *channel, const struct redisReply *third)
 {
     bool is_text = channel->type == REDIS_REPLY_STRING && third->type == REDIS_REPLY_STRING;
@@ -116,7 +116,7 @@ static void feed_handle_three(struct server *server, const struct redisReply *ki
 
 void feed_handle_push(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = container_of(link, struct server, feed);
+    struct redis_server *server = container_of(link, struct redis_server, feed);
     if (reply->type == REDIS_REPLY_ERROR)
         feed_handle_error(server, reply);
     else if (reply->type != REDIS_REPLY_ARRAY)

@@ -12,19 +12,19 @@
 
 #define HELLO_VERSION_LEAST 60000u
 
-static struct server *hello_server(struct link *link)
+static struct redis_server *hello_server(struct link *link)
 {
-    return container_of(link, struct server, commands);
+    return container_of(link, struct redis_server, commands);
 }
 
-static void hello_say(struct server *server, int argc, const char *const *argv,
+static void hello_say(struct redis_server *server, int argc, const char *const *argv,
                       void (*answered)(struct link *link, const struct redisReply *reply))
 {
     if (link_send_words(&server->commands, argc, argv, answered))
         server_fail(server, "no memory");
 }
 
-static void hello_refused(struct server *server, const char *what, const struct redisReply *reply)
+static void hello_refused(struct redis_server *server, const char *what, const struct redisReply *reply)
 {
     char fault[LINK_FAULT_MAX];
     snprintf(fault, sizeof(fault), "%s: %s", what,
@@ -34,14 +34,14 @@ static void hello_refused(struct server *server, const char *what, const struct 
 
 static void hello_login_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = hello_server(link);
+    struct redis_server *server = hello_server(link);
     if (reply->type == REDIS_REPLY_ERROR)
         hello_refused(server, "Redis refuses user or password of the broker URL", reply);
 }
 
 static void hello_database_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = hello_server(link);
+    struct redis_server *server = hello_server(link);
     if (reply->type != REDIS_REPLY_ERROR)
         return;
     if (strncmp(reply->str, "NOAUTH", 6) == 0)
@@ -53,7 +53,7 @@ static void hello_database_answered(struct link *link, const struct redisReply *
 
 static void hello_id_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = hello_server(link);
+    struct redis_server *server = hello_server(link);
     if (reply->type == REDIS_REPLY_INTEGER)
         server->client_id = reply->integer;
 }
@@ -84,7 +84,7 @@ static unsigned hello_read_version(const char *text)
 }
 
 /* Keys of one channel that go apart end in a reset; an operator would rather not have them go at all. */
-static void hello_warn_of_eviction(struct server *server, const char *info)
+static void hello_warn_of_eviction(struct redis_server *server, const char *info)
 {
     char limit[32];
     char policy[32];
@@ -99,11 +99,11 @@ static void hello_warn_of_eviction(struct server *server, const char *info)
                            "CONFIG SET maxmemory-policy noeviction makes publishing answer 503 instead"));
 }
 
-static void hello_load_library(struct server *server);
+static void hello_load_library(struct redis_server *server);
 
 static void hello_library_loaded(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = hello_server(link);
+    struct redis_server *server = hello_server(link);
     if (reply->type == REDIS_REPLY_ERROR)
         hello_refused(server, "Redis does not take Sluice's functions", reply);
     else if (server->has_functions)
@@ -118,7 +118,7 @@ static void hello_library_loaded(struct link *link, const struct redisReply *rep
 
 static void hello_library_version_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = hello_server(link);
+    struct redis_server *server = hello_server(link);
     char fault[LINK_FAULT_MAX];
     if (reply->type == REDIS_REPLY_INTEGER && reply->integer == LIBRARY_VERSION) {
         server_greeted(server);
@@ -140,7 +140,7 @@ static void hello_library_version_answered(struct link *link, const struct redis
     }
 }
 
-static void hello_load_library(struct server *server)
+static void hello_load_library(struct redis_server *server)
 {
     const char *const functions[] = {"FUNCTION", "LOAD", "REPLACE", library_functions};
     const char *const script[] = {"SCRIPT", "LOAD", library_script};
@@ -150,7 +150,7 @@ static void hello_load_library(struct server *server)
         hello_say(server, 3, script, hello_library_loaded);
 }
 
-static void hello_check_role(struct server *server, const char *role)
+static void hello_check_role(struct redis_server *server, const char *role)
 {
     const char *const version[] = {"FCALL", "sluice_version", "0"};
     bool is_master = strcmp(role, "master") == 0;
@@ -172,7 +172,7 @@ static void hello_check_role(struct server *server, const char *role)
 
 static void hello_info_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = hello_server(link);
+    struct redis_server *server = hello_server(link);
     char text[64];
     char role[16];
     if (reply->type != REDIS_REPLY_STRING) {
@@ -200,7 +200,7 @@ static void hello_info_answered(struct link *link, const struct redisReply *repl
     hello_check_role(server, role);
 }
 
-void hello_begin(struct server *server)
+void hello_begin(struct redis_server *server)
 {
     const struct url *url = &server->broker->url;
     char name[32];

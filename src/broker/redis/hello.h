@@ -4,7 +4,7 @@
 /* What is said first on a new command link: who we are, what this Redis is, and the functions that we need
  * there. */
 
-struct server;
+struct redis_server;
 
 /* Says hello; ends with server_greeted or server_fail. */
-void hello_begin(struct server *server);
+void hello_begin(struct redis_server *server);

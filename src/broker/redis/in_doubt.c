@@ -108,7 +108,7 @@ static enum error_code finding_prepare(struct finding *finding, struct redis_bro
 static void in_doubt_find_next(struct in_doubt *in_doubt)
 {
     struct list *link;
-    const struct server *server = in_doubt->resident.server;
+    const struct redis_server *server = in_doubt->resident.server;
     while (server->state >= SERVER_UP && link_is_open(&server->commands) &&
            (link = list_first(&in_doubt->publishes))) {
         struct publish *first = publish_of(link);
@@ -168,7 +168,7 @@ static struct in_doubt *in_doubt_of(struct resident *resident)
     return container_of(resident, struct in_doubt, resident);
 }
 
-static void in_doubt_server_up(struct resident *resident, struct server *server)
+static void in_doubt_server_up(struct resident *resident, struct redis_server *server)
 {
     (void)server;
     struct in_doubt *in_doubt = in_doubt_of(resident);
@@ -197,7 +197,7 @@ static const struct resident_ops in_doubt_resident_ops = {
     .ended = in_doubt_ended,
 };
 
-void in_doubt_init(struct server *server)
+void in_doubt_init(struct redis_server *server)
 {
     struct in_doubt *in_doubt = &server->in_doubt;
     resident_init(&in_doubt->resident, &in_doubt_resident_ops, server->broker);
@@ -209,7 +209,7 @@ void in_doubt_init(struct server *server)
 bool in_doubt_keep(struct publish *publish)
 {
     const struct redis_broker *broker = publish->call.broker;
-    struct server *server = publish->call.server;
+    struct redis_server *server = publish->call.server;
     if (!server || broker->is_stopping || broker->is_cut)
         return false;
     list_append(&server->in_doubt.publishes, &publish->link);

@@ -12,7 +12,7 @@
 
 struct finding;
 struct publish;
-struct server;
+struct redis_server;
 
 /* The publishes that one server owes an answer for. */
 struct in_doubt {
@@ -22,7 +22,7 @@ struct in_doubt {
     struct timer timer;       /* while the server is away: whoever waits too long is answered */
 };
 
-void in_doubt_init(struct server *server);
+void in_doubt_init(struct redis_server *server);
 
 /* Keeps a publish whose answer was lost, behind those that its server lost before. Returns false when it is
  * not in doubt, because it was sent nowhere or the broker ends: then the caller finishes it. */

@@ -126,10 +126,10 @@ static void listing_inspect_all(struct listing *listing)
         listing_end(listing, listing->error);
 }
 
-static struct server *listing_find_server(const struct listing *listing)
+static struct redis_server *listing_find_server(const struct listing *listing)
 {
     list_for_each (link, &listing->broker->servers) {
-        struct server *server = container_of(link, struct server, link);
+        struct redis_server *server = container_of(link, struct redis_server, link);
         if (server->id > listing->server_id && server->state >= SERVER_UP)
             return server;
     }
@@ -138,7 +138,7 @@ static struct server *listing_find_server(const struct listing *listing)
 
 static void listing_scan_next(struct listing *listing)
 {
-    struct server *server = listing_find_server(listing);
+    struct redis_server *server = listing_find_server(listing);
     if (!atomic_load_explicit(&listing->broker->is_ready, memory_order_relaxed)) {
         listing_end(listing, ERROR_BROKER_DOWN);
     } else if (!server) {

@@ -158,7 +158,7 @@ static enum error_code publish_send_bridged(struct publish *publish)
     const struct message *message = item->message;
     const char *const argv[] = {"PUBLISH", item->channel, message_data(message)};
     const size_t lengths[] = {7, item->channel_len, message->size};
-    struct server *server = bridge_server(broker);
+    struct redis_server *server = bridge_server(broker);
     if (message->event_len > 0 || message->producer_len > 0 || message->ttl_ms > 0 || item->key_len > 0)
         return ERROR_BRIDGED;
     if (!server)

@@ -174,7 +174,7 @@ static void redis_deliver_options(struct letter *letter)
     broker->options = configure->options;
     redis_apply_options(broker);
     list_for_each (link, &broker->servers)
-        server_renew_times(container_of(link, struct server, link));
+        server_renew_times(container_of(link, struct redis_server, link));
     free(configure);
 }
 

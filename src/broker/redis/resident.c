@@ -12,7 +12,7 @@ void resident_init(struct resident *resident, const struct resident_ops *ops, st
     list_append(&broker->homeless, &resident->link);
 }
 
-void resident_move(struct resident *resident, struct server *server)
+void resident_move(struct resident *resident, struct redis_server *server)
 {
     if (resident->server == server)
         return;
@@ -26,7 +26,7 @@ void resident_deinit(struct resident *resident)
     list_remove(&resident->link);
 }
 
-void residents_up(struct list *residents, struct server *server)
+void residents_up(struct list *residents, struct redis_server *server)
 {
     list_for_each_safe (link, residents) {
         struct resident *resident = container_of(link, struct resident, link);

@@ -7,7 +7,7 @@
 #include "base/list.h"
 
 struct redis_broker;
-struct server;
+struct redis_server;
 struct resident;
 
 /* What a resident is told. Each may send, subscribe, answer who waits, and move or free its own resident,
@@ -15,7 +15,7 @@ struct resident;
 struct resident_ops {
     /* The server is up: the resident lives there, or nowhere. The commands of the link before are dead. NULL
      * for one that lives where its slot is. */
-    void (*up)(struct resident *resident, struct server *server);
+    void (*up)(struct resident *resident, struct redis_server *server);
     /* The server that it lives on is lost. Both links have ended, together, and every command that was on its
      * way has been told by its `done`. When the server is gone for good, who stays becomes homeless. */
     void (*lost)(struct resident *resident);
@@ -31,20 +31,20 @@ struct resident {
     struct list link; /* in server.residents, or broker.homeless; alone when it is not registered */
     const struct resident_ops *ops;
     struct redis_broker *broker;
-    struct server *server; /* that it lives on; NULL when homeless */
+    struct redis_server *server; /* that it lives on; NULL when homeless */
 };
 
 /* Registers as homeless. */
 void resident_init(struct resident *resident, const struct resident_ops *ops, struct redis_broker *broker);
 
 /* Moves to the server; NULL: becomes homeless. */
-void resident_move(struct resident *resident, struct server *server);
+void resident_move(struct resident *resident, struct redis_server *server);
 
 /* Unregisters; also one that is not registered. */
 void resident_deinit(struct resident *resident);
 
 /* To all of a list; each may leave it. */
-void residents_up(struct list *residents, struct server *server);
+void residents_up(struct list *residents, struct redis_server *server);
 void residents_lost(struct list *residents);
 void residents_slots_changed(struct list *residents);
 void residents_end(struct list *residents);

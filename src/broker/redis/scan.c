@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static void scan_step(struct scan *scan, struct server *server);
+static void scan_step(struct scan *scan, struct redis_server *server);
 
 static void scan_answered(struct call *call, const struct redisReply *reply)
 {
@@ -24,7 +24,7 @@ static void scan_answered(struct call *call, const struct redisReply *reply)
         scan->ended(scan, error);
 }
 
-static void scan_step(struct scan *scan, struct server *server)
+static void scan_step(struct scan *scan, struct redis_server *server)
 {
     const char *const argv[] = {"SCAN", scan->cursor, "MATCH", "sluice:{*}:m:*", "COUNT", "1000"};
     if (call_prepare_command(&scan->call, server, 6, argv, NULL, scan_answered))
@@ -33,7 +33,7 @@ static void scan_step(struct scan *scan, struct server *server)
         call_submit(&scan->call);
 }
 
-void scan_begin(struct scan *scan, struct server *server)
+void scan_begin(struct scan *scan, struct redis_server *server)
 {
     scan->is_wanted = true;
     strcpy(scan->cursor, "0");

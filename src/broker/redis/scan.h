@@ -19,4 +19,4 @@ struct scan {
 };
 
 /* Scans the server, with `found` and `ended` set. */
-void scan_begin(struct scan *scan, struct server *server);
+void scan_begin(struct scan *scan, struct redis_server *server);

@@ -8,7 +8,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/server.h"
 
-static const char *sentinel_address(const struct server *server)
+static const char *sentinel_address(const struct redis_server *server)
 {
     const struct url *url = &server->broker->url;
     return url->addresses[server->sentinel_index % url->count];
@@ -16,7 +16,7 @@ static const char *sentinel_address(const struct server *server)
 
 static void sentinel_broken(struct link *link, const char *fault)
 {
-    struct server *server = container_of(link, struct server, sentinel);
+    struct redis_server *server = container_of(link, struct redis_server, sentinel);
     char text[LINK_FAULT_MAX];
     snprintf(text, sizeof(text), "Sentinel %.64s: %.150s", sentinel_address(server), fault);
     server->sentinel_index++;
@@ -33,7 +33,7 @@ static char *sentinel_join(const struct redisReply *host, const struct redisRepl
 
 static void sentinel_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = container_of(link, struct server, sentinel);
+    struct redis_server *server = container_of(link, struct redis_server, sentinel);
     char fault[LINK_FAULT_MAX];
     if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
         reply->element[0]->type == REDIS_REPLY_STRING && reply->element[1]->type == REDIS_REPLY_STRING) {
@@ -55,7 +55,7 @@ static void sentinel_answered(struct link *link, const struct redisReply *reply)
 
 static void sentinel_connected(struct link *link)
 {
-    struct server *server = container_of(link, struct server, sentinel);
+    struct redis_server *server = container_of(link, struct redis_server, sentinel);
     const char *const argv[] = {"SENTINEL", "get-master-addr-by-name", server->broker->url.master};
     if (link_send_words(link, ARRAY_LENGTH(argv), argv, sentinel_answered))
         link_break(link, "no memory");
@@ -63,12 +63,12 @@ static void sentinel_connected(struct link *link)
 
 static const struct link_ops sentinel_ops = {.connected = sentinel_connected, .broken = sentinel_broken};
 
-void sentinel_init(struct server *server)
+void sentinel_init(struct redis_server *server)
 {
     link_init(&server->sentinel, &server->broker->links, &sentinel_ops);
 }
 
-void sentinel_ask(struct server *server)
+void sentinel_ask(struct redis_server *server)
 {
     server_move(server, SERVER_ASKING);
     link_open(&server->sentinel, sentinel_address(server), false);

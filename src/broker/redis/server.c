@@ -23,7 +23,7 @@
 #define SERVER_BACKOFF_LEAST_MS 100u
 #define SERVER_BACKOFF_MOST_MS 5000u
 
-static void server_arm(struct server *server, uint64_t after_ms)
+static void server_arm(struct redis_server *server, uint64_t after_ms)
 {
     timer_arm(&server->broker->wheel, &server->timer, server->broker->now_ms + after_ms);
 }
@@ -32,7 +32,7 @@ void server_update_readiness(struct redis_broker *broker)
 {
     bool is_ready = !list_is_empty(&broker->servers);
     list_for_each (link, &broker->servers) {
-        const struct server *server = container_of(link, const struct server, link);
+        const struct redis_server *server = container_of(link, const struct redis_server, link);
         is_ready = is_ready && (server->state == SERVER_SOUND || server->is_leaving);
     }
     if (broker->is_cluster)
@@ -40,7 +40,7 @@ void server_update_readiness(struct redis_broker *broker)
     atomic_store_explicit(&broker->is_ready, is_ready, memory_order_release);
 }
 
-void server_move(struct server *server, enum server_state to)
+void server_move(struct redis_server *server, enum server_state to)
 {
     static const unsigned legal[] = {
         [SERVER_GONE] = 0,
@@ -62,7 +62,7 @@ void server_move(struct server *server, enum server_state to)
 
 /* Told once. While it stays away, a reason that somebody can act on is told too, once; that nobody answers is
  * no news. */
-static void server_tell_loss(struct server *server, const char *fault)
+static void server_tell_loss(struct redis_server *server, const char *fault)
 {
     bool is_first = server->state == SERVER_SOUND || !server->told[0];
     if (!is_first && (!server->has_cause || strcmp(server->told, fault) == 0))
@@ -77,7 +77,7 @@ static void server_tell_loss(struct server *server, const char *fault)
                                        "by itself"));
 }
 
-static void server_lose(struct server *server, const char *fault)
+static void server_lose(struct redis_server *server, const char *fault)
 {
     struct redis_broker *broker = server->broker;
     bool was_up = server->state >= SERVER_UP;
@@ -107,21 +107,21 @@ static void server_lose(struct server *server, const char *fault)
 
 static void server_commands_broken(struct link *link, const char *fault)
 {
-    server_lose(container_of(link, struct server, commands), fault);
+    server_lose(container_of(link, struct redis_server, commands), fault);
 }
 
 static void server_feed_broken(struct link *link, const char *fault)
 {
-    server_lose(container_of(link, struct server, feed), fault);
+    server_lose(container_of(link, struct redis_server, feed), fault);
 }
 
-void server_fail(struct server *server, const char *fault)
+void server_fail(struct redis_server *server, const char *fault)
 {
     server->has_cause = true;
     link_break(&server->commands, fault);
 }
 
-void server_check_reply(struct server *server, const struct redisReply *reply)
+void server_check_reply(struct redis_server *server, const struct redisReply *reply)
 {
     if (reply->type != REDIS_REPLY_ERROR)
         return;
@@ -136,7 +136,7 @@ void server_check_reply(struct server *server, const struct redisReply *reply)
 
 /* Up. */
 
-void server_note_probe(struct server *server)
+void server_note_probe(struct redis_server *server)
 {
     server->probe_sent_ms = 0;
     if (server->state != SERVER_UP)
@@ -151,7 +151,7 @@ void server_note_probe(struct server *server)
 
 static void server_words_answered(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = container_of(link, struct server, commands);
+    struct redis_server *server = container_of(link, struct redis_server, commands);
     struct redis_broker *broker = server->broker;
     if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOPERM", 6) == 0)
         (void)refusal_note(&broker->refusals, broker->now_ms, server->address, reply->str);
@@ -162,14 +162,14 @@ static void server_words_answered(struct link *link, const struct redisReply *re
  * own deadline counts. */
 static void server_probe_said(struct link *link, const struct redisReply *reply)
 {
-    struct server *server = container_of(link, struct server, commands);
+    struct redis_server *server = container_of(link, struct redis_server, commands);
     server->is_saying_probe = false;
     if (server->probe_sent_ms > 0)
         server->probe_sent_ms = server->broker->now_ms;
     server_words_answered(link, reply);
 }
 
-void server_send_probe(struct server *server)
+void server_send_probe(struct redis_server *server)
 {
     const char *const probe[] = {server->has_sharded ? "SPUBLISH" : "PUBLISH", server->probe, "probe"};
     server->probe_sent_ms = server->broker->now_ms;
@@ -178,7 +178,7 @@ void server_send_probe(struct server *server)
 }
 
 /* A probe's channel has to be in a slot that this server has. */
-static void server_name_probe(struct server *server)
+static void server_name_probe(struct redis_server *server)
 {
     const struct redis_broker *broker = server->broker;
     char tag[8];
@@ -191,7 +191,7 @@ static void server_name_probe(struct server *server)
 
 /* Once both links stand: subscribe first, then the rest follows from the confirmations. The probe comes last,
  * so that its return says that everything before it is subscribed too. */
-static void server_try_up(struct server *server)
+static void server_try_up(struct redis_server *server)
 {
     struct redis_broker *broker = server->broker;
     char id[24];
@@ -217,13 +217,13 @@ static void server_try_up(struct server *server)
     server_arm(server, broker->options->redis_timeout_ms);
 }
 
-void server_greeted(struct server *server)
+void server_greeted(struct redis_server *server)
 {
     server->is_greeted = true;
     server_try_up(server);
 }
 
-void server_note_feed(struct server *server)
+void server_note_feed(struct redis_server *server)
 {
     if (server->replies_due == 0)
         return;
@@ -231,7 +231,7 @@ void server_note_feed(struct server *server)
     server_try_up(server);
 }
 
-int server_list_login(const struct server *server, const char *words[3])
+int server_list_login(const struct redis_server *server, const char *words[3])
 {
     const struct url *url = &server->broker->url;
     words[0] = "AUTH";
@@ -242,12 +242,12 @@ int server_list_login(const struct server *server, const char *words[3])
 
 static void server_commands_connected(struct link *link)
 {
-    hello_begin(container_of(link, struct server, commands));
+    hello_begin(container_of(link, struct redis_server, commands));
 }
 
 static void server_feed_connected(struct link *link)
 {
-    struct server *server = container_of(link, struct server, feed);
+    struct redis_server *server = container_of(link, struct redis_server, feed);
     char name[32];
     snprintf(name, sizeof(name), "sluice-%s-feed", server->broker->node);
     const char *const set_name[] = {"CLIENT", "SETNAME", name};
@@ -269,7 +269,7 @@ static const struct link_ops server_feed_ops = {
     .pushed = feed_handle_push,
 };
 
-static void server_connect(struct server *server)
+static void server_connect(struct redis_server *server)
 {
     server_move(server, SERVER_CONNECTING);
     server->is_greeted = false;
@@ -283,7 +283,7 @@ static void server_connect(struct server *server)
 }
 
 /* While up: a feed that is silent for long is asked whether it is alive. */
-static void server_watch(struct server *server)
+static void server_watch(struct redis_server *server)
 {
     struct redis_broker *broker = server->broker;
     uint64_t silent_ms = broker->now_ms - server->feed.received_ms;
@@ -305,7 +305,7 @@ static void server_watch(struct server *server)
 
 static void server_timer_fired(struct timer *timer)
 {
-    struct server *server = container_of(timer, struct server, timer);
+    struct redis_server *server = container_of(timer, struct redis_server, timer);
     switch (server->state) {
     case SERVER_DOWN:
         if (server->broker->url.kind == URL_SENTINEL)
@@ -330,9 +330,9 @@ static void server_timer_fired(struct timer *timer)
     }
 }
 
-struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix)
+struct redis_server *server_new(struct redis_broker *broker, const char *address, bool is_unix)
 {
-    struct server *server = calloc(1, sizeof(*server));
+    struct redis_server *server = calloc(1, sizeof(*server));
     char *copy = address ? strdup(address) : NULL;
     if (!server || (address && !copy)) {
         free(server);
@@ -357,7 +357,7 @@ struct server *server_new(struct redis_broker *broker, const char *address, bool
     return server;
 }
 
-void server_renew_times(struct server *server)
+void server_renew_times(struct redis_server *server)
 {
     link_renew_timeout(&server->commands);
     link_renew_timeout(&server->feed);
@@ -365,7 +365,7 @@ void server_renew_times(struct server *server)
         server_arm(server, 0);
 }
 
-void server_free(struct server *server)
+void server_free(struct redis_server *server)
 {
     struct redis_broker *broker = server->broker;
     server_move(server, SERVER_GONE);
@@ -386,15 +386,15 @@ void server_free(struct server *server)
 void servers_slots_changed(struct redis_broker *broker)
 {
     list_for_each (link, &broker->servers)
-        residents_slots_changed(&container_of(link, struct server, link)->residents);
+        residents_slots_changed(&container_of(link, struct redis_server, link)->residents);
     residents_slots_changed(&broker->homeless);
 }
 
 void servers_close(struct redis_broker *broker)
 {
     list_for_each (link, &broker->servers)
-        residents_end(&container_of(link, struct server, link)->residents);
+        residents_end(&container_of(link, struct redis_server, link)->residents);
     residents_end(&broker->homeless);
     list_drain (link, &broker->servers)
-        server_free(container_of(link, struct server, link));
+        server_free(container_of(link, struct redis_server, link));
 }

@@ -14,7 +14,7 @@
 #include "broker/redis/url.h"
 
 struct redis_broker;
-struct server;
+struct redis_server;
 
 #define REDIS_REPLID_LEN 40u
 
@@ -29,7 +29,7 @@ struct server;
  */
 enum server_state { SERVER_GONE, SERVER_DOWN, SERVER_ASKING, SERVER_CONNECTING, SERVER_UP, SERVER_SOUND };
 
-struct server {
+struct redis_server {
     struct list link; /* in broker.servers */
     struct redis_broker *broker;
     uint64_t id; /* rises with each that is made */
@@ -66,13 +66,13 @@ struct server {
 };
 
 /* The one way from a state to another. */
-void server_move(struct server *server, enum server_state to);
+void server_move(struct redis_server *server, enum server_state to);
 
 /* A server that begins to connect at once; NULL when memory is out. */
-struct server *server_new(struct redis_broker *broker, const char *address, bool is_unix);
+struct redis_server *server_new(struct redis_broker *broker, const char *address, bool is_unix);
 
 /* Closes and frees. Not from within a callback of its links. */
-void server_free(struct server *server);
+void server_free(struct redis_server *server);
 
 /* Ends all residents of all servers, and the homeless, then frees the servers. */
 void servers_close(struct redis_broker *broker);
@@ -81,28 +81,28 @@ void servers_close(struct redis_broker *broker);
 void servers_slots_changed(struct redis_broker *broker);
 
 /* The options' times have changed: they count for what is waited for already. */
-void server_renew_times(struct server *server);
+void server_renew_times(struct redis_server *server);
 
 /* Gives the server up for now, for a reason that people can read. It comes back by itself. From anywhere on
  * the broker's thread: its links end with this turn of the loop. */
-void server_fail(struct server *server, const char *fault);
+void server_fail(struct redis_server *server, const char *fault);
 
 /* Looks at an error reply for what concerns the whole server: it is no master any more, a function is gone.
  */
-void server_check_reply(struct server *server, const struct redisReply *reply);
+void server_check_reply(struct redis_server *server, const struct redisReply *reply);
 
 /* The hello on the command link is over and this is a master with our functions. */
-void server_greeted(struct server *server);
+void server_greeted(struct redis_server *server);
 
 /* The probe's channel is subscribed to; it has come back. */
-void server_send_probe(struct server *server);
-void server_note_probe(struct server *server);
+void server_send_probe(struct redis_server *server);
+void server_note_probe(struct redis_server *server);
 
 /* The feed has told something. */
-void server_note_feed(struct server *server);
+void server_note_feed(struct redis_server *server);
 
 /* The words of AUTH; returns how many, 0 when the URL has no password. */
-int server_list_login(const struct server *server, const char *words[3]);
+int server_list_login(const struct redis_server *server, const char *words[3]);
 
 /* Whether all that is needed works, for is_ready. */
 void server_update_readiness(struct redis_broker *broker);

@@ -150,8 +150,8 @@ static bool topic_is_wanted(const struct topic *topic)
     return topic->waiting || topic->attachments.count > 0;
 }
 
-static void topic_say(const struct topic *topic, struct server *server,
-                      void (*say)(struct server *server, const char *channel))
+static void topic_say(const struct topic *topic, struct redis_server *server,
+                      void (*say)(struct redis_server *server, const char *channel))
 {
     char channel[TOPIC_FEED_MAX];
     int first = (int)strcspn(topic->name, "/");
@@ -161,7 +161,7 @@ static void topic_say(const struct topic *topic, struct server *server,
 
 static void topic_subscribe(struct topic *topic)
 {
-    struct server *server = call_find_server(topic->broker, topic->slot);
+    struct redis_server *server = call_find_server(topic->broker, topic->slot);
     if (!server)
         return;
     topic_move(topic, TOPIC_SUBSCRIBING);
@@ -296,8 +296,8 @@ static void topic_server_lost(struct resident *resident)
 static void topic_slots_changed(struct resident *resident)
 {
     struct topic *topic = topic_of(resident);
-    struct server *server = resident->server;
-    struct server *owner = topic->broker->slots[topic->slot];
+    struct redis_server *server = resident->server;
+    struct redis_server *owner = topic->broker->slots[topic->slot];
     bool is_refused = topic->state == TOPIC_SUBSCRIBING && server->has_sharded;
     if (topic->state == TOPIC_BRIDGED || !owner || owner == server)
         return;

@@ -152,14 +152,14 @@ bool watch_is_news(const char *channel, size_t len)
 
 static void watch_subscribe(struct redis_watch *watch)
 {
-    struct server *server = call_find_server(watch->broker, watch->slot);
+    struct redis_server *server = call_find_server(watch->broker, watch->slot);
     if (!server)
         return;
     watch_move(watch, WATCH_SUBSCRIBING);
     feed_subscribe(server, watch->channel);
 }
 
-void watch_subscribed(struct server *server, const char *channel, size_t len)
+void watch_subscribed(struct redis_server *server, const char *channel, size_t len)
 {
     list_for_each_safe (link, &server->broker->watches) {
         struct redis_watch *watch = container_of(link, struct redis_watch, link);

@@ -8,7 +8,7 @@
 #include <stddef.h>
 
 struct redis_broker;
-struct server;
+struct redis_server;
 struct watch_request;
 
 /* Requests of shards; answered when they are. */
@@ -19,7 +19,7 @@ void watch_end(struct redis_broker *broker, struct watch_request *request);
 void watch_announce(struct redis_broker *broker, const char *name, size_t len);
 
 /* The Pub/Sub channel of the news is subscribed at a server. */
-void watch_subscribed(struct server *server, const char *channel, size_t len);
+void watch_subscribed(struct redis_server *server, const char *channel, size_t len);
 
 /* Whether it is such a channel. */
 bool watch_is_news(const char *channel, size_t len);

@@ -16,9 +16,9 @@ static struct options options;
 static char *items[] = {(char *)(uintptr_t) "news"};
 
 /* A server whose feed takes what is subscribed. */
-static struct server *begin_server(const char *address)
+static struct redis_server *begin_server(const char *address)
 {
-    struct server *server = server_new(&broker, address, false);
+    struct redis_server *server = server_new(&broker, address, false);
     assert_non_null(server);
     server->state = SERVER_UP;
     server->feed.state = LINK_CONNECTED;
@@ -50,8 +50,8 @@ static int end(void **state)
 static void test_the_bridge_lives_on_the_first_server_that_is_up(void **state)
 {
     (void)state;
-    struct server *first = begin_server("127.0.0.1:1");
-    struct server *second = begin_server("127.0.0.1:2");
+    struct redis_server *first = begin_server("127.0.0.1:1");
+    struct redis_server *second = begin_server("127.0.0.1:2");
     assert_null(bridge_server(&broker));
     residents_up(&broker.homeless, first);
     residents_up(&broker.homeless, second);
@@ -63,8 +63,8 @@ static void test_the_bridge_lives_on_the_first_server_that_is_up(void **state)
 static void test_another_server_takes_over_when_one_leaves_for_good(void **state)
 {
     (void)state;
-    struct server *first = begin_server("127.0.0.1:1");
-    struct server *second = begin_server("127.0.0.1:2");
+    struct redis_server *first = begin_server("127.0.0.1:1");
+    struct redis_server *second = begin_server("127.0.0.1:2");
     residents_up(&broker.homeless, first);
     server_free(first);
     assert_ptr_equal(bridge_server(&broker), second);

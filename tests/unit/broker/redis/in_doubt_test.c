@@ -17,8 +17,8 @@ static struct redis_broker broker;
 static struct options options;
 static struct mailbox mailbox;
 static struct hub hub;
-static struct server loser;
-static struct server heir;
+static struct redis_server loser;
+static struct redis_server heir;
 static struct publish_request request;
 static struct publish_item item;
 static unsigned answers;
@@ -31,9 +31,9 @@ static void note_answer(struct broker_request *super)
 
 static const struct link_ops no_ops = {0};
 
-static void begin_server(struct server *server, uint64_t id)
+static void begin_server(struct redis_server *server, uint64_t id)
 {
-    *server = (struct server){.broker = &broker, .id = id, .state = SERVER_UP, .has_functions = true};
+    *server = (struct redis_server){.broker = &broker, .id = id, .state = SERVER_UP, .has_functions = true};
     link_init(&server->commands, &broker.links, &no_ops);
     list_init(&server->link);
     list_init(&server->residents);
@@ -92,7 +92,7 @@ static int end(void **state)
     return 0;
 }
 
-static struct resident *only_resident(const struct server *server)
+static struct resident *only_resident(const struct redis_server *server)
 {
     struct list *link = list_first(&server->residents);
     assert_non_null(link);
@@ -100,12 +100,12 @@ static struct resident *only_resident(const struct server *server)
     return container_of(link, struct resident, link);
 }
 
-static void bring_up(struct server *server)
+static void bring_up(struct redis_server *server)
 {
     only_resident(server)->ops->up(only_resident(server), server);
 }
 
-static void end_for_good(struct server *server)
+static void end_for_good(struct redis_server *server)
 {
     server->state = SERVER_GONE;
     list_remove(&server->link);
