@@ -26,10 +26,10 @@ fail() {
 
 build_packages='gcc libc6-dev make autoconf automake pkg-config libmicrohttpd-dev libhiredis-dev libjansson-dev
 libsodium-dev libinih-dev uthash-dev libunistring-dev libjudy-dev libwslay-dev
-libcjose-dev libssl-dev libseccomp-dev'
+libcjose-dev libssl-dev libseccomp-dev libgnutls28-dev'
 check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp clang-format ca-certificates procps redis-server
 redis-tools python3-redis python3-jsonschema python3-tornado python3-websockets node-redis node-ws nginx haproxy
-python3-jwt python3-cryptography'
+python3-jwt python3-cryptography openssl gnutls-bin'
 
 is_installed() {
     case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in

@@ -55,8 +55,10 @@ static void intake_refuse(struct exchange *exchange, enum error_code error)
     int fd = fcntl(exchange->fd, F_DUPFD_CLOEXEC, 0);
     exchange->status = error_status(error);
     door_write_error(exchange->shard, exchange->fd, error);
-    if (fd >= 0)
+    if (fd >= 0) {
+        socket_move(exchange->fd, fd);
         farewell_begin(&exchange->shard->farewells, fd);
+    }
     exchange_move(exchange, EXCHANGE_GONE);
 }
 
@@ -264,6 +266,7 @@ static void intake_completed(void *cls, struct MHD_Connection *connection, void 
     bool is_kept =
         code == MHD_REQUEST_TERMINATED_COMPLETED_OK && client->framing.is_kept && !exchange->must_close;
     *context = NULL;
+    client->is_whole = code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (log_is_on(LOG_DEBUG))
         intake_log(exchange);
     exchange_move(exchange, EXCHANGE_OVER);

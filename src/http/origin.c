@@ -69,13 +69,15 @@ static struct text origin_forwarded(const struct exchange *exchange, enum exchan
     return text_of(exchange_field(exchange, field));
 }
 
-/* We speak HTTP; only a proxy in front may say that the browser came by HTTPS, and from which host. */
+/* Without TLS of our own only a proxy in front may say that the browser came by HTTPS, and from which host.
+ */
 static bool origin_is_own(const struct exchange *exchange, const char *origin)
 {
     const struct text proto = origin_forwarded(exchange, FIELD_FORWARDED_PROTO, "proto");
     const struct text forwarded_host = origin_forwarded(exchange, FIELD_FORWARDED_HOST, "host");
     const char *host = exchange_field(exchange, FIELD_HOST);
-    const char *authority = origin_authority(origin, text_is_word(proto, "https") ? "https" : "http");
+    bool is_https = proto.len > 0 ? text_is_word(proto, "https") : exchange->client->is_tls;
+    const char *authority = origin_authority(origin, is_https ? "https" : "http");
     if (!authority)
         return false;
     if (forwarded_host.len > 0 && text_is_word(forwarded_host, authority))

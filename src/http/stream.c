@@ -11,6 +11,7 @@
 #include "http/errors.h"
 #include "http/refusal.h"
 #include "shard/outlet.h"
+#include "shard/socket.h"
 
 /*   waiting ──► opened ──► begun ──► ending
  *                  `───────────────────^
@@ -72,7 +73,8 @@ static void stream_gone(struct exchange *exchange)
     outlet_close(&stream->outlet);
     /* Where the end of the connection is the end of the body, only a reset says that it is cut in the middle
      * of a message: proxies would pass it on as a whole one. */
-    if (outlet_owed(&stream->outlet) > 0 && !stream->is_chunked)
+    bool is_cut = outlet_owed(&stream->outlet) > 0 || socket_is_owing(exchange->fd);
+    if (is_cut && !stream->is_chunked)
         setsockopt(exchange->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
     shard_reap(exchange->shard, &stream->garbage, stream_free);
 }

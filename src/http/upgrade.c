@@ -55,6 +55,7 @@ static void upgrade_open(void *cls, struct MHD_Connection *connection, void *con
     memcpy(&arrival.address.storage, client->asker, sizeof(client->asker));
     arrival.address.len = sizeof(client->asker);
     exchange->hold = NULL;
+    socket_move(exchange->fd, upgrade->fd);
     upgrade->fd = -1;
     cell_release(client, handle);
     upgrade->ops->opened(upgrade, &arrival, early);

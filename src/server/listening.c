@@ -10,10 +10,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "server/activation.h"
 #include "shard/proxies.h"
+#include "shard/tls.h"
+
+/* A certificate that ends within this is warned of. */
+#define LISTENING_CERTIFICATE_LEFT_S (14 * 86400)
 
 static bool listening_is_unix(const struct listening *listening)
 {
@@ -37,6 +43,34 @@ static int listening_parse(struct listening *listening, const char *text, const 
     return err ? err : entrance_look_up(entrance, &listening->address, why);
 }
 
+/* Reads the certificate, if there is one. */
+static int listening_read_tls(const struct listening *listening, struct tls_identity **identity,
+                              char fault[LISTENING_FAULT_MAX])
+{
+    const struct entrance *entrance = &listening->declaration.entrance;
+    struct tls_files files = entrance->tls;
+    char why[TLS_FAULT_MAX];
+    files.protocol = listening->is_tcp ? "sluice" : "http/1.1";
+    int err = files.cert ? tls_identity_new(identity, &files, why) : 0;
+    if (err)
+        snprintf(fault, LISTENING_FAULT_MAX, "%s = '%.200s …': %.700s", listening->option, entrance->address,
+                 why);
+    return err;
+}
+
+static void listening_warn_of_end(const struct listening *listening)
+{
+    char text[LISTENING_TEXT_MAX];
+    int64_t left_s = listening->identity ? (int64_t)tls_identity_ends(listening->identity) - time(NULL) : 0;
+    if (!listening->identity || left_s > LISTENING_CERTIFICATE_LEFT_S)
+        return;
+    listening_format(listening, text);
+    log_event(LOG_WARN, left_s > 0 ? "certificate-ends" : "certificate-over",
+              LOG_TEXT(listening->option, text), LOG_TEXT("file", listening->declaration.entrance.tls.cert),
+              LOG_NUMBER("days", left_s > 0 ? (uint64_t)left_s / 86400 : 0),
+              LOG_TEXT("action", "put a new one in its place and send SIGHUP"));
+}
+
 struct listening_kind {
     const char *option;
     bool is_tcp;
@@ -57,6 +91,9 @@ static int listenings_parse_list(struct listenings *listenings, const struct lis
             snprintf(fault, LISTENING_FAULT_MAX, "%s = '%.300s': %s", kind->option, texts->items[i], why);
             return err;
         }
+        err = listening_read_tls(listening, &listening->identity, fault);
+        if (err)
+            return err;
         listening->declaration.entrance.is_admin = kind->is_admin;
         listening->declaration.entrance.is_http = !kind->is_tcp;
     }
@@ -243,9 +280,10 @@ static int listening_give(struct listening *listening, struct shard *shard, int 
     struct declaration *declaration = &listening->declaration;
     const struct entrance *entrance = &declaration->entrance;
     if (!listening->is_tcp)
-        return listener_add(&shard->listeners, fd, &door_listener_ops, entrance, NULL);
+        return listener_add(&shard->listeners, fd, &door_listener_ops, entrance, NULL, listening->identity);
     stream_table_tick(&shard->streams, connection_tick_ms(declaration));
-    return listener_add(&shard->listeners, fd, &connection_listener_ops, entrance, declaration);
+    return listener_add(&shard->listeners, fd, &connection_listener_ops, entrance, declaration,
+                        listening->identity);
 }
 
 static int listening_open(struct listening *listening, const struct shard_group *group)
@@ -273,11 +311,41 @@ int listenings_open(struct listenings *listenings, const struct shard_group *gro
         char text[LISTENING_TEXT_MAX];
         listening_format(listening, text);
         err = listening_open(listening, group);
+        listening_warn_of_end(listening);
         if (err)
             snprintf(fault, LISTENING_FAULT_MAX, "%s %s: %s", listening->option, text,
                      err == -EADDRINUSE ? "another process listens there; stop it or choose another address"
                      : err == -EEXIST   ? "there is a file of that name, which is not a socket"
                                         : strerror(-err));
+    }
+    return err;
+}
+
+int listenings_read_again(struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
+{
+    int err = 0;
+    for (size_t i = 0; !err && i < listenings->count; i++) {
+        struct listening *listening = &listenings->items[i];
+        tls_identity_unref(listening->renewed);
+        listening->renewed = NULL;
+        err = listening_read_tls(listening, &listening->renewed, fault);
+    }
+    return err;
+}
+
+int listenings_renew(struct listenings *listenings, const struct shard_group *group)
+{
+    int err = 0;
+    for (size_t i = 0; i < listenings->count; i++) {
+        struct listening *listening = &listenings->items[i];
+        if (!listening->renewed)
+            continue;
+        tls_identity_unref(listening->identity);
+        listening->identity = listening->renewed;
+        listening->renewed = NULL;
+        listening_warn_of_end(listening);
+        for (unsigned j = 0; !err && j < group->count; j++)
+            err = shard_renew(&group->shards[j], &listening->declaration.entrance, listening->identity);
     }
     return err;
 }
@@ -300,6 +368,8 @@ void listenings_close(struct listenings *listenings)
         if (listening->has_file)
             unlink(listening_path(listening));
         declaration_deinit(&listening->declaration);
+        tls_identity_unref(listening->identity);
+        tls_identity_unref(listening->renewed);
     }
     free(listenings->items);
     *listenings = (struct listenings){0};

@@ -17,6 +17,8 @@ struct listening {
     struct address address;         /* as bound */
     bool is_tcp;                    /* `tcp`: else HTTP is spoken there */
     struct declaration declaration; /* of HTTP its entrance only */
+    struct tls_identity *identity;  /* NULL without TLS */
+    struct tls_identity *renewed;   /* read, and not given to the shards yet */
     bool has_file;                  /* the file of a Unix socket is there and to be removed */
     int passed_fd; /* that the service manager has bound in its place; 0 when there is none */
 };
@@ -38,6 +40,13 @@ int listenings_parse(struct listenings *listenings, const struct options *option
 /* Binds the sockets and gives them to the shards. Returns 0, or -errno with `fault` a sentence. */
 int listenings_open(struct listenings *listenings, const struct shard_group *group,
                     char fault[LISTENING_FAULT_MAX]);
+
+/* Reads the certificates again. Returns 0, or -ENOMEM or -EINVAL with `fault` a sentence: then those in force
+ * stay. */
+int listenings_read_again(struct listenings *listenings, char fault[LISTENING_FAULT_MAX]);
+
+/* Gives the shards what was read. Returns 0 or -ENOMEM: then some have it and some do not. */
+int listenings_renew(struct listenings *listenings, const struct shard_group *group);
 
 /* The address as bound, as text. */
 void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX]);

@@ -31,6 +31,7 @@
 #include "server/watchdog.h"
 #include "shard/feed.h"
 #include "shard/shard.h"
+#include "shard/tls.h"
 #include "transport/sockjs/sockjs.h"
 #include "transport/transports.h"
 #include "transport/websocket/commands.h"
@@ -158,8 +159,9 @@ static int server_make_shards(struct server *server)
     int err = feed_check();
     if (err)
         return server_fail(SERVER_EXIT_FAILED, "cannot feed libmicrohttpd",
-                           err == -ENOSYS ? "it does not read through this program's recv()"
-                                          : strerror(-err));
+                           err == -ENOSYS
+                               ? "it does not read and write through this program's recv() and send()"
+                               : strerror(-err));
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     server->group.count = options->shards > 0 ? (unsigned)options->shards
                           : processors > 0    ? (unsigned)processors
@@ -278,7 +280,7 @@ static int server_tell_ready(struct server *server)
     return err ? server_fail(SERVER_EXIT_FAILED, "watchdog", strerror(-err)) : 0;
 }
 
-/* The keys that new options name, before those come into force. */
+/* The keys that new options name, and the certificates, before those come into force. */
 static int server_accept_options(void *context, const struct options *options,
                                  char error[CONFIGURATION_ERROR_MAX])
 {
@@ -288,6 +290,11 @@ static int server_accept_options(void *context, const struct options *options,
     int err = auth_keys_load(&keys, options, error);
     if (err)
         return err;
+    err = listenings_read_again(&server->listenings, error);
+    if (err) {
+        auth_keys_unref(keys);
+        return err;
+    }
     auth_keys_unref(server->keys);
     server->keys = keys;
     return 0;
@@ -309,6 +316,8 @@ static const char *server_take_configuration(struct server *server)
     int err = server->group.broker->ops->configure(server->group.broker, options);
     for (unsigned i = 0; !err && i < server->group.count; i++)
         err = shard_configure(&server->group.shards[i], options, server->keys);
+    if (!err)
+        err = listenings_renew(&server->listenings, &server->group);
     if (err)
         log_event(LOG_ERROR, "reload-incomplete", LOG_TEXT("reason", "no memory"),
                   LOG_TEXT("action", "signal again"));
@@ -476,6 +485,7 @@ static void server_close(struct server *server)
     for (unsigned i = 0; i < server->initialised; i++)
         shard_deinit(&server->group.shards[i]);
     listenings_close(&server->listenings);
+    tls_table_deinit();
     sockjs_close();
     auth_keys_unref(server->keys);
     connection_limits_free(server->group.limits);
@@ -511,6 +521,8 @@ int server_run(struct configuration *configuration)
     privileges_give_up_new();
     notify_open(&server.notify);
     server_raise_descriptors();
+    if (tls_table_init())
+        return server_fail(SERVER_EXIT_FAILED, "TLS", "no room for the sessions of all descriptors");
     int err = server_catch_signals(&server);
     if (err)
         return server_fail(SERVER_EXIT_FAILED, "signals", strerror(-err));

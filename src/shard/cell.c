@@ -15,6 +15,8 @@
 #include "shard/door.h"
 #include "shard/feed.h"
 #include "shard/shard.h"
+#include "shard/socket.h"
+#include "shard/tls.h"
 
 /* How often a daemon that says that it has more to do is run before others get their turn. */
 #define CELL_RUNS 4u
@@ -77,6 +79,23 @@ static void cell_free(struct cell *cell)
     free(cell);
 }
 
+/* libmicrohttpd closes the socket, with what its peer has not been told yet: that goes on under a descriptor
+ * of ours. A peer that is told nothing of an end knows that it is none. */
+static void cell_end_tls(struct client *client, struct MHD_Connection *connection)
+{
+    int fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    if (!socket_is_tls(fd))
+        return; /* it has moved on before */
+    if (client->is_whole)
+        socket_end(fd);
+    int rest = client->is_whole && socket_is_owing(fd) ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (rest >= 0) {
+        socket_move(fd, rest);
+        farewell_begin(&client->shard->farewells, rest);
+    }
+    tls_forget(fd);
+}
+
 static void cell_connection_notified(void *cls, struct MHD_Connection *connection, void **socket_context,
                                      enum MHD_ConnectionNotificationCode code)
 {
@@ -96,6 +115,8 @@ static void cell_connection_notified(void *cls, struct MHD_Connection *connectio
     }
     if (client->owner)
         client->owner->ops->lost(client->owner);
+    if (client->is_tls)
+        cell_end_tls(client, connection);
     client->cell = NULL;
     client_move(client, CLIENT_GONE);
 }
@@ -215,11 +236,15 @@ void cell_admit(struct cell *cell, struct client *client)
 {
     const struct sockaddr *address = (const struct sockaddr *)(const void *)client->address;
     socklen_t len = address->sa_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    struct tls *tls = tls_take(client->watch.fd);
     cell->entering = client;
     bool is_taken = MHD_add_connection(cell->daemon, client->watch.fd, address, len) == MHD_YES;
     cell->entering = NULL;
-    if (!is_taken) {
+    if (is_taken) {
+        tls_give(client->watch.fd, tls);
+    } else {
         log_event(LOG_ERROR, "connection-lost", LOG_TEXT("reason", strerror(errno)));
+        tls_free(tls);
         client->watch.fd = -1; /* libmicrohttpd has closed it */
         client_move(client, CLIENT_GONE);
         return;
@@ -306,12 +331,17 @@ bool cell_leave(struct client *client)
     watch_remove(&client->watch, shard->epoll_fd);
     /* libmicrohttpd closes what it has, and leaves a number for the new descriptor. */
     int err = dup3(fd, shard->cells.spare, O_CLOEXEC) < 0 ? -errno : 0;
+    struct tls *tls = tls_take(fd);
     cell->leaving = client;
     client->cell = NULL;
     MHD_resume_connection(client->connection);
     (void)cell_run_fed(cell, fd, NULL, 0);
     assert(!cell->leaving);
     fd = fcntl(shard->cells.spare, F_DUPFD_CLOEXEC, 0);
+    if (fd >= 0)
+        tls_give(fd, tls);
+    else
+        tls_free(tls);
     if (!err)
         err = fd < 0 ? -errno : watch_add(&client->watch, shard->epoll_fd, fd, CLIENT_EVENTS, on_event);
     (void)dup3(shard->epoll_fd, shard->cells.spare, O_CLOEXEC); /* the next time, if not now */

@@ -107,6 +107,11 @@ void client_skip(struct client *client, size_t len)
 
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size)
 {
+    if (client->is_tls && client->early_len == 0) {
+        ssize_t got = socket_read(client->watch.fd, room, size);
+        if (got <= 0 || client_set_aside(client, room, (size_t)got))
+            return got <= 0 ? got : -1;
+    }
     *bytes = client->early_len > 0 ? client->early + client->early_at : room;
     if (client->early_len > 0)
         return client->early_len < size ? (ssize_t)client->early_len : (ssize_t)size;

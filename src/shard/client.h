@@ -69,6 +69,8 @@ struct client {
     bool has_hung_up;        /* the peer will send nothing more; told once by the kernel */
     bool is_broken;          /* nothing can be sent to the peer any more either */
     bool is_proxy;           /* what it says of where its requests come from counts */
+    bool is_tls;             /* its socket has a TLS session: what it sends can be read, not looked at */
+    bool is_whole;           /* the last answer was sent to its end */
     bool is_released;        /* its socket is somebody else's, and its place among the limits too */
     struct request_framing framing;
     /* What has been taken from the socket and nobody has read yet: the beginning of the next head, or what
@@ -112,6 +114,12 @@ ssize_t client_read(struct client *client, char *to, size_t len);
 
 /* Drops bytes that have been looked at. */
 void client_skip(struct client *client, size_t len);
+
+/* Whether what it sends stays in the socket until its whole head is there. */
+static inline bool client_can_wait(const struct client *client)
+{
+    return !client->cell && !client->is_tls;
+}
 
 /* Looks at up to `size` bytes, which stay; *bytes is `room` or our own. Returns as recv(). */
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size);

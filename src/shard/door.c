@@ -79,8 +79,12 @@ static void door_refuse_head(struct client *client, enum error_code error, size_
 static void door_refuse(struct client *client, enum error_code error)
 {
     struct door *door = &client->shard->door;
-    ssize_t got = socket_peek(client->watch.fd, door->head, door->head_size);
-    door_refuse_head(client, error, got > 0 ? (size_t)got : 0);
+    size_t len = door->seen;
+    if (len == 0 && client_can_wait(client)) {
+        ssize_t got = socket_peek(client->watch.fd, door->head, door->head_size);
+        len = got > 0 ? (size_t)got : 0;
+    }
+    door_refuse_head(client, error, len);
 }
 
 /* Whoever has not sent its head in time may be an EventSource, which gives up at a status that is not its
@@ -130,7 +134,7 @@ static bool door_place(struct client *client, size_t pool_bytes)
 /* To be handled on another shard. Of what was looked at, what is not in the socket any more goes along. */
 static void door_send(struct client *client, struct shard *home, size_t len)
 {
-    bool is_taken = client->cell && len > client->early_len;
+    bool is_taken = !client_can_wait(client) && len > client->early_len;
     int err = is_taken ? client_set_aside(client, client->shard->door.head, len) : 0;
     if (!err)
         err = transfer_begin(client, home);
@@ -178,7 +182,7 @@ static void door_admit(struct client *client, const struct door_head *head, size
         return;
     /* Of a new client all is still in the socket, and of one that sends many at once all has been set aside.
      */
-    bool is_taken = client->cell && len > client->early_len;
+    bool is_taken = !client_can_wait(client) && len > client->early_len;
     if (is_taken && client_set_aside(client, client->shard->door.head + head->len, len - head->len)) {
         door_refuse(client, ERROR_OUT_OF_MEMORY);
         return;
@@ -195,7 +199,7 @@ static void door_admit(struct client *client, const struct door_head *head, size
  * counts a segment with other requests in it until its last byte is read. */
 static void door_wait_for_more(struct client *client, size_t len)
 {
-    if (client->cell && client_set_aside(client, client->shard->door.head, len))
+    if (!client_can_wait(client) && client_set_aside(client, client->shard->door.head, len))
         door_refuse(client, ERROR_OUT_OF_MEMORY);
 }
 
@@ -224,8 +228,9 @@ static ssize_t door_gather(struct client *client)
         memcpy(door->head, client->early + client->early_at, len);
     if (len > 0 && client->state == CLIENT_RETURNED && !client->has_input)
         return (ssize_t)len;
-    ssize_t got = client->cell ? socket_read(client->watch.fd, door->head + len, door->head_size - len)
-                               : socket_peek(client->watch.fd, door->head + len, door->head_size - len);
+    char *rest = door->head + len;
+    ssize_t got = client_can_wait(client) ? socket_peek(client->watch.fd, rest, door->head_size - len)
+                                          : socket_read(client->watch.fd, rest, door->head_size - len);
     bool has_ended = got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
     if (has_ended && len == 0)
         return -1;
@@ -266,8 +271,10 @@ static void door_look(struct client *client)
         client->shard->group->door_handlers->inspect(door->head, (size_t)len, &head);
         if (head.error == ERROR_NONE && head.len == 0 && (size_t)len == door->head_size)
             head.error = head.has_target ? ERROR_HEAD_TOO_LARGE : ERROR_TARGET_TOO_LONG;
-        client->has_input = client->has_input || (!client->cell && (size_t)len > head.len);
+        client->has_input = client->has_input || (client_can_wait(client) && (size_t)len > head.len);
+        door->seen = (size_t)len;
         door_judge(client, &head, (size_t)len);
+        door->seen = 0;
     }
     /* A peer that has closed its side can never complete the head. */
     if (client->has_hung_up && door_waits_for(client))
@@ -300,6 +307,7 @@ static struct client *door_add(struct shard *shard, const struct arrival *arriva
     }
     client->shard = shard;
     client->state = CLIENT_WAITING;
+    client->is_tls = socket_is_tls(arrival->fd);
     client->key = arrival->key;
     client->entrance = arrival->entrance;
     client->is_proxy = arrival->is_proxy;
@@ -385,6 +393,8 @@ static void client_event(struct watch *watch, uint32_t events)
     client->has_input = client->has_input || events & EPOLLIN;
     client->has_hung_up = client->has_hung_up || events & EPOLLRDHUP;
     client->is_broken = client->is_broken || events & (EPOLLHUP | EPOLLERR);
+    if (client->is_tls && events & EPOLLOUT)
+        (void)socket_flush(watch->fd); /* what is owed still rings again */
     if (client->state == CLIENT_ADMITTED)
         client_tell_owner(client, events);
     else

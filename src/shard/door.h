@@ -63,6 +63,7 @@ struct door {
     char *head;            /* head_size bytes to look at heads in */
     char *fed;
     size_t head_size;
+    size_t seen; /* what of it is of the client that is being looked at */
 };
 
 /* Returns 0 or -errno. */

@@ -74,6 +74,7 @@ void drain_begin(struct shard *shard)
 {
     shard->drain.begin_ms = shard->now_ms;
     listener_table_shut(&shard->listeners);
+    porch_shut(&shard->porch);
     door_shut(&shard->door);
     timer_arm(&shard->wheel, &shard->drain.timer, shard->now_ms);
 }

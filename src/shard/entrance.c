@@ -38,6 +38,58 @@ int entrance_set_mode(struct pairs *pairs, const char *value)
     return 0;
 }
 
+static int entrance_set_file(struct pairs *pairs, char **file, const char *name, const char *value)
+{
+    if (!value[0])
+        return pairs_fail(pairs, "%s is the path of a file in PEM", name);
+    *file = strdup(value);
+    return *file ? 0 : -ENOMEM;
+}
+
+int entrance_set_tls_cert(struct pairs *pairs, const char *value)
+{
+    struct entrance *entrance = pairs->context;
+    return entrance_set_file(pairs, &entrance->tls.cert, "tls-cert", value);
+}
+
+int entrance_set_tls_key(struct pairs *pairs, const char *value)
+{
+    struct entrance *entrance = pairs->context;
+    return entrance_set_file(pairs, &entrance->tls.key, "tls-key", value);
+}
+
+int entrance_set_tls_client_ca(struct pairs *pairs, const char *value)
+{
+    struct entrance *entrance = pairs->context;
+    return entrance_set_file(pairs, &entrance->tls.client_ca, "tls-client-ca", value);
+}
+
+int entrance_set_tls_client(struct pairs *pairs, const char *value)
+{
+    struct entrance *entrance = pairs->context;
+    bool is_required = strcmp(value, "required") == 0;
+    if (!is_required && strcmp(value, "optional") != 0)
+        return pairs_fail(pairs, "tls-client is optional or required, not '%.100s'", value);
+    entrance->tls.clients = is_required ? TLS_CLIENTS_REQUIRED : TLS_CLIENTS_OPTIONAL;
+    return 0;
+}
+
+static int entrance_check_tls(struct pairs *pairs)
+{
+    struct entrance *entrance = pairs->context;
+    struct tls_files *tls = &entrance->tls;
+    bool is_any = tls->cert || tls->key || tls->client_ca || tls->clients != TLS_CLIENTS_NONE;
+    if (is_any && entrance->path)
+        return pairs_fail(pairs, "TLS is not for unix:/path, which nobody can listen in on");
+    if (is_any && (!tls->cert || !tls->key))
+        return pairs_fail(pairs, "TLS wants both tls-cert and tls-key");
+    if (tls->clients != TLS_CLIENTS_NONE && !tls->client_ca)
+        return pairs_fail(pairs, "tls-client wants tls-client-ca, which says who signs its certificates");
+    if (tls->client_ca && tls->clients == TLS_CLIENTS_NONE)
+        tls->clients = TLS_CLIENTS_REQUIRED;
+    return 0;
+}
+
 int entrance_check(struct pairs *pairs)
 {
     struct entrance *entrance = pairs->context;
@@ -49,7 +101,7 @@ int entrance_check(struct pairs *pairs)
         return pairs_fail(pairs, "mode is for unix:/path only, not for %.200s", entrance->address);
     if (!entrance->has_mode)
         entrance->mode = ENTRANCE_MODE_PRESET;
-    return 0;
+    return entrance_check_tls(pairs);
 }
 
 int entrance_parse(struct entrance *entrance, const char *text, char fault[PAIRS_FAULT_MAX])
@@ -73,6 +125,9 @@ int entrance_parse(struct entrance *entrance, const char *text, char fault[PAIRS
 void entrance_deinit(struct entrance *entrance)
 {
     free(entrance->address);
+    free(entrance->tls.cert);
+    free(entrance->tls.key);
+    free(entrance->tls.client_ca);
     *entrance = (struct entrance){0};
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/address.h"
 #include "base/pairs.h"
+#include "shard/tls.h"
 
 #define ENTRANCE_MODE_PRESET 0660u
 
@@ -22,20 +23,27 @@ struct entrance {
     bool has_proxy_header; /* each connection begins with one (shard/vestibule.h) */
     bool has_mode;
     mode_t mode; /* of the file at the path */
+    struct tls_files tls;
 };
 
 /* The keys that every listener takes, to stand in the table of whoever reads a declaration: his context
  * begins with the entrance. */
 #define ENTRANCE_KEYS                                                                                        \
-    {"proxy-protocol", entrance_set_proxy_protocol},                                                         \
+    {"proxy-protocol", entrance_set_proxy_protocol}, {"mode", entrance_set_mode},                            \
+        {"tls-cert", entrance_set_tls_cert}, {"tls-key", entrance_set_tls_key},                              \
+        {"tls-client-ca", entrance_set_tls_client_ca},                                                       \
     {                                                                                                        \
-        "mode", entrance_set_mode                                                                            \
+        "tls-client", entrance_set_tls_client                                                                \
     }
 #define ENTRANCE_MISSING "an address is missing: host:port, [v6]:port or unix:/path"
 
 int entrance_set_address(struct pairs *pairs, const char *word);
 int entrance_set_proxy_protocol(struct pairs *pairs, const char *value);
 int entrance_set_mode(struct pairs *pairs, const char *value);
+int entrance_set_tls_cert(struct pairs *pairs, const char *value);
+int entrance_set_tls_key(struct pairs *pairs, const char *value);
+int entrance_set_tls_client_ca(struct pairs *pairs, const char *value);
+int entrance_set_tls_client(struct pairs *pairs, const char *value);
 int entrance_check(struct pairs *pairs);
 
 /* Parses `text`. Returns 0, -ENOMEM, or -EINVAL with `fault` a sentence; only after 0 is there something to

@@ -2,6 +2,7 @@
 #include "shard/farewell.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -23,6 +24,8 @@ struct farewell {
     struct shard *shard;
     uint64_t until_ms;
     uint32_t dropped; /* bytes */
+    uint32_t events;  /* waited for */
+    bool has_ended;   /* the peer sends nothing more, or nothing that it may */
 };
 
 /* Returns whether the peer is to be spared any longer: it has not ended, nor sent too much. */
@@ -69,10 +72,24 @@ static void farewell_end(struct farewell *farewell)
     shard_reap(farewell->shard, &farewell->garbage, farewell_free);
 }
 
+/* What the kernel is asked to tell; nothing when nothing is waited for. */
+static uint32_t farewell_events(const struct farewell *farewell, int fd)
+{
+    return (farewell->has_ended ? 0 : (uint32_t)EPOLLIN | EPOLLRDHUP) |
+           (socket_flush(fd) ? 0 : (uint32_t)EPOLLOUT);
+}
+
 static void farewell_event(struct watch *watch, uint32_t events)
 {
     struct farewell *farewell = container_of(watch, struct farewell, watch);
-    if (events & (EPOLLHUP | EPOLLERR) || !farewell_drop(watch->fd, &farewell->dropped))
+    bool is_broken = events & (EPOLLHUP | EPOLLERR);
+    farewell->has_ended = farewell->has_ended || is_broken || !farewell_drop(watch->fd, &farewell->dropped);
+    uint32_t wanted = is_broken ? 0 : farewell_events(farewell, watch->fd);
+    bool is_over = wanted == 0;
+    if (!is_over && wanted != farewell->events)
+        is_over = watch_change(watch, farewell->shard->epoll_fd, wanted, farewell_event) != 0;
+    farewell->events = wanted;
+    if (is_over)
         farewell_end(farewell);
 }
 
@@ -80,8 +97,12 @@ void farewell_begin(struct farewell_table *table, int fd)
 {
     struct shard *shard = table->shard;
     struct farewell *farewell = calloc(1, sizeof(*farewell));
-    if (!farewell || !farewell_drop(fd, &farewell->dropped) ||
-        watch_add(&farewell->watch, shard->epoll_fd, fd, EPOLLIN | EPOLLRDHUP, farewell_event)) {
+    if (farewell) {
+        farewell->has_ended = !farewell_drop(fd, &farewell->dropped);
+        farewell->events = farewell_events(farewell, fd);
+    }
+    if (!farewell || farewell->events == 0 ||
+        watch_add(&farewell->watch, shard->epoll_fd, fd, farewell->events, farewell_event)) {
         free(farewell);
         socket_close(fd);
         return;

@@ -3,7 +3,8 @@
 
 /* Farewells: sockets whose peers have been told everything, and may go on sending for a while: closing with
  * unread bytes would reset the connection, and what was written last with it. What comes is dropped. They are
- * not counted among the connections. On the shard's thread.
+ * not counted among the connections. What is owed to them still (shard/socket.h) they get meanwhile. On the
+ * shard's thread.
  */
 
 #include <stddef.h>
@@ -30,7 +31,7 @@ void farewell_tell(int fd, const char *text, size_t len);
  * time to read. */
 void farewell_begin(struct farewell_table *table, int fd);
 
-/* Closes it now, without what has come already. */
+/* Closes it now, without what has come already, and without what it still owes. */
 void farewell_close(int fd);
 
 /* Closes all. */

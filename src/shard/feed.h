@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What libmicrohttpd reads: one request head that has been judged, and not a byte more.
+/* What libmicrohttpd reads: one request head that has been judged, and not a byte more; and where it writes.
  *
  * By itself it would read from the socket as much as its buffer takes, also of the next request. So recv() is
  * defined in feed.c: the dynamic linker looks a name up in the executable before it looks in the libraries,
  * and libmicrohttpd's calls end up there. It calls without flags, and everything of ours that may run within
  * MHD_run with MSG_DONTWAIT: that is how they are told apart. While a daemon runs, the descriptor that is
  * being fed gives the bytes, and any other nothing (EAGAIN). Everybody else gets the system call.
+ *
+ * What it writes to a descriptor that has a TLS session goes through that, in the same way: send(), sendmsg()
+ * and sendfile() are defined too, and nobody else's writes of plain text reach such a socket either.
  *
  * In the same way a daemon asks for events only when there are some: the shard's epoll has its epoll nested,
  * and says so.
@@ -19,8 +22,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Whether libmicrohttpd reads through us, tried out with a daemon. Returns 0 or -errno; -ENOSYS when it does
- * not. */
+/* Whether libmicrohttpd reads and writes through us, tried out with a daemon. Returns 0 or -errno; -ENOSYS
+ * when it does not. */
 int feed_check(void);
 
 /* Runs the daemon; it learns of no event unless `has_events`. */

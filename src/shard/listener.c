@@ -10,25 +10,46 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "shard/porch.h"
 #include "shard/proxies.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
+#include "shard/tls.h"
 
 #define LISTENER_BACKLOG 4096
 /* Connections accepted before the loop looks at everything else again. */
 #define LISTENER_ACCEPTS 64u
 #define LISTENER_PAUSE_MS 100u
-#define LISTENER_ERROR_BYTES 1024u
 
 /* Who comes. */
 
 static void listener_refuse(struct listener *listener, const struct arrival *arrival, enum error_code error)
 {
     char text[LISTENER_ERROR_BYTES];
-    farewell_tell(arrival->fd, text, listener->ops->render_error(listener, error, text, sizeof(text)));
+    if (listener->identity && !socket_is_tls(arrival->fd))
+        porch_write_alert(arrival->fd);
+    else
+        farewell_tell(arrival->fd, text, listener->ops->render_error(listener, error, text, sizeof(text)));
     farewell_close(arrival->fd);
     connection_limits_remove(listener->shard->group->limits, &arrival->key);
     shard_count(listener->shard, METRIC_REFUSED, 1);
+}
+
+void listener_hand_over(struct listener *listener, const struct arrival *arrival)
+{
+    enum error_code error = listener->ops->take(listener, arrival);
+    if (error != ERROR_NONE)
+        listener_refuse(listener, arrival, error);
+}
+
+/* Who is over a limit does not get as far as a handshake, which costs more than all that comes after it. */
+static void listener_admit_to_porch(struct listener *listener, const struct arrival *arrival)
+{
+    enum error_code error = arrival->error;
+    if (error == ERROR_NONE)
+        error = porch_take(listener, arrival);
+    if (error != ERROR_NONE)
+        listener_refuse(listener, arrival, error);
 }
 
 static struct limit_caps listener_caps(const struct options *options)
@@ -47,9 +68,10 @@ void listener_admit(struct listener *listener, struct arrival *arrival)
         connection_limits_name(limits, &arrival->address, &arrival->key);
     if (arrival->error == ERROR_NONE)
         arrival->error = connection_limits_check(limits, &arrival->key, &caps);
-    enum error_code error = listener->ops->take(listener, arrival);
-    if (error != ERROR_NONE)
-        listener_refuse(listener, arrival, error);
+    if (listener->identity)
+        listener_admit_to_porch(listener, arrival);
+    else
+        listener_hand_over(listener, arrival);
 }
 
 /* Whoever says whose a connection is has to be somebody whose word counts. */
@@ -192,15 +214,28 @@ int listener_table_init(struct listener_table *table, struct shard *shard)
 }
 
 int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops,
-                 const struct entrance *entrance, void *context)
+                 const struct entrance *entrance, void *context, struct tls_identity *identity)
 {
     struct listener *listener = calloc(1, sizeof(*listener));
     if (!listener)
         return -ENOMEM;
     *listener = (struct listener){
         .watch.fd = fd, .shard = table->shard, .ops = ops, .entrance = entrance, .context = context};
+    listener->identity = identity ? tls_identity_ref(identity) : NULL;
     list_append(&table->listeners, &listener->link);
     return 0;
+}
+
+void listener_table_renew(struct listener_table *table, const struct entrance *entrance,
+                          struct tls_identity *identity)
+{
+    list_for_each (link, &table->listeners) {
+        struct listener *listener = container_of(link, struct listener, link);
+        if (listener->entrance != entrance)
+            continue;
+        tls_identity_unref(listener->identity);
+        listener->identity = tls_identity_ref(identity);
+    }
 }
 
 int listener_table_open(struct listener_table *table)
@@ -237,6 +272,7 @@ void listener_table_deinit(struct listener_table *table)
         struct listener *listener = container_of(link, struct listener, link);
         if (listener->watch.fd >= 0)
             close(listener->watch.fd);
+        tls_identity_unref(listener->identity);
         free(listener);
     }
     while (table->spare_count > 0)

@@ -24,6 +24,10 @@
 
 struct shard;
 struct listener;
+struct tls_identity;
+
+/* What a refused peer is told is not longer. */
+#define LISTENER_ERROR_BYTES 1024u
 
 struct arrival {
     int fd;
@@ -52,6 +56,7 @@ struct listener {
     const struct listener_ops *ops;
     const struct entrance *entrance; /* outlives the shard */
     void *context;                   /* of its owner; as long */
+    struct tls_identity *identity;   /* whose TLS is spoken there; NULL: none is. A reference */
 };
 
 struct listener_table {
@@ -67,9 +72,17 @@ struct listener_table {
 int listener_table_init(struct listener_table *table, struct shard *shard);
 void listener_table_deinit(struct listener_table *table);
 
-/* Accepts on a bound socket, which the table then owns. Main thread. Returns 0 or -ENOMEM. */
+/* Accepts on a bound socket, which the table then owns; `identity` is taken a reference of, or NULL. Main
+ * thread. Returns 0 or -ENOMEM. */
 int listener_add(struct listener_table *table, int fd, const struct listener_ops *ops,
-                 const struct entrance *entrance, void *context);
+                 const struct entrance *entrance, void *context, struct tls_identity *identity);
+
+/* Who comes by this entrance from now on meets another identity. */
+void listener_table_renew(struct listener_table *table, const struct entrance *entrance,
+                          struct tls_identity *identity);
+
+/* Hands a connection to who takes them, or refuses it. */
+void listener_hand_over(struct listener *listener, const struct arrival *arrival);
 
 /* Has the listener take a connection that has been counted, under no address yet: counts it under its own
  * unless a proxy speaks there for others. */

@@ -170,7 +170,8 @@ bool outlet_flush(struct outlet *outlet)
             return false;
         outlet_pay(outlet, (size_t)sent);
     }
-    outlet_set_blocked(outlet, outlet_owed(outlet) > 0);
+    bool is_owing = outlet_owed(outlet) > 0 || !socket_flush(outlet->fd);
+    outlet_set_blocked(outlet, is_owing);
     return outlet->state == OUTLET_READY || outlet->state == OUTLET_RELIEVED;
 }
 
@@ -296,10 +297,18 @@ static void outlet_owe(struct outlet *outlet, const struct outlet_batch *batch, 
     buf_append(&outlet->text, frame->end + end_at, frame->end_len - end_at);
 }
 
-/* Takes back what the peer did not take; the frame that it took a part of is owed. */
-static void outlet_settle(struct outlet *outlet, struct outlet_batch *batch, size_t sent)
+/* Takes back what the peer did not take; the frame that it took a part of is owed. Returns whether memory was
+ * enough for that; otherwise the outlet is closed. */
+static bool outlet_settle(struct outlet *outlet, struct outlet_batch *batch, size_t sent)
 {
     size_t taken = 0;
+    /* Of a run nothing is known but its size. */
+    for (size_t i = 0; batch->run && i < batch->count; i++)
+        batch_fill(batch, i);
+    if (batch->has_failed) {
+        outlet->ops->broken(outlet); /* where its peer's frame begins nobody knows */
+        return false;
+    }
     while (taken < batch->count) {
         const struct outlet_frame *frame = &batch->frames[taken];
         size_t len = frame->text_len + frame->body_len + frame->end_len;
@@ -315,6 +324,7 @@ static void outlet_settle(struct outlet *outlet, struct outlet_batch *batch, siz
     for (size_t i = batch->count; i > taken; i--)
         subscriber_retreat(&batch->deliveries[i - 1]);
     shard_count(outlet->shard, METRIC_DELIVERIES, taken);
+    return true;
 }
 
 static enum outlet_progress outlet_write_batch(struct outlet *outlet, struct outlet_batch *batch,
@@ -327,18 +337,13 @@ static enum outlet_progress outlet_write_batch(struct outlet *outlet, struct out
     if (outlet->state == OUTLET_CLOSED)
         return OUTLET_GONE;
     *written += (size_t)sent;
-    if ((size_t)sent == batch->size) {
+    bool is_whole = (size_t)sent == batch->size;
+    if (is_whole)
         shard_count(outlet->shard, METRIC_DELIVERIES, batch->count);
+    if (is_whole && !socket_is_owing(outlet->fd))
         return OUTLET_MORE;
-    }
-    /* Of a run nothing is known but its size. */
-    for (size_t i = 0; batch->run && i < batch->count; i++)
-        batch_fill(batch, i);
-    if (batch->has_failed) {
-        outlet->ops->broken(outlet); /* where its peer's frame begins nobody knows */
+    if (!is_whole && !outlet_settle(outlet, batch, (size_t)sent))
         return OUTLET_GONE;
-    }
-    outlet_settle(outlet, batch, (size_t)sent);
     outlet_set_blocked(outlet, true);
     return outlet->state == OUTLET_CLOSED ? OUTLET_GONE : OUTLET_WAITING;
 }

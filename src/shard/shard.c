@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "config/channel_options.h"
+#include "shard/tls.h"
 
 #define SHARD_EVENTS 256
 #define SHARD_WAIT_MOST_MS 60000u
@@ -125,6 +126,7 @@ void shard_move(struct shard *shard, enum shard_state to)
         /* The same turn of the loop may still fire it. */
         timer_stop(&shard->wheel, &shard->drain.timer);
         listener_table_shut(&shard->listeners);
+        porch_shut(&shard->porch);
         break;
     case SHARD_IDLE:
         shard_become_idle(shard);
@@ -182,6 +184,36 @@ int shard_configure(struct shard *shard, struct options *options, struct auth_ke
     return 0;
 }
 
+/* New certificates. */
+
+struct renewal {
+    struct letter letter;
+    struct shard *shard;
+    const struct entrance *entrance;
+    struct tls_identity *identity;
+};
+
+static void shard_deliver_renewal(struct letter *letter)
+{
+    struct renewal *renewal = container_of(letter, struct renewal, letter);
+    listener_table_renew(&renewal->shard->listeners, renewal->entrance, renewal->identity);
+    tls_identity_unref(renewal->identity);
+    free(renewal);
+}
+
+int shard_renew(struct shard *shard, const struct entrance *entrance, struct tls_identity *identity)
+{
+    struct renewal *renewal = malloc(sizeof(*renewal));
+    if (!renewal)
+        return -ENOMEM;
+    *renewal = (struct renewal){.letter.deliver = shard_deliver_renewal,
+                                .shard = shard,
+                                .entrance = entrance,
+                                .identity = tls_identity_ref(identity)};
+    mailbox_post(&shard->mailbox, &renewal->letter);
+    return 0;
+}
+
 /* The loop. */
 
 static void shard_mailbox_ready(struct watch *watch, uint32_t events)
@@ -210,7 +242,7 @@ static void shard_turn(struct shard *shard, bool has_more)
     struct epoll_event events[SHARD_EVENTS];
     uint64_t wait_ms = timer_wheel_wait_ms(&shard->wheel, clock_monotonic_ms(), SHARD_WAIT_MOST_MS);
     if (has_more || !list_is_empty(&shard->cells.to_run) || door_has_to_run(&shard->door) ||
-        !mailbox_is_empty(&shard->mailbox))
+        porch_has_to_run(&shard->porch) || !mailbox_is_empty(&shard->mailbox))
         wait_ms = 0;
     int count = epoll_wait(shard->epoll_fd, events, SHARD_EVENTS, (int)wait_ms);
     shard->now_ms = clock_monotonic_ms();
@@ -219,6 +251,7 @@ static void shard_turn(struct shard *shard, bool has_more)
     shard_handle_events(events, count);
     timer_wheel_run(&shard->wheel, shard->now_ms);
     cell_table_run(&shard->cells);
+    porch_run(&shard->porch);
     door_run(&shard->door);
     outlet_table_run(&shard->outlets);
     /* What was published in this turn is delivered in it. */
@@ -277,6 +310,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         hub_tend(&shard->hub);
     outlet_table_init(&shard->outlets, shard);
     farewell_table_init(&shard->farewells, shard);
+    porch_init(&shard->porch, shard);
     err = listener_table_init(&shard->listeners, shard);
     if (!err)
         err = door_init(&shard->door, shard);

@@ -25,6 +25,7 @@
 #include "shard/garbage.h"
 #include "shard/listener.h"
 #include "shard/outlet.h"
+#include "shard/porch.h"
 #include "shard/stream.h"
 #include "shard/watch.h"
 #include "tables/metrics.h"
@@ -77,6 +78,7 @@ struct shard {
     uint64_t now_ms; /* of this turn of the loop */
     struct hub hub;
     struct listener_table listeners;
+    struct porch porch;
     struct door door;
     struct cell_table cells;
     struct outlet_table outlets;
@@ -114,6 +116,9 @@ void shard_deinit(struct shard *shard);
 
 /* Main thread: new options and the keys that they name. Returns 0 or -ENOMEM. */
 int shard_configure(struct shard *shard, struct options *options, struct auth_keys *keys);
+
+/* Main thread: another identity for who comes by an entrance from now on. Returns 0 or -ENOMEM. */
+int shard_renew(struct shard *shard, const struct entrance *entrance, struct tls_identity *identity);
 
 /* Moves the shard on to its next state, with all that this means. */
 void shard_move(struct shard *shard, enum shard_state to);

@@ -55,7 +55,7 @@ static void stream_leave(struct stream_socket *socket)
     watch_remove(&socket->watch, shard->epoll_fd);
     if (!socket->is_told)
         socket_close(fd);
-    else if (socket->has_ended || socket->is_drained)
+    else if ((socket->has_ended || socket->is_drained) && !socket_is_owing(fd))
         farewell_close(fd);
     else
         farewell_begin(&shard->farewells, fd);
@@ -157,7 +157,7 @@ static void stream_give_kept(struct stream_socket *socket)
 static void stream_read(struct stream_socket *socket)
 {
     char *bytes = socket->outlet.shard->streams.scratch;
-    ssize_t got = socket_read(socket->watch.fd, bytes, STREAM_READ_BYTES);
+    ssize_t got = socket_read_some(socket->watch.fd, bytes, STREAM_READ_BYTES);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got < 0) {
@@ -208,6 +208,8 @@ void stream_socket_push(struct stream_socket *socket, const char *bytes, size_t 
     if (len > 0 && socket->state == STREAM_OPEN && !socket->is_paused)
         done = stream_give(socket, bytes, len);
     stream_keep(socket, bytes + done, len - done);
+    if (socket->state == STREAM_OPEN && socket_is_holding(socket->watch.fd))
+        stream_read(socket);
 }
 
 /* The outlet's side. */
@@ -329,6 +331,8 @@ int stream_socket_open(struct stream_socket *socket, struct shard *shard, const 
     if (!timer_is_armed(&table->tick))
         stream_table_arm_tick(table);
     stream_set_options(shard, arrival->fd);
+    if (socket_is_owing(arrival->fd))
+        (void)outlet_flush(&socket->outlet); /* it is blocked now, or owes nothing any more */
     return 0;
 }
 

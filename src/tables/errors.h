@@ -6,6 +6,7 @@
 
 #define ERROR_TABLE(ROW)                                                                                     \
     ROW(BAD_REQUEST, 400, "bad-request", "The request is not HTTP as RFC 9112 wants it.")                    \
+    ROW(TLS_WANTED, 400, "tls-wanted", "This port speaks TLS, and the connection began without it.")         \
     ROW(BAD_PATH, 400, "bad-path", "The path has a broken percent escape or a NUL byte.")                    \
     ROW(TOO_MANY_ARGUMENTS, 400, "too-many-arguments", "The query has more than 256 arguments.")             \
     ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \

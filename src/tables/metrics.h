@@ -25,6 +25,9 @@
           message_memory_bytes())                                                                            \
     COUNTED(ACCEPTED, "counter", "connections_accepted_total", "Connections accepted.")                      \
     COUNTED(REFUSED, "counter", "connections_refused_total", "Connections refused at the door.")             \
+    COUNTED(TLS_HANDSHAKES, "counter", "tls_handshakes_total", "TLS handshakes that were finished.")         \
+    COUNTED(TLS_FAILED, "counter", "tls_failed_total",                                                       \
+            "Connections to listeners with TLS that ended before a handshake was finished.")                 \
     COUNTED(REQUESTS, "counter", "requests_total", "Requests handled.")                                      \
     COUNTED(ERRORS, "counter", "request_errors_total", "Requests answered with an error.")                   \
     COUNTED(DELIVERIES, "counter", "deliveries_total", "Messages delivered to subscribers.")                 \

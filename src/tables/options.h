@@ -15,13 +15,14 @@
 #define OPTION_TABLE(STRING, STRINGS, BOOLEAN, CHOICE, INTEGER, BYTES, DURATION)                             \
     STRINGS("http", http, "127.0.0.1:8080", 1, 64, RESTART, "ADDRESS [KEY=VALUE]...",                        \
             "Listen for HTTP on host:port, [v6]:port, :port or unix:/path; port 0 takes a free one; keys "   \
-            "are proxy-protocol and mode, see docs/LISTENERS.md. Repeatable.")                               \
+            "are proxy-protocol, mode, tls-cert, tls-key, tls-client-ca and tls-client, see "                \
+            "docs/LISTENERS.md. Repeatable.")                                                                \
     STRINGS("admin", admin, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                    \
             "Listen for HTTP as with http; /api and /metrics need no right there, and are not found on "     \
             "other listeners any more but with an admin token. Repeatable.")                                 \
     STRINGS("tcp", tcp, "", 0, 64, RESTART, "ADDRESS [KEY=VALUE]...",                                        \
             "Listen for raw TCP on host:port, [v6]:port or unix:/path; keys are framing, feed, input, "      \
-            "default-channel, ping, proxy-protocol and mode, see docs/TCP.md. Repeatable.")                  \
+            "default-channel and ping, see docs/TCP.md, and those of http. Repeatable.")                     \
     STRINGS("sockjs", sockjs, "/sockjs", 0, 64, RESTART, "PREFIX [KEY=VALUE]...",                            \
             "Serve SockJS clients below this path; keys are app, feed, websocket, cookie, response-limit, "  \
             "legacy and client, see docs/SOCKJS.md. Empty serves none. Repeatable.")                         \

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +67,12 @@ class Connection:
         self.socket.connect(host if is_unix else (host, server.port))
         if not is_unix:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.secure(server)
         self.buffer = b""
+
+    def secure(self, server: Server) -> None:
+        if tls := getattr(server, "tls", None):
+            self.socket = tls.wrap(self.socket)
 
     def __enter__(self) -> Connection:
         return self
@@ -88,7 +94,7 @@ class Connection:
         """Reads some more; false at the end of the connection."""
         try:
             data = self.socket.recv(65536)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             data = b""
         self.buffer += data
         return bool(data)

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from .tls import OVER_TLS, Tls, common_tls
+
 SLUICE = os.environ.get("SLUICE", "sluice")
 SOURCE = pathlib.Path(os.environ.get("SOURCE_DIR", pathlib.Path(__file__).resolve().parents[3]))
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer")
@@ -37,7 +39,7 @@ class Server:
     """`with Server("--option", "value") as server:`; options that matter to every test have presets."""
 
     def __init__(self, *options: str, environment: dict[str, str] | None = None, descriptors: int | None = None,
-                 http: str = "127.0.0.1:0", expect_exit: int | None = 0, program: str = SLUICE) -> None:
+                 http: str = "127.0.0.1:0", expect_exit: int | None = 0, program: str = SLUICE, tls: Tls | None = None) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-test-")
         self.ready_file = pathlib.Path(self.folder.name) / "ready"
         self.log_file = pathlib.Path(self.folder.name) / "log"
@@ -45,6 +47,9 @@ class Server:
         # SLUICE_TEST_SECCOMP=yes runs every test within the filter of system calls.
         confined = ["--seccomp", os.environ.get("SLUICE_TEST_SECCOMP", "no")] if program == SLUICE else []
         self.options += ["--static-dir", str(SOURCE / "static"), *confined, *options]
+        self.tls = tls or (common_tls() if OVER_TLS else None)
+        if self.tls:
+            self.options = self.tls.declare(self.options)
         # AddressSanitizer would keep what is freed, and the tests look at memory.
         asan = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=4"
         # What the runner of the tests is told by SLUICE_..., the server would warn of.

@@ -30,6 +30,7 @@ class Raw(Connection):
         else:
             host, port = address.rsplit(":", 1)
             self.socket = socket.create_connection((host.strip("[]"), int(port)), PATIENCE)
+            self.secure(server)
         self.socket.settimeout(PATIENCE)
         self.buffer = b""
         self.ends = ends

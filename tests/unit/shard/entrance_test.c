@@ -40,6 +40,30 @@ static void test_entrance_reads_a_unix_address_and_its_mode(void **state)
     entrance_deinit(&entrance);
 }
 
+static void test_entrance_reads_what_tls_is_made_of(void **state)
+{
+    char fault[PAIRS_FAULT_MAX];
+    struct entrance entrance;
+    (void)state;
+    assert_int_equal(entrance_parse(&entrance, ":443", fault), 0);
+    assert_null(entrance.tls.cert);
+    entrance_deinit(&entrance);
+    assert_int_equal(entrance_parse(&entrance, ":443 tls-cert=/c tls-key=/k", fault), 0);
+    assert_string_equal(entrance.tls.cert, "/c");
+    assert_string_equal(entrance.tls.key, "/k");
+    assert_int_equal(entrance.tls.clients, TLS_CLIENTS_NONE);
+    entrance_deinit(&entrance);
+    assert_int_equal(entrance_parse(&entrance, ":443 tls-cert=/c tls-key=/k tls-client-ca=/a", fault), 0);
+    assert_int_equal(entrance.tls.clients, TLS_CLIENTS_REQUIRED);
+    entrance_deinit(&entrance);
+    assert_int_equal(
+        entrance_parse(&entrance, ":1 tls-client=optional tls-client-ca=/a tls-cert=/c tls-key=/k", fault),
+        0);
+    assert_string_equal(entrance.tls.client_ca, "/a");
+    assert_int_equal(entrance.tls.clients, TLS_CLIENTS_OPTIONAL);
+    entrance_deinit(&entrance);
+}
+
 static void test_entrance_says_what_is_wrong(void **state)
 {
     static const struct {
@@ -52,7 +76,14 @@ static void test_entrance_says_what_is_wrong(void **state)
         {"unix:/a mode=888", "octal"},
         {"unix:/a mode=", "octal"},
         {"unix:/a mode=0600 mode=0600", "twice"},
-        {":80 framing=crlf", "after the address come proxy-protocol= and mode="},
+        {":80 framing=crlf", "after the address come proxy-protocol=, mode=, tls-cert="},
+        {":80 tls-cert=", "tls-cert is the path of a file"},
+        {":80 tls-cert=/c", "both tls-cert and tls-key"},
+        {":80 tls-key=/k", "both tls-cert and tls-key"},
+        {":80 tls-client-ca=/a", "both tls-cert and tls-key"},
+        {":80 tls-cert=/c tls-key=/k tls-client=maybe", "optional or required"},
+        {":80 tls-cert=/c tls-key=/k tls-client=optional", "wants tls-client-ca"},
+        {"unix:/a tls-cert=/c tls-key=/k", "TLS is not for unix:/path"},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -67,6 +98,7 @@ static void test_entrance_says_what_is_wrong(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_entrance_reads_an_address),
     cmocka_unit_test(test_entrance_reads_a_unix_address_and_its_mode),
+    cmocka_unit_test(test_entrance_reads_what_tls_is_made_of),
     cmocka_unit_test(test_entrance_says_what_is_wrong),
 };
 

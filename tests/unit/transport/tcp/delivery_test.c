@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "render/render.h"
@@ -94,27 +95,29 @@ static ssize_t take(const char *bytes, size_t len)
     return (ssize_t)taken;
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+static ssize_t take_parts(const struct msghdr *message)
 {
     ssize_t taken = 0;
-    (void)fd;
-    (void)flags;
     for (size_t i = 0; i < message->msg_iovlen; i++)
         taken += take(message->msg_iov[i].iov_base, message->msg_iov[i].iov_len);
     return taken;
 }
 
-/* Of sendto. */
+/* Of sendto and sendmsg. */
 long syscall(long number, ...)
 {
     va_list arguments;
-    (void)number;
+    ssize_t taken;
     va_start(arguments, number);
     (void)va_arg(arguments, int);
-    const char *bytes = va_arg(arguments, const char *);
-    size_t len = va_arg(arguments, size_t);
+    if (number == SYS_sendmsg) {
+        taken = take_parts(va_arg(arguments, const struct msghdr *));
+    } else {
+        const char *bytes = va_arg(arguments, const char *);
+        taken = take(bytes, va_arg(arguments, size_t));
+    }
     va_end(arguments);
-    return take(bytes, len);
+    return taken;
 }
 
 void shard_count(struct shard *of, enum metric metric, uint64_t by)
