@@ -8,7 +8,7 @@ import socket
 import time
 
 import pytest
-from support.client import EventStream, get, path_of, publish, subscribers
+from support.client import Connection, EventStream, get, path_of, publish, request_bytes, subscribers
 from support.redis import RedisServer, await_away, await_ready, meta_key, metric, nodes
 from support.server import Server, wait_until
 from support.websocket import PING, PONG, TEXT, WebSocket, frame_bytes
@@ -136,6 +136,29 @@ def test_a_stop_tells_bare_data_all_that_there_is(channel: str) -> None:
     server.process.send_signal(signal.SIGTERM)
     assert [client.take() for _ in range(100)] == [str(i) for i in range(100)]
     assert client.take_close()[0] == 1012
+    server.stop()
+    server.folder.cleanup()
+
+
+@pytest.mark.parametrize("clients", [1, 300])
+def test_a_stop_tells_bare_data_what_was_accepted_just_before(channel: str, clients: int) -> None:
+    """The publishes and the signal find the server at the same time; there may be more to tell than one turn of the loop does."""
+    server = Server("--drain-time", "0", "--shards", "1").start()
+    everybody = [WebSocket(server, path_of(channel)) for _ in range(clients)]
+    awaited(server, channel, clients)
+    with Connection(server) as publisher:
+        server.process.send_signal(signal.SIGSTOP)
+        publisher.send(request_bytes("POST", path_of(channel), "last"))
+        server.process.send_signal(signal.SIGTERM)
+        server.process.send_signal(signal.SIGCONT)
+        try:
+            is_accepted = publisher.read_response().status == 201
+        except AssertionError:
+            is_accepted = False  # not looked at any more
+    for client in everybody:
+        frame = client.take_frame()
+        assert (frame.opcode == TEXT and frame.data == b"last") if is_accepted else frame.close[0] == 1012
+        client.close()
     server.stop()
     server.folder.cleanup()
 
