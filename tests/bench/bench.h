@@ -142,5 +142,9 @@ int redis_main(const struct bench_options *options);
 /* Clients of an echo server: prints one JSON object. */
 int echo_main(const struct bench_options *options);
 
+/* How long it takes to find what holds for a channel, of a thousand patterns and of none: prints one JSON
+ * object. No server. */
+int rules_main(const struct bench_options *options);
+
 /* The client: prints one JSON object. */
 int load_main(const struct bench_options *options);
