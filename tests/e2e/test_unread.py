@@ -113,7 +113,7 @@ def test_what_unread_answers_hold_counts_in_the_memory_limit(channel: str) -> No
     """Messages that no history keeps any more, but answers do: more than the kernel takes of each."""
     data = bytes(12 * MIB)
     limits = ("--memory-limit", "40MiB", "--message-size", "16MiB", "--history-bytes", "64MiB")
-    with Server("--slow-client-timeout", "4s", *limits) as server:
+    with Server("--slow-client-timeout", "8s", *limits) as server:
         readers = []
         for i in range(3):
             name = f"{channel}/{i}"
