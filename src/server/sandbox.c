@@ -188,9 +188,9 @@ static int sandbox_add_memory(scmp_filter_ctx filter)
 static int sandbox_add_process(scmp_filter_ctx filter)
 {
     const struct scmp_arg_cmp is_thread = SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD);
-    const struct scmp_arg_cmp is_own = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid());
-    const struct scmp_arg_cmp is_name = SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME);
-    const struct scmp_arg_cmp only_asks = SCMP_A2(SCMP_CMP_EQ, 0);
+    const struct scmp_arg_cmp is_own = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
+    const struct scmp_arg_cmp is_name = SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0);
+    const struct scmp_arg_cmp only_asks = SCMP_A2(SCMP_CMP_EQ, 0, 0);
     int err = sandbox_allow(filter, SCMP_SYS(clone), &is_thread);
     if (!err)
         err = sandbox_allow(filter, SCMP_SYS(tgkill), &is_own);
@@ -203,11 +203,11 @@ static int sandbox_add_sockets(scmp_filter_ctx filter)
 {
     int err = 0;
     for (size_t i = 0; !err && i < ARRAY_LENGTH(sandbox_families); i++) {
-        const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)sandbox_families[i]);
+        const struct scmp_arg_cmp family = SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)sandbox_families[i], 0);
         err = sandbox_allow(filter, SCMP_SYS(socket), &family);
     }
     for (size_t i = 0; !err && i < ARRAY_LENGTH(sandbox_requests); i++) {
-        const struct scmp_arg_cmp request = SCMP_A1(SCMP_CMP_EQ, sandbox_requests[i]);
+        const struct scmp_arg_cmp request = SCMP_A1(SCMP_CMP_EQ, sandbox_requests[i], 0);
         err = sandbox_allow(filter, SCMP_SYS(ioctl), &request);
     }
     return err;
