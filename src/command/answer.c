@@ -31,6 +31,12 @@ void command_answer_say(struct conversation *conversation, const struct command_
 void command_answer_error(struct conversation *conversation, const struct command_ref *ref,
                           enum error_code error, const char *what)
 {
+    command_answer_error_for(conversation, ref, error, what, 0);
+}
+
+void command_answer_error_for(struct conversation *conversation, const struct command_ref *ref,
+                              enum error_code error, const char *what, uint32_t retry_after_s)
+{
     /* Of what is least likely to be refused memory for. */
     static const char last[] = "{\"op\":\"error\",\"code\":\"out-of-memory\",\"message\":\"\"}";
     struct buf json = {0};
@@ -39,6 +45,10 @@ void command_answer_error(struct conversation *conversation, const struct comman
     buf_append_text(&json, error_name(error));
     buf_append_text(&json, "\",\"message\":");
     render_json_string(&json, what, strlen(what));
+    if (retry_after_s > 0) {
+        buf_append_text(&json, ",\"retry_after\":");
+        buf_append_u64(&json, retry_after_s);
+    }
     buf_append_char(&json, '}');
     shard_count(conversation->shard, METRIC_ERRORS, 1);
     if (json.has_failed)

@@ -16,3 +16,7 @@ void command_answer_say(struct conversation *conversation, const struct command_
 
 void command_answer_error(struct conversation *conversation, const struct command_ref *ref,
                           enum error_code error, const char *what);
+
+/* The same of an error that is over after so many seconds; 0 when nobody knows. */
+void command_answer_error_for(struct conversation *conversation, const struct command_ref *ref,
+                              enum error_code error, const char *what, uint32_t retry_after_s);

@@ -7,6 +7,7 @@
 #include "command/answer.h"
 #include "command/commands.h"
 #include "config/channel_options.h"
+#include "shard/rates.h"
 
 /* Of each byte of a message as JSON may write it: \u0001. */
 #define CONVERSATION_ESCAPED_BYTES 6u
@@ -28,8 +29,18 @@ static void conversation_idle(struct errands *errands)
         conversation->ops->idle(conversation);
 }
 
-static const struct errands_ops conversation_errands_ops = {.ready = conversation_ready,
-                                                            .idle = conversation_idle};
+struct asker conversation_asker(const struct conversation *conversation)
+{
+    return rates_asker(conversation->key, NULL);
+}
+
+static void conversation_identify(const struct errands *errands, struct asker *by)
+{
+    *by = conversation_asker(container_of(errands, const struct conversation, errands));
+}
+
+static const struct errands_ops conversation_errands_ops = {
+    .ready = conversation_ready, .idle = conversation_idle, .identify = conversation_identify};
 
 void conversation_init(struct conversation *conversation, struct shard *shard,
                        const struct conversation_ops *ops, enum transport_kind transport)

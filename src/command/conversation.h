@@ -41,6 +41,7 @@ struct conversation {
     const struct conversation_ops *ops;
     struct shard *shard;
     const void *ahead;           /* what `deliver` touches first, see struct subscriber; itself until set */
+    const struct limit_key *key; /* where the client comes from, the carrier's; NULL until set: unknown */
     struct list subscriptions;   /* in the order in which they were asked for */
     struct errands errands;      /* the commands that are on their way */
     uint16_t subscription_count; /* of all kinds */
@@ -51,6 +52,9 @@ struct conversation {
 
 void conversation_init(struct conversation *conversation, struct shard *shard,
                        const struct conversation_ops *ops, enum transport_kind transport);
+
+/* Who asks, as he is known now; borrowed from the conversation. */
+struct asker conversation_asker(const struct conversation *conversation);
 
 /* Leaves every channel; what is on its way is answered to nobody. Twice does no harm. */
 void conversation_deinit(struct conversation *conversation);

@@ -19,7 +19,7 @@ static void command_publish_answer(struct publication *super, enum error_code er
     struct conversation *conversation = container_of(super->errand.errands, struct conversation, errands);
     struct buf json = {0};
     if (error != ERROR_NONE) {
-        command_answer_error(conversation, &publish->ref, error, what);
+        command_answer_error_for(conversation, &publish->ref, error, what, super->item.retry_after_s);
         return;
     }
     command_answer_begin(&json, "published", &publish->ref);

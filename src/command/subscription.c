@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "command/conversation.h"
+#include "shard/rates.h"
 
 static struct command_subscription *subscription_of(struct list *link)
 {
@@ -164,9 +165,24 @@ static void command_subscription_fail(struct subscriber *subscriber, enum error_
 static const struct subscriber_ops command_subscriber_ops = {.wake = command_subscription_wake,
                                                              .fail = command_subscription_fail};
 
+/* What has been declared, or follows a pattern, was not asked for now. */
+static enum error_code command_admit(const struct conversation *conversation, const struct command_wish *wish,
+                                     const struct command_wait *wait)
+{
+    char fault[PUBLISH_FAULT_MAX];
+    uint32_t retry_after_s;
+    const struct asker by = conversation_asker(conversation);
+    if (!wait || wish->maker)
+        return ERROR_NONE;
+    return rates_admit_subscription(conversation->shard, &by, wish->channel, &retry_after_s, fault);
+}
+
 enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
                                   struct command_wait *wait)
 {
+    enum error_code refusal = command_admit(conversation, wish, wait);
+    if (refusal != ERROR_NONE)
+        return refusal;
     struct command_subscription *subscription = malloc(sizeof(*subscription));
     if (!subscription)
         return ERROR_OUT_OF_MEMORY;

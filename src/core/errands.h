@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "core/hub.h"
+#include "core/publish.h"
 
 /* What one client has on its way at most; bytes are those asked with, or of the answer. */
 #define ERRANDS_COUNT_MAX 1024u
@@ -24,6 +25,8 @@ struct errands_ops {
     void (*ready)(struct errands *errands);
     /* Nothing is on its way any more. May forget. May be NULL. */
     void (*idle)(struct errands *errands);
+    /* Says who asks, as he is known now. NULL: nobody in particular. */
+    void (*identify)(const struct errands *errands, struct asker *by);
 };
 
 struct errands {

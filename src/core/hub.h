@@ -17,6 +17,7 @@
 #include "core/subscriber.h"
 
 struct channel;
+struct publish_guard;
 
 /* What the hub takes from the options. */
 struct hub_settings {
@@ -33,10 +34,11 @@ struct hub {
     struct mailbox *mailbox; /* the shard's */
     struct timer_wheel *wheel;
     struct hub_settings settings;
-    uint32_t generation;      /* of the settings */
-    struct channel *channels; /* by name (uthash) */
-    struct list dirty;        /* channels with subscribers that are ready */
-    struct list lingering;    /* attached channels without a subscriber, those left longest ago first */
+    const struct publish_guard *guard; /* of core/publish.h; NULL lets everything through */
+    uint32_t generation;               /* of the settings */
+    struct channel *channels;          /* by name (uthash) */
+    struct list dirty;                 /* channels with subscribers that are ready */
+    struct list lingering; /* attached channels without a subscriber, those left longest ago first */
     struct list watchers;
     struct timer tend;
     uint64_t channel_count;

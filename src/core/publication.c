@@ -60,6 +60,15 @@ static void publication_answered(struct broker_request *super)
         publication_end(publication, error);
 }
 
+static enum error_code publication_admit(struct publication *publication, struct errands *errands,
+                                         char *fault)
+{
+    struct asker by = {0};
+    if (errands->ops->identify)
+        errands->ops->identify(errands, &by);
+    return publish_item_admit(&publication->item, errands->hub->guard, &by, fault);
+}
+
 void publication_begin(struct publication *publication, const struct publication_ops *ops,
                        struct errands *errands, const struct publish_wish *wish, uint64_t size_limit_bytes)
 {
@@ -70,6 +79,8 @@ void publication_begin(struct publication *publication, const struct publication
     publication->request.items = &publication->item;
     errand_begin(&publication->errand, errands, &errands->publications, wish->parts.size);
     enum error_code error = publish_item_fill(&publication->item, wish, size_limit_bytes, fault);
+    if (error == ERROR_NONE)
+        error = publication_admit(publication, errands, fault);
     if (error != ERROR_NONE) {
         publication->fault = strdup(fault);
         publication_end(publication, error);

@@ -103,3 +103,10 @@ enum error_code publish_item_fill(struct publish_item *item, const struct publis
     }
     return ERROR_NONE;
 }
+
+enum error_code publish_item_admit(struct publish_item *item, const struct publish_guard *guard,
+                                   const struct asker *by, char fault[PUBLISH_FAULT_MAX])
+{
+    const struct text channel = {item->channel, item->channel_len};
+    return guard ? guard->admit(guard, by, channel, &item->retry_after_s, fault) : ERROR_NONE;
+}

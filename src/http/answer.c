@@ -154,6 +154,14 @@ static void exchange_fail_by_call(struct exchange *exchange, struct buf *json)
     exchange_answer(exchange, MHD_HTTP_OK, exchange_buf_response(&body, transport->content_type));
 }
 
+static void exchange_add_retry_after(const struct exchange *exchange, struct MHD_Response *response)
+{
+    char seconds[16];
+    snprintf(seconds, sizeof(seconds), "%u", (unsigned)exchange->retry_after_s);
+    exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER,
+                             exchange->retry_after_s > 0 ? seconds : ERRORS_RETRY_AFTER);
+}
+
 void exchange_fail(struct exchange *exchange, enum error_code error, const char *format, ...)
 {
     char message[EXCHANGE_MESSAGE_MAX];
@@ -168,8 +176,8 @@ void exchange_fail(struct exchange *exchange, enum error_code error, const char 
         return;
     }
     struct MHD_Response *response = exchange_buf_response(&json, "application/json");
-    if (response && error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
-        exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, ERRORS_RETRY_AFTER);
+    if (response && errors_passes(error))
+        exchange_add_retry_after(exchange, response);
     if (response)
         identity_add_challenge(response, error);
     if (response && error == ERROR_METHOD)

@@ -55,8 +55,13 @@ static void batch_read_item(struct batch *batch, size_t index, struct text value
     if (item->error == ERROR_NONE)
         item->error =
             identity_check(exchange, ACCESS_PUBLISH, (struct text){item->channel, item->channel_len}, fault);
-    if (item->error != ERROR_NONE)
+    if (item->error == ERROR_NONE)
+        item->error = http_publish_admit(exchange, item, fault);
+    if (item->error != ERROR_NONE) {
         batch->faults[index] = strdup(fault);
+        message_unref(item->message); /* one that is refused does not get to the broker */
+        item->message = NULL;
+    }
     if (item->error != ERROR_NONE && !item->channel && wish.channel.bytes &&
         wish.channel.len <= CHANNEL_NAME_MAX && (item->channel = malloc(wish.channel.len + 1))) {
         memcpy(item->channel, wish.channel.bytes, wish.channel.len);
@@ -95,6 +100,10 @@ static void batch_render_item(struct buf *to, const struct publish_item *item, c
     buf_append_text(to, "\",\"message\":");
     const char *message = fault ? fault : error_text(error);
     render_json_string(to, message, strlen(message));
+    if (item->retry_after_s > 0) {
+        buf_append_text(to, ",\"retry_after\":");
+        buf_append_u64(to, item->retry_after_s);
+    }
     buf_append_char(to, '}');
 }
 

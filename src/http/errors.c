@@ -5,6 +5,11 @@
 
 #include "render/render.h"
 
+bool errors_passes(enum error_code error)
+{
+    return error_status(error) == 503 || error_status(error) == 429;
+}
+
 void errors_render_object(struct buf *to, enum error_code error, const char *message)
 {
     buf_append_text(to, "{\"error\":\"");

@@ -111,6 +111,7 @@ struct exchange {
     struct MHD_Response *response;
     struct shared_answer *shared; /* whose response it is; NULL when it is the exchange's own */
     unsigned status;
+    uint32_t retry_after_s;        /* of a failure that is over then; 0 when nobody knows */
     enum error_code pending_error; /* to be answered once the body is read */
     struct identity identity;
     struct bearer bearer; /* has the grant of the token */

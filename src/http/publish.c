@@ -17,6 +17,7 @@
 #include "http/router.h"
 #include "http/routes.h"
 #include "render/render.h"
+#include "shard/rates.h"
 
 /* What some libraries for event streams do when they are told to use POST. */
 static bool http_publish_is_meant_to_receive(const struct exchange *exchange)
@@ -66,6 +67,13 @@ void http_publish_submit(struct http_publish *publish, void (*done)(struct http_
         done(publish);
     else
         exchange_suspend(exchange);
+}
+
+enum error_code http_publish_admit(const struct exchange *exchange, struct publish_item *item,
+                                   char fault[PUBLISH_FAULT_MAX])
+{
+    const struct asker by = rates_asker(&exchange->client->key, exchange->bearer.grant);
+    return publish_item_admit(item, exchange->shard->hub.guard, &by, fault);
 }
 
 void http_publish_render(struct buf *to, const struct publish_item *item)
@@ -213,10 +221,13 @@ void publish_handle(struct exchange *exchange)
     };
     enum error_code error = publish_item_fill(
         &one->item, &wish, channel_message_size(exchange->shard->options, wish.channel), fault);
+    if (error == ERROR_NONE)
+        error = http_publish_admit(exchange, &one->item, fault);
     if (error == ERROR_NONE) {
         http_publish_submit(&one->super, publish_done);
         return;
     }
+    exchange->retry_after_s = one->item.retry_after_s;
     exchange_fail(exchange, error, "%s", fault);
     publish_free(one);
 }

@@ -15,6 +15,10 @@ bool http_publish_refuses(struct exchange *exchange, const char *const *names);
 /* Whether a media type with parameters is `want`. */
 bool http_publish_mime_is(const char *mime, const char *want);
 
+/* Whether an item that is made may be published now. Returns as publish_item_admit. */
+enum error_code http_publish_admit(const struct exchange *exchange, struct publish_item *item,
+                                   char fault[PUBLISH_FAULT_MAX]);
+
 /* A request on behalf of an exchange. */
 struct http_publish {
     struct publish_request request;

@@ -9,19 +9,21 @@
 #include "http/head.h"
 #include "http/negotiation.h"
 
-static bool refusal_passes(enum error_code error)
-{
-    return error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE;
-}
-
 void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport)
 {
+    refusal_answer_saying(exchange, error, transport, error_text(error));
+}
+
+void refusal_answer_saying(struct exchange *exchange, enum error_code error,
+                           const struct transport *transport, const char *what)
+{
     struct buf body = {0};
-    if (transport && transport->come_back && refusal_passes(error))
-        transport->come_back(&body, random_jitter(exchange->shard->options->retry_ms));
+    uint64_t after_ms = exchange->retry_after_s * (uint64_t)1000;
+    if (transport && transport->come_back && errors_passes(error))
+        transport->come_back(&body, after_ms + random_jitter(exchange->shard->options->retry_ms));
     if (body.len == 0 || body.has_failed) {
         buf_deinit(&body);
-        exchange_fail(exchange, error, "%s", error_text(error));
+        exchange_fail(exchange, error, "%s", what);
         return;
     }
     struct MHD_Response *response = exchange_response(body.bytes, body.len, transport->content_type, true);
@@ -57,7 +59,7 @@ size_t refusal_render(const struct options *options, enum error_code error, cons
 {
     struct buf body = {0};
     size_t origin_len;
-    bool passes = refusal_passes(error);
+    bool passes = errors_passes(error);
     const struct transport *transport = passes ? negotiation_find_in_head(head, head_len) : NULL;
     if (!transport || !transport->come_back) {
         errors_render_body(&body, error, error_text(error));

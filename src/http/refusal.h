@@ -12,6 +12,11 @@
 /* Answers an exchange that asked for that transport, or for none. On the shard's thread. */
 void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport);
 
+/* The same with a sentence of its own, for who is told errors; after exchange->retry_after_s where that is
+ * set. */
+void refusal_answer_saying(struct exchange *exchange, enum error_code error,
+                           const struct transport *transport, const char *what);
+
 /* Zeroed memory for who is to hold the exchange. NULL when the server stops or memory is out, and then the
  * exchange has been refused; `transport` is NULL where a status is understood. */
 void *refusal_make_holder(struct exchange *exchange, size_t size, const struct transport *transport);

@@ -6,10 +6,12 @@
 #include "http/identity.h"
 #include "http/negotiation.h"
 #include "http/query.h"
+#include "http/refusal.h"
 #include "http/router.h"
 #include "http/routes.h"
 #include "http/transport.h"
 #include "render/script.h"
+#include "shard/rates.h"
 
 #define PADDING_MAX 65536u
 
@@ -246,6 +248,21 @@ static bool subscribe_admit(struct exchange *exchange, const struct transport *t
     return true;
 }
 
+/* None when one is too many; what was taken of the rates for those before it is lost. */
+static bool subscribe_is_in_time(struct exchange *exchange, const struct transport *transport,
+                                 const struct subscription_wish *wish)
+{
+    char fault[PUBLISH_FAULT_MAX];
+    const struct asker by = rates_asker(&exchange->client->key, exchange->bearer.grant);
+    enum error_code error = ERROR_NONE;
+    for (unsigned i = 0; error == ERROR_NONE && i < wish->count; i++)
+        error = rates_admit_subscription(exchange->shard, &by, wish->channels[i], &exchange->retry_after_s,
+                                         fault);
+    if (error != ERROR_NONE)
+        refusal_answer_saying(exchange, error, transport, fault);
+    return error == ERROR_NONE;
+}
+
 static void subscribe_answer_head(struct exchange *exchange, const struct transport *transport)
 {
     struct MHD_Response *response = exchange_response("", 0, transport->content_type, false);
@@ -266,7 +283,8 @@ void subscribe_handle(struct exchange *exchange)
     const struct transport *transport = subscribe_choose(exchange);
     if (!transport || !subscribe_allow(exchange, transport) || subscribe_refuses_query(exchange) ||
         !subscribe_read_channels(exchange, &wish) || !subscribe_read_start(exchange, &wish) ||
-        !subscribe_read_options(exchange, &wish) || !subscribe_admit(exchange, transport, &wish))
+        !subscribe_read_options(exchange, &wish) || !subscribe_admit(exchange, transport, &wish) ||
+        !subscribe_is_in_time(exchange, transport, &wish))
         return;
     if (exchange->method == METHOD_HEAD)
         wish.wait_ms = 0;

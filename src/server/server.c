@@ -30,6 +30,7 @@
 #include "server/sandbox.h"
 #include "server/watchdog.h"
 #include "shard/feed.h"
+#include "shard/rates.h"
 #include "shard/shard.h"
 #include "shard/tls.h"
 #include "transport/sockjs/sockjs.h"
@@ -168,7 +169,8 @@ static int server_make_shards(struct server *server)
                                               : 1;
     server->group.shards = calloc(server->group.count, sizeof(struct shard));
     server->group.limits = connection_limits_new();
-    err = server->group.shards && server->group.limits ? 0 : -ENOMEM;
+    server->group.rates = rates_new();
+    err = server->group.shards && server->group.limits && server->group.rates ? 0 : -ENOMEM;
     for (unsigned i = 0; !err && i < server->group.count; i++) {
         err = shard_init(&server->group.shards[i], i, &server->group, options, server->keys);
         server->initialised += err == 0;
@@ -489,6 +491,7 @@ static void server_close(struct server *server)
     sockjs_close();
     auth_keys_unref(server->keys);
     connection_limits_free(server->group.limits);
+    rates_free(server->group.rates);
     free(server->group.shards);
     mailbox_deinit(&server->mailbox);
     watchdog_stop(&server->watchdog);

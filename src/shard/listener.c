@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "shard/porch.h"
 #include "shard/proxies.h"
+#include "shard/rates.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
 #include "shard/tls.h"
@@ -68,6 +69,8 @@ void listener_admit(struct listener *listener, struct arrival *arrival)
         connection_limits_name(limits, &arrival->address, &arrival->key);
     if (arrival->error == ERROR_NONE)
         arrival->error = connection_limits_check(limits, &arrival->key, &caps);
+    if (arrival->error == ERROR_NONE)
+        arrival->error = rates_admit_connection(listener->shard, &arrival->key);
     if (listener->identity)
         listener_admit_to_porch(listener, arrival);
     else

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "shard/rates.h"
 #include "config/channel_options.h"
 #include "shard/tls.h"
 
@@ -306,6 +307,7 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         return err;
     const struct hub_settings settings = shard_hub_settings(options);
     hub_init(&shard->hub, group->broker, &shard->mailbox, &shard->wheel, &settings);
+    rates_guard(shard);
     if (index == 0)
         hub_tend(&shard->hub);
     outlet_table_init(&shard->outlets, shard);

@@ -17,6 +17,7 @@
 #include "base/timer.h"
 #include "config/options.h"
 #include "core/hub.h"
+#include "core/publish.h"
 #include "shard/bearers.h"
 #include "shard/cell.h"
 #include "shard/door.h"
@@ -49,6 +50,7 @@ struct shard_group {
     const struct cell_handlers *handlers;
     const struct door_handlers *door_handlers;
     struct connection_limits *limits;
+    struct rates *rates;
     _Atomic uint64_t connection_bytes; /* of shard/memory_share.h */
     uint64_t started_ms;               /* on clock_monotonic_ms */
     struct mailbox *home;              /* of the main thread */
@@ -77,6 +79,7 @@ struct shard {
     struct timer_wheel wheel;
     uint64_t now_ms; /* of this turn of the loop */
     struct hub hub;
+    struct publish_guard guard; /* the hub's */
     struct listener_table listeners;
     struct porch porch;
     struct door door;

@@ -62,6 +62,11 @@
     ROW(BROKER_FULL, 503, "broker-full", "Redis has reached its maxmemory.")                                 \
     ROW(BROKER_REFUSED, 503, "broker-refused",                                                               \
         "Redis refused it; the server's log says why and what to do.")                                       \
+    ROW(CONNECT_RATE, 429, "connect-rate", "This address connects more often than it may.")                  \
+    ROW(SUBSCRIBE_RATE, 429, "subscribe-rate",                                                               \
+        "This address, token or channel has more subscriptions a second than it may.")                       \
+    ROW(PUBLISH_RATE, 429, "publish-rate",                                                                   \
+        "This address, token or channel has more messages a second published than it may.")                  \
     ROW(TOO_MANY_CONNECTIONS, 503, "too-many-connections", "The server holds all the connections it may.")   \
     ROW(TOO_MANY_FROM_ADDRESS, 503, "too-many-from-address",                                                 \
         "This address holds all the connections, or SockJS sessions, it may.")                               \

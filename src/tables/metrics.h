@@ -28,6 +28,9 @@
     COUNTED(TLS_HANDSHAKES, "counter", "tls_handshakes_total", "TLS handshakes that were finished.")         \
     COUNTED(TLS_FAILED, "counter", "tls_failed_total",                                                       \
             "Connections to listeners with TLS that ended before a handshake was finished.")                 \
+    COUNTED(CONNECT_RATE, "counter", "connections_over_rate_total", "Connections refused by connect-rate.")  \
+    COUNTED(SUBSCRIBE_RATE, "counter", "subscriptions_over_rate_total", "Subscriptions refused by a rate.")  \
+    COUNTED(PUBLISH_RATE, "counter", "publishes_over_rate_total", "Messages refused by a rate.")             \
     COUNTED(REQUESTS, "counter", "requests_total", "Requests handled.")                                      \
     COUNTED(ERRORS, "counter", "request_errors_total", "Requests answered with an error.")                   \
     COUNTED(DELIVERIES, "counter", "deliveries_total", "Messages delivered to subscribers.")                 \

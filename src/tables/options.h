@@ -86,6 +86,20 @@
             "Connections from one IPv4 address or IPv6 /64, and as many SockJS sessions; 0 is no limit.")    \
     INTEGER("max-sessions", max_sessions, "100000", 0, 10000000, RELOAD, "N",                                \
             "SockJS sessions over HTTP held at once; 0 is no limit.")                                        \
+    INTEGER("connect-rate", connect_rate, "0", 0, 1000000, RELOAD, "N",                                      \
+            "Connections a second from one IPv4 address or IPv6 /64; 0 is no limit.")                        \
+    INTEGER("subscribe-rate", subscribe_rate, "0", 0, 1000000, RELOAD, "N",                                  \
+            "Subscriptions a second from one address, each channel counted, and each long-poll; 0 is no "    \
+            "limit.")                                                                                        \
+    INTEGER("subscribe-rate-per-token", subscribe_rate_per_token, "0", 0, 1000000, RELOAD, "N",              \
+            "The same with tokens of one subject.")                                                          \
+    INTEGER("publish-rate", publish_rate, "0", 0, 1000000, RELOAD, "N",                                      \
+            "Messages published a second from one address, but for who has a publisher key or an admin's "   \
+            "token; 0 is no limit.")                                                                         \
+    INTEGER("publish-rate-per-token", publish_rate_per_token, "0", 0, 1000000, RELOAD, "N",                  \
+            "The same with tokens of one subject, or a publisher key.")                                      \
+    DURATION("rate-burst", rate_burst_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \
+             "What the rates allow in this time may come at once.")                                          \
     BYTES("connection-memory", connection_memory_bytes, "128MiB", 1048576, 1099511627776, RELOAD, "BYTES",   \
           "Memory for what connections have sent that is not whole yet, and for answers of SockJS sessions " \
           "that nobody has fetched; beyond it more is refused. One input of the largest size always fits, "  \
@@ -154,4 +168,8 @@
              "How long an empty channel that nobody uses is remembered.")                                    \
     BYTES("message-size", message_size_bytes, "1MiB", 1, 67108864, CHANNEL, "BYTES", "The largest message.") \
     DURATION("idempotency-time", idempotency_time_ms, "2m", 0, 86400000, CHANNEL, "TIME",                    \
-             "How long a channel remembers an Idempotency-Key.")
+             "How long a channel remembers an Idempotency-Key.")                                             \
+    INTEGER("publish-rate-per-channel", publish_rate_per_channel, "0", 0, 1000000, CHANNEL, "N",             \
+            "Messages published to the channel a second; 0 is no limit.")                                    \
+    INTEGER("subscribe-rate-per-channel", subscribe_rate_per_channel, "0", 0, 1000000, CHANNEL, "N",         \
+            "Subscriptions to the channel a second, each long-poll counted; 0 is no limit.")

@@ -312,6 +312,7 @@ enum error_code session_begin(struct session **begun, struct shard *shard,
     timer_init(&session->going_on, session_go_on);
     timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
     application_begin(&session->application, shard, service, &session_conversation_ops);
+    session->application.conversation.key = &session->limit_key;
     if (application_goes_away(&session->application))
         session_close(session, CLOSE_GO_AWAY);
     *begun = session;

@@ -335,5 +335,6 @@ void socket_begin(struct exchange *exchange, const struct sockjs_service *servic
     session->was_text = true;
     shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
     application_begin(&session->application, shard, service, &socket_conversation_ops);
+    session->application.conversation.key = &session->websocket.socket.key;
     websocket_begin(&session->websocket, exchange, &socket_service);
 }

@@ -457,6 +457,7 @@ static enum error_code connection_accept(struct listener *listener, const struct
     conversation_init(&connection->conversation, listener->shard, &connection_conversation_ops,
                       TRANSPORT_TCP);
     connection->conversation.ahead = connection;
+    connection->conversation.key = &connection->socket.key;
     list_init(&connection->patterns);
     connection_subscribe_feeds(connection);
     return ERROR_NONE;

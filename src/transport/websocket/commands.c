@@ -153,6 +153,7 @@ static void commands_handle(struct exchange *exchange)
     conversation_init(&commands->conversation, exchange->shard, &commands_conversation_ops,
                       TRANSPORT_WEBSOCKET);
     commands->conversation.ahead = &commands->websocket.socket.outlet;
+    commands->conversation.key = &commands->websocket.socket.key;
     websocket_begin(&commands->websocket, exchange, &commands_service);
 }
 

@@ -14,6 +14,7 @@
 #include "http/errors.h"
 #include "http/refusal.h"
 #include "render/render.h"
+#include "shard/rates.h"
 #include "transport/transports.h"
 #include "websocket/websocket.h"
 
@@ -225,7 +226,13 @@ static void feed_publish_ready(struct errands *errands)
     websocket_resume(&container_of(errands, struct websocket_feed, errands)->websocket);
 }
 
-static const struct errands_ops feed_errands_ops = {.ready = feed_publish_ready};
+static void feed_identify(const struct errands *errands, struct asker *by)
+{
+    *by =
+        rates_asker(&container_of(errands, const struct websocket_feed, errands)->websocket.socket.key, NULL);
+}
+
+static const struct errands_ops feed_errands_ops = {.ready = feed_publish_ready, .identify = feed_identify};
 
 /* The websocket's side. */
 

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "shard/rates.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/buckets.h"
+#include "base/clock.h"
+#include "config/channel_options.h"
+#include "shard/shard.h"
+
+#define RATES_NS_PER_S 1000000000u
+
+/* Each has buckets of its own, so that many channels take nothing from addresses. */
+enum rate {
+    RATE_CONNECT,
+    RATE_PUBLISH,
+    RATE_PUBLISH_TOKEN,
+    RATE_PUBLISH_CHANNEL,
+    RATE_SUBSCRIBE,
+    RATE_SUBSCRIBE_TOKEN,
+    RATE_SUBSCRIBE_CHANNEL,
+    RATE_COUNT
+};
+
+static const struct rate_row {
+    const char *option;
+    const char *what; /* of whom the rate is, and what he does */
+    enum error_code error;
+    enum metric metric;
+} rate_rows[RATE_COUNT] = {
+    [RATE_CONNECT] = {"connect-rate", "this address connects", ERROR_CONNECT_RATE, METRIC_CONNECT_RATE},
+    [RATE_PUBLISH] = {"publish-rate", "this address publishes", ERROR_PUBLISH_RATE, METRIC_PUBLISH_RATE},
+    [RATE_PUBLISH_TOKEN] = {"publish-rate-per-token", "this token publishes", ERROR_PUBLISH_RATE,
+                            METRIC_PUBLISH_RATE},
+    [RATE_PUBLISH_CHANNEL] = {"publish-rate-per-channel", "this channel is published to", ERROR_PUBLISH_RATE,
+                              METRIC_PUBLISH_RATE},
+    [RATE_SUBSCRIBE] = {"subscribe-rate", "this address subscribes", ERROR_SUBSCRIBE_RATE,
+                        METRIC_SUBSCRIBE_RATE},
+    [RATE_SUBSCRIBE_TOKEN] = {"subscribe-rate-per-token", "this token subscribes", ERROR_SUBSCRIBE_RATE,
+                              METRIC_SUBSCRIBE_RATE},
+    [RATE_SUBSCRIBE_CHANNEL] = {"subscribe-rate-per-channel", "this channel is subscribed to",
+                                ERROR_SUBSCRIBE_RATE, METRIC_SUBSCRIBE_RATE},
+};
+
+struct rates {
+    struct buckets *buckets[RATE_COUNT];
+};
+
+struct rates *rates_new(void)
+{
+    struct rates *rates = calloc(1, sizeof(*rates));
+    bool is_whole = rates != NULL;
+    for (unsigned i = 0; is_whole && i < RATE_COUNT; i++)
+        is_whole = (rates->buckets[i] = buckets_new()) != NULL;
+    if (is_whole)
+        return rates;
+    rates_free(rates);
+    return NULL;
+}
+
+void rates_free(struct rates *rates)
+{
+    for (unsigned i = 0; rates && i < RATE_COUNT; i++)
+        buckets_free(rates->buckets[i]);
+    free(rates);
+}
+
+struct asker rates_asker(const struct limit_key *key, const struct grant *grant)
+{
+    struct asker by = {0};
+    if (key && !(grant && (grant->is_key || grant->is_admin)))
+        by.address = (struct text){(const char *)key->bytes, key->len};
+    if (grant)
+        by.subject = text_of(grant->subject);
+    return by;
+}
+
+/* Returns after how many seconds there is another one; 0 when there was one now. */
+static uint32_t rates_take(struct shard *shard, enum rate which, uint64_t per_second, struct text key)
+{
+    const struct bucket_rate rate = {per_second, shard->options->rate_burst_ms};
+    if (per_second == 0 || key.len == 0)
+        return 0;
+    uint64_t wait_ns =
+        buckets_take(shard->group->rates->buckets[which], key.bytes, key.len, &rate, clock_monotonic_ns());
+    if (wait_ns == 0)
+        return 0;
+    shard_count(shard, rate_rows[which].metric, 1);
+    return (uint32_t)((wait_ns + RATES_NS_PER_S - 1) / RATES_NS_PER_S);
+}
+
+enum error_code rates_admit_connection(struct shard *shard, const struct limit_key *key)
+{
+    const struct text address = {(const char *)key->bytes, key->len};
+    return rates_take(shard, RATE_CONNECT, shard->options->connect_rate, address) > 0 ? ERROR_CONNECT_RATE
+                                                                                      : ERROR_NONE;
+}
+
+struct rate_demand {
+    enum rate which;
+    uint64_t per_second;
+    struct text key;
+};
+
+static enum error_code rates_admit(struct shard *shard, const struct rate_demand demands[3],
+                                   uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX])
+{
+    for (unsigned i = 0; i < 3; i++) {
+        const struct rate_demand *demand = &demands[i];
+        const struct rate_row *row = &rate_rows[demand->which];
+        *retry_after_s = rates_take(shard, demand->which, demand->per_second, demand->key);
+        if (*retry_after_s == 0)
+            continue;
+        snprintf(fault, PUBLISH_FAULT_MAX, "%s more than %llu times a second (%s); try again in %u s",
+                 row->what, (unsigned long long)demand->per_second, row->option, (unsigned)*retry_after_s);
+        return row->error;
+    }
+    return ERROR_NONE;
+}
+
+enum error_code rates_admit_subscription(struct shard *shard, const struct asker *by, struct text channel,
+                                         uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX])
+{
+    const struct options *options = shard->options;
+    struct channel_options found;
+    channel_options_resolve(&found, options, channel);
+    const struct rate_demand demands[3] = {
+        {RATE_SUBSCRIBE, options->subscribe_rate, by->address},
+        {RATE_SUBSCRIBE_TOKEN, options->subscribe_rate_per_token, by->subject},
+        {RATE_SUBSCRIBE_CHANNEL, found.subscribe_rate_per_channel, channel},
+    };
+    return rates_admit(shard, demands, retry_after_s, fault);
+}
+
+static enum error_code rates_admit_publish(const struct publish_guard *guard, const struct asker *by,
+                                           struct text channel, uint32_t *retry_after_s,
+                                           char fault[PUBLISH_FAULT_MAX])
+{
+    struct shard *shard = container_of(guard, struct shard, guard);
+    const struct options *options = shard->options;
+    struct channel_options found;
+    channel_options_resolve(&found, options, channel);
+    const struct rate_demand demands[3] = {
+        {RATE_PUBLISH, options->publish_rate, by->address},
+        {RATE_PUBLISH_TOKEN, options->publish_rate_per_token, by->subject},
+        {RATE_PUBLISH_CHANNEL, found.publish_rate_per_channel, channel},
+    };
+    return rates_admit(shard, demands, retry_after_s, fault);
+}
+
+void rates_guard(struct shard *shard)
+{
+    shard->guard.admit = rates_admit_publish;
+    shard->hub.guard = &shard->guard;
+}
