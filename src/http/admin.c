@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "config/channel_options.h"
 #include "core/cursor.h"
 #include "http/origin.h"
 #include "http/router.h"
@@ -91,10 +92,28 @@ static void look_append_last_published(struct buf *to, int64_t time_ms)
         buf_append_text(to, ",\"last_published\":null");
 }
 
-/* In the list without what somebody wants to know of one channel only. */
-static void look_append_channel(struct buf *json, const struct inspection *channel,
-                                const uint64_t subscribers[TRANSPORT_COUNT], bool is_listed)
+/* As they stand in the configuration file. */
+static void look_append_options(struct buf *to, const struct options *options, struct text name)
 {
+    struct channel_options found;
+    channel_options_resolve(&found, options, name);
+    buf_append_text(to, ",\"options\":{");
+    for (enum channel_option option = 0; option < CHANNEL_OPTION_COUNT; option++) {
+        char *value = channel_option_format(&found, option);
+        to->has_failed = to->has_failed || !value;
+        buf_append_text(to, option > 0 ? "," : "");
+        render_json_key(to, channel_option_row(option)->name);
+        render_json_string(to, value ? value : "", value ? strlen(value) : 0);
+        free(value);
+    }
+    buf_append_char(to, '}');
+}
+
+/* In the list, where there are no options, without what somebody wants to know of one channel only. */
+static void look_append_channel(struct buf *json, const struct inspection *channel,
+                                const uint64_t subscribers[TRANSPORT_COUNT], const struct options *options)
+{
+    const bool is_listed = !options;
     buf_append_text(json, "{\"channel\":");
     render_json_string(json, channel->name, channel->name_len);
     if (!is_listed) {
@@ -109,14 +128,17 @@ static void look_append_channel(struct buf *json, const struct inspection *chann
     look_append_id(json, "newest", &channel->epoch, channel->top, channel->top > 0);
     look_append_last_published(json, channel->last_published_ms);
     look_append_subscribers(json, subscribers);
+    if (!is_listed)
+        look_append_options(json, options, (struct text){channel->name, channel->name_len});
     buf_append_char(json, '}');
 }
 
 static void look_surveyed(struct survey *survey)
 {
     struct look *look = container_of(survey, struct look, survey);
+    const struct inspection *channel = &look->request.channel;
     struct buf json = {0};
-    look_append_channel(&json, &look->request.channel, look->subscribers, false);
+    look_append_channel(&json, channel, look->subscribers, look->exchange->shard->options);
     buf_append_char(&json, '\n');
     exchange_answer_json(look->exchange, MHD_HTTP_OK, &json);
     free(look);
@@ -194,7 +216,7 @@ static void listing_surveyed(struct survey *survey)
     buf_append_text(&json, "{\"channels\":[");
     for (size_t i = 0; i < request->count; i++) {
         buf_append_text(&json, i > 0 ? ",\n" : "");
-        look_append_channel(&json, &request->entries[i], listing->subscribers[i], true);
+        look_append_channel(&json, &request->entries[i], listing->subscribers[i], NULL);
     }
     buf_append_char(&json, ']');
     if (request->has_more) {

@@ -154,6 +154,13 @@ def test_the_size_of_a_post(sized: Server, limit: tuple[str, int]) -> None:
     assert get(sized, path_of(channel, last=1, wait=0)).body == b"x" * most
 
 
+def test_a_post_that_is_too_large_is_refused_before_its_body_is_read(sized: Server, limit: tuple[str, int]) -> None:
+    channel, most = limit
+    with Connection(sized) as connection:
+        connection.send(request_bytes("POST", path_of(channel), Content_Length=str(most + 1)))
+        assert connection.read_response().error == "too-large"
+
+
 def test_the_size_in_a_batch_goes_by_each_channel(sized: Server) -> None:
     items = [{"channel": channel, "data": "x" * (most + more)} for channel, most in LIMITS.items() for more in (0, 1)]
     answer = request(sized, "POST", "/channels", json.dumps(items), Content_Type="application/json")
@@ -259,6 +266,21 @@ def test_a_bad_section_leaves_what_is_in_force() -> None:
         assert request(server, "POST", path_of("news/a"), "x" * 11, Content_Type="text/plain").error == "too-large"
         server.reload("")
         publish(server, "news/a", "x" * 11)
+
+
+# Looking.
+
+
+def test_a_channel_shows_what_holds_for_it() -> None:
+    text = 'history-size = 7\n[channel "news/*"]\nhistory-size = 3\nhistory-ttl = 90\nmessage-size = 10KiB\n[channel "news/a"]\npublish = anyone\n'
+    with Reloading(text) as server:
+        for channel in ("news/a", "other"):
+            publish(server, channel, "x")
+        assert get(server, "/api/channels/news/a").json["options"] == {
+            "subscribe": "auto", "publish": "anyone", "history-size": "3", "history-ttl": "90s", "history-bytes": "4MiB",
+            "channel-ttl": "1h", "message-size": "10KiB", "idempotency-time": "2m"}
+        assert get(server, "/api/channels/other").json["options"]["history-size"] == "7"
+        assert "options" not in get(server, "/api/channels").json["channels"][0]
 
 
 # Names.

@@ -91,7 +91,7 @@ static void test_sections_come_with_their_lines_even_when_empty(void **state)
     expect_pairs("a = 1\n[core]\nb = 2\n  [ channel  \"x/*\" ] ; c\n[last \"\"]",
                  "1:a=1|2:[core]|3:b=2|4:[channel x/*]|5:[last ]|");
     expect_pairs("\xef\xbb\xbf[core]\r\na = 1\n", "1:[core]|2:a=1|");
-    expect_pairs("[a \"]\"]\n[b \"; c\"]", "1:[a ]]|2:[b ; c]|");
+    expect_pairs("[a \"]\"]\n[b \"; c\"]\n[c \"d ; e\"]", "1:[a ]]|2:[b ; c]|3:[c d ; e]|");
 }
 
 /* libinih cuts the name of a section after 49 bytes. */
