@@ -251,6 +251,17 @@ static int option_check_origin(const char *text, char *fault)
     return -EINVAL;
 }
 
+static int option_check_host(const char *text, char *fault)
+{
+    bool has_brackets = text[0] == '[' && text[strlen(text) - 1] == ']';
+    if (*text && strlen(text) < 256 && !strpbrk(text, "/?#@ ") && (has_brackets || !strchr(text, ':')))
+        return 0;
+    snprintf(fault, OPTION_FAULT_MAX,
+             "must be a host name or address without a port, an IPv6 address in "
+             "brackets, or *");
+    return -EINVAL;
+}
+
 static int option_check_proxy(const char *text, char *fault)
 {
     struct network network;
@@ -279,6 +290,7 @@ static int option_check(const struct option_row *row, const char *text, char *fa
         {"allowed-origins", option_check_origin},
         {"redis-subscribe", option_check_bridged},
         {"trusted-proxies", option_check_proxy},
+        {"allowed-hosts", option_check_host},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(checks); i++)
         if (strcmp(checks[i].name, row->name) == 0)

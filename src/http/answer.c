@@ -33,12 +33,28 @@ void exchange_response_header(struct MHD_Response *response, const char *name, c
     (void)MHD_add_response_header(response, name, value);
 }
 
+/* A page of another site does not get what is in channels as an image, a script or a style (Fetch standard,
+ * section 3.7); who is allowed asks for it by CORS. Files, and scripts that are made for others, are for
+ * everybody. */
+static void exchange_add_resource_policy(struct MHD_Response *response)
+{
+    exchange_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+}
+
+static bool exchange_is_for_everybody(const struct exchange *exchange)
+{
+    return exchange->origin == ORIGIN_OPEN || (exchange->transport && exchange->transport->call) ||
+           (exchange->route && exchange->route->is_for_embedding);
+}
+
 void exchange_add_common_headers(struct exchange *exchange, struct MHD_Response *response)
 {
     exchange_response_header(response, "X-Content-Type-Options", "nosniff");
     if (exchange->identity.is_in_address)
         exchange_response_header(response, "Referrer-Policy", "no-referrer");
     origin_add_headers(exchange, response);
+    if (!exchange_is_for_everybody(exchange))
+        exchange_add_resource_policy(response);
     if (exchange->transport && exchange->transport->policy)
         exchange_response_header(response, "Content-Security-Policy", exchange->transport->policy);
     if (exchange_is_draining(exchange)) {
@@ -98,6 +114,7 @@ struct shared_answer *exchange_share(unsigned status, struct MHD_Response *respo
     }
     exchange_response_header(response, "X-Content-Type-Options", "nosniff");
     exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+    exchange_add_resource_policy(response);
     *answer = (struct shared_answer){.references = 1, .status = status, .response = response};
     return answer;
 }

@@ -134,6 +134,7 @@ static void files_add_headers(struct MHD_Response *response, const char *tag, co
     exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
     exchange_response_header(response, "Content-Security-Policy",
                              "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'");
+    exchange_response_header(response, "Cross-Origin-Opener-Policy", "same-origin");
     exchange_response_header(response, "Referrer-Policy", "no-referrer");
 }
 

@@ -14,9 +14,9 @@
  * query argument, and then the head of the reply. While it reads, half of the memory belongs to the read
  * buffer, which has to take the head whole. */
 #define HEAD_RECORD_BYTES 64u
-#define HEAD_REPLY_STREAM 560u
+#define HEAD_REPLY_STREAM 610u
 /* A long-poll's reply may carry a content type, a channel, an event and a producer of 255 bytes each. */
-#define HEAD_REPLY_POLL 2100u
+#define HEAD_REPLY_POLL 2150u
 /* Each channel of a subscription may be an argument, and then has an entry in the cursor of the reply. */
 #define HEAD_REPLY_ARGUMENT 34u
 #define HEAD_FIELDS_MAX 256u

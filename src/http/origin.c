@@ -1,53 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "http/origin.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
 #include "http/forwarded.h"
+#include "http/host.h"
 
-#define ORIGIN_HOST_MAX 256u
 /* There is room for it in the memory of every connection. */
 #define ORIGIN_ASKED_MAX 1024u
 /* As little; what does not fit may not show our pages. */
 #define ORIGIN_FRAME_POLICY_MAX 1024u
 
-/* The host of host:port or [v6]:port, without the brackets. */
-static bool origin_host(const char *authority, char host[ORIGIN_HOST_MAX])
-{
-    const char *begin = authority[0] == '[' ? authority + 1 : authority;
-    size_t len = strcspn(begin, authority[0] == '[' ? "]" : ":");
-    if (len >= ORIGIN_HOST_MAX)
-        return false;
-    memcpy(host, begin, len);
-    host[len] = '\0';
-    return true;
-}
-
 /* A name that anybody can make point here (DNS rebinding) does not make a page the server's own. */
 static bool origin_host_is_certain(const struct exchange *exchange, const char *authority)
 {
-    char host[ORIGIN_HOST_MAX];
-    struct in6_addr address;
-    if (exchange->shard->options->anonymous)
-        return true;
-    return origin_host(authority, host) &&
-           (strcasecmp(host, "localhost") == 0 || inet_pton(AF_INET, host, &address) == 1 ||
-            inet_pton(AF_INET6, host, &address) == 1);
-}
-
-static bool origin_host_is_loopback(const char *authority)
-{
-    char host[ORIGIN_HOST_MAX];
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (!origin_host(authority, host))
-        return false;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    return strcasecmp(host, "localhost") == 0 ||
-           (inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6));
+    const struct options *options = exchange->shard->options;
+    return options->anonymous || host_is_address(authority) || host_is_listed(authority, options);
 }
 
 /* What follows SCHEME:// when the origin has that scheme; NULL otherwise. */
@@ -94,17 +63,6 @@ static bool origin_is_listed(const struct exchange *exchange, const char *origin
     return false;
 }
 
-static bool origin_host_is_listed(const struct exchange *exchange, const char *host)
-{
-    const struct string_list *list = &exchange->shard->options->allowed_origins;
-    for (size_t i = 0; i < list->count; i++) {
-        const char *end = strstr(list->items[i], "://");
-        if (end && strcasecmp(end + 3, host) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* A proxy that has changed Host: the browser knows better (no page can set this field), and the Host that was
  * put there is one that no stranger's name leads to. */
 static bool origin_is_vouched_for(const struct exchange *exchange)
@@ -112,7 +70,7 @@ static bool origin_is_vouched_for(const struct exchange *exchange)
     const char *site = exchange_field(exchange, FIELD_FETCH_SITE);
     const char *host = exchange_field(exchange, FIELD_HOST);
     return site && host && strcmp(site, "same-origin") == 0 &&
-           (origin_host_is_loopback(host) || origin_host_is_listed(exchange, host));
+           (host_is_loopback(host) || host_is_listed(host, exchange->shard->options));
 }
 
 void origin_judge(struct exchange *exchange)
@@ -151,7 +109,8 @@ static void origin_add_open_headers(const struct exchange *exchange, struct MHD_
     const char *asked = origin_asked_headers(exchange);
     bool is_named = origin && *origin && strcmp(origin, "null") != 0;
     exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, is_named ? origin : "*");
-    exchange_response_header(response, "Access-Control-Allow-Credentials", "true");
+    if (is_named)
+        exchange_response_header(response, "Access-Control-Allow-Credentials", "true");
     if (asked)
         exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS, asked);
 }
@@ -204,15 +163,24 @@ void origin_add_frame_policy(const struct exchange *exchange, struct MHD_Respons
     exchange_response_header(response, "Content-Security-Policy", policy);
 }
 
+/* A browser that hides the page's origin still says that it is another one's. */
+static bool origin_is_hidden(const struct exchange *exchange)
+{
+    const char *site = exchange_field(exchange, FIELD_FETCH_SITE);
+    return exchange->origin == ORIGIN_NONE && site &&
+           (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0);
+}
+
 bool origin_refuses_change(struct exchange *exchange)
 {
-    if (exchange->origin != ORIGIN_FOREIGN)
+    const char *origin = exchange_field(exchange, FIELD_ORIGIN);
+    if (exchange->origin != ORIGIN_FOREIGN && !origin_is_hidden(exchange))
         return false;
     bool has_stranger =
         !exchange->client->is_proxy && exchange_field(exchange, FIELD_FORWARDED_PROTO) != NULL;
     exchange_fail(exchange, ERROR_FORBIDDEN_ORIGIN,
                   "pages of %.200s may not publish here; to let them, add that origin to allowed-origins%s",
-                  exchange_field(exchange, FIELD_ORIGIN),
+                  origin ? origin : "another site",
                   has_stranger ? ", or the proxy that sends X-Forwarded-Proto to trusted-proxies" : "");
     return true;
 }

@@ -47,7 +47,7 @@ static size_t refusal_write(char *to, size_t size, unsigned status, const char *
 {
     int len = snprintf(to, size,
                        "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n%s"
-                       "Connection: close\r\n\r\n%.*s",
+                       "X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n%.*s",
                        status, MHD_get_reason_phrase_for(status), type, body->len, fields, (int)body->len,
                        body->bytes ? body->bytes : "");
     buf_deinit(body);

@@ -6,6 +6,8 @@
 #include <strings.h>
 
 #include "config/channel_options.h"
+#include "base/log.h"
+#include "http/host.h"
 #include "http/origin.h"
 #include "http/routes.h"
 
@@ -13,6 +15,8 @@
  */
 #define ROUTER_BODY_UNWANTED 65536u
 #define ROUTER_ALLOW_MAX 64
+/* As long as browsers remember it at most (Chromium two hours); the request itself is judged each time. */
+#define ROUTER_PREFLIGHT_S "7200"
 /* Two for each SockJS service, and those of the other transports. */
 #define ROUTER_ADDED_MAX 160u
 #define METHODS_READ (METHOD_GET | METHOD_HEAD)
@@ -38,9 +42,12 @@ static const struct route routes[] = {
      .needs_admin = true},
     {"/metrics", false, METHODS_READ, false, metrics_handle, .elsewhere = "publish at /channels/NAME",
      .needs_admin = true},
-    {"/healthz", false, METHODS_READ, false, health_handle, .elsewhere = "publish at /channels/NAME"},
-    {"/readyz", false, METHODS_READ, false, ready_handle, .elsewhere = "publish at /channels/NAME"},
-    {"/", true, METHODS_READ, false, files_handle, .elsewhere = "publish at /channels/NAME"},
+    {"/healthz", false, METHODS_READ, false, health_handle, .elsewhere = "publish at /channels/NAME",
+     .is_for_probes = true},
+    {"/readyz", false, METHODS_READ, false, ready_handle, .elsewhere = "publish at /channels/NAME",
+     .is_for_probes = true},
+    {"/", true, METHODS_READ, false, files_handle, .elsewhere = "publish at /channels/NAME",
+     .is_for_embedding = true},
 };
 
 static const struct {
@@ -120,7 +127,7 @@ static void router_answer_options(struct exchange *exchange)
     if (response) {
         router_add_allow(exchange, response);
         origin_add_allowed_headers(exchange, response);
-        exchange_response_header(response, "Access-Control-Max-Age", "600");
+        exchange_response_header(response, "Access-Control-Max-Age", ROUTER_PREFLIGHT_S);
     }
     exchange_answer(exchange, MHD_HTTP_NO_CONTENT, response);
 }
@@ -191,6 +198,19 @@ static struct text router_name_behind(const struct exchange *exchange, const str
     return text_behind((struct text){exchange->path, exchange->path_len}, strlen(route->prefix));
 }
 
+/* Operators whose proxy hands through a name that is not listed learn it here too. */
+static void router_answer_misdirected(struct exchange *exchange)
+{
+    const char *host = exchange_field(exchange, FIELD_HOST);
+    log_event(LOG_WARN, "wrong-host", LOG_TEXT("host", host),
+              LOG_TEXT("action", "if that is a name of this server, list it in allowed-hosts"));
+    exchange_fail(exchange, ERROR_WRONG_HOST,
+                  "this server does not answer to the name %.255s; if it is to, add it to allowed-hosts",
+                  host);
+}
+
+static const struct route router_misdirected_route = {
+    "", true, 0, false, router_answer_misdirected, .elsewhere = ""};
 static const struct route router_options_route = {"", true, 0, false, router_answer_options, .elsewhere = ""};
 static const struct route router_nowhere_route = {
     "", true, 0, false, router_answer_not_found, .elsewhere = ""};
@@ -212,7 +232,10 @@ void router_choose(struct exchange *exchange)
     const struct route *route = router_find(exchange->path);
     origin_judge(exchange);
     exchange->body_limit = router_body_limit(exchange, route);
-    if (exchange->method == METHOD_OPTIONS && !route->answers_options)
+    if (!route->is_for_probes && !host_is_ours(exchange_field(exchange, FIELD_HOST),
+                                               exchange->client->entrance, exchange->shard->options))
+        exchange->route = &router_misdirected_route;
+    else if (exchange->method == METHOD_OPTIONS && !route->answers_options)
         exchange->route = &router_options_route;
     else if (router_hides(exchange, route))
         exchange->route = &router_hidden_route;

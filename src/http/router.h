@@ -13,9 +13,11 @@ struct route {
     void (*handle)(struct exchange *exchange);
     const char
         *elsewhere; /* what a method that is not taken here may have been meant for, and where that is */
-    bool answers_options; /* it handles OPTIONS itself */
-    bool needs_admin;     /* not on other listeners than the admin's, where there is one, but with a token */
-    const void *context;  /* of whoever added it */
+    bool answers_options;  /* it handles OPTIONS itself */
+    bool is_for_embedding; /* pages of all sites may use it as an image, a script or a style */
+    bool is_for_probes;    /* asked for by address, or any name, and tells nothing */
+    bool needs_admin;      /* not on other listeners than the admin's, where there is one, but with a token */
+    const void *context;   /* of whoever added it */
 };
 
 /* Adds a route besides HTTP's own, for a transport that has paths of its own; borrowed for ever. Of those

@@ -278,6 +278,10 @@ static int listening_bind_next(struct listening *listening, int first_fd)
 static int listening_give(struct listening *listening, struct shard *shard, int fd)
 {
     struct declaration *declaration = &listening->declaration;
+    /* No browser sends a proxy's header, or connects to a Unix socket. */
+    declaration->entrance.is_for_browsers_here = !declaration->entrance.has_proxy_header &&
+                                                 !listening_is_unix(listening) &&
+                                                 address_is_loopback(&listening->address);
     const struct entrance *entrance = &declaration->entrance;
     if (!listening->is_tcp)
         return listener_add(&shard->listeners, fd, &door_listener_ops, entrance, NULL, listening->identity);

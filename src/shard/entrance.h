@@ -16,11 +16,12 @@
 #define ENTRANCE_MODE_PRESET 0660u
 
 struct entrance {
-    char *address;         /* as written; host:port, or unix:/path */
-    const char *path;      /* of a Unix address; NULL otherwise */
-    bool is_http;          /* HTTP is spoken there */
-    bool is_admin;         /* /api and /metrics need no right here */
-    bool has_proxy_header; /* each connection begins with one (shard/vestibule.h) */
+    char *address;             /* as written; host:port, or unix:/path */
+    const char *path;          /* of a Unix address; NULL otherwise */
+    bool is_http;              /* HTTP is spoken there */
+    bool is_for_browsers_here; /* a browser on this machine reaches it, and nothing elsewhere does */
+    bool is_admin;             /* /api and /metrics need no right here */
+    bool has_proxy_header;     /* each connection begins with one (shard/vestibule.h) */
     bool has_mode;
     mode_t mode; /* of the file at the path */
     struct tls_files tls;

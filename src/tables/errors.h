@@ -47,6 +47,8 @@
     ROW(MEDIA_TYPE, 415, "unsupported-media-type", "A body of this type cannot be published.")               \
     ROW(TARGET_TOO_LONG, 414, "target-too-long",                                                             \
         "The request's first line is longer than a whole head may be (head-size).")                          \
+    ROW(WRONG_HOST, 421, "wrong-host",                                                                       \
+        "Host is no name of this server; the option allowed-hosts has its names.")                           \
     ROW(UPGRADE_REQUIRED, 426, "upgrade-required",                                                           \
         "This is for WebSockets, of version 13; Upgrade and Sec-WebSocket-Version say so.")                  \
     ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than head-size.")                 \

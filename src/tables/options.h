@@ -65,6 +65,10 @@
     STRINGS("allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                \
             "Origins whose pages may publish and read, as https://host[:port], null for those without one, " \
             "or * for every one. Repeatable.")                                                               \
+    STRINGS("allowed-hosts", allowed_hosts, "", 0, 256, RELOAD, "HOST",                                      \
+            "Names and addresses under which requests may come (Host), without a port; * for all. On "       \
+            "listeners of loopback addresses, loopback names and the hosts of allowed-origins may anyway; "  \
+            "on others every name while none is listed. Repeatable.")                                        \
     STRINGS(                                                                                                 \
         "trusted-proxies", trusted_proxies, "local", 0, 256, RELOAD, "NETWORK",                              \
         "Proxies whose word counts for where a client comes from (PROXY protocol, forwarded-header) and "    \

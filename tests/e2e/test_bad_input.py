@@ -33,13 +33,13 @@ def test_the_longest_channel_name(server: Server) -> None:
 def test_bodies_over_the_limit_are_refused_before_they_are_read(channel: str) -> None:
     with Server("--message-size", "1000") as server:
         assert request(server, "POST", path_of(channel), "x" * 1000).status == 201
-        head = f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n".encode()
+        head = f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n".encode()
         response, is_closed = send_raw(server, head)
         assert (response.status, response.error, is_closed) == (413, "too-large", True)
         response, _ = send_raw(server, head.replace(b"1001", b"99999999999999999999"))
         assert response.status in (400, 413)
         assert request(server, "POST", path_of(channel), "x" * 500_000).error == "too-large"
-        chunked = f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+        chunked = f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
         response, _ = send_raw(server, chunked + (b"400\r\n" + b"x" * 1024 + b"\r\n") * 3)
         assert response.error == "too-large"
         assert get(server, f"/api/channels/{channel}").json["messages"] == 1
@@ -49,7 +49,7 @@ def test_who_is_refused_before_the_body_is_not_kept(channel: str) -> None:
     with Server() as server:
         refused = [Connection(server) for _ in range(5)]
         for connection in refused:
-            connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n".encode())
+            connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n".encode())
             assert connection.read_response().error == "too-large"
         wait_until(lambda: get(server, "/api/stats").json["connections"] <= 1, timeout=8)
         for connection in refused:
@@ -123,7 +123,7 @@ SMUGGLING = {
 
 @pytest.mark.parametrize("name", SMUGGLING)
 def test_framing_that_servers_may_read_differently_is_refused_and_closed(server: Server, channel: str, name: str) -> None:
-    data = f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\n".encode() + SMUGGLING[name] + b"\r\nabc"
+    data = f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\n".encode() + SMUGGLING[name] + b"\r\nabc"
     for before in (b"", request_bytes("GET", "/healthz")):
         with Connection(server) as connection:
             connection.send(before)
@@ -169,9 +169,9 @@ def test_leave_to_send_a_body_is_given_once(server: Server, channel: str) -> Non
 
 def test_targets_in_absolute_form(server: Server, channel: str) -> None:
     publish(server, channel, "x")
-    for target in (f"http://127.0.0.1:1{path_of(channel, last=1)}", f"HTTPS://example.org{path_of(channel, last=1)}"):
+    for target in (f"http://127.0.0.1:1{path_of(channel, last=1)}", f"HTTPS://localhost{path_of(channel, last=1)}"):
         assert get(server, target).body == b"x"
-    assert get(server, "http://example.org").status == get(server, "/").status
+    assert get(server, "http://localhost").status == get(server, "/").status
     for target in ("ftp://example.org/healthz", "http://user@example.org/healthz", "http:///healthz", "example.org:80", "*"):
         response, is_closed = send_raw(server, request_bytes("GET", target))
         assert (response.status, response.error, is_closed) == (400, "bad-request", True)
@@ -204,7 +204,7 @@ def test_missing_host(server: Server) -> None:
 
 @pytest.mark.parametrize("target", ["/channels/a%00b", "/%00", "/channels/a%zz", "/channels/a%"])
 def test_paths_that_cannot_be_decoded(server: Server, target: str) -> None:
-    response, is_closed = send_raw(server, f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    response, is_closed = send_raw(server, f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert (response.status, response.error, is_closed) == (400, "bad-path", True)
 
 
@@ -216,7 +216,7 @@ def test_what_is_not_http(server: Server, data: bytes) -> None:
 
 
 def test_heads_over_the_limit(server: Server) -> None:
-    response, is_closed = send_raw(server, b"GET /healthz HTTP/1.1\r\nHost: x\r\nCookie: " + b"c" * 40_000 + b"\r\n\r\n")
+    response, is_closed = send_raw(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nCookie: " + b"c" * 40_000 + b"\r\n\r\n")
     assert (response.status, response.error, is_closed) == (431, "head-too-large", True)
     for size in (1000, 8000, 30_000):
         for target, accept in (("/healthz", ""), (path_of("cookies", wait=0), ""), (path_of("cookies"), "text/event-stream")):
@@ -229,7 +229,7 @@ def test_slow_heads_and_bodies_are_408(channel: str) -> None:
     with Server("--head-timeout", "0.3", "--body-timeout", "0.3") as server:
         begun = time.monotonic()
         for data, code in ((b"GET / HTT", "head-timeout"), (b"", "head-timeout"),
-                           (f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc".encode(), "body-timeout")):
+                           (f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc".encode(), "body-timeout")):
             response, is_closed = send_raw(server, data)
             assert (response.status, response.error, is_closed) == (408, code, True)
         assert 0.9 <= time.monotonic() - begun < 10

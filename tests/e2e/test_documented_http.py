@@ -50,6 +50,7 @@ PROVOKED: list[tuple[str, str, Callable[[Server], Response]]] = [
     ("too-many-channels", "64", lambda s: get(s, "/channels/a?" + "&".join(f"channel=c{i}" for i in range(64)))),
     ("bad-cursor", "earliest, now or last=N", lambda s: get(s, "/channels/a?since=x")),
     ("bad-cursor", "EPOCH-OFFSET", lambda s: get(s, "/channels/a", If_None_Match='"x"')),
+    ("wrong-host", "allowed-hosts", lambda s: get(s, "/channels/a", Host="rebound.example")),
     ("upgrade-required", "Upgrade: websocket", lambda s: get(s, "/ws")),
     ("bad-option", "seconds", lambda s: get(s, "/channels/a?wait=x")),
     ("bad-option", "whole number", lambda s: get(s, "/channels/a?last=x")),

@@ -56,7 +56,7 @@ def test_streams_and_polls_come_through_at_once(server: Server, proxy: Proxy, ch
     with EventStream(proxy, path_of(channel)) as stream, Connection(proxy) as poll:
         wait_until(lambda: get(server, f"/api/channels/{channel}").status == 200 and subscribers(server, channel)["sse"] == 1)
         for number in range(5):
-            poll.send(f"GET {path_of(channel)} HTTP/1.1\r\nHost: x\r\nCookie: {'c' * 1000 * number}\r\n\r\n".encode())
+            poll.send(f"GET {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nCookie: {'c' * 1000 * number}\r\n\r\n".encode())
             wait_until(lambda: subscribers(server, channel)["poll"] == 1)
             publish(server, channel, str(number))
             assert poll.read_response().body == str(number).encode()

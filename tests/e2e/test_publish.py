@@ -148,7 +148,7 @@ def test_publishing_keeps_the_connection(server: Server, channel: str) -> None:
 
 def test_expect_100_continue_and_a_body_that_comes_later(server: Server, channel: str) -> None:
     with Connection(server) as connection:
-        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n"
                         "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n".encode())
         assert connection.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
         connection.send(b"he")
@@ -159,7 +159,7 @@ def test_expect_100_continue_and_a_body_that_comes_later(server: Server, channel
 
 def test_chunked_body(server: Server, channel: str) -> None:
     with Connection(server) as connection:
-        connection.send_bytewise(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.send_bytewise(f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
                                  "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n".encode())
         assert connection.read_response().status == 201
     assert get(server, path_of(channel, last=1)).body == b"abcde"
@@ -183,7 +183,7 @@ def test_events_that_are_the_server_or_the_browsers_own_are_refused(server: Serv
 
 def test_a_content_type_without_a_value_is_none(server: Server, channel: str) -> None:
     with Connection(server) as connection:
-        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: x\r\nContent-Type:\r\nContent-Length: 2\r\n\r\nhi".encode())
+        connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nContent-Type:\r\nContent-Length: 2\r\n\r\nhi".encode())
         assert connection.read_response().json["type"] == "text"
     assert get(server, path_of(channel, last=1)).header("Content-Type") == "text/plain; charset=utf-8"
 

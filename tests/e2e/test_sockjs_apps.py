@@ -87,7 +87,7 @@ def test_requests_for_many_sessions_share_a_connection(server: Server) -> None:
     sessions = [Session(server, "/echo") for _ in range(40)]
     with Connection(server) as connection:
         for path, body, told in (("xhr", "", b"o\n"), ("xhr_send", '["x"]', b""), ("xhr", "", b'a["x"]\n')):
-            connection.send(b"".join(f"POST {session.url}/{path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+            connection.send(b"".join(f"POST {session.url}/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
                                      for session in sessions))
             assert [connection.read_response().body for _ in sessions] == [told] * len(sessions)
 

@@ -128,7 +128,7 @@ def test_options(suite: Server, path: str, methods: str, origin: str) -> None:
 @pytest.mark.parametrize("transport", ["xhr", "xhr_streaming"])
 def test_a_page_of_another_origin_may_read_what_a_session_says(suite: Server, transport: str) -> None:
     with Connection(suite) as connection:
-        connection.send(f"POST {Session(suite).url}/{transport} HTTP/1.1\r\nHost: x\r\nOrigin: https://page.example\r\n"
+        connection.send(f"POST {Session(suite).url}/{transport} HTTP/1.1\r\nHost: localhost\r\nOrigin: https://page.example\r\n"
                         "Content-Length: 0\r\n\r\n".encode())
         response = connection.read_head()
     assert response.status == 200
@@ -140,7 +140,7 @@ def test_the_headers_that_a_page_asks_for_are_echoed(suite: Server) -> None:
     assert Session(suite).post("xhr", Access_Control_Request_Headers="a, b, c").header("Access-Control-Allow-Headers") == "a, b, c"
     assert Session(suite).post("xhr").header("Access-Control-Allow-Headers") is None
     with Connection(suite) as connection:
-        connection.send(f"POST {Session(suite).url}/xhr HTTP/1.1\r\nHost: x\r\nAccess-Control-Request-Headers:\r\n"
+        connection.send(f"POST {Session(suite).url}/xhr HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Headers:\r\n"
                         "Content-Length: 0\r\n\r\n".encode())
         assert not connection.read_response().header("Access-Control-Allow-Headers")
 
@@ -309,7 +309,7 @@ def test_an_aborted_receiver_ends_its_session(suite: Server, transport: str) -> 
 def test_a_cookie_for_load_balancers(suite: Server, method: str, path: str, sent: str, told: str) -> None:
     with Connection(suite) as connection:
         cookie = f"Cookie: {sent}\r\n" if sent else ""
-        connection.send(f"{method} {Session(suite, '/cookie_needed_echo').url}/{path} HTTP/1.1\r\nHost: x\r\n{cookie}"
+        connection.send(f"{method} {Session(suite, '/cookie_needed_echo').url}/{path} HTTP/1.1\r\nHost: localhost\r\n{cookie}"
                         "Content-Length: 0\r\n\r\n".encode())
         response = connection.read_head()
     assert response.status == 200

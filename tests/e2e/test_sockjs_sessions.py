@@ -277,7 +277,7 @@ def test_pipelined_receivers_get_one_frame_each(chat: Server) -> None:
     session = Session(chat, "/echo").open()
     session.put("a")
     with Connection(chat) as connection:
-        connection.send(f"POST {session.url}/xhr HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode() * 2)
+        connection.send(f"POST {session.url}/xhr HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".encode() * 2)
         assert messages_of(connection.read_response().body.decode()) == ["a"]
         session.put("b")
         assert messages_of(connection.read_response().body.decode()) == ["b"]
