@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/revoked.h"
 #include "auth/token.h"
 #include "base/clock.h"
 #include "http/origin.h"
 #include "http/transport.h"
+#include "shard/tls.h"
 
 #define IDENTITY_SCHEME "Bearer "
 
@@ -43,6 +45,29 @@ static bool identity_cookie_counts(const struct exchange *exchange)
     return !site || strcmp(site, "cross-site") != 0;
 }
 
+/* Browsers show a certificate to whatever page has them ask, as they send a cookie; but who is no browser
+ * says nothing of pages. */
+static bool identity_certificate_counts(const struct exchange *exchange)
+{
+    bool is_of_page = exchange_field(exchange, FIELD_ORIGIN) || exchange_field(exchange, FIELD_FETCH_SITE);
+    return !is_of_page || identity_cookie_counts(exchange);
+}
+
+/* Who has no token is who its certificate says, unless that has been revoked. */
+static void identity_take_certificate(struct exchange *exchange)
+{
+    const struct revoked *revoked = exchange->shard->revoked;
+    struct grant *grant = tls_grant(exchange->fd);
+    if (!grant || exchange->bearer.grant || !identity_certificate_counts(exchange))
+        return;
+    if (grant->expires_ms <= clock_wall_ms())
+        exchange->identity.error = ERROR_TOKEN_EXPIRED;
+    else if (revoked && revoked_has(revoked, grant))
+        exchange->identity.error = ERROR_TOKEN_REVOKED;
+    else
+        bearer_identify(&exchange->bearer, grant_ref(grant));
+}
+
 static enum error_code identity_verify(struct exchange *exchange, struct text token,
                                        char fault[AUTH_FAULT_MAX])
 {
@@ -55,15 +80,9 @@ static enum error_code identity_verify(struct exchange *exchange, struct text to
     return error;
 }
 
-static void identity_judge(struct exchange *exchange, char fault[AUTH_FAULT_MAX])
+static void identity_judge_token(struct exchange *exchange, char fault[AUTH_FAULT_MAX])
 {
     struct identity *identity = &exchange->identity;
-    fault[0] = '\0';
-    if (identity->is_judged)
-        return;
-    identity->is_judged = true;
-    if (!auth_keys_are_there(exchange->shard->keys))
-        return;
     struct text token = identity_find_in_header(exchange);
     if (token.len == 0)
         token = exchange_query(exchange, "token");
@@ -75,6 +94,19 @@ static void identity_judge(struct exchange *exchange, char fault[AUTH_FAULT_MAX]
     identity->is_ignored = !identity->is_given && !identity_cookie_counts(exchange);
     if (!identity->is_ignored)
         identity->error = identity_verify(exchange, token, fault);
+}
+
+static void identity_judge(struct exchange *exchange, char fault[AUTH_FAULT_MAX])
+{
+    struct identity *identity = &exchange->identity;
+    fault[0] = '\0';
+    if (identity->is_judged)
+        return;
+    identity->is_judged = true;
+    if (auth_keys_are_there(exchange->shard->keys))
+        identity_judge_token(exchange, fault);
+    if (!identity->is_given)
+        identity_take_certificate(exchange);
 }
 
 enum error_code identity_check(struct exchange *exchange, enum access_verb verb, struct text channel,

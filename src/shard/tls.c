@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "auth/grant.h"
 #include "shard/tls_identity.h"
 
 /* Messages that are no data, in a row, before a peer is taken to be playing. */
@@ -29,10 +30,11 @@ struct tls {
     int fd;
     uint16_t record_most; /* of plain text, that the peer takes in one record */
     bool is_owing;        /* a record, or a part of one */
-    bool is_ending;       /* tls_end was called, and there is some of it to be sent */
+    bool is_ended;        /* tls_end was called: nothing is written any more */
+    bool is_ending;       /* and there is some of it to be sent */
     bool has_ended;       /* the peer has said that it was all */
     bool is_broken;
-    char *subject;
+    struct grant *grant; /* of the client's certificate; NULL without one */
 };
 
 /* The table. */
@@ -73,7 +75,7 @@ void tls_free(struct tls *tls)
     if (tls->session)
         gnutls_deinit(tls->session);
     tls_identity_unref(tls->identity);
-    free(tls->subject);
+    grant_unref(tls->grant);
     free(tls);
 }
 
@@ -205,7 +207,7 @@ enum tls_progress tls_handshake(struct tls *tls)
     if (!error)
         error = tls_identity_verify(tls->session);
     if (!error)
-        error = tls_identity_name_client(tls->session, &tls->subject);
+        error = tls_identity_read_client(tls->session, &tls->grant);
     if (error)
         (void)tls_fail(tls, error);
     return error ? TLS_FAILED : TLS_DONE;
@@ -297,7 +299,8 @@ void tls_end(struct tls *tls)
         shutdown(tls->fd, SHUT_WR);
         return;
     }
-    tls->is_ending = true;
+    tls->is_ending = tls->is_ending || !tls->is_ended;
+    tls->is_ended = true;
     (void)tls_flush(tls); /* whoever ends looks whether something is owed */
 }
 
@@ -349,22 +352,22 @@ ssize_t tls_write_parts(struct tls *tls, const struct iovec *parts, int count)
     char room[TLS_RECORD_MOST];
     struct tls_text text = {.parts = parts, .count = count};
     size_t written = 0;
-    bool is_taking = !tls->is_broken && !tls->is_ending && tls_flush_records(tls) && !tls->is_broken;
+    bool is_taking = !tls->is_broken && !tls->is_ended && tls_flush_records(tls) && !tls->is_broken;
     while (is_taking && text.count > 0) {
         const char *bytes;
         size_t len = tls_gather(&text, room, tls->record_most, &bytes);
         is_taking = len == 0 || tls_write_record(tls, bytes, len);
         written += len;
     }
-    if (tls->is_broken || tls->is_ending) {
+    if (tls->is_broken || tls->is_ended) {
         errno = EPIPE;
         return -1;
     }
     return written > 0 || count == 0 || is_taking ? (ssize_t)written : tls_would_wait();
 }
 
-const char *tls_subject(int fd)
+struct grant *tls_grant(int fd)
 {
     const struct tls *tls = tls_of(fd);
-    return tls ? tls->subject : NULL;
+    return tls ? tls->grant : NULL;
 }

@@ -23,6 +23,7 @@
 #define TLS_RECORD_MOST 16384u
 #define TLS_SUBJECT_MAX 256u
 
+struct grant;
 struct tls;
 
 /* Whether clients show certificates. */
@@ -106,6 +107,8 @@ void tls_give(int fd, struct tls *tls);
 void tls_free(struct tls *tls);
 void tls_forget(int fd);
 
-/* The name in the certificate that the client has shown; NULL when it has shown none. Lives as long as the
- * session. The first URI, DNS name or mail address among its alternative names, otherwise its common name. */
-const char *tls_subject(int fd);
+/* Who the client is by the certificate that it has shown; NULL when it has shown none. Borrowed; lives at
+ * least as long as the session. Its subject is the first URI, DNS name or mail address among the
+ * certificate's alternative names, otherwise the common name; it may do on every channel what needs a token,
+ * until the certificate ends. */
+struct grant *tls_grant(int fd);

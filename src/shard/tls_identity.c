@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/grant.h"
+#include "base/text.h"
 #include "base/utf8.h"
 
 /* TLS 1.2 and 1.3, key exchanges with forward secrecy, ciphers that authenticate. AES with 128 bits first:
@@ -215,28 +217,61 @@ static size_t tls_find_common(gnutls_x509_crt_t certificate, char name[TLS_SUBJE
                : 0;
 }
 
-static int tls_read_name(const gnutls_datum_t *shown, char **to)
+static size_t tls_find_name(gnutls_x509_crt_t certificate, char name[TLS_SUBJECT_MAX])
 {
-    char name[TLS_SUBJECT_MAX];
-    gnutls_x509_crt_t certificate;
-    int error = gnutls_x509_crt_init(&certificate);
-    if (error)
-        return error;
-    error = gnutls_x509_crt_import(certificate, shown, GNUTLS_X509_FMT_DER);
-    size_t len = error ? 0 : tls_find_alternative(certificate, name);
-    if (!error && len == 0)
+    size_t len = tls_find_alternative(certificate, name);
+    if (len == 0)
         len = tls_find_common(certificate, name);
-    gnutls_x509_crt_deinit(certificate);
-    if (!error && !tls_is_name(name, len))
-        error = GNUTLS_E_CERTIFICATE_ERROR;
-    if (!error)
-        *to = strndup(name, len);
-    return error ? error : *to ? 0 : GNUTLS_E_MEMORY_ERROR;
+    return tls_is_name(name, len) ? len : 0;
 }
 
-int tls_identity_name_client(gnutls_session_t session, char **name)
+/* A pattern that covers every channel. Returns whether there was memory for it. */
+static bool tls_allow_all(struct grant_patterns *patterns)
+{
+    static const char all[] = "**";
+    patterns->items = malloc(sizeof(*patterns->items));
+    if (!patterns->items)
+        return false;
+    patterns->items[0] = text_of(all);
+    patterns->count = 1;
+    return true;
+}
+
+static struct grant *tls_make_grant(struct text subject, time_t ends)
+{
+    struct grant *grant = grant_new(subject, (struct text){0});
+    if (!grant)
+        return NULL;
+    grant->expires_ms = ends > 0 ? (int64_t)ends * 1000 : INT64_MAX;
+    if (tls_allow_all(&grant->subscribe) && tls_allow_all(&grant->publish))
+        return grant;
+    grant_unref(grant);
+    return NULL;
+}
+
+static int tls_read_certificate(gnutls_x509_crt_t certificate, const gnutls_datum_t *shown,
+                                struct grant **grant)
+{
+    char name[TLS_SUBJECT_MAX];
+    int error = gnutls_x509_crt_import(certificate, shown, GNUTLS_X509_FMT_DER);
+    size_t len = error ? 0 : tls_find_name(certificate, name);
+    if (error || len == 0)
+        return error ? error : GNUTLS_E_CERTIFICATE_ERROR;
+    *grant = tls_make_grant((struct text){name, len}, gnutls_x509_crt_get_expiration_time(certificate));
+    return *grant ? 0 : GNUTLS_E_MEMORY_ERROR;
+}
+
+int tls_identity_read_client(gnutls_session_t session, struct grant **grant)
 {
     unsigned count = 0;
     const gnutls_datum_t *shown = gnutls_certificate_get_peers(session, &count);
-    return shown && count > 0 ? tls_read_name(shown, name) : 0;
+    gnutls_x509_crt_t certificate;
+    if (!shown || count == 0)
+        return 0;
+    int error = gnutls_x509_crt_init(&certificate);
+    if (error)
+        return error;
+    error = tls_read_certificate(certificate, shown, grant);
+    gnutls_x509_crt_deinit(certificate);
+    return error;
 }

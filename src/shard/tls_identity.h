@@ -14,6 +14,6 @@ int tls_identity_apply(struct tls_identity *identity, gnutls_session_t session);
  * Returns 0 or GnuTLS's error. */
 int tls_identity_verify(gnutls_session_t session);
 
-/* Finds the client's name, malloc'd; NULL when it has shown no certificate. Returns 0 or GnuTLS's error, also
+/* Makes the grant of a client's certificate; NULL when it has shown none. Returns 0 or GnuTLS's error, also
  * for a certificate without a name that can be used. */
-int tls_identity_name_client(gnutls_session_t session, char **name);
+int tls_identity_read_client(gnutls_session_t session, struct grant **grant);

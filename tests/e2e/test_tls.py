@@ -21,7 +21,7 @@ from support.client import Connection, EventStream, get, path_of, publish, reque
 from support.redis import metric
 from support.server import PATIENCE, SOURCE, Server, wait_until
 from support.tcp import Raw, tcp_port
-from support.tls import Authority, Tls
+from support.tls import Authority, Pair, Tls
 from support.websocket import WebSocket
 
 MIB = 1 << 20
@@ -518,3 +518,90 @@ def test_who_is_held_is_let_go_when_the_server_stops(tls: Tls, channel: str) -> 
         raw.read_to_end()
         for connection in silent:
             assert read_all(connection) == b""
+
+
+# Certificates of clients.
+
+RULES = '[channel "secret/**"]\nsubscribe = token\npublish = token\n'
+
+
+@pytest.fixture(scope="module")
+def people() -> Authority:
+    """Who signs the certificates of clients."""
+    return Authority("people")
+
+
+def certified(tls: Tls, people: Authority, tmp_path: pathlib.Path, clients: str, *options: str) -> Server:
+    (tmp_path / "rules.ini").write_text(RULES)
+    keys = f" {tls.pair.keys} tls-client-ca={people.pair.cert} tls-client={clients}"
+    return Server("--config", str(tmp_path / "rules.ini"), "--tcp", f"127.0.0.1:0 framing=crlf{keys}", *options, http=f"127.0.0.1:0{keys}", tls=tls)
+
+
+def showing(tls: Tls, client: Pair | None) -> Tls:
+    shown = Tls(tls.authority, tls.pair)
+    shown.client = tls.authority.context(client)
+    return shown
+
+
+def status_of(server: Server, method: str, path: str, **headers: str) -> int | None:
+    """None when the handshake is refused; in TLS 1.3 the client learns of that at the first read."""
+    try:
+        return request(server, method, path, "x" if method == "POST" else None, **headers).status
+    except (ssl.SSLError, ConnectionError, AssertionError):
+        return None
+
+
+def test_only_certificates_of_clients_who_were_signed_for_it_are_let_in(tls: Tls, people: Authority, authority: Authority, tmp_path: pathlib.Path) -> None:
+    good = people.issue("good", names="URI:urn:device:1", subject="/CN=device", usage="clientAuth")
+    bad = {
+        "none": None,
+        "a stranger's": authority.issue("stranger", usage="clientAuth"),
+        "a server's": people.issue("a-server"),
+        "over": people.issue("over", usage="clientAuth", days=-1),
+        "nameless": people.issue("nameless", names="", subject="/O=nobody", usage="clientAuth"),
+        "with a line end in its name": people.issue("odd", names="", subject="/CN=a\nb", usage="clientAuth"),
+    }
+    with certified(tls, people, tmp_path, "required") as server:
+        for why, pair in bad.items():
+            server.tls = showing(tls, pair)
+            assert status_of(server, "GET", "/healthz") is None, why
+        server.tls = showing(tls, good)
+        for _ in range(2):
+            assert status_of(server, "GET", "/healthz") == 200
+        assert status_of(server, "POST", path_of("secret/a")) == 201
+
+
+def test_a_certificate_does_what_needs_a_token(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
+    good = people.issue("device", names="URI:urn:device:1", usage="clientAuth")
+    with certified(tls, people, tmp_path, "optional") as server:
+        ask = {"GET": path_of("secret/a", wait=0), "POST": path_of("secret/a")}
+        server.tls = showing(tls, None)
+        assert [status_of(server, method, path) for method, path in ask.items()] == [401, 401]
+        assert status_of(server, "POST", path_of("open")) == 201
+        server.tls = showing(tls, good)
+        assert [status_of(server, method, path) for method, path in ask.items()] == [204, 201]
+        with EventStream(server, path_of("secret/a")) as stream, WebSocket(server, path_of("secret/a")) as websocket:
+            wait_until(lambda: subscribers(server, "secret/a")["websocket"] == 1 and subscribers(server, "secret/a")["sse"] == 1)
+            publish(server, "secret/a", "for those who are known")
+            assert stream.next_event().data == "for those who are known" and "for those who" in str(websocket.take())
+        # Browsers show a certificate whoever's page asks.
+        foreign = {"Origin": "https://elsewhere.example"}
+        assert status_of(server, "GET", ask["GET"], **foreign) == 401
+        assert status_of(server, "POST", ask["POST"], Sec_Fetch_Site="cross-site") == 401
+        assert status_of(server, "POST", ask["POST"], Sec_Fetch_Site="same-origin") == 201
+
+
+def test_a_resumed_session_is_its_certificates(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
+    good = people.issue("again", usage="clientAuth")
+    with certified(tls, people, tmp_path, "optional") as server:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            context = tls.authority.context(good)
+            context.minimum_version = context.maximum_version = version
+            session, reused = None, []
+            for _ in range(3):
+                with context.wrap_socket(plain(server), server_hostname="localhost", session=session) as connection:
+                    connection.sendall(request_bytes("POST", path_of("secret/b"), "x", Connection="close"))
+                    assert read_all(connection).startswith(b"HTTP/1.1 201")
+                    session = connection.session
+                    reused.append(connection.session_reused)
+            assert reused == [False, True, True]

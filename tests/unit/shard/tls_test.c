@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+/* Sessions of TLS over a pair of sockets, whose other end is GnuTLS's client. */
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "auth/grant.h"
+#include "shard/socket.h"
+#include "shard/tls.h"
+
+#define LIFE_S 3600
+
+/* Files of one certificate that signs itself, and so may sign for itself. */
+struct paper {
+    char cert[64];
+    char key[64];
+};
+
+struct names {
+    const char *common;
+    const char *alternative;
+    gnutls_x509_subject_alt_name_t kind;
+};
+
+static char folder[] = "/tmp/sluice-tls-test-XXXXXX";
+static time_t now_s;
+
+static void write_file(const char *path, const gnutls_datum_t *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text->data, 1, text->size, file), text->size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void make_paper(struct paper *paper, const char *file, const struct names *names)
+{
+    static const unsigned char serial = 1;
+    gnutls_x509_privkey_t key;
+    gnutls_x509_crt_t crt;
+    gnutls_datum_t text;
+    snprintf(paper->cert, sizeof(paper->cert), "%s/%s.pem", folder, file);
+    snprintf(paper->key, sizeof(paper->key), "%s/%s.key", folder, file);
+    assert_int_equal(gnutls_x509_privkey_init(&key), 0);
+    assert_int_equal(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
+                                                  GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
+                     0);
+    assert_int_equal(gnutls_x509_crt_init(&crt), 0);
+    gnutls_x509_crt_set_version(crt, 3);
+    gnutls_x509_crt_set_serial(crt, &serial, 1);
+    gnutls_x509_crt_set_activation_time(crt, now_s - LIFE_S);
+    gnutls_x509_crt_set_expiration_time(crt, now_s + LIFE_S);
+    gnutls_x509_crt_set_ca_status(crt, 1);
+    gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, file, (unsigned)strlen(file));
+    if (names->common)
+        gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, names->common,
+                                      (unsigned)strlen(names->common));
+    if (names->alternative)
+        gnutls_x509_crt_set_subject_alt_name(crt, names->kind, names->alternative,
+                                             (unsigned)strlen(names->alternative), GNUTLS_FSAN_SET);
+    gnutls_x509_crt_set_key(crt, key);
+    assert_int_equal(gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0), 0);
+    assert_int_equal(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &text), 0);
+    write_file(paper->cert, &text);
+    gnutls_free(text.data);
+    assert_int_equal(gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &text), 0);
+    write_file(paper->key, &text);
+    gnutls_free(text.data);
+    gnutls_x509_crt_deinit(crt);
+    gnutls_x509_privkey_deinit(key);
+}
+
+/* A server's session and a client of it. */
+struct couple {
+    int fd;
+    int client_fd;
+    gnutls_session_t client;
+    gnutls_certificate_credentials_t credentials;
+};
+
+static void couple_open(struct couple *couple, struct tls_identity *identity, const struct paper *paper)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    couple->fd = pair[0];
+    couple->client_fd = pair[1];
+    gnutls_certificate_allocate_credentials(&couple->credentials);
+    if (paper)
+        assert_int_equal(gnutls_certificate_set_x509_key_file(couple->credentials, paper->cert, paper->key,
+                                                              GNUTLS_X509_FMT_PEM),
+                         0);
+    gnutls_init(&couple->client, GNUTLS_CLIENT | GNUTLS_NONBLOCK);
+    gnutls_set_default_priority(couple->client);
+    gnutls_credentials_set(couple->client, GNUTLS_CRD_CERTIFICATE, couple->credentials);
+    gnutls_transport_set_int(couple->client, couple->client_fd);
+    assert_int_equal(tls_begin(couple->fd, identity), 0);
+}
+
+static enum tls_progress couple_shake_hands(struct couple *couple)
+{
+    enum tls_progress progress = TLS_WAITING;
+    int error = GNUTLS_E_AGAIN;
+    for (unsigned i = 0; i < 100 && (progress == TLS_WAITING || error == GNUTLS_E_AGAIN); i++) {
+        error = error == GNUTLS_E_AGAIN ? gnutls_handshake(couple->client) : error;
+        progress = progress == TLS_WAITING ? tls_handshake(tls_of(couple->fd)) : progress;
+    }
+    return progress;
+}
+
+/* A ticket that comes before the data is a turn without any. */
+static ssize_t couple_receive(struct couple *couple, char *to, size_t size)
+{
+    ssize_t len = GNUTLS_E_AGAIN;
+    for (unsigned i = 0; i < 4 && len == GNUTLS_E_AGAIN; i++)
+        len = gnutls_record_recv(couple->client, to, size);
+    return len;
+}
+
+static void couple_close(struct couple *couple)
+{
+    gnutls_deinit(couple->client);
+    gnutls_certificate_free_credentials(couple->credentials);
+    close(couple->client_fd);
+    socket_close(couple->fd);
+    assert_null(tls_of(couple->fd));
+}
+
+static struct tls_identity *make_identity(const struct paper *paper, const struct paper *authority)
+{
+    char fault[TLS_FAULT_MAX];
+    struct tls_identity *identity;
+    struct tls_files files = {.cert = (char *)(uintptr_t)paper->cert,
+                              .key = (char *)(uintptr_t)paper->key,
+                              .client_ca = authority ? (char *)(uintptr_t)authority->cert : NULL,
+                              .clients = authority ? TLS_CLIENTS_OPTIONAL : TLS_CLIENTS_NONE,
+                              .protocol = "http/1.1"};
+    if (tls_identity_new(&identity, &files, fault))
+        fail_msg("%s", fault);
+    return identity;
+}
+
+static const struct names server_names = {.common = "server"};
+
+static void test_tls_carries_bytes_both_ways_and_says_its_end(void **state)
+{
+    char got[64];
+    struct paper paper;
+    struct couple couple;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    struct tls_identity *identity = make_identity(&paper, NULL);
+    assert_int_equal(tls_identity_ends(identity), now_s + LIFE_S);
+    couple_open(&couple, identity, NULL);
+    tls_identity_unref(identity); /* the session has its own reference */
+    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    assert_null(tls_grant(couple.fd));
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(gnutls_record_send(couple.client, "question", 8), 8);
+    assert_int_equal(socket_read(couple.fd, got, 3), 3);
+    assert_true(socket_is_holding(couple.fd));
+    assert_int_equal(socket_read(couple.fd, got + 3, sizeof(got) - 3), 5);
+    assert_memory_equal(got, "question", 8);
+    assert_false(socket_is_holding(couple.fd));
+    const struct iovec parts[] = {{(char *)(uintptr_t) "an", 2}, {NULL, 0}, {(char *)(uintptr_t) "swer", 4}};
+    assert_int_equal(socket_write_parts(couple.fd, parts, 3), 6);
+    assert_int_equal(couple_receive(&couple, got, sizeof(got)), 6);
+    assert_memory_equal(got, "answer", 6);
+    socket_end(couple.fd);
+    assert_false(socket_is_owing(couple.fd));
+    assert_int_equal(couple_receive(&couple, got, sizeof(got)), 0);
+    assert_int_equal(socket_write(couple.fd, "more", 4), -1);
+    assert_int_equal(gnutls_bye(couple.client, GNUTLS_SHUT_WR), 0);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), 0);
+    couple_close(&couple);
+}
+
+static void test_tls_tells_a_cut_from_an_end(void **state)
+{
+    char got[64];
+    struct paper paper;
+    struct couple couple;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    struct tls_identity *identity = make_identity(&paper, NULL);
+    couple_open(&couple, identity, NULL);
+    tls_identity_unref(identity);
+    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    assert_int_equal(gnutls_record_send(couple.client, "half", 4), 4);
+    shutdown(couple.client_fd, SHUT_WR);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), 4);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, ECONNRESET);
+    couple_close(&couple);
+}
+
+static void test_tls_owes_at_most_a_record_and_pays(void **state)
+{
+    static char sent[1 << 20];
+    static char got[1 << 20];
+    struct paper paper;
+    struct couple couple;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    struct tls_identity *identity = make_identity(&paper, NULL);
+    couple_open(&couple, identity, NULL);
+    tls_identity_unref(identity);
+    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    for (size_t i = 0; i < sizeof(sent); i++)
+        sent[i] = (char)(i * i >> 7);
+    size_t written = 0;
+    size_t received = 0;
+    bool was_owing = false;
+    while (received < sizeof(sent)) {
+        if (socket_flush(couple.fd) && written < sizeof(sent)) {
+            ssize_t taken = socket_write(couple.fd, sent + written, sizeof(sent) - written);
+            written += taken > 0 ? (size_t)taken : 0;
+        }
+        if (socket_is_owing(couple.fd)) {
+            was_owing = true;
+            assert_int_equal(socket_write(couple.fd, "x", 1), -1);
+            assert_int_equal(errno, EAGAIN);
+        }
+        ssize_t len = gnutls_record_recv(couple.client, got + received, sizeof(got) - received);
+        received += len > 0 ? (size_t)len : 0;
+    }
+    assert_true(was_owing);
+    assert_false(socket_is_owing(couple.fd));
+    assert_memory_equal(sent, got, sizeof(sent));
+    couple_close(&couple);
+}
+
+static void test_tls_goes_on_under_another_descriptor(void **state)
+{
+    char got[8];
+    struct paper paper;
+    struct couple couple;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    struct tls_identity *identity = make_identity(&paper, NULL);
+    couple_open(&couple, identity, NULL);
+    tls_identity_unref(identity);
+    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    int old_fd = couple.fd;
+    couple.fd = fcntl(old_fd, F_DUPFD_CLOEXEC, 0);
+    socket_move(old_fd, couple.fd);
+    assert_false(socket_is_tls(old_fd));
+    socket_close(old_fd);
+    assert_int_equal(socket_write(couple.fd, "on", 2), 2);
+    assert_int_equal(couple_receive(&couple, got, sizeof(got)), 2);
+    couple_close(&couple);
+}
+
+static void test_tls_reads_who_a_client_is(void **state)
+{
+    static const struct {
+        struct names names;
+        const char *subject;
+    } cases[] = {
+        {{"device 1", NULL, 0}, "device 1"},
+        {{"device 1", "urn:x:1", GNUTLS_SAN_URI}, "urn:x:1"},
+        {{"device 1", "a.example", GNUTLS_SAN_DNSNAME}, "a.example"},
+        {{NULL, "a@b.example", GNUTLS_SAN_RFC822NAME}, "a@b.example"},
+    };
+    struct paper paper;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct paper shown;
+        struct couple couple;
+        make_paper(&shown, "client", &cases[i].names);
+        struct tls_identity *identity = make_identity(&paper, &shown);
+        couple_open(&couple, identity, &shown);
+        tls_identity_unref(identity);
+        assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+        const struct grant *grant = tls_grant(couple.fd);
+        assert_non_null(grant);
+        assert_string_equal(grant->subject, cases[i].subject);
+        assert_string_equal(grant->id, "");
+        assert_false(grant->is_admin || grant->is_key);
+        assert_int_equal(grant->expires_ms, (now_s + LIFE_S) * 1000);
+        assert_true(grant_patterns_cover(&grant->subscribe, text_of("a/b")));
+        assert_true(grant_patterns_cover(&grant->publish, text_of("c")));
+        couple_close(&couple);
+    }
+}
+
+static void test_tls_refuses_a_client_without_a_name(void **state)
+{
+    static const struct names cases[] = {{0}, {.common = "a\nb"}, {.common = "a\xff"}};
+    struct paper paper;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct paper shown;
+        struct couple couple;
+        make_paper(&shown, "client", &cases[i]);
+        struct tls_identity *identity = make_identity(&paper, &shown);
+        couple_open(&couple, identity, &shown);
+        tls_identity_unref(identity);
+        assert_int_equal(couple_shake_hands(&couple), TLS_FAILED);
+        couple_close(&couple);
+    }
+}
+
+static void test_tls_says_which_file_is_wrong(void **state)
+{
+    char fault[TLS_FAULT_MAX];
+    struct paper paper;
+    struct paper other;
+    struct tls_identity *identity;
+    (void)state;
+    make_paper(&paper, "server", &server_names);
+    make_paper(&other, "other", &server_names);
+    const struct {
+        struct tls_files files;
+        const char *fault;
+    } cases[] = {
+        {{.cert = "/nowhere", .key = paper.key}, "tls-cert=/nowhere: No such file"},
+        {{.cert = paper.cert, .key = "/nowhere"}, "tls-key=/nowhere: No such file"},
+        {{.cert = paper.cert, .key = other.key}, "with tls-key="},
+        {{.cert = paper.key, .key = paper.key}, "tls-cert="},
+        {{.cert = paper.cert, .key = paper.key, .client_ca = paper.key}, "tls-client-ca="},
+        {{.cert = paper.cert, .key = paper.key, .client_ca = "/nowhere"}, "tls-client-ca=/nowhere: No such"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct tls_files files = cases[i].files;
+        files.protocol = "http/1.1";
+        assert_int_equal(tls_identity_new(&identity, &files, fault), -EINVAL);
+        if (!strstr(fault, cases[i].fault))
+            fail_msg("%s", fault);
+    }
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    now_s = time(NULL);
+    return mkdtemp(folder) && tls_table_init() == 0 ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    static const char *const files[] = {"server", "client", "other"};
+    char path[64];
+    (void)state;
+    for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+        snprintf(path, sizeof(path), "%s/%s.pem", folder, files[i]);
+        unlink(path);
+        snprintf(path, sizeof(path), "%s/%s.key", folder, files[i]);
+        unlink(path);
+    }
+    tls_table_deinit();
+    return rmdir(folder);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_tls_carries_bytes_both_ways_and_says_its_end),
+        cmocka_unit_test(test_tls_tells_a_cut_from_an_end),
+        cmocka_unit_test(test_tls_owes_at_most_a_record_and_pays),
+        cmocka_unit_test(test_tls_goes_on_under_another_descriptor),
+        cmocka_unit_test(test_tls_reads_who_a_client_is),
+        cmocka_unit_test(test_tls_refuses_a_client_without_a_name),
+        cmocka_unit_test(test_tls_says_which_file_is_wrong),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
