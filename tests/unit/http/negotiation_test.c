@@ -101,7 +101,8 @@ static void test_an_event_source_is_told_to_come_back_and_others_the_status(void
     (void)state;
     expect_refusal(
         ERROR_TOO_MANY_CONNECTIONS, events, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n",
-        "Content-Length: 9\r\nCache-Control: no-store, no-transform\r\nConnection: close\r\n\r\nretry: 0\n");
+        "Content-Length: 9\r\nCache-Control: no-store, no-transform\r\nX-Content-Type-Options: nosniff\r\n"
+        "Connection: close\r\n\r\nretry: 0\n");
     expect_refusal(ERROR_HEAD_TOO_LARGE, events, "HTTP/1.1 431 ", "}\n");
     expect_refusal(ERROR_NO_DESCRIPTORS, "GET /a HTTP/1.1\r\n\r\n", "HTTP/1.1 503 ", "}\n");
     expect_refusal(ERROR_NO_DESCRIPTORS, "", "HTTP/1.1 503 ", "}\n");
