@@ -3,13 +3,16 @@
 
 import contextlib
 import json
+import pathlib
+import re
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, metric
 from support.reloading import Reloading
-from support.server import Server, wait_until
+from support.server import SLUICE, SOURCE, Server, wait_until
 from support.sockjs import Session
 from support.tcp import Raw, Resp, command, tcp_addresses
 from support.websocket import BINARY, WebSocket
@@ -276,11 +279,54 @@ def test_a_channel_shows_what_holds_for_it() -> None:
     with Reloading(text) as server:
         for channel in ("news/a", "other"):
             publish(server, channel, "x")
-        assert get(server, "/api/channels/news/a").json["options"] == {
+        shown = get(server, "/api/channels/news/a").json["options"]
+        assert shown | {
             "subscribe": "auto", "publish": "anyone", "history-size": "3", "history-ttl": "90s", "history-bytes": "4MiB",
-            "channel-ttl": "1h", "message-size": "10KiB", "idempotency-time": "2m"}
+            "channel-ttl": "1h", "message-size": "10KiB", "idempotency-time": "2m"} == shown
         assert get(server, "/api/channels/other").json["options"]["history-size"] == "7"
         assert "options" not in get(server, "/api/channels").json["channels"][0]
+
+
+# The page.
+
+PAGE = (SOURCE / "docs/CHANNELS.md").read_text()
+
+
+def explained(file: pathlib.Path, channel: str) -> dict[str, str]:
+    """Each option in force, and where it is from."""
+    done = subprocess.run([SLUICE, "check-config", "--static-dir", "", "--config", str(file), "--explain", channel], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return dict(line.split(" = ", 1) for line in done.stdout.splitlines())
+
+
+def test_the_example_of_the_page_is_a_file(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    file.write_text("\n".join(re.findall(r"^    (.*)$", PAGE.split("## Patterns")[0], re.MULTILINE)))
+    live = explained(file, "news/sport/live")
+    assert live["history-size"].startswith("0 ") and '[channel "news/*/live"]' in live["history-size"]
+    assert live["publish"].startswith("key,token ") and '[channel "news/**"]' in live["publish"]
+    assert explained(file, "user/anna")["message-size"].startswith("4KiB ")
+    assert explained(file, "blog")["history-size"] == f"100    ; {file}:1"
+
+
+def test_patterns_cover_what_the_page_says(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    rows = re.findall(r"^\| `([^`]+)` \| (.*?) \| (.*?) ?\|$", PAGE, re.MULTILINE)
+    assert len(rows) == 5
+    for pattern, covered, others in rows:
+        file.write_text(f'[channel "{pattern}"]\nhistory-size = 7\n')
+        for channel in re.findall("`([^`]+)`", covered) or ["any", "one/of/them"]:
+            assert explained(file, channel)["history-size"].startswith("7 "), (pattern, channel)
+        for channel in re.findall("`([^`]+)`", others):
+            assert explained(file, channel)["history-size"].startswith("100 "), (pattern, channel)
+
+
+def test_the_sections_of_the_installed_file_are_good(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "file.ini"
+    text = (SOURCE / "contrib/sluice.conf").read_text()
+    file.write_text(re.sub(r"^; (?=\[|[a-z-]+ = )", "", text[text.index("; [channel"):], flags=re.MULTILINE))
+    assert explained(file, "news/a")["history-size"].startswith("1000 ")
+    assert explained(file, "user/a")["publish"].startswith("nobody ")
 
 
 # Names.
