@@ -102,6 +102,8 @@ int revoked_add(struct revoked *revoked, const struct revocation *revocation, in
     if (revocation->until_ms <= now_ms || !revoked_make_key(&key, revocation->kind, revocation->text))
         return 0;
     struct revoked_entry *entry = revoked_find(revoked, &key);
+    if (!entry && revoked_count(revoked) >= REVOKED_MAX)
+        return -ENOSPC;
     if (!entry)
         entry = revoked_insert(revoked, &key);
     if (!entry)

@@ -9,6 +9,8 @@
 #include "auth/grant.h"
 #include "core/revocation.h"
 
+#define REVOKED_MAX 100000u
+
 struct revoked;
 
 /* NULL when memory is out. */
@@ -16,7 +18,8 @@ struct revoked *revoked_new(void);
 void revoked_free(struct revoked *revoked); /* NULL is allowed */
 
 /* Copies; of two that mean the same the one that reaches further counts. Forgets from time to time those that
- * are over on the wall clock `now_ms`. Returns 0, or -ENOMEM. */
+ * are over on the wall clock `now_ms`. Returns 0, -ENOMEM, or -ENOSPC when
+ * there are REVOKED_MAX. */
 int revoked_add(struct revoked *revoked, const struct revocation *revocation, int64_t now_ms);
 
 size_t revoked_count(const struct revoked *revoked);

@@ -20,6 +20,7 @@
 #include "core/epoch.h"
 #include "core/message.h"
 #include "core/names.h"
+#include "core/revocation.h"
 #include "core/ring.h"
 #include "tables/errors.h"
 #include "tables/metrics.h"
@@ -38,6 +39,9 @@ enum broker_operation {
     BROKER_LIST,    /* struct list_request */
     BROKER_WATCH, /* struct watch_request: names below a prefix are told, before the answer and ever after */
     BROKER_UNWATCH, /* struct watch_request; after the answer, never in the call, nothing more is told */
+    BROKER_LISTEN,  /* struct listen_request: revocations are told, those that are kept and all later ones */
+    BROKER_REVOKE,  /* struct revoke_request; answered when it is kept and all shards of this process are told
+                     */
 };
 
 struct broker_request {
@@ -149,6 +153,17 @@ struct watch_request {
     const char *prefix; /* belongs to the watcher; ends with a slash */
     size_t prefix_len;
     void *known; /* the broker's own, from the watch to the unwatch */
+};
+
+struct listen_request {
+    struct broker_request super;
+    struct revocation_listener *listener; /* outlives the broker */
+};
+
+struct revoke_request {
+    struct broker_request super;
+    struct revocation revocation; /* its text is in `text` */
+    char text[REVOCATION_TEXT_MAX];
 };
 
 /* What a broker posts to the mailbox of an attached shard: a message, or that the log is another one. */

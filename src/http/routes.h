@@ -11,6 +11,8 @@ void batch_handle(struct exchange *exchange);     /* POST /channels */
 void subscribe_handle(struct exchange *exchange); /* GET, HEAD /channels/NAME */
 void channels_handle(struct exchange *exchange);  /* GET /api/channels */
 void channel_handle(struct exchange *exchange);   /* GET, DELETE /api/channels/NAME */
+void token_handle(struct exchange *exchange);     /* DELETE /api/tokens/ID */
+void tokens_handle(struct exchange *exchange);    /* DELETE /api/tokens?sub= */
 void stats_handle(struct exchange *exchange);     /* GET /api/stats */
 void metrics_handle(struct exchange *exchange);   /* GET /metrics */
 void health_handle(struct exchange *exchange);    /* GET /healthz */

@@ -318,10 +318,11 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
         err = door_init(&shard->door, shard);
     if (!err)
         err = stream_table_init(&shard->streams, shard);
-    if (err)
-        return err;
-    return watch_add(&shard->mailbox_watch, shard->epoll_fd, shard->mailbox.wake_fd, EPOLLIN,
-                     shard_mailbox_ready);
+    if (!err)
+        err = watch_add(&shard->mailbox_watch, shard->epoll_fd, shard->mailbox.wake_fd, EPOLLIN,
+                        shard_mailbox_ready);
+    /* Nothing may fail behind it: the broker has the shard's address from then on. */
+    return err ? err : revocations_begin(shard);
 }
 
 int shard_start(struct shard *shard)

@@ -27,6 +27,7 @@
 #include "shard/listener.h"
 #include "shard/outlet.h"
 #include "shard/porch.h"
+#include "shard/revocations.h"
 #include "shard/stream.h"
 #include "shard/watch.h"
 #include "tables/metrics.h"
@@ -73,6 +74,7 @@ struct shard {
     struct options *options; /* the snapshot in force on this shard */
     struct auth_keys *keys;  /* of the same load */
     struct revoked *revoked;
+    struct revocations_desk revocations;
     struct bearer_table bearers;
     struct mailbox mailbox;
     struct watch mailbox_watch;

@@ -60,6 +60,8 @@
     STRINGS("jwt-issuer", jwt_issuer, "", 0, 64, RELOAD, "NAME",                                             \
             "Who must have issued tokens: one of these is their iss. Without any, it is not looked at. "     \
             "Repeatable.")                                                                                   \
+    DURATION("revocation-time", revocation_time_ms, "30d", 60000, 31536000000, RELOAD, "TIME",               \
+             "How long a revocation is kept: longer than tokens live.")                                      \
     STRING("publish-keys", publish_keys, "", 0, 4096, RELOAD, "FILE",                                        \
            "Publisher keys, a line NAME:HASH each, as sluice key NAME prints it.")                           \
     STRINGS("allowed-origins", allowed_origins, "", 0, 256, RELOAD, "ORIGIN",                                \

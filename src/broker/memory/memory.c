@@ -35,6 +35,7 @@ struct memory_broker {
     struct options *options;
     struct store store;
     struct list watches;
+    struct revocation_listeners listeners;
 };
 
 static struct memory_broker *memory_of(struct broker *broker)
@@ -330,6 +331,21 @@ static void memory_watch(struct memory_broker *memory, struct watch_request *req
     memory_tell_slice(watch);
 }
 
+/* Revoking. Who listens does so from the start, so nothing is kept here. */
+
+static enum error_code memory_listen(struct memory_broker *memory, const struct listen_request *request)
+{
+    return revocation_listeners_add(&memory->listeners, request->super.reply_to, request->listener)
+               ? ERROR_OUT_OF_MEMORY
+               : ERROR_NONE;
+}
+
+static enum error_code memory_revoke(struct memory_broker *memory, const struct revoke_request *request)
+{
+    return revocation_listeners_tell(&memory->listeners, &request->revocation) ? ERROR_OUT_OF_MEMORY
+                                                                               : ERROR_NONE;
+}
+
 /* The engine. */
 
 /* Returns whether the request is answered; with the lock. */
@@ -347,6 +363,12 @@ static bool memory_serve(struct memory_broker *memory, struct broker_request *re
         return true;
     case BROKER_INSPECT:
         request->error = memory_inspect(memory, container_of(request, struct inspect_request, super));
+        return true;
+    case BROKER_LISTEN:
+        request->error = memory_listen(memory, container_of(request, struct listen_request, super));
+        return true;
+    case BROKER_REVOKE:
+        request->error = memory_revoke(memory, container_of(request, struct revoke_request, super));
         return true;
     /* These are answered behind what has been posted before. */
     case BROKER_DETACH:
@@ -418,6 +440,7 @@ static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = memory_of(broker);
     store_deinit(&memory->store);
+    revocation_listeners_deinit(&memory->listeners);
     pthread_mutex_destroy(&memory->lock);
     list_drain (link, &memory->watches)
         memory_forget_watch(container_of(link, struct memory_watch, link));

@@ -20,6 +20,7 @@
 #include "core/broker.h"
 
 struct bridge;
+struct revocations;
 struct options;
 struct redis_server;
 struct topic;
@@ -62,5 +63,7 @@ struct redis_broker {
     uint64_t marks; /* given to publishes so far */
     /* bridge.c */
     struct bridge *bridge; /* NULL when nothing is bridged */
+    /* revocations.c */
+    struct revocations *revocations;
     _Atomic bool is_ready;
 };

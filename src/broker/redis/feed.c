@@ -8,6 +8,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/resident.h"
+#include "broker/redis/revocations.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/topic_log.h"
@@ -53,6 +54,8 @@ static void feed_handle_message(struct redis_server *server, const struct redisR
         topic_receive(topic, payload->str, payload->len);
     else if (feed_is(channel, server->probe))
         server_note_probe(server);
+    else if (feed_is(channel, REVOCATIONS_CHANNEL))
+        revocations_receive(server->broker, (struct text){payload->str, payload->len});
     else if (watch_is_news(channel->str, channel->len))
         watch_announce(server->broker, payload->str, payload->len);
     else
@@ -67,7 +70,8 @@ static void feed_handle_unsubscribed(struct redis_server *server, const struct r
         topic_unsubscribed(topic);
     else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
         server_fail(server, "the slot of the probe has moved");
-    else if (channel->type == REDIS_REPLY_STRING && watch_is_news(channel->str, channel->len))
+    else if (channel->type == REDIS_REPLY_STRING &&
+             (watch_is_news(channel->str, channel->len) || feed_is(channel, REVOCATIONS_CHANNEL)))
         cluster_refresh_soon(server->broker);
 }
 
@@ -107,6 +111,8 @@ static void feed_handle_three(struct redis_server *server, const struct redisRep
             topic_subscribed(topic);
         else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, server->probe))
             server_send_probe(server);
+        else if (channel->type == REDIS_REPLY_STRING && feed_is(channel, REVOCATIONS_CHANNEL))
+            revocations_subscribed(server);
         else if (channel->type == REDIS_REPLY_STRING)
             watch_subscribed(server, channel->str, channel->len);
     } else if (feed_is(kind, "sunsubscribe") || feed_is(kind, "unsubscribe")) {

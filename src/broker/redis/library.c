@@ -12,6 +12,8 @@ const char library_functions[] =
     "end\n"
     "register('open', 'allow-oom')\n"
     "register('purge', 'allow-oom')\n"
+    "register('revoke', 'allow-oom')\n"
+    "register('revoked', 'no-writes')\n"
     "register('read', 'no-writes')\n"
     "register('inspect', 'no-writes')\n"
     "register('find', 'no-writes')\n"

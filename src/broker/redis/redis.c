@@ -16,6 +16,7 @@
 #include "broker/redis/cluster.h"
 #include "broker/redis/listing.h"
 #include "broker/redis/publish.h"
+#include "broker/redis/revocations.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
 #include "broker/redis/watch.h"
@@ -82,6 +83,12 @@ static void redis_serve(struct letter *letter)
         break;
     case BROKER_UNWATCH:
         watch_end(broker, container_of(request, struct watch_request, super));
+        break;
+    case BROKER_LISTEN:
+        revocations_listen(broker, container_of(request, struct listen_request, super));
+        break;
+    case BROKER_REVOKE:
+        revocations_revoke(broker, container_of(request, struct revoke_request, super));
         break;
     }
 }
@@ -217,6 +224,7 @@ static bool redis_is_ready(struct broker *super)
 static void redis_free(struct redis_broker *broker)
 {
     servers_close(broker);
+    revocations_deinit(broker);
     mailbox_deinit(&broker->mailbox);
     close(broker->epoll_fd);
     url_deinit(&broker->url);
@@ -260,6 +268,8 @@ static int redis_start(struct redis_broker *broker, char fault[URL_FAULT_MAX])
         err = redis_watch_mailbox(broker);
     if (!err)
         err = bridge_init(broker);
+    if (!err)
+        err = revocations_init(broker);
     if (!err)
         err = -pthread_create(&broker->thread, NULL, redis_run, broker);
     if (err)

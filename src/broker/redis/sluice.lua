@@ -9,6 +9,9 @@
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
 --   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
+-- and of revoked tokens:
+--   sluice:{$tokens}:z          stream: an entry for each, its form as src/core/revocation.h has it
+--   sluice:{$tokens}:r          Pub/Sub channel of the same forms
 
 local VERSION = 4
 local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
@@ -16,6 +19,9 @@ local SIZE_MAX = 67108864
 local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
 local TRIM_EVERY = 32
 local FOREBEARS = 8
+local REVOKED = 'sluice:{$tokens}:z'
+local REVOKED_MAX = 100000
+local REVOKED_MS = 34560000000 -- 400 days: longer than any revocation is kept
 
 local handlers = {}
 
@@ -131,6 +137,11 @@ end
 
 local BAD_NAME = 'a channel name is 1 to 255 bytes of A-Z a-z 0-9 - _ . ~ : @ ! $ \' ( ) * + , ; = in segments separated by /, none of them * or **'
 
+-- Seconds and microseconds.
+local function clock()
+    return redis.call('TIME')
+end
+
 -- A key is the channel's name, in a Cluster with its first segment in braces so that the call goes to where the channel's keys
 -- are; or, with the others declared behind it so that it is safe while slots move, the key of its hash.
 local function open_log(key)
@@ -142,7 +153,7 @@ local function open_log(key)
         fail(BAD_NAME)
     end
     local prefix = 'sluice:{' .. string.match(name, '^[^/]+') .. '}:'
-    local time = redis.call('TIME')
+    local time = clock()
     return {
         name = name,
         meta = prefix .. 'm:' .. name,
@@ -728,6 +739,35 @@ function handlers.find(keys, args)
         to = offset_of(found[#found]) - 1
     end
     return found_at
+end
+
+-- Tokens.
+
+-- Those that were revoked first are over first, and make room.
+local function forget_revoked()
+    local time = clock()
+    local now = time[1] * 1000
+    for _, entry in ipairs(redis.call('XRANGE', REVOKED, '-', '+', 'COUNT', 64)) do
+        local till = whole(string.match(field(entry, 'form') or '', '^%d+'))
+        if till and till > now then
+            return
+        end
+        redis.call('XDEL', REVOKED, entry[1])
+    end
+end
+
+-- args: the form.
+function handlers.revoke(_, args)
+    forget_revoked()
+    redis.call('XADD', REVOKED, 'MAXLEN', '~', REVOKED_MAX, '*', 'form', args[1])
+    redis.call('PEXPIRE', REVOKED, REVOKED_MS)
+    publish_on('sluice:{$tokens}:r', args[1])
+    return 1
+end
+
+-- args: the id of the entry to begin with or '-', how many. Returns them as XRANGE does.
+function handlers.revoked(_, args)
+    return redis.call('XRANGE', REVOKED, args[1], '+', 'COUNT', args[2])
 end
 
 function handlers.version()

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""Revoking: by id or by subject, on every node, also on one that was away or is started later; what is open ends."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from support.client import EventStream, Response, get, path_of, request
+from support.cluster import Cluster
+from support.redis import RedisServer, await_away, await_ready, log_lines, nodes
+from support.server import Server, wait_until
+from support.tokens import bearer, make_token, secret_file
+
+ADMIN = bearer(make_token(admin=True))
+SOON = 1.0  # seconds after which nothing that hangs on a revoked token is open
+
+
+def guard() -> tuple[str, ...]:
+    return "--jwt-key", f"HS256:{secret_file()}"
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    with Server(*guard(), "--shards", "3") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def couple(redis: RedisServer) -> Iterator[list[Server]]:
+    with nodes(2, redis, options=guard()) as running:
+        yield running
+
+
+def revoke(server: Server, *, jti: str | None = None, sub: str | None = None) -> Response:
+    target = f"/api/tokens/{jti}" if jti else f"/api/tokens?sub={sub}"
+    return request(server, "DELETE", target, **ADMIN)
+
+
+def look(server: Server, token: str) -> Response:
+    return get(server, path_of("a", last=1, wait=0), **bearer(token))
+
+
+def is_revoked(server: Server, token: str) -> bool:
+    response = look(server, token)
+    if response.status in (200, 204):
+        return False
+    assert (response.status, response.error) == (401, "token-revoked"), response
+    return True
+
+
+def await_revoked(server: Server, token: str) -> None:
+    wait_until(lambda: is_revoked(server, token), what="the revocation")
+
+
+@contextlib.contextmanager
+def expect_end_soon(stream: EventStream) -> Iterator[None]:
+    """What is done within ends the stream, with an event that says why, within a second."""
+    began = time.monotonic()
+    yield
+    event = stream.next_event()
+    assert event.event == "expired", event
+    assert json.loads(event.data or "")["error"] == "token-revoked", event
+    assert stream.next_block() is None
+    assert time.monotonic() - began < SOON
+
+
+def test_a_token_is_revoked_by_its_id_on_all_shards(guarded: Server) -> None:
+    token, other = make_token(["a"], jti="one"), make_token(["a"], jti="two")
+    streams = [EventStream(guarded, path_of("a"), **bearer(token)) for _ in range(12)]
+    kept = EventStream(guarded, path_of("a"), **bearer(other))
+    for stream in [*streams, kept]:
+        assert stream.next_block().event == "subscribed"
+    with contextlib.ExitStack() as all_of_them:
+        for stream in streams:
+            all_of_them.enter_context(expect_end_soon(stream))
+        response = revoke(guarded, jti="one")
+        assert response.status == 200
+        assert (response.json["revoked"], response.json["id"]) == ("token", "one")
+        assert abs(response.json["until"] / 1000 - time.time() - 30 * 86400) < 60
+    assert all(is_revoked(guarded, token) for _ in range(12))
+    assert not is_revoked(guarded, other)
+    assert request(guarded, "POST", "/channels/a", "x", **bearer(make_token(publish=["a"]))).status == 201
+    assert kept.next_event().data == "x"
+
+
+def test_a_subject_is_revoked_with_all_that_was_issued_by_then(guarded: Server) -> None:
+    old, undated = make_token(["a"], sub="anna"), make_token(["a"], sub="anna", iat=None)
+    bob, later = make_token(["a"], sub="bob"), make_token(["a"], sub="anna", iat=int(time.time()) + 5)
+    stream = EventStream(guarded, path_of("a"), **bearer(old))
+    assert stream.next_block().event == "subscribed"
+    with expect_end_soon(stream):
+        response = revoke(guarded, sub="anna")
+        assert response.status == 200 and response.json["sub"] == "anna"
+    assert is_revoked(guarded, old) and is_revoked(guarded, undated)
+    assert not is_revoked(guarded, bob) and not is_revoked(guarded, later)
+
+
+def test_revoking_is_for_administrators_and_has_a_form(guarded: Server) -> None:
+    def error(response: Response) -> tuple[int, str]:
+        return response.status, response.error
+
+    assert error(request(guarded, "DELETE", "/api/tokens/x")) == (401, "no-token")
+    assert error(request(guarded, "DELETE", "/api/tokens/x", **bearer(make_token(["**"])))) == (403, "forbidden-admin")
+    assert error(request(guarded, "DELETE", "/api/tokens", **ADMIN)) == (400, "bad-option")
+    assert error(request(guarded, "DELETE", "/api/tokens/", **ADMIN)) == (400, "bad-option")
+    assert error(request(guarded, "DELETE", "/api/tokens/a%0Ab", **ADMIN)) == (400, "bad-option")
+    assert error(request(guarded, "DELETE", "/api/tokens/%FF", **ADMIN)) == (400, "bad-option")
+    assert error(request(guarded, "DELETE", "/api/tokens?sub=", **ADMIN)) == (400, "bad-option")
+    assert error(request(guarded, "DELETE", "/api/tokens?sub=" + "x" * 256, **ADMIN)) == (400, "bad-option")
+    assert error(request(guarded, "GET", "/api/tokens/x", **ADMIN)) == (405, "method-not-allowed")
+    assert request(guarded, "DELETE", "/api/tokens/a%2Fb%20c", **ADMIN).json["id"] == "a/b c"
+    assert is_revoked(guarded, make_token(["a"], jti="a/b c"))
+
+
+def test_a_revocation_reaches_the_other_node_and_what_is_open_there(couple: list[Server]) -> None:
+    token, named = make_token(["a"], jti="shared"), make_token(["a"], sub="carl")
+    for number, (victim, revoked) in enumerate(((token, {"jti": "shared"}), (named, {"sub": "carl"}))):
+        streams = [EventStream(node, path_of("a"), **bearer(victim)) for node in couple]
+        for stream in streams:
+            assert stream.next_block().event == "subscribed"
+        with expect_end_soon(streams[0]), expect_end_soon(streams[1]):
+            assert revoke(couple[number], **revoked).status == 200
+        assert is_revoked(couple[number], victim)
+        await_revoked(couple[1 - number], victim)
+
+
+def test_a_node_that_is_started_later_refuses_the_token_too(redis: RedisServer, couple: list[Server]) -> None:
+    tokens = [make_token(["a"], jti=f"early/{i}") for i in range(30)]
+    for i in range(30):
+        assert revoke(couple[0], jti=f"early%2F{i}").status == 200
+    with nodes(1, redis, options=guard()) as (late,):
+        for token in tokens:
+            await_revoked(late, token)
+        assert not is_revoked(late, make_token(["a"], jti="early"))
+
+
+def test_more_revocations_than_one_page_are_read(redis: RedisServer) -> None:
+    until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
+    with redis.client.pipeline(transaction=False) as pipeline:
+        for i in range(2500):
+            pipeline.xadd("sluice:{$tokens}:z", {"form": f"{until} token {now} many/{i}"})
+        pipeline.execute()
+    with nodes(1, redis, options=guard()) as (late,):
+        for i in (0, 999, 1000, 1001, 2499):
+            await_revoked(late, make_token(["a"], jti=f"many/{i}"))
+
+
+def test_what_else_stands_where_revocations_are_kept_is_passed_over(redis: RedisServer) -> None:
+    until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
+    for form in ("", "x", f"{until} token {now} ", f"{until} key {now} x", f"-1 token {now} x", f"{until} token {now}x y",
+                 f"{until} token {now} " + "x" * 256, "99999999999999999999 token 1 x"):
+        redis.client.xadd("sluice:{$tokens}:z", {"form": form})
+    redis.client.xadd("sluice:{$tokens}:z", {"form": "a", "more": "b"})
+    redis.client.xadd("sluice:{$tokens}:z", {"form": f"{until} token {now} behind them"})
+    with nodes(1, redis, options=guard()) as (late,):
+        await_revoked(late, make_token(["a"], jti="behind them"))
+        redis.client.execute_command("SPUBLISH", "sluice:{$tokens}:r", "nonsense")
+        redis.client.execute_command("SPUBLISH", "sluice:{$tokens}:r", f"{until} subject {now} dora")
+        await_revoked(late, make_token(["a"], sub="dora", iat=now // 1000))
+        assert not is_revoked(late, make_token(["a"], jti="x"))
+
+
+def test_without_redis_nothing_is_revoked_and_a_node_that_was_away_learns_of_it_later() -> None:
+    with RedisServer(aof=True) as redis, nodes(2, redis, options=guard()) as (one, two):
+        token, later = make_token(["a"], jti="before"), make_token(["a"], jti="behind its back")
+        assert revoke(one, jti="before").status == 200
+        await_revoked(two, token)
+        redis.kill()
+        for node in (one, two):
+            await_away(node)
+        response = revoke(one, jti="meanwhile")
+        assert (response.status, response.error) == (503, "broker-down")
+        assert not is_away_revoked(one, make_token(["a"], jti="meanwhile"))
+        redis.start()
+        # While no node listens.
+        until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
+        redis.client.xadd("sluice:{$tokens}:z", {"form": f"{until} token {now} behind its back"})
+        for node in (one, two):
+            await_ready(node)
+            await_revoked(node, later)
+            assert is_revoked(node, token)
+        with nodes(1, redis, options=guard()) as (late,):
+            await_revoked(late, token)
+
+
+def is_away_revoked(server: Server, token: str) -> bool:
+    """While the broker is down everything else is answered by 503."""
+    response = look(server, token)
+    return response.status == 401
+
+
+def test_what_is_over_is_dropped_from_redis(redis: RedisServer) -> None:
+    stream = "sluice:{$tokens}:z"
+    with nodes(1, redis, options=guard()) as (node,):
+        redis.client.delete(stream)
+        for i in range(5):
+            redis.client.xadd(stream, {"form": f"{int(time.time() - 10) * 1000} token 1 over/{i}"})
+        assert revoke(node, jti="fresh").status == 200
+        assert [fields[b"form"].split()[3] for _, fields in redis.client.xrange(stream)] == [b"fresh"]
+        assert redis.client.ttl(stream) > 365 * 86400
+
+
+def test_revocations_travel_in_a_cluster() -> None:
+    with Cluster() as cluster, nodes(2, cluster.url(), options=guard()) as (one, two):
+        token = make_token(["a"], jti="everywhere")
+        assert revoke(one, jti="everywhere").status == 200
+        assert is_revoked(one, token)
+        await_revoked(two, token)
+        assert not log_lines(two, "broker-refused")
