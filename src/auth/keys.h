@@ -28,7 +28,8 @@ void auth_keys_unref(struct auth_keys *keys); /* NULL is allowed */
 /* Whether any key is configured: then channels without a rule want a token, and /api an admin. */
 bool auth_keys_are_there(const struct auth_keys *keys);
 
-/* Whether the key that made the grant is still among them; what hangs on the grant ends when it is not. */
+/* Whether the key that made the grant is still among them, or no key made it (a certificate's); what hangs on
+ * the grant ends when it is not. */
 bool auth_keys_hold(const struct auth_keys *keys, const struct grant *grant);
 
 /* The keys of tokens, by index; NULL behind the last one. */

@@ -31,7 +31,7 @@ static void conversation_idle(struct errands *errands)
 
 struct asker conversation_asker(const struct conversation *conversation)
 {
-    return rates_asker(conversation->key, NULL);
+    return rates_asker(conversation->key, conversation->bearer.grant);
 }
 
 static void conversation_identify(const struct errands *errands, struct asker *by)
@@ -54,6 +54,7 @@ void conversation_init(struct conversation *conversation, struct shard *shard,
 void conversation_deinit(struct conversation *conversation)
 {
     conversation->errands.is_over = true;
+    bearer_end(&conversation->bearer);
     command_unsubscribe_all(conversation);
     errands_forget(&conversation->errands);
 }
@@ -72,7 +73,7 @@ static void (*const command_runs[COMMAND_OP_COUNT])(struct conversation *convers
                                                     struct command_request *request) = {
     [COMMAND_SUBSCRIBE] = command_run_subscribe, [COMMAND_UNSUBSCRIBE] = command_run_unsubscribe,
     [COMMAND_PUBLISH] = command_run_publish,     [COMMAND_HISTORY] = command_run_history,
-    [COMMAND_PING] = command_run_ping,
+    [COMMAND_PING] = command_run_ping,           [COMMAND_AUTH] = command_run_auth,
 };
 
 int conversation_take(struct conversation *conversation, const char *text, size_t len)

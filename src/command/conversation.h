@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "command/subscription.h"
 #include "core/errands.h"
+#include "core/name_list.h"
 #include "core/subscriber.h"
 #include "shard/shard.h"
 
@@ -33,8 +34,12 @@ struct conversation_ops {
     void (*ready)(struct conversation *conversation);
     /* Nothing is awaited any more: for who wants to leave when all is said. May deinitialise. May be NULL. */
     void (*idle)(struct conversation *conversation);
-    /* A subscription that no command awaits has failed, and is gone. NULL: an error object is said. */
-    void (*lost)(struct conversation *conversation, enum error_code error);
+    /* A subscription that no command awaits is gone, and why; the channel is empty where it is not known.
+     * NULL: an error object is said. */
+    void (*lost)(struct conversation *conversation, struct text channel, enum error_code error,
+                 const char *what);
+    /* Its grant is over, or there is none in time: to be told why, and deinitialised. */
+    void (*over)(struct conversation *conversation, enum error_code why);
 };
 
 struct conversation {
@@ -48,6 +53,9 @@ struct conversation {
     uint16_t made_count;         /* of those, how many have a maker */
     uint8_t transport;           /* enum transport_kind */
     bool is_blocked;
+    bool awaits_token;            /* what it is there for wants one */
+    const struct name_list *feed; /* see conversation_feed; NULL when there is none */
+    struct bearer bearer;
 };
 
 void conversation_init(struct conversation *conversation, struct shard *shard,
@@ -70,8 +78,9 @@ uint64_t conversation_text_max(const struct conversation *conversation);
 /* Says an error that is no answer to a command. */
 void conversation_say_error(struct conversation *conversation, enum error_code error, const char *what);
 
-/* Subscribes to a channel without a command, from now on; the name is valid. Returns why it cannot. */
-enum error_code conversation_feed(struct conversation *conversation, struct text channel);
+/* The same, of a subscription that is lost; the channel may be empty. */
+void conversation_say_lost(struct conversation *conversation, struct text channel, enum error_code error,
+                           const char *what);
 
 /* The carrier is away or full: nothing is delivered until it is unblocked. Unblocking also serves those
  * subscriptions that outlet_deliver has blocked. */

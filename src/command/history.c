@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "command/answer.h"
+#include "command/auth.h"
 #include "command/commands.h"
 #include "command/gather.h"
 #include "render/render.h"
@@ -124,7 +125,10 @@ void command_run_history(struct conversation *conversation, struct command_reque
     struct text channel = {0};
     struct command_history *history = calloc(1, sizeof(*history));
     enum error_code error = ERROR_OUT_OF_MEMORY;
-    if (history && command_channels_next(&channels, request, &channel) && channel.bytes) {
+    char fault[AUTH_FAULT_MAX] = "";
+    if (history && command_channels_next(&channels, request, &channel) && channel.bytes)
+        error = conversation_check(conversation, ACCESS_SUBSCRIBE, channel, fault);
+    if (error == ERROR_NONE) {
         history->limit = request->limit;
         history->ref = request->ref;
         history->errand.forget = history_forget;
@@ -145,5 +149,5 @@ void command_run_history(struct conversation *conversation, struct command_reque
         errand_end(&history->errand);
     if (history)
         history_free(&history->gather.garbage);
-    command_answer_error(conversation, &request->ref, error, error_text(error));
+    command_answer_error(conversation, &request->ref, error, fault[0] ? fault : error_text(error));
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "command/answer.h"
+#include "command/auth.h"
 #include "command/commands.h"
 #include "config/channel_options.h"
 #include "core/publication.h"
@@ -32,6 +33,7 @@ static const struct publication_ops command_publish_ops = {.answer = command_pub
 
 void command_run_publish(struct conversation *conversation, struct command_request *request)
 {
+    char fault[AUTH_FAULT_MAX];
     struct command_publish *publish = calloc(1, sizeof(*publish));
     if (!publish) {
         command_answer_error(conversation, &request->ref, ERROR_OUT_OF_MEMORY,
@@ -39,6 +41,13 @@ void command_run_publish(struct conversation *conversation, struct command_reque
         return;
     }
     publish->ref = request->ref;
-    publication_begin(&publish->super, &command_publish_ops, &conversation->errands, &request->wish,
-                      channel_message_size(conversation->shard->options, request->wish.channel));
+    const struct text channel = request->wish.channel;
+    enum error_code error = ERROR_NONE;
+    if (channel_name_is_valid(channel.bytes, channel.len))
+        error = conversation_check(conversation, ACCESS_PUBLISH, channel, fault);
+    if (error != ERROR_NONE)
+        publication_refuse(&publish->super, &command_publish_ops, &conversation->errands, error, fault);
+    else
+        publication_begin(&publish->super, &command_publish_ops, &conversation->errands, &request->wish,
+                          channel_message_size(conversation->shard->options, channel));
 }

@@ -16,10 +16,11 @@ enum request_member {
     MEMBER_LIMIT,
     MEMBER_OP,
     MEMBER_REF,
+    MEMBER_TOKEN,
 };
 
-static const char *const request_members[] = {PUBLISH_MEMBERS, "channels", "since", "last",
-                                              "limit",         "op",       "ref",   NULL};
+static const char *const request_members[] = {PUBLISH_MEMBERS, "channels", "since", "last", "limit", "op",
+                                              "ref",           "token",    NULL};
 
 #define REQUEST_MEMBER(member) (1u << (member))
 #define REQUEST_COMMON (REQUEST_MEMBER(MEMBER_OP) | REQUEST_MEMBER(MEMBER_REF))
@@ -40,7 +41,7 @@ static const struct request_row {
                              REQUEST_MEMBER(MEMBER_LIMIT),
                          START_EARLIEST, false},
     [COMMAND_PING] = {"ping", REQUEST_COMMON, START_NOW, false},
-    [COMMAND_AUTH] = {"auth", REQUEST_COMMON, START_NOW, true},
+    [COMMAND_AUTH] = {"auth", REQUEST_COMMON | REQUEST_MEMBER(MEMBER_TOKEN), START_NOW, false},
     [COMMAND_PRESENCE] = {"presence", REQUEST_COMMON, START_NOW, true},
 };
 
@@ -99,7 +100,7 @@ static int request_read_ref(struct command_request *request)
 
 static int request_read_op(struct command_request *request)
 {
-    static const char most[] = "subscribe, unsubscribe, publish, history or ping";
+    static const char most[] = "subscribe, unsubscribe, publish, history, auth or ping";
     struct text word;
     if (request_check(request,
                       json_object_string(&request->object.members, MEMBER_OP, &word, request->fault)))
@@ -210,6 +211,14 @@ static int request_read_start(struct command_request *request)
                                           "or earliest, now or last=N");
 }
 
+static void request_read_token(struct command_request *request)
+{
+    struct json_object *members = &request->object.members;
+    int err = json_object_string(members, MEMBER_TOKEN, &request->token, request->fault);
+    if (!request_check(request, err) && !request->token.bytes)
+        request_refuse(request, ERROR_BAD_COMMAND, "\"token\" is missing");
+}
+
 static void request_read(struct command_request *request)
 {
     struct json_object *members = &request->object.members;
@@ -222,6 +231,8 @@ static void request_read(struct command_request *request)
     int err = request_check(request, json_object_check(members, row->members, row->word, request->fault));
     if (!err && request->op == COMMAND_PUBLISH)
         request_check(request, publish_object_wish(&request->object, &request->wish, request->fault));
+    else if (!err && request->op == COMMAND_AUTH)
+        request_read_token(request);
     else if (!err && row->members & REQUEST_CHANNELS && !request_read_channels(request) &&
              !request_read_start(request))
         request_read_number(request, MEMBER_LIMIT, 1, &request->limit);
@@ -234,6 +245,7 @@ void command_request_parse(struct command_request *request, const char *text, si
     memset(request, 0, offsetof(struct command_request, start));
     request->start.count = 0;
     request->limit = UINT64_MAX;
+    request->token = (struct text){0};
     request->wish = (struct publish_wish){0};
     request->object = (struct publish_object){0};
     if (json_scan(&value, text, len, fault)) {

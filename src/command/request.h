@@ -43,6 +43,7 @@ struct command_request {
     unsigned channel_count; /* how many */
     struct start start;
     uint64_t limit;           /* UINT64_MAX when none is given */
+    struct text token;        /* of COMMAND_AUTH */
     struct publish_wish wish; /* of COMMAND_PUBLISH; its channel is not checked */
     struct publish_object object;
     char fault[PUBLISH_FAULT_MAX];

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "command/answer.h"
+#include "command/auth.h"
 #include "command/commands.h"
 #include "render/render.h"
 
@@ -124,6 +125,22 @@ static enum error_code subscribing_join(struct command_subscribing *subscribing,
     return error;
 }
 
+/* All channels or none. Returns whether it is answered. */
+static bool subscribe_refuses(struct conversation *conversation, const struct command_request *request)
+{
+    struct command_channels channels = {0};
+    struct text channel;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = ERROR_NONE;
+    while (error == ERROR_NONE && command_channels_next(&channels, request, &channel))
+        if (channel.bytes) /* that memory is out is found out later */
+            error = conversation_check(conversation, ACCESS_SUBSCRIBE, channel, fault);
+    command_channels_deinit(&channels);
+    if (error != ERROR_NONE)
+        command_answer_error(conversation, &request->ref, error, fault);
+    return error != ERROR_NONE;
+}
+
 void command_run_subscribe(struct conversation *conversation, struct command_request *request)
 {
     struct command_subscribing *subscribing;
@@ -132,6 +149,8 @@ void command_run_subscribe(struct conversation *conversation, struct command_req
                              "a connection subscribes to at most 1024 channels");
         return;
     }
+    if (subscribe_refuses(conversation, request))
+        return;
     subscribing = calloc(1, sizeof(*subscribing));
     if (!subscribing) {
         command_answer_error(conversation, &request->ref, ERROR_OUT_OF_MEMORY,

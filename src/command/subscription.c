@@ -142,23 +142,26 @@ static void command_subscription_wake(struct subscriber *subscriber, bool is_fir
         command_subscription_start(subscription);
 }
 
+bool command_subscription_end(struct command_subscription *subscription, enum error_code error)
+{
+    struct command_wait *wait = command_subscription_is_awaited(subscription) ? subscription->wait : NULL;
+    if (wait)
+        wait->awaited++;
+    command_unsubscribe(subscription);
+    if (!wait)
+        return false;
+    wait->ops->fail(wait, error);
+    command_wait_end(wait);
+    return true;
+}
+
 static void command_subscription_fail(struct subscriber *subscriber, enum error_code error)
 {
     struct command_subscription *subscription =
         container_of(subscriber, struct command_subscription, subscriber);
     struct conversation *conversation = subscription->conversation;
-    struct command_wait *wait = command_subscription_is_awaited(subscription) ? subscription->wait : NULL;
-    if (wait)
-        wait->awaited++;
-    command_unsubscribe(subscription);
-    if (!wait && conversation->ops->lost) {
-        conversation->ops->lost(conversation, error);
-    } else if (!wait) {
-        conversation_say_error(conversation, error, error_text(error));
-    } else {
-        wait->ops->fail(wait, error);
-        command_wait_end(wait);
-    }
+    if (!command_subscription_end(subscription, error))
+        conversation_tell_lost(conversation, (struct text){"", 0}, error, error_text(error));
     errands_settle_joined(&conversation->errands);
 }
 
@@ -224,11 +227,13 @@ struct command_subscription *command_subscription_find(const struct conversation
 
 /* All of a conversation. */
 
-enum error_code conversation_feed(struct conversation *conversation, struct text channel)
+void conversation_tell_lost(struct conversation *conversation, struct text channel, enum error_code error,
+                            const char *what)
 {
-    const struct start start = {.kind = START_NOW};
-    const struct command_wish wish = {.channel = channel, .start = &start};
-    return command_subscribe(conversation, &wish, NULL);
+    if (conversation->ops->lost)
+        conversation->ops->lost(conversation, channel, error, what);
+    else
+        conversation_say_lost(conversation, channel, error, what);
 }
 
 void conversation_block(struct conversation *conversation)

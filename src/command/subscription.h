@@ -57,6 +57,7 @@ struct command_subscription {
                        it began */
     uint8_t state;  /* enum command_state */
     bool is_history;
+    bool is_lost; /* a new grant does not allow it: see conversation_follow_grant */
     struct subscriber subscriber;
     struct garbage garbage;
     struct list link; /* in the conversation */
@@ -91,9 +92,16 @@ struct command_subscription *command_subscription_find(const struct conversation
 /* Nothing of it is told any more. Its wait counts one less, without an end. */
 void command_unsubscribe(struct command_subscription *subscription);
 
+/* Ends it because of an error, which a command that awaits it answers. Returns whether there is one. */
+bool command_subscription_end(struct command_subscription *subscription, enum error_code error);
+
 /* The same of all that `maker` has made, or of all there are. */
 void command_unsubscribe_made(struct conversation *conversation, const void *maker);
 void command_unsubscribe_all(struct conversation *conversation);
 
 /* A history that has been told ends; to be called after it was delivered. Returns whether it did. */
 bool command_history_try_end(struct command_subscription *subscription);
+
+/* Tells the carrier of one that is gone (conversation_ops.lost). */
+void conversation_tell_lost(struct conversation *conversation, struct text channel, enum error_code error,
+                            const char *what);

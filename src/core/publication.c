@@ -69,22 +69,39 @@ static enum error_code publication_admit(struct publication *publication, struct
     return publish_item_admit(&publication->item, errands->hub->guard, &by, fault);
 }
 
-void publication_begin(struct publication *publication, const struct publication_ops *ops,
-                       struct errands *errands, const struct publish_wish *wish, uint64_t size_limit_bytes)
+static void publication_line_up(struct publication *publication, const struct publication_ops *ops,
+                                struct errands *errands, size_t size)
 {
-    char fault[PUBLISH_FAULT_MAX];
     publication->ops = ops;
     publication->errand.forget = publication_forget;
     publication->request.count = 1;
     publication->request.items = &publication->item;
-    errand_begin(&publication->errand, errands, &errands->publications, wish->parts.size);
+    errand_begin(&publication->errand, errands, &errands->publications, size);
+}
+
+static void publication_fail(struct publication *publication, enum error_code error, const char *fault)
+{
+    publication->fault = strdup(fault);
+    publication_end(publication, error);
+}
+
+void publication_refuse(struct publication *publication, const struct publication_ops *ops,
+                        struct errands *errands, enum error_code error, const char *fault)
+{
+    publication_line_up(publication, ops, errands, 0);
+    publication_fail(publication, error, fault);
+}
+
+void publication_begin(struct publication *publication, const struct publication_ops *ops,
+                       struct errands *errands, const struct publish_wish *wish, uint64_t size_limit_bytes)
+{
+    char fault[PUBLISH_FAULT_MAX];
+    publication_line_up(publication, ops, errands, wish->parts.size);
     enum error_code error = publish_item_fill(&publication->item, wish, size_limit_bytes, fault);
     if (error == ERROR_NONE)
         error = publication_admit(publication, errands, fault);
-    if (error != ERROR_NONE) {
-        publication->fault = strdup(fault);
-        publication_end(publication, error);
-    } else if (hub_submit(errands->hub, &publication->request.super, BROKER_PUBLISH, publication_answered)) {
+    if (error != ERROR_NONE)
+        publication_fail(publication, error, fault);
+    else if (hub_submit(errands->hub, &publication->request.super, BROKER_PUBLISH, publication_answered))
         publication_answered(&publication->request.super);
-    }
 }

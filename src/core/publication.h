@@ -30,4 +30,9 @@ struct publication {
 /* Publishes, all zeros and freed by this with free(), perhaps in this call, once it is answered. */
 void publication_begin(struct publication *publication, const struct publication_ops *ops,
                        struct errands *errands, const struct publish_wish *wish, uint64_t size_limit_bytes);
+
+/* The same, but refuses it: to be answered in its turn. */
+void publication_refuse(struct publication *publication, const struct publication_ops *ops,
+                        struct errands *errands, enum error_code error, const char *fault);
+
 void publication_end(struct publication *publication, enum error_code error);

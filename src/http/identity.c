@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "auth/revoked.h"
-#include "auth/token.h"
 #include "base/clock.h"
 #include "http/origin.h"
 #include "http/transport.h"
@@ -68,18 +67,6 @@ static void identity_take_certificate(struct exchange *exchange)
         bearer_identify(&exchange->bearer, grant_ref(grant));
 }
 
-static enum error_code identity_verify(struct exchange *exchange, struct text token,
-                                       char fault[AUTH_FAULT_MAX])
-{
-    const struct shard *shard = exchange->shard;
-    struct grant *grant;
-    enum error_code error =
-        token_verify(&grant, shard->keys, shard->options, shard->revoked, token, clock_wall_ms(), fault);
-    if (error == ERROR_NONE)
-        bearer_identify(&exchange->bearer, grant);
-    return error;
-}
-
 static void identity_judge_token(struct exchange *exchange, char fault[AUTH_FAULT_MAX])
 {
     struct identity *identity = &exchange->identity;
@@ -93,7 +80,7 @@ static void identity_judge_token(struct exchange *exchange, char fault[AUTH_FAUL
         return;
     identity->is_ignored = !identity->is_given && !identity_cookie_counts(exchange);
     if (!identity->is_ignored)
-        identity->error = identity_verify(exchange, token, fault);
+        identity->error = bearer_verify(&exchange->bearer, exchange->shard, token, fault);
 }
 
 static void identity_judge(struct exchange *exchange, char fault[AUTH_FAULT_MAX])
@@ -113,13 +100,12 @@ enum error_code identity_check(struct exchange *exchange, enum access_verb verb,
                                char fault[AUTH_FAULT_MAX])
 {
     char why_bad[AUTH_FAULT_MAX];
-    const struct shard *shard = exchange->shard;
     const struct identity *identity = &exchange->identity;
     identity_judge(exchange, why_bad);
     bool is_bad = identity->error != ERROR_NONE;
     enum error_code error = ERROR_NO_TOKEN;
     if (!is_bad || !identity->is_given)
-        error = access_check(exchange->bearer.grant, shard->keys, shard->options, verb, channel, fault);
+        error = bearer_check(&exchange->bearer, exchange->shard, verb, channel, fault);
     if (error != ERROR_NO_TOKEN)
         return error;
     if (is_bad)

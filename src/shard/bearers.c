@@ -2,6 +2,7 @@
 #include "shard/bearers.h"
 
 #include "auth/revoked.h"
+#include "auth/token.h"
 #include "base/clock.h"
 #include "shard/shard.h"
 
@@ -40,11 +41,29 @@ static void bearer_unlink(struct bearer *bearer)
 static void bearer_fire(struct timer *timer)
 {
     struct bearer *bearer = container_of(timer, struct bearer, timer);
-    if (clock_wall_ms() < bearer->grant->expires_ms) {
+    if (!bearer->grant)
+        bearer->over(bearer, ERROR_NO_TOKEN);
+    else if (clock_wall_ms() < bearer->grant->expires_ms)
         bearer_arm(bearer);
-        return;
-    }
-    bearer->over(bearer, ERROR_TOKEN_EXPIRED);
+    else
+        bearer->over(bearer, ERROR_TOKEN_EXPIRED);
+}
+
+enum error_code bearer_verify(struct bearer *bearer, const struct shard *shard, struct text token,
+                              char fault[AUTH_FAULT_MAX])
+{
+    struct grant *grant;
+    enum error_code error =
+        token_verify(&grant, shard->keys, shard->options, shard->revoked, token, clock_wall_ms(), fault);
+    if (error == ERROR_NONE)
+        bearer_identify(bearer, grant);
+    return error;
+}
+
+enum error_code bearer_check(const struct bearer *bearer, const struct shard *shard, enum access_verb verb,
+                             struct text channel, char fault[AUTH_FAULT_MAX])
+{
+    return access_check(bearer->grant, shard->keys, shard->options, verb, channel, fault);
 }
 
 void bearer_identify(struct bearer *bearer, struct grant *grant)
@@ -52,10 +71,17 @@ void bearer_identify(struct bearer *bearer, struct grant *grant)
     bool is_open = bearer->over != NULL;
     if (is_open && bearer->grant)
         bearer_unlink(bearer);
+    else if (is_open)
+        timer_stop(&bearer->table->shard->wheel, &bearer->timer);
     grant_unref(bearer->grant);
     bearer->grant = grant;
     if (is_open && grant)
         bearer_link(bearer);
+}
+
+void bearer_share(struct bearer *bearer, const struct bearer *with)
+{
+    bearer_identify(bearer, with->grant ? grant_ref(with->grant) : NULL);
 }
 
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,
@@ -69,24 +95,43 @@ void bearer_begin(struct bearer *bearer, struct bearer_table *table,
         bearer_link(bearer);
 }
 
+void bearer_await(struct bearer *bearer, uint64_t most_ms)
+{
+    struct shard *shard = bearer->table->shard;
+    if (!bearer->grant)
+        timer_arm(&shard->wheel, &bearer->timer, shard->now_ms + most_ms);
+}
+
 void bearer_end(struct bearer *bearer)
 {
     bearer_identify(bearer, NULL);
     bearer->over = NULL;
 }
 
-/* What one of them does may end others: none is held on to. */
-void bearer_table_revoke(struct bearer_table *table, const struct revocation *revocation)
+/* Ends those that a revocation means; or, without one, that the keys do not hold. What one of them does may
+ * end others: none is held on to. */
+static void bearer_table_end(struct bearer_table *table, const struct revocation *revocation)
 {
+    const struct auth_keys *keys = table->shard->keys;
     struct list left;
     list_init(&left);
     list_splice(&left, &table->bearers);
     list_drain (link, &left) {
         struct bearer *bearer = container_of(link, struct bearer, link);
         list_append(&table->bearers, link);
-        if (revocation_means(revocation, bearer->grant))
+        if (revocation ? revocation_means(revocation, bearer->grant) : !auth_keys_hold(keys, bearer->grant))
             bearer->over(bearer, ERROR_TOKEN_REVOKED);
     }
+}
+
+void bearer_table_look(struct bearer_table *table)
+{
+    bearer_table_end(table, NULL);
+}
+
+void bearer_table_revoke(struct bearer_table *table, const struct revocation *revocation)
+{
+    bearer_table_end(table, revocation);
 }
 
 void bearer_table_init(struct bearer_table *table, struct shard *shard)

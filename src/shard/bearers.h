@@ -2,11 +2,11 @@
 #pragma once
 
 /* Bearers: what is open on a shard and hangs on a grant, and ends with it: when its time is over, or when it
- * is revoked. Nothing is looked at when something is delivered. New keys do not touch what is open. On the
- * shard's thread.
+ * is revoked, or when new keys do not hold the one that made it any more. Nothing is looked at when something
+ * is delivered. On the shard's thread.
  */
 
-#include "auth/grant.h"
+#include "auth/access.h"
 #include "base/list.h"
 #include "base/timer.h"
 #include "core/revocation.h"
@@ -34,15 +34,33 @@ struct bearer_table {
 
 void bearer_table_init(struct bearer_table *table, struct shard *shard);
 
+/* Verifies a token, hostile; its grant takes the place of the one that there is. Returns ERROR_NONE, or why
+ * not, with `fault` a sentence; then nothing has changed. */
+enum error_code bearer_verify(struct bearer *bearer, const struct shard *shard, struct text token,
+                              char fault[AUTH_FAULT_MAX]);
+
+/* Whether the bearer may do that: access_check with what is in force on the shard. */
+enum error_code bearer_check(const struct bearer *bearer, const struct shard *shard, enum access_verb verb,
+                             struct text channel, char fault[AUTH_FAULT_MAX]);
+
 /* Has the bearer another grant from now on, or none; the reference is taken over. */
 void bearer_identify(struct bearer *bearer, struct grant *grant);
+
+/* Has it the grant that another one has. */
+void bearer_share(struct bearer *bearer, const struct bearer *with);
 
 /* It is open: `over` follows when its grant, this one or a later one, is over. */
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,
                   void (*over)(struct bearer *bearer, enum error_code why));
 
+/* An open one without a grant is over (ERROR_NO_TOKEN) when it has none after so long. */
+void bearer_await(struct bearer *bearer, uint64_t most_ms);
+
 /* It is not open any more, and nobody's. Twice does no harm. */
 void bearer_end(struct bearer *bearer);
+
+/* Ends those whose grant was made by a key that is not in force any more. */
+void bearer_table_look(struct bearer_table *table);
 
 /* Ends those whose grant is revoked. */
 void bearer_table_revoke(struct bearer_table *table, const struct revocation *revocation);

@@ -169,6 +169,7 @@ static void shard_deliver_options(struct letter *letter)
     auth_keys_unref(shard->keys);
     shard->options = new->options;
     shard->keys = new->keys;
+    bearer_table_look(&shard->bearers);
     free(new);
 }
 

@@ -25,6 +25,8 @@
     ROW(TO, TRY_LATER, 1013, "try_later", "the server cannot do this now; connect again later")              \
     ROW(TO, CONNECTION_MEMORY, 1013, "connection_memory",                                                    \
         "what connections have sent and not fetched fills the server's memory (connection-memory)")          \
+    ROW(TO, UNAUTHORIZED, 4401, "unauthorized", "the token is over; connect again with a new one")           \
+    ROW(TO, FORBIDDEN, 4403, "forbidden", "the token does not allow this")                                   \
     ROW(TO, INTERRUPTED, 1002, "interrupted", "Connection interrupted")                                      \
     ROW(TO, SECOND, 2010, "second", "Another connection still open")                                         \
     ROW(TO, GO_AWAY, 3000, "go_away", "Go away!")

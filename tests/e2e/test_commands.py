@@ -55,7 +55,7 @@ def test_the_documented_objects_fit_their_schemas() -> None:
     answered = [thing["op"] for thing in objects if thing["op"] not in asked or "messages" in thing]
     for thing in objects:
         (check_answer if thing["op"] in answered and (thing["op"] not in asked or "messages" in thing) else check_request)(thing)
-    reserved = {"auth", "presence"}
+    reserved = {"presence"}
     assert set(asked) | reserved == {path.stem for path in (FOLDER / "request").glob("*.json")}
     assert set(answered) == {path.stem for path in (FOLDER / "answer").glob("*.json")}
 
@@ -127,7 +127,8 @@ def test_a_command_without_a_ref_is_answered_without_one(server: Server) -> None
     ('{"op":"publish","channel":"a","data":"&","type":"binary"}', "bad-command", "not base64"),
     ('{"op":"publish","channel":"a","data":1,"event":"reset"}', "bad-option", "reset"),
     ('{"op":"publish","channel":"a","data":1,"idempotency_key":"a\\nb"}', "bad-option", "Idempotency-Key"),
-    ('{"op":"auth","token":"x"}', "not-supported", "auth yet; the name is reserved"),
+    ('{"op":"auth"}', "bad-command", '"token" is missing'),
+    ('{"op":"auth","token":"x"}', "bad-token", "the token"),
     ('{"op":"presence","channel":"a"}', "not-supported", "presence yet; the name is reserved"),
 ])
 def test_what_is_wrong_is_said_and_the_connection_goes_on(server: Server, text: str, code: str, says: str) -> None:

@@ -8,23 +8,54 @@
 #include "core/publication.h"
 #include "render/render.h"
 
-static void application_feed(struct application *application)
+#define STATUS_UNAUTHORIZED 401u
+
+/* What is there for those with a token waits for it. */
+static enum error_code application_join(struct application *application)
 {
-    const struct name_list *feed = &application->service->declaration.feed;
-    for (unsigned i = 0; i < feed->count; i++) {
-        enum error_code error =
-            conversation_feed(&application->conversation, channel_name_text(&feed->names[i]));
-        if (error != ERROR_NONE)
-            conversation_say_error(&application->conversation, error, error_text(error));
+    const struct sockjs_declaration *declaration = &application->service->declaration;
+    struct conversation *conversation = &application->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = conversation_feed(conversation, &declaration->feed, fault);
+    if (error != ERROR_NONE && error != ERROR_FORBIDDEN_CHANNEL) {
+        conversation_say_error(conversation, error, fault);
+        error = ERROR_NONE;
     }
+    if (error == ERROR_NONE && declaration->app == APP_PUBLISH)
+        error = conversation_check(conversation, ACCESS_PUBLISH, channel_name_text(&declaration->publish_to),
+                                   fault);
+    if (error != ERROR_NO_TOKEN)
+        return error;
+    conversation->awaits_token = true;
+    return ERROR_NONE;
 }
 
-void application_begin(struct application *application, struct shard *shard,
-                       const struct sockjs_service *service, const struct conversation_ops *ops)
+enum error_code application_begin(struct application *application, struct shard *shard,
+                                  const struct sockjs_service *service, const struct conversation_ops *ops,
+                                  const struct bearer *who)
 {
     application->service = service;
     conversation_init(&application->conversation, shard, ops, TRANSPORT_SOCKJS);
-    application_feed(application);
+    bearer_share(&application->conversation.bearer, who);
+    return application_join(application);
+}
+
+enum close_reason application_close_reason(enum error_code error)
+{
+    return error_status(error) == STATUS_UNAUTHORIZED ? CLOSE_UNAUTHORIZED : CLOSE_FORBIDDEN;
+}
+
+/* The first message, where no command says a token. */
+static void application_take_token(struct application *application, struct text message)
+{
+    struct conversation *conversation = &application->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = auth_take_message(&conversation->bearer, conversation->shard, message, fault);
+    conversation->awaits_token = false;
+    if (error == ERROR_NONE)
+        error = application_join(application);
+    if (error != ERROR_NONE)
+        conversation->ops->over(conversation, error);
 }
 
 /* Of what it publishes the client is told only what has failed. */
@@ -64,6 +95,12 @@ int application_take(struct application *application, struct text message, bool 
 {
     if (message.len > application_text_max(application)) {
         conversation_say_error(&application->conversation, ERROR_TOO_LARGE, error_text(ERROR_TOO_LARGE));
+        return 0;
+    }
+    if (application->conversation.errands.is_over)
+        return 0;
+    if (application->conversation.awaits_token && application->service->declaration.app != APP_COMMANDS) {
+        application_take_token(application, message);
         return 0;
     }
     switch (application->service->declaration.app) {

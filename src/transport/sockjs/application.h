@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "command/conversation.h"
+#include "command/auth.h"
 #include "tables/closes.h"
 #include "transport/sockjs/service.h"
 
@@ -17,9 +17,14 @@ struct application {
     const struct sockjs_service *service;
 };
 
-/* Begins; ends with conversation_deinit. */
-void application_begin(struct application *application, struct shard *shard,
-                       const struct sockjs_service *service, const struct conversation_ops *ops);
+/* Begins with the grant that `who` has; ends with conversation_deinit. Returns why it is over already,
+ * because its client may not have what the service is there for. */
+enum error_code application_begin(struct application *application, struct shard *shard,
+                                  const struct sockjs_service *service, const struct conversation_ops *ops,
+                                  const struct bearer *who);
+
+/* Why a session closes when its client has no right to it. */
+enum close_reason application_close_reason(enum error_code error);
 
 /* Whether it is over as soon as it has begun. */
 static inline bool application_goes_away(const struct application *application)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http/identity.h"
 #include "render/render.h"
 #include "render/script.h"
 #include "shard/outlet.h"
@@ -469,10 +470,12 @@ void receiver_begin(struct exchange *exchange, const struct sockjs_service *serv
 {
     struct shard *shard = exchange->shard;
     struct session *session = session_find(shard, service, path->session);
+    if (!session && identity_refuses_token(exchange))
+        return;
     struct receiver *receiver = calloc(1, sizeof(*receiver));
     enum error_code error = receiver ? ERROR_NONE : ERROR_OUT_OF_MEMORY;
     if (receiver && !session)
-        error = session_begin(&session, shard, service, path->session, &exchange->client->key);
+        error = session_begin(&session, shard, service, path->session, exchange);
     if (error != ERROR_NONE) {
         free(receiver);
         exchange_fail(exchange, error, "%s", error_text(error));

@@ -176,12 +176,6 @@ static void session_ready(struct conversation *conversation)
     sendings_go_on(session_of(conversation));
 }
 
-static const struct conversation_ops session_conversation_ops = {
-    .say = session_say,
-    .deliver = session_deliver,
-    .ready = session_ready,
-};
-
 void session_close(struct session *session, enum close_reason reason)
 {
     struct shard *shard = session->application.conversation.shard;
@@ -196,6 +190,18 @@ void session_close(struct session *session, enum close_reason reason)
     if (session->receiver)
         receiver_close(session->receiver);
 }
+
+static void session_over(struct conversation *conversation, enum error_code why)
+{
+    session_close(session_of(conversation), application_close_reason(why));
+}
+
+static const struct conversation_ops session_conversation_ops = {
+    .say = session_say,
+    .deliver = session_deliver,
+    .ready = session_ready,
+    .over = session_over,
+};
 
 static bool session_holds(const struct session *session, uint64_t bytes)
 {
@@ -295,8 +301,9 @@ static struct session *session_new(struct shard *shard, const struct sockjs_serv
 
 enum error_code session_begin(struct session **begun, struct shard *shard,
                               const struct sockjs_service *service, struct text name,
-                              const struct limit_key *key)
+                              const struct exchange *exchange)
 {
+    const struct limit_key *key = &exchange->client->key;
     enum error_code error = session_count(shard, key);
     if (error != ERROR_NONE)
         return error;
@@ -311,10 +318,15 @@ enum error_code session_begin(struct session **begun, struct shard *shard,
     timer_init(&session->life, session_expire);
     timer_init(&session->going_on, session_go_on);
     timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
-    application_begin(&session->application, shard, service, &session_conversation_ops);
+    error = application_begin(&session->application, shard, service, &session_conversation_ops,
+                              &exchange->bearer);
     session->application.conversation.key = &session->limit_key;
     if (application_goes_away(&session->application))
         session_close(session, CLOSE_GO_AWAY);
+    else if (error != ERROR_NONE)
+        session_close(session, application_close_reason(error));
+    else
+        conversation_bear(&session->application.conversation);
     *begun = session;
     return ERROR_NONE;
 }

@@ -54,11 +54,11 @@ void session_table_init(struct session_table *table, struct shard *shard, struct
 /* NULL when there is none. */
 struct session *session_find(struct shard *shard, const struct sockjs_service *service, struct text name);
 
-/* Begins one that there is not yet, for a client of that key; it has no receiver, and its life is that long.
+/* Begins one that there is not yet, for the client that asks; it has no receiver, and its life is that long.
  * Returns ERROR_NONE, or why there can be none. */
 enum error_code session_begin(struct session **begun, struct shard *shard,
                               const struct sockjs_service *service, struct text name,
-                              const struct limit_key *key);
+                              const struct exchange *exchange);
 
 void session_attach(struct session *session, struct receiver *receiver);
 

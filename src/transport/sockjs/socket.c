@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/websocket_frame.h"
+#include "http/identity.h"
 #include "http/refusal.h"
 #include "render/render.h"
 #include "transport/sockjs/application.h"
@@ -25,6 +26,7 @@ struct socket_session {
     bool is_draining;         /* the server stops: closed once everything on its way is answered */
     bool was_text;            /* what came last: an echo is of the same kind */
     bool has_failed;          /* not all channels of the service can be told */
+    enum error_code error;    /* why its client may not have what the service is there for */
     struct messages messages; /* of a frame that comes again */
     const char *frame;        /* the bytes of that one, as they came last; NULL when there is none */
     size_t taken;             /* messages of it */
@@ -161,14 +163,26 @@ static void socket_idle(struct conversation *conversation)
         socket_close(session, CLOSE_RESTART, NULL);
 }
 
+static void socket_over(struct conversation *conversation, enum error_code why)
+{
+    socket_close(of_conversation(conversation), application_close_reason(why), NULL);
+}
+
 static const struct conversation_ops socket_conversation_ops = {
     .say = socket_say,
     .deliver = socket_deliver,
     .ready = socket_ready,
     .idle = socket_idle,
+    .over = socket_over,
 };
 
 /* The websocket's side. */
+
+static void socket_begin_telling(struct socket_session *session)
+{
+    conversation_bear(&session->application.conversation);
+    conversation_unblock(&session->application.conversation);
+}
 
 static void socket_opened(struct websocket *websocket)
 {
@@ -181,10 +195,12 @@ static void socket_opened(struct websocket *websocket)
     }
     if (application_goes_away(&session->application))
         socket_close(session, CLOSE_GO_AWAY, NULL);
+    else if (session->error != ERROR_NONE)
+        socket_close(session, application_close_reason(session->error), NULL);
     else if (session->has_failed)
         socket_close(session, CLOSE_TRY_LATER, NULL);
     else
-        conversation_unblock(&session->application.conversation);
+        socket_begin_telling(session);
 }
 
 /* Whether the peer is to take something first, because short messages may have long answers. */
@@ -326,7 +342,7 @@ static bool socket_refuses(struct exchange *exchange)
 void socket_begin(struct exchange *exchange, const struct sockjs_service *service, bool is_raw)
 {
     struct shard *shard = exchange->shard;
-    if (socket_refuses(exchange))
+    if (socket_refuses(exchange) || identity_refuses_token(exchange))
         return;
     struct socket_session *session = refusal_make_holder(exchange, sizeof(*session), NULL);
     if (!session)
@@ -334,7 +350,8 @@ void socket_begin(struct exchange *exchange, const struct sockjs_service *servic
     session->is_raw = is_raw;
     session->was_text = true;
     shard_count(shard, METRIC_SOCKJS_SESSIONS, 1);
-    application_begin(&session->application, shard, service, &socket_conversation_ops);
+    session->error =
+        application_begin(&session->application, shard, service, &socket_conversation_ops, &exchange->bearer);
     session->application.conversation.key = &session->websocket.socket.key;
     websocket_begin(&session->websocket, exchange, &socket_service);
 }

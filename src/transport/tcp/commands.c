@@ -9,7 +9,7 @@
 
 static const char commands_help[] =
     "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, HISTORY [channel] "
-    "[since|last=N], PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
+    "[since|last=N], AUTH token, PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
 
 /* The next word from `at` on; where it ends is the new `at`. */
 static struct text command_next_word(const char *bytes, size_t len, size_t *at)
@@ -34,6 +34,14 @@ static bool commands_read_channel(struct connection *connection, const struct co
     const struct channel_name *preset = &connection->declaration->preset;
     *channel = command->first.bytes ? command->first : (struct text){preset->text, preset->len};
     return connection_check_channel(connection, connection_text(connection), *channel);
+}
+
+/* The same, where it may be subscribed to. */
+static bool commands_read_open_channel(struct connection *connection, const struct command *command,
+                                       struct text *channel)
+{
+    return commands_read_channel(connection, command, channel) &&
+           connection_admits(connection, connection_text(connection), *channel);
 }
 
 static bool commands_read_start(struct connection *connection, const struct command *command,
@@ -69,7 +77,7 @@ static void commands_subscribe(struct connection *connection, const struct comma
 {
     struct start start = {.kind = START_NOW};
     struct text channel;
-    if (!commands_read_channel(connection, command, &channel) ||
+    if (!commands_read_open_channel(connection, command, &channel) ||
         !commands_read_start(connection, command, &start))
         return;
     const struct command_wish wish = {.channel = channel, .start = &start};
@@ -102,7 +110,7 @@ static void commands_history(struct connection *connection, const struct command
 {
     struct start start = {.kind = START_EARLIEST};
     struct text channel;
-    if (!commands_read_channel(connection, command, &channel) ||
+    if (!commands_read_open_channel(connection, command, &channel) ||
         !commands_read_start(connection, command, &start))
         return;
     const struct command_wish wish = {.channel = channel, .start = &start, .is_history = true};
@@ -116,6 +124,22 @@ static void commands_publish(struct connection *connection, const struct command
         return;
     }
     tcp_publish(connection, command->first, command->data, PUBLISH_CONFIRMED);
+}
+
+static void commands_auth(struct connection *connection, const struct command *command)
+{
+    char fault[AUTH_FAULT_MAX];
+    if (!command->first.bytes || command->second.bytes) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND, "AUTH takes a token");
+        return;
+    }
+    enum error_code error = conversation_authenticate(&connection->conversation, command->first, fault);
+    if (error != ERROR_NONE) {
+        connection_answer_error(connection, error, fault);
+        return;
+    }
+    connection_answer_text(connection, "CONFIRMED");
+    conversation_follow_grant(&connection->conversation);
 }
 
 static void commands_ping(struct connection *connection, const struct command *command)
@@ -174,9 +198,10 @@ static const struct {
 } command_words[] = {
     {"SUBSCRIBE", commands_subscribe}, {"UNSUBSCRIBE", commands_unsubscribe},
     {"PUBLISH", commands_publish},     {"HISTORY", commands_history},
-    {"PING", commands_ping},           {"PONG", commands_pong},
-    {"ECHO", commands_echo},           {"FORMAT", commands_format},
-    {"HELP", commands_tell_help},      {"QUIT", commands_quit},
+    {"AUTH", commands_auth},           {"PING", commands_ping},
+    {"PONG", commands_pong},           {"ECHO", commands_echo},
+    {"FORMAT", commands_format},       {"HELP", commands_tell_help},
+    {"QUIT", commands_quit},
 };
 
 void command_parse(struct command *command, const char *bytes, size_t len)

@@ -14,7 +14,8 @@
 
 /* A command is at most this much longer than the message that it publishes. */
 #define COMMAND_HEAD_MAX (CHANNEL_NAME_MAX + 16u)
-#define ANSWER_MAX 1024u
+#define ANSWER_MAX (AUTH_FAULT_MAX + 128u)
+#define STATUS_UNAUTHORIZED 401u
 
 static struct connection *connection_of(struct stream_socket *socket)
 {
@@ -28,12 +29,25 @@ static struct connection *connection_of_conversation(struct conversation *conver
 
 /* Answers. */
 
+/* What clients of Redis know refusals by, in its words. */
+static const char *connection_resp_prefix(enum error_code error)
+{
+    if (error == ERROR_NO_TOKEN)
+        return "-NOAUTH Authentication required.";
+    if (error == ERROR_FORBIDDEN_CHANNEL)
+        return "-NOPERM No permissions to access a channel:";
+    return error_status(error) == STATUS_UNAUTHORIZED
+               ? "-WRONGPASS invalid username-password pair or user is disabled:"
+               : "-ERR";
+}
+
 void connection_append_error(const struct connection *connection, struct buf *to, enum error_code error,
                              const char *what)
 {
     char text[ANSWER_MAX];
     bool is_resp = connection->framing == FRAMING_RESP;
-    int len = snprintf(text, sizeof(text), "%s %s %s", is_resp ? "-ERR" : "ERROR", error_name(error), what);
+    int len = snprintf(text, sizeof(text), "%s %s %s", is_resp ? connection_resp_prefix(error) : "ERROR",
+                       error_name(error), what);
     if (len >= (int)sizeof(text))
         len = (int)sizeof(text) - 1;
     frame_append(to, is_resp ? FRAMING_CRLF : (enum framing)connection->framing, text, (size_t)len);
@@ -71,6 +85,17 @@ bool connection_check_channel(const struct connection *connection, struct buf *t
     snprintf(what, sizeof(what), "a channel name %s", fault);
     connection_append_error(connection, to, ERROR_BAD_CHANNEL, what);
     return false;
+}
+
+bool connection_admits(const struct connection *connection, struct buf *to, struct text name)
+{
+    char fault[AUTH_FAULT_MAX];
+    if (!connection_check_channel(connection, to, name))
+        return false;
+    enum error_code error = conversation_check(&connection->conversation, ACCESS_SUBSCRIBE, name, fault);
+    if (error != ERROR_NONE)
+        connection_append_error(connection, to, error, fault);
+    return error == ERROR_NONE;
 }
 
 /* Waiting. */
@@ -152,14 +177,22 @@ static void connection_idle(struct conversation *conversation)
 }
 
 /* Nobody asked: it stands before the answer of a transaction, not in it. */
-static void connection_lost(struct conversation *conversation, enum error_code error)
+static void connection_lost(struct conversation *conversation, struct text channel, enum error_code error,
+                            const char *what)
 {
     struct connection *connection = connection_of_conversation(conversation);
+    struct buf *out = stream_socket_text(&connection->socket);
     if (connection->format == UPDATE_JSON)
-        conversation_say_error(conversation, error, error_text(error));
+        conversation_say_lost(conversation, channel, error, what);
+    else if (connection->framing == FRAMING_RESP && channel.len > 0)
+        resp_append_lost(connection, out, channel);
     else
-        connection_append_error(connection, stream_socket_text(&connection->socket), error,
-                                error_text(error));
+        connection_append_error(connection, out, error, what);
+}
+
+static void connection_over(struct conversation *conversation, enum error_code why)
+{
+    connection_end(connection_of_conversation(conversation), why, error_text(why));
 }
 
 static const struct conversation_ops connection_conversation_ops = {
@@ -168,6 +201,7 @@ static const struct conversation_ops connection_conversation_ops = {
     .ready = connection_ready,
     .idle = connection_idle,
     .lost = connection_lost,
+    .over = connection_over,
 };
 
 /* The end. */
@@ -185,11 +219,38 @@ void connection_try_leave(struct connection *connection)
     if (connection->state < CONNECTION_LEAVING || socket->state != STREAM_OPEN ||
         socket->outlet.state == OUTLET_BLOCKED || !connection_has_said_everything(connection))
         return;
-    if (connection->refusal != ERROR_NONE)
-        connection_lost(&connection->conversation, (enum error_code)connection->refusal);
+    const enum error_code refusal = (enum error_code)connection->refusal;
+    if (refusal != ERROR_NONE)
+        connection_lost(&connection->conversation, (struct text){"", 0}, refusal, error_text(refusal));
     tcp_patterns_forget(connection);
     conversation_deinit(&connection->conversation);
     stream_socket_finish(socket);
+}
+
+/* Nothing is told any more. */
+static void connection_let_go(struct connection *connection)
+{
+    tcp_patterns_forget(connection);
+    conversation_deinit(&connection->conversation);
+    resp_transaction_forget(connection);
+    if (!connection->wait)
+        return;
+    pubsub_forget(connection->wait->pubsub);
+    range_forget(connection->wait->range);
+    connection_wait_free(connection);
+}
+
+void connection_end(struct connection *connection, enum error_code why, const char *what)
+{
+    struct stream_socket *socket = &connection->socket;
+    connection->state = CONNECTION_DEAF;
+    connection_let_go(connection);
+    if (connection->format == UPDATE_JSON)
+        conversation_say_error(&connection->conversation, why, what);
+    else
+        connection_answer_error(connection, why, what);
+    if (socket->state == STREAM_OPEN)
+        stream_socket_finish(socket);
 }
 
 void connection_move(struct connection *connection, enum connection_state to)
@@ -272,10 +333,47 @@ void connection_refuse_frame(struct connection *connection, enum update_format f
         connection_leave(connection);
 }
 
+/* Begins what the listener is there for, as far as it may be: without a token for what wants one, that is
+ * awaited. */
+static void connection_begin(struct connection *connection)
+{
+    const struct declaration *declaration = connection->declaration;
+    struct conversation *conversation = &connection->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = conversation_feed(conversation, &declaration->feed, fault);
+    if (error == ERROR_NONE && declaration->input == INPUT_PUBLISH)
+        error = conversation_check(conversation, ACCESS_PUBLISH, channel_name_text(&declaration->publish_to),
+                                   fault);
+    if (error == ERROR_NO_TOKEN)
+        conversation->awaits_token = true;
+    else if (error != ERROR_NONE)
+        connection_end(connection, error, fault);
+}
+
+/* The first frame on a listener whose frames are no commands: the token, where that is awaited. */
+static void connection_take_token(struct connection *connection, const struct frame *frame)
+{
+    struct conversation *conversation = &connection->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = auth_take_message(&conversation->bearer, connection_shard(connection),
+                                              (struct text){frame->bytes, frame->len}, fault);
+    if (error != ERROR_NONE) {
+        connection_end(connection, error, fault);
+        return;
+    }
+    connection_answer_text(connection, "CONFIRMED");
+    conversation->awaits_token = false;
+    connection_begin(connection);
+}
+
 /* Handles a whole frame. Returns false when it has to be looked at again later. */
 static bool connection_handle_frame(struct connection *connection, const struct frame *frame)
 {
     const struct declaration *declaration = connection->declaration;
+    if (declaration->input != INPUT_COMMAND && connection->conversation.awaits_token) {
+        connection_take_token(connection, frame);
+        return true;
+    }
     switch (declaration->input) {
     case INPUT_COMMAND:
         return commands_handle(connection, frame);
@@ -405,14 +503,7 @@ static void connection_free(struct garbage *garbage)
 static void connection_gone(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
-    tcp_patterns_forget(connection);
-    conversation_deinit(&connection->conversation);
-    resp_transaction_forget(connection);
-    if (connection->wait) {
-        pubsub_forget(connection->wait->pubsub);
-        range_forget(connection->wait->range);
-        connection_wait_free(connection);
-    }
+    connection_let_go(connection);
     shard_reap(connection_shard(connection), &socket->garbage, connection_free);
 }
 
@@ -424,20 +515,6 @@ static const struct stream_socket_ops connection_socket_ops = {
     .tick = connection_tick,
     .gone = connection_gone,
 };
-
-static void connection_subscribe_feeds(struct connection *connection)
-{
-    const struct declaration *declaration = connection->declaration;
-    for (unsigned i = 0; i < declaration->feed.count && connection->socket.state == STREAM_OPEN; i++) {
-        const struct text name = channel_name_text(&declaration->feed.names[i]);
-        enum error_code error = conversation_feed(&connection->conversation, name);
-        if (error == ERROR_NONE)
-            continue;
-        connection_answer_error(connection, error, error_text(error));
-        connection_leave(connection);
-        return;
-    }
-}
 
 static enum error_code connection_accept(struct listener *listener, const struct arrival *arrival)
 {
@@ -459,7 +536,9 @@ static enum error_code connection_accept(struct listener *listener, const struct
     connection->conversation.ahead = connection;
     connection->conversation.key = &connection->socket.key;
     list_init(&connection->patterns);
-    connection_subscribe_feeds(connection);
+    connection_begin(connection);
+    if (connection->state != CONNECTION_DEAF)
+        conversation_bear(&connection->conversation);
     return ERROR_NONE;
 }
 

@@ -14,7 +14,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
-#include "command/conversation.h"
+#include "command/auth.h"
 #include "core/watcher.h"
 #include "shard/shard.h"
 #include "transport/tcp/declaration.h"
@@ -66,6 +66,9 @@ static inline struct shard *connection_shard(const struct connection *connection
 /* Moves the connection on, which may go then. Does nothing when it is that far already. */
 void connection_move(struct connection *connection, enum connection_state to);
 
+/* Tells why nothing more is told or understood, and closes. */
+void connection_end(struct connection *connection, enum error_code why, const char *what);
+
 /* Sends what is pending, then closes; nothing more is understood. */
 void connection_leave(struct connection *connection);
 
@@ -88,6 +91,9 @@ void connection_append_error(const struct connection *connection, struct buf *to
 
 /* Whether a channel may have that name; appends the error that says why not. */
 bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name);
+
+/* The same, and whether the connection may subscribe to it. */
+bool connection_admits(const struct connection *connection, struct buf *to, struct text name);
 
 /* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
  * is on its way. `format` is that of the answer, `most` what is allowed. */
@@ -124,6 +130,10 @@ struct tcp_pattern *tcp_pattern_find(const struct connection *connection, struct
 /* With a wait begun, which counts it. Returns 0 or -ENOMEM. */
 int tcp_pattern_add(struct connection *connection, struct text text);
 void tcp_pattern_remove(struct tcp_pattern *pattern);
+
+/* Looks for the channels below each pattern once more, because other ones may be subscribed to now. With a
+ * wait begun. Returns 0 or -ENOMEM. */
+int tcp_patterns_renew(struct connection *connection);
 void tcp_patterns_forget(struct connection *connection);
 
 /* delivery.c */
@@ -133,6 +143,11 @@ enum outlet_progress tcp_deliver(struct command_subscription *subscription);
 
 /* `RESET channel reason number`, of a delivery that is one. */
 void delivery_append_reset(struct buf *to, const struct delivery *delivery);
+
+/* resp_subscribe.c */
+
+/* Appends that a subscription has ended, as if it had been asked for. */
+void resp_append_lost(const struct connection *connection, struct buf *to, struct text channel);
 
 /* resp_pubsub.c */
 

@@ -16,7 +16,9 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     struct conversation *conversation = &connection->conversation;
     struct command_wait *wait = connection->wait ? &connection->wait->super : NULL;
     const struct command_wish wish = {.channel = {name, len}, .start = &start, .maker = pattern};
-    if (command_subscription_find(conversation, pattern, wish.channel))
+    char fault[AUTH_FAULT_MAX];
+    if (command_subscription_find(conversation, pattern, wish.channel) ||
+        conversation_check(conversation, ACCESS_SUBSCRIBE, wish.channel, fault) != ERROR_NONE)
         return;
     if (conversation->subscription_count < COMMAND_SUBSCRIPTIONS_MAX &&
         command_subscribe(conversation, &wish, wait) == ERROR_NONE)
@@ -61,21 +63,64 @@ bool tcp_pattern_is_valid(struct text text)
     return text_ends(text, "/*") && channel_name_is_valid(text.bytes, text.len - 2);
 }
 
-int tcp_pattern_add(struct connection *connection, struct text text)
+static struct tcp_pattern *pattern_new(struct connection *connection, struct text text)
 {
     struct tcp_pattern *pattern = calloc(1, sizeof(*pattern) + text.len);
     if (!pattern)
-        return -ENOMEM;
+        return NULL;
     pattern->connection = connection;
     pattern->len = text.len;
     memcpy(pattern->text, text.bytes, text.len);
     list_init(&pattern->link);
-    list_append(&connection->patterns, &pattern->link);
-    connection->pattern_count++;
+    return pattern;
+}
+
+static void pattern_watch(struct tcp_pattern *pattern)
+{
+    struct connection *connection = pattern->connection;
     connection->wait->super.awaited++;
     watcher_begin(&pattern->watcher, &connection_shard(connection)->hub, &pattern_ops, pattern->text,
-                  text.len - 1);
+                  pattern->len - 1);
+}
+
+int tcp_pattern_add(struct connection *connection, struct text text)
+{
+    struct tcp_pattern *pattern = pattern_new(connection, text);
+    if (!pattern)
+        return -ENOMEM;
+    list_append(&connection->patterns, &pattern->link);
+    connection->pattern_count++;
+    pattern_watch(pattern);
     return 0;
+}
+
+/* A watcher tells of each channel that there is when it begins: so another one takes the place of the first,
+ * before that ends so that none is missed, and its subscriptions, which go on. */
+static int pattern_renew(struct tcp_pattern *pattern)
+{
+    struct connection *connection = pattern->connection;
+    struct tcp_pattern *next = pattern_new(connection, (struct text){pattern->text, pattern->len});
+    if (!next)
+        return -ENOMEM;
+    list_prepend(&pattern->link, &next->link);
+    list_remove(&pattern->link);
+    list_for_each (link, &connection->conversation.subscriptions) {
+        struct command_subscription *subscription = container_of(link, struct command_subscription, link);
+        if (subscription->maker == pattern)
+            subscription->maker = next;
+    }
+    pattern_watch(next);
+    watcher_end(&pattern->watcher);
+    return 0;
+}
+
+int tcp_patterns_renew(struct connection *connection)
+{
+    int err = 0;
+    list_for_each_safe (link, &connection->patterns)
+        if (!err)
+            err = pattern_renew(container_of(link, struct tcp_pattern, link));
+    return err;
 }
 
 void tcp_pattern_remove(struct tcp_pattern *pattern)

@@ -80,12 +80,20 @@ void tcp_publish(struct connection *connection, struct text channel, struct text
         .channel = channel,
         .is_checked = true,
     };
+    struct conversation *conversation = &connection->conversation;
+    char fault[AUTH_FAULT_MAX];
     struct tcp_publish *publish = calloc(1, sizeof(*publish));
     if (!publish) {
         connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
         return;
     }
     publish->answer = answer;
-    publication_begin(&publish->super, &tcp_publish_ops, &connection->conversation.errands, &wish,
-                      channel_message_size(connection_shard(connection)->options, channel));
+    enum error_code error = ERROR_NONE;
+    if (channel_name_is_valid(channel.bytes, channel.len))
+        error = conversation_check(conversation, ACCESS_PUBLISH, channel, fault);
+    if (error != ERROR_NONE)
+        publication_refuse(&publish->super, &tcp_publish_ops, &conversation->errands, error, fault);
+    else
+        publication_begin(&publish->super, &tcp_publish_ops, &conversation->errands, &wish,
+                          channel_message_size(connection_shard(connection)->options, channel));
 }

@@ -76,21 +76,30 @@ static int pubsub_compare(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* Names are told to those only who may subscribe to them. */
+static bool pubsub_may_tell(const struct pubsub *pubsub, struct text name)
+{
+    char fault[AUTH_FAULT_MAX];
+    return conversation_check(&pubsub->connection->conversation, ACCESS_SUBSCRIBE, name, fault) == ERROR_NONE;
+}
+
 /* Several shards may have found the same. Returns the names in order, each once, and their number; NULL when
  * memory is out. */
 static const char **pubsub_sort(const struct pubsub *pubsub, size_t *count)
 {
     const char **names = malloc((pubsub->found_count + 1) * sizeof(*names));
     const char *name = pubsub->found.bytes;
+    size_t found_count = 0;
     *count = 0;
     if (!names || pubsub->found.has_failed) {
         free(names);
         return NULL;
     }
     for (size_t i = 0; i < pubsub->found_count; i++, name += strlen(name) + 1)
-        names[i] = name;
-    qsort(names, pubsub->found_count, sizeof(*names), pubsub_compare);
-    for (size_t i = 0; i < pubsub->found_count; i++)
+        if (pubsub->question == PUBSUB_NUMPAT || pubsub_may_tell(pubsub, text_of(name)))
+            names[found_count++] = name;
+    qsort(names, found_count, sizeof(*names), pubsub_compare);
+    for (size_t i = 0; i < found_count; i++)
         if (i == 0 || strcmp(names[*count - 1], names[i]) != 0)
             names[(*count)++] = names[i];
     return names;
@@ -115,7 +124,9 @@ static void pubsub_append_counts(const struct pubsub *pubsub, struct buf *to)
     for (unsigned i = 0; i < pubsub->count; i++) {
         const struct pubsub_count *counted = &pubsub->counted[i];
         uint64_t total = 0;
-        for (unsigned j = 0; j < TRANSPORT_COUNT; j++)
+        const struct text name = {pubsub->words.bytes + counted->at, counted->len};
+        bool is_told = channel_name_is_valid(name.bytes, name.len) && pubsub_may_tell(pubsub, name);
+        for (unsigned j = 0; is_told && j < TRANSPORT_COUNT; j++)
             total += counted->counts[j];
         render_resp_bulk(to, pubsub->words.bytes + counted->at, counted->len);
         reply_append_header(to, ':', total);

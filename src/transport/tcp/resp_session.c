@@ -9,10 +9,42 @@
 #include "transport/tcp/reply.h"
 #include "transport/tcp/resp_call.h"
 
-/* Without passwords, as Redis says it when it has none. */
+/* A token is told in the place of a password; whose it is it says itself, so any name is right. What the
+ * connection may do besides from then on follows in its turn. Returns whether it is a good one. */
+static bool resp_authenticate(const struct resp_call *call, struct text token,
+                              void (*confirm)(const struct connection *connection, struct buf *to))
+{
+    struct connection *connection = call->connection;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = conversation_authenticate(&connection->conversation, token, fault);
+    if (error != ERROR_NONE) {
+        connection_answer_error(connection, error, fault);
+        return false;
+    }
+    confirm(connection, connection_text(connection));
+    conversation_follow_grant(&connection->conversation);
+    if (list_is_empty(&connection->patterns) || !connection_wait_begin(connection))
+        return true;
+    if (tcp_patterns_renew(connection))
+        connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
+                                error_text(ERROR_OUT_OF_MEMORY));
+    connection_wait_end(connection);
+    return true;
+}
+
+static void resp_confirm_auth(const struct connection *connection, struct buf *to)
+{
+    (void)connection;
+    buf_append_text(to, "+OK\r\n");
+}
+
+/* Without keys there are no passwords, and Redis says so. */
 void resp_run_auth(const struct resp_call *call)
 {
-    if (call->count == 2)
+    bool has_keys = auth_keys_are_there(connection_shard(call->connection)->keys);
+    if (has_keys && call->count <= 3)
+        (void)resp_authenticate(call, call->arguments[call->count - 1], resp_confirm_auth);
+    else if (call->count == 2)
         reply_error(call->connection, "ERR AUTH <password> called without any password configured for the "
                                       "default user. Are you sure your configuration is correct?");
     else if (call->count == 3 && resp_argument_is(call, 1, "default"))
@@ -47,6 +79,8 @@ static void resp_append_hello(const struct connection *connection, struct buf *t
 void resp_run_hello(const struct resp_call *call)
 {
     struct connection *connection = call->connection;
+    bool has_keys = auth_keys_are_there(connection_shard(connection)->keys);
+    struct text token = {0};
     uint64_t version = connection->protocol;
     if (call->count > 1 && number_parse_u64(&version, call->arguments[1].bytes, call->arguments[1].len)) {
         reply_error(connection, "ERR Protocol version is not an integer or out of range");
@@ -59,7 +93,9 @@ void resp_run_hello(const struct resp_call *call)
     for (unsigned i = 2; i < call->count;) {
         bool is_auth = resp_argument_is(call, i, "AUTH") && i + 2 < call->count;
         bool is_name = resp_argument_is(call, i, "SETNAME") && i + 1 < call->count;
-        if (is_auth && !resp_argument_is(call, i + 1, "default")) {
+        if (is_auth && has_keys)
+            token = call->arguments[i + 2];
+        if (is_auth && !has_keys && !resp_argument_is(call, i + 1, "default")) {
             reply_error(connection, "WRONGPASS invalid username-password pair or user is disabled.");
             return;
         }
@@ -69,8 +105,12 @@ void resp_run_hello(const struct resp_call *call)
         }
         i += is_auth ? 3 : 2;
     }
+    uint8_t before = connection->protocol;
     connection->protocol = (uint8_t)version;
-    resp_append_hello(connection, connection_text(connection));
+    if (!token.bytes)
+        resp_append_hello(connection, connection_text(connection));
+    else if (!resp_authenticate(call, token, resp_append_hello))
+        connection->protocol = before;
 }
 
 void resp_run_select(const struct resp_call *call)
@@ -123,6 +163,7 @@ void resp_run_reset(const struct resp_call *call)
     resp_transaction_forget(connection);
     tcp_patterns_forget(connection);
     command_unsubscribe_all(&connection->conversation);
+    bearer_identify(&connection->conversation.bearer, NULL);
     connection->protocol = 2;
     reply_status(connection, "RESET");
 }

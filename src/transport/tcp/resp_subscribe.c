@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* SUBSCRIBE and its kin, as Redis answers them. */
 
+#include <string.h>
+
 #include "base/container.h"
 #include "render/render.h"
 #include "transport/tcp/reply.h"
@@ -19,6 +21,11 @@ static void resp_append_subscription(const struct connection *connection, struct
     reply_append_header(to, ':', count);
 }
 
+void resp_append_lost(const struct connection *connection, struct buf *to, struct text channel)
+{
+    resp_append_subscription(connection, to, "unsubscribe", &channel, resp_count(connection));
+}
+
 uint64_t resp_count(const struct connection *connection)
 {
     const struct conversation *conversation = &connection->conversation;
@@ -27,7 +34,7 @@ uint64_t resp_count(const struct connection *connection)
 
 static bool resp_check_channel(struct connection *connection, struct text channel, struct buf *to)
 {
-    if (!connection_check_channel(connection, to, channel))
+    if (!connection_admits(connection, to, channel))
         return false;
     if (connection->conversation.subscription_count < COMMAND_SUBSCRIPTIONS_MAX)
         return true;
@@ -91,6 +98,23 @@ void resp_run_unsubscribe(const struct resp_call *call)
     }
 }
 
+/* What is below a tree is looked at channel by channel; but who has said no token is told so, where a channel
+ * of that tree which has no rule of its own wants one. */
+static bool resp_check_pattern(const struct connection *connection, struct text pattern, struct buf *to)
+{
+    char name[CHANNEL_NAME_MAX];
+    char fault[AUTH_FAULT_MAX];
+    const struct conversation *conversation = &connection->conversation;
+    memcpy(name, pattern.bytes, pattern.len - 1);
+    name[pattern.len - 1] = '-';
+    if (conversation->bearer.grant ||
+        conversation_check(conversation, ACCESS_SUBSCRIBE, (struct text){name, pattern.len}, fault) !=
+            ERROR_NO_TOKEN)
+        return true;
+    connection_append_error(connection, to, ERROR_NO_TOKEN, fault);
+    return false;
+}
+
 /* Patterns: a channel tree only. */
 void resp_run_psubscribe(const struct resp_call *call)
 {
@@ -101,6 +125,8 @@ void resp_run_psubscribe(const struct resp_call *call)
         if (!tcp_pattern_is_valid(*pattern))
             connection_append_error(connection, &wait->text, ERROR_BAD_CHANNEL,
                                     "a pattern is the name of a channel, a slash and a star, as scores/*");
+        else if (!resp_check_pattern(connection, *pattern, &wait->text))
+            continue;
         else if (connection->pattern_count >= PATTERNS_MAX)
             connection_append_error(connection, &wait->text, ERROR_TOO_MANY_CHANNELS,
                                     "a connection has at most 64 patterns");

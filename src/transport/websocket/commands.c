@@ -2,10 +2,12 @@
 #include "transport/websocket/commands.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/websocket_frame.h"
-#include "command/conversation.h"
+#include "command/auth.h"
+#include "http/identity.h"
 #include "http/refusal.h"
 #include "render/render.h"
 #include "websocket/websocket.h"
@@ -73,18 +75,27 @@ static void commands_idle(struct conversation *conversation)
         websocket_close(&commands->websocket, CLOSE_RESTART, NULL);
 }
 
+static void commands_over(struct conversation *conversation, enum error_code why)
+{
+    char what[CLOSE_REASON_MAX + 1];
+    snprintf(what, sizeof(what), "%s: %s", error_name(why), error_text(why));
+    websocket_close(&commands_of_conversation(conversation)->websocket, CLOSE_UNAUTHORIZED, what);
+}
+
 static const struct conversation_ops commands_conversation_ops = {
     .say = commands_say,
     .deliver = commands_deliver,
     .ready = commands_ready,
     .idle = commands_idle,
+    .over = commands_over,
 };
 
 /* The websocket's side. */
 
+/* The client speaks first. */
 static void commands_opened(struct websocket *websocket)
 {
-    (void)websocket; /* the client speaks first */
+    conversation_bear(&commands_of_websocket(websocket)->conversation);
 }
 
 /* What comes once the server stops is not looked at. */
@@ -147,6 +158,8 @@ static const struct websocket_service commands_service = {
 
 static void commands_handle(struct exchange *exchange)
 {
+    if (identity_refuses_token(exchange))
+        return;
     struct websocket_commands *commands = refusal_make_holder(exchange, sizeof(*commands), NULL);
     if (!commands)
         return;
@@ -154,6 +167,7 @@ static void commands_handle(struct exchange *exchange)
                       TRANSPORT_WEBSOCKET);
     commands->conversation.ahead = &commands->websocket.socket.outlet;
     commands->conversation.key = &commands->websocket.socket.key;
+    bearer_share(&commands->conversation.bearer, &exchange->bearer);
     websocket_begin(&commands->websocket, exchange, &commands_service);
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/websocket_frame.h"
+#include "command/auth.h"
 #include "config/channel_options.h"
 #include "core/publication.h"
 #include "http/errors.h"
@@ -18,11 +19,13 @@
 #include "transport/transports.h"
 #include "websocket/websocket.h"
 
-/*   shaking ──► waiting ──► begun ──► closing
- *      └───────────┴─────────────────────^
+/*   shaking ──► asking ──► waiting ──► begun ──► closing
+ *      ├───────────┴──────────^│                    ^
+ *      └───────────────────────┴────────────────────┘
  */
 enum feed_phase {
     FEED_SHAKING, /* hands: the 101 is not out */
+    FEED_ASKING,  /* for a token, which the client is to say first */
     FEED_WAITING, /* for its channels, or the broker */
     FEED_BEGUN,   /* the opening is said, where there is one */
     FEED_CLOSING,
@@ -41,6 +44,15 @@ static const struct feed_form feed_json = {FORM_WEBSOCKET_JSON, render_websocket
 
 #define FEED_SUBPROTOCOL_JSON "sluice.v1+json"
 #define FEED_SUBPROTOCOL_RAW "sluice.v1+raw"
+/* The largest message that says a token. */
+#define FEED_TOKEN_BYTES 16384u
+
+/* A subscription that has to wait. */
+struct feed_wish {
+    struct start start;
+    unsigned count;
+    struct channel_name channels[];
+};
 
 /* What a delivery touches is side by side. */
 struct websocket_feed {
@@ -50,6 +62,9 @@ struct websocket_feed {
     uint8_t phase;                /* enum feed_phase */
     enum error_code error;        /* why the channels could not be joined while hands were shaken */
     struct errands errands;       /* what the client publishes */
+    struct bearer bearer;
+    struct feed_wish
+        *wish; /* what is to be joined once the client has said its token; NULL then, and for most */
 };
 
 static struct websocket_feed *feed_of_websocket(struct websocket *websocket)
@@ -60,7 +75,8 @@ static struct websocket_feed *feed_of_websocket(struct websocket *websocket)
 static void feed_move(struct websocket_feed *feed, enum feed_phase to)
 {
     static const unsigned legal[] = {
-        [FEED_SHAKING] = 1u << FEED_WAITING | 1u << FEED_CLOSING,
+        [FEED_SHAKING] = 1u << FEED_ASKING | 1u << FEED_WAITING | 1u << FEED_CLOSING,
+        [FEED_ASKING] = 1u << FEED_WAITING | 1u << FEED_CLOSING,
         [FEED_WAITING] = 1u << FEED_BEGUN | 1u << FEED_CLOSING,
         [FEED_BEGUN] = 1u << FEED_CLOSING,
         [FEED_CLOSING] = 0,
@@ -68,6 +84,7 @@ static void feed_move(struct websocket_feed *feed, enum feed_phase to)
     assert(legal[feed->phase] & 1u << to);
     feed->phase = (uint8_t)to;
     if (to == FEED_CLOSING) {
+        bearer_end(&feed->bearer);
         subscriber_leave(&feed->subscriber);
         errands_forget(&feed->errands);
     }
@@ -79,6 +96,10 @@ static enum close_reason feed_reason(enum error_code error)
         return CLOSE_RESTART;
     if (error_status(error) == MHD_HTTP_SERVICE_UNAVAILABLE)
         return CLOSE_TRY_LATER;
+    if (error_status(error) == MHD_HTTP_UNAUTHORIZED)
+        return CLOSE_UNAUTHORIZED;
+    if (error == ERROR_FORBIDDEN_CHANNEL)
+        return CLOSE_FORBIDDEN;
     return error_status(error) < MHD_HTTP_INTERNAL_SERVER_ERROR ? CLOSE_POLICY : CLOSE_INTERNAL;
 }
 
@@ -228,13 +249,18 @@ static void feed_publish_ready(struct errands *errands)
 
 static void feed_identify(const struct errands *errands, struct asker *by)
 {
-    *by =
-        rates_asker(&container_of(errands, const struct websocket_feed, errands)->websocket.socket.key, NULL);
+    const struct websocket_feed *feed = container_of(errands, const struct websocket_feed, errands);
+    *by = rates_asker(&feed->websocket.socket.key, feed->bearer.grant);
 }
 
 static const struct errands_ops feed_errands_ops = {.ready = feed_publish_ready, .identify = feed_identify};
 
 /* The websocket's side. */
+
+static void feed_over(struct bearer *bearer, enum error_code why)
+{
+    feed_close(container_of(bearer, struct websocket_feed, bearer), why, error_text(why));
+}
 
 static void feed_opened(struct websocket *websocket)
 {
@@ -242,26 +268,80 @@ static void feed_opened(struct websocket *websocket)
     const char *subprotocol = websocket->subprotocol;
     if (!feed->form)
         feed->form = subprotocol && strcmp(subprotocol, FEED_SUBPROTOCOL_JSON) == 0 ? &feed_json : &feed_raw;
-    feed_move(feed, FEED_WAITING);
-    if (feed->error != ERROR_NONE)
+    feed_move(feed, feed->wish ? FEED_ASKING : FEED_WAITING);
+    bearer_begin(&feed->bearer, &websocket_shard(websocket)->bearers, feed_over);
+    if (feed->wish)
+        bearer_await(&feed->bearer, websocket_shard(websocket)->options->head_timeout_ms);
+    else if (feed->error != ERROR_NONE)
         feed_close(feed, feed->error, error_text(feed->error));
     else
         subscriber_unblock(&feed->subscriber);
 }
 
-/* What is sent goes to the first of its channels. */
+/* What is sent goes to the first of its channels; the token before that to nobody. */
 static uint64_t feed_limit(const struct websocket *websocket)
 {
     const struct options *options = websocket_shard(websocket)->options;
     const struct websocket_feed *feed = container_of(websocket, const struct websocket_feed, websocket);
     const struct subscription *first = &feed->subscriber.subscriptions[0];
+    if (feed->phase == FEED_ASKING)
+        return FEED_TOKEN_BYTES;
     return first->channel ? channel_message_size(options, subscription_channel(first))
                           : channel_message_size_most(options);
+}
+
+/* Joins what was wished for, as far as the token that has come allows. Returns why it cannot. */
+static enum error_code feed_join(struct websocket_feed *feed, char fault[AUTH_FAULT_MAX])
+{
+    struct shard *shard = websocket_shard(&feed->websocket);
+    const struct feed_wish *wish = feed->wish;
+    struct text channels[CURSOR_CHANNELS_MAX];
+    enum error_code error = ERROR_NONE;
+    for (unsigned i = 0; error == ERROR_NONE && i < wish->count; i++) {
+        channels[i] = channel_name_text(&wish->channels[i]);
+        error = bearer_check(&feed->bearer, shard, ACCESS_SUBSCRIBE, channels[i], fault);
+    }
+    if (error != ERROR_NONE)
+        return error;
+    feed_move(feed, FEED_WAITING);
+    errands_join(&feed->errands);
+    error = subscriber_join(&feed->subscriber, &shard->hub, &feed_subscriber_ops, TRANSPORT_WEBSOCKET,
+                            channels, wish->count, &wish->start);
+    snprintf(fault, AUTH_FAULT_MAX, "%s", error == ERROR_NONE ? "" : error_text(error));
+    return error;
+}
+
+static void feed_take_token(struct websocket_feed *feed, struct text message)
+{
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error =
+        auth_take_message(&feed->bearer, websocket_shard(&feed->websocket), message, fault);
+    if (error == ERROR_NONE)
+        error = feed_join(feed, fault);
+    free(feed->wish);
+    feed->wish = NULL;
+    if (error != ERROR_NONE)
+        feed_close(feed, error, fault);
+}
+
+/* Returns whether the client may publish; otherwise it is told. */
+static bool feed_admits_publish(struct websocket_feed *feed, struct text channel)
+{
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error =
+        bearer_check(&feed->bearer, websocket_shard(&feed->websocket), ACCESS_PUBLISH, channel, fault);
+    if (error != ERROR_NONE)
+        feed_publish_fail(feed, error, fault);
+    return error == ERROR_NONE;
 }
 
 static bool feed_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
 {
     struct websocket_feed *feed = feed_of_websocket(websocket);
+    if (feed->phase == FEED_ASKING) {
+        feed_take_token(feed, (struct text){bytes, len});
+        return true;
+    }
     if (!errands_may_publish(&feed->errands))
         return false;
     const struct publish_wish wish = {
@@ -269,6 +349,8 @@ static bool feed_message(struct websocket *websocket, bool is_text, const char *
         .channel = subscription_channel(&feed->subscriber.subscriptions[0]),
         .is_checked = true,
     };
+    if (!feed_admits_publish(feed, wish.channel))
+        return true;
     struct publication *publication = calloc(1, sizeof(*publication));
     if (publication)
         publication_begin(publication, &feed_publication_ops, &feed->errands, &wish, feed_limit(websocket));
@@ -279,7 +361,9 @@ static bool feed_message(struct websocket *websocket, bool is_text, const char *
 
 static void feed_relieved(struct websocket *websocket)
 {
-    subscriber_unblock(&feed_of_websocket(websocket)->subscriber);
+    struct websocket_feed *feed = feed_of_websocket(websocket);
+    if (feed->phase != FEED_ASKING)
+        subscriber_unblock(&feed->subscriber);
 }
 
 /* Whoever is told bare data has no cursor to come back with: he is told what there is. */
@@ -298,6 +382,7 @@ static void feed_closing(struct websocket *websocket)
 
 static void feed_release(struct websocket *websocket)
 {
+    free(feed_of_websocket(websocket)->wish);
     free(feed_of_websocket(websocket));
 }
 
@@ -336,6 +421,35 @@ static size_t feed_choose(const struct exchange *exchange)
     return choice;
 }
 
+/* NULL when memory is out. */
+static struct feed_wish *feed_wish_new(const struct subscription_wish *wish)
+{
+    struct feed_wish *copy = malloc(sizeof(*copy) + wish->count * sizeof(copy->channels[0]));
+    if (!copy)
+        return NULL;
+    copy->start = wish->start;
+    copy->count = wish->count;
+    for (unsigned i = 0; i < wish->count; i++) {
+        copy->channels[i].len = (uint8_t)wish->channels[i].len;
+        memcpy(copy->channels[i].text, wish->channels[i].bytes, wish->channels[i].len);
+    }
+    return copy;
+}
+
+/* Joins already while hands are shaken, unless it has to be asked who the client is. */
+static enum error_code feed_prepare(struct websocket_feed *feed, struct exchange *exchange,
+                                    const struct subscription_wish *wish)
+{
+    bearer_share(&feed->bearer, &exchange->bearer);
+    if (wish->awaits_token) {
+        feed->wish = feed_wish_new(wish);
+        return feed->wish ? ERROR_NONE : ERROR_OUT_OF_MEMORY;
+    }
+    errands_join(&feed->errands);
+    return subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
+                           TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
+}
+
 static void feed_accept(struct exchange *exchange, const struct subscription_wish *wish)
 {
     size_t choice = feed_choose(exchange);
@@ -349,19 +463,19 @@ static void feed_accept(struct exchange *exchange, const struct subscription_wis
     feed->subscriber.ahead = &feed->websocket.socket.outlet;
     feed->form = feed_choices[choice].form;
     errands_init(&feed->errands, &exchange->shard->hub, &feed_errands_ops);
-    errands_join(&feed->errands);
-    enum error_code error = subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
-                                            TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
+    enum error_code error = feed_prepare(feed, exchange, wish);
     if (error == ERROR_NONE) {
         websocket_begin(&feed->websocket, exchange, &feed_services[choice]);
     } else {
         refusal_answer(exchange, error, &websocket_feed_transport);
+        bearer_end(&feed->bearer);
         free(feed);
     }
 }
 
 const struct transport websocket_feed_transport = {
     .words = {"websocket"},
+    .asks_for_token = true,
     .is_asked = websocket_is_asked,
     .begin = feed_accept,
 };

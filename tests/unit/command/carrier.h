@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "base/table.h"
+#include "auth/keys.h"
 #include "broker/memory/memory.h"
-#include "command/conversation.h"
+#include "command/auth.h"
 #include "config/options.h"
 #include "core/hub.h"
 #include "render/render.h"
@@ -25,6 +26,7 @@ struct carrier {
 };
 
 static struct options *options;
+static struct auth_keys *keys;
 static struct broker *memory;
 static struct shard shard;
 static struct broker_request *slow[CARRIER_SLOW_MAX];
@@ -113,13 +115,17 @@ static inline struct retention retain(const void *context, struct text name)
 static inline int shard_begin(void **state)
 {
     const struct hub_settings settings = {.retain = retain, .linger_ms = 1000, .linger_most = 1000};
+    char fault[AUTH_FAULT_MAX];
     (void)state;
     table_key_init();
     options = options_new();
     options->history_size = 100000;
     memory = memory_broker_new(options);
-    shard = (struct shard){.options = options, .now_ms = 1000};
+    if (auth_keys_load(&keys, options, fault))
+        return -1;
+    shard = (struct shard){.options = options, .keys = keys, .now_ms = 1000};
     timer_wheel_init(&shard.wheel, 1000);
+    bearer_table_init(&shard.bearers, &shard);
     hub_init(&shard.hub, &carrier_broker, &shard.mailbox, &shard.wheel, &settings);
     shard.hub.now_ms = 1000;
     is_slow = false;
@@ -140,6 +146,7 @@ static inline int shard_end(void **state)
         return -1;
     mailbox_deinit(&shard.mailbox);
     memory->ops->stop(memory);
+    auth_keys_unref(keys);
     options_unref(options);
     return 0;
 }

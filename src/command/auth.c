@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/* `auth`, and what a conversation may do. */
+
+#include "command/auth.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "auth/token.h"
+#include "command/answer.h"
+#include "command/commands.h"
+#include "render/render.h"
+
+#define AUTH_WORD "AUTH "
+
+/* Bearing. */
+
+static void conversation_grant_over(struct bearer *bearer, enum error_code why)
+{
+    struct conversation *conversation = container_of(bearer, struct conversation, bearer);
+    conversation->ops->over(conversation, why);
+}
+
+void conversation_bear(struct conversation *conversation)
+{
+    bearer_begin(&conversation->bearer, &conversation->shard->bearers, conversation_grant_over);
+    if (conversation->awaits_token)
+        bearer_await(&conversation->bearer, conversation->shard->options->head_timeout_ms);
+}
+
+enum error_code conversation_check(const struct conversation *conversation, enum access_verb verb,
+                                   struct text channel, char fault[AUTH_FAULT_MAX])
+{
+    return bearer_check(&conversation->bearer, conversation->shard, verb, channel, fault);
+}
+
+/* Feeds. */
+
+enum error_code conversation_feed(struct conversation *conversation, const struct name_list *feed,
+                                  char fault[AUTH_FAULT_MAX])
+{
+    const struct start start = {.kind = START_NOW};
+    conversation->feed = feed;
+    for (unsigned i = 0; i < feed->count; i++) {
+        const struct command_wish wish = {.channel = channel_name_text(&feed->names[i]), .start = &start};
+        if (command_subscription_find(conversation, NULL, wish.channel))
+            continue;
+        enum error_code error = conversation_check(conversation, ACCESS_SUBSCRIBE, wish.channel, fault);
+        if (error == ERROR_NO_TOKEN) {
+            conversation->awaits_token = true;
+            continue;
+        }
+        if (error == ERROR_NONE) {
+            error = command_subscribe(conversation, &wish, NULL);
+            snprintf(fault, AUTH_FAULT_MAX, "%s", error == ERROR_NONE ? "" : error_text(error));
+        }
+        if (error != ERROR_NONE)
+            return error;
+    }
+    return ERROR_NONE;
+}
+
+/* Another grant. */
+
+static struct command_subscription *subscription_of(struct list *link)
+{
+    return container_of(link, struct command_subscription, link);
+}
+
+/* What a pattern has found is not asked for by name: it comes and goes without a word. */
+static void subscription_lose(struct command_subscription *subscription)
+{
+    struct conversation *conversation = subscription->conversation;
+    struct text channel = subscription_channel(&subscription->subscriber.one);
+    char name[CHANNEL_NAME_MAX];
+    char fault[AUTH_FAULT_MAX];
+    bool is_made = subscription->maker != NULL;
+    enum error_code error = conversation_check(conversation, ACCESS_SUBSCRIBE, channel, fault);
+    memcpy(name, channel.bytes, channel.len);
+    channel.bytes = name;
+    if (!command_subscription_end(subscription, error) && !is_made)
+        conversation_tell_lost(conversation, channel, error, fault);
+}
+
+/* The wait of one that is lost may take others with it: none is held on to. */
+static void conversation_lose(struct conversation *conversation)
+{
+    char fault[AUTH_FAULT_MAX];
+    bool goes_on = true;
+    list_for_each (link, &conversation->subscriptions) {
+        struct command_subscription *subscription = subscription_of(link);
+        subscription->is_lost =
+            conversation_check(conversation, ACCESS_SUBSCRIBE,
+                               subscription_channel(&subscription->subscriber.one), fault) != ERROR_NONE;
+    }
+    while (goes_on) {
+        goes_on = false;
+        list_for_each (link, &conversation->subscriptions) {
+            goes_on = subscription_of(link)->is_lost;
+            if (!goes_on)
+                continue;
+            subscription_lose(subscription_of(link));
+            break;
+        }
+    }
+}
+
+enum error_code conversation_authenticate(struct conversation *conversation, struct text token,
+                                          char fault[AUTH_FAULT_MAX])
+{
+    enum error_code error = bearer_verify(&conversation->bearer, conversation->shard, token, fault);
+    if (error == ERROR_NONE)
+        conversation->awaits_token = false;
+    return error;
+}
+
+void conversation_follow_grant(struct conversation *conversation)
+{
+    char fault[AUTH_FAULT_MAX];
+    conversation_lose(conversation);
+    enum error_code error =
+        conversation->feed ? conversation_feed(conversation, conversation->feed, fault) : ERROR_NONE;
+    if (error != ERROR_NONE)
+        conversation_tell_lost(conversation, (struct text){"", 0}, error, fault);
+}
+
+/* Messages. */
+
+enum error_code auth_take_message(struct bearer *bearer, const struct shard *shard, struct text message,
+                                  char fault[AUTH_FAULT_MAX])
+{
+    struct command_request request;
+    struct text token = {0};
+    if (text_begins_word(message, AUTH_WORD)) {
+        token = text_trim(text_behind(message, strlen(AUTH_WORD)));
+        return bearer_verify(bearer, shard, token, fault);
+    }
+    command_request_parse(&request, message.bytes, message.len);
+    enum error_code error = ERROR_NO_TOKEN;
+    if (request.error == ERROR_NONE && request.op == COMMAND_AUTH)
+        error = bearer_verify(bearer, shard, request.token, fault);
+    else
+        snprintf(fault, AUTH_FAULT_MAX, "the first message must be the token: AUTH token");
+    command_request_deinit(&request);
+    return error;
+}
+
+/* What has been asked for before was allowed by the grant that there was. */
+void command_run_auth(struct conversation *conversation, struct command_request *request)
+{
+    char fault[AUTH_FAULT_MAX];
+    struct buf json = {0};
+    enum error_code error = conversation_authenticate(conversation, request->token, fault);
+    if (error != ERROR_NONE) {
+        command_answer_error(conversation, &request->ref, error, fault);
+        return;
+    }
+    const struct grant *grant = conversation->bearer.grant;
+    command_answer_begin(&json, "authenticated", &request->ref);
+    buf_append_text(&json, ",\"sub\":");
+    render_json_string(&json, grant->subject, strlen(grant->subject));
+    buf_append_text(&json, ",\"expires\":");
+    if (grant->expires_ms == INT64_MAX)
+        buf_append_text(&json, "null");
+    else
+        buf_append_u64(&json, (uint64_t)(grant->expires_ms - TOKEN_LEEWAY_MS));
+    buf_append_char(&json, '}');
+    command_answer_say(conversation, &request->ref, &json);
+    conversation_follow_grant(conversation);
+}

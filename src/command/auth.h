@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+/* Who a conversation is, and what it may: its bearer has the grant (docs/AUTH.md). Everything runs on the
+ * shard's thread. */
+
+#include "auth/access.h"
+#include "command/conversation.h"
+#include "core/name_list.h"
+
+/* It is open: ops->over follows when its grant is over, or when it awaits a token that has not come within
+ * head-timeout. */
+void conversation_bear(struct conversation *conversation);
+
+/* Whether it may do that with a channel, whose name is valid. Returns ERROR_NONE, or why not, with `fault` a
+ * sentence. */
+enum error_code conversation_check(const struct conversation *conversation, enum access_verb verb,
+                                   struct text channel, char fault[AUTH_FAULT_MAX]);
+
+/* Subscribes to channels without a command, from now on. It awaits a token for those that want one, and gets
+ * them with it. Returns why not all of them, with `fault` a sentence. The list lives as long as it does. */
+enum error_code conversation_feed(struct conversation *conversation, const struct name_list *feed,
+                                  char fault[AUTH_FAULT_MAX]);
+
+/* Takes a token, hostile, in the place of the one that there was. Returns why not, with `fault` a sentence;
+ * then nothing has changed. To be followed, once it is answered, by conversation_follow_grant. */
+enum error_code conversation_authenticate(struct conversation *conversation, struct text token,
+                                          char fault[AUTH_FAULT_MAX]);
+
+/* Ends the subscriptions that the new grant does not allow, each with an error, and begins those of the feed
+ * that it does. The others do not notice. */
+void conversation_follow_grant(struct conversation *conversation);
+
+/* Takes a first message that has to be a token, `AUTH token` or the command `auth`, for a bearer. Returns why
+ * it cannot, with `fault` a sentence. */
+enum error_code auth_take_message(struct bearer *bearer, const struct shard *shard, struct text message,
+                                  char fault[AUTH_FAULT_MAX]);
