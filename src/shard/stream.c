@@ -20,8 +20,8 @@
 #define STREAM_KEEPALIVE_IDLE_S 60
 #define STREAM_KEEPALIVE_INTERVAL_S 10
 #define STREAM_KEEPALIVE_PROBES 6
-/* The kernel gives up on bytes that are not acknowledged a little after slow-client-timeout, so that whoever
- * takes nothing is cut, and counted, by us. */
+/* The kernel gives up on bytes that are not acknowledged a little after slow-client-timeout: so whoever is
+ * owed something still is cut by us. */
 #define STREAM_UNACKNOWLEDGED_MORE_MS 10000u
 
 static struct stream_socket *stream_of_outlet(struct outlet *outlet)
@@ -240,11 +240,20 @@ static const struct outlet_ops stream_outlet_ops = {
     .broken = stream_outlet_broken,
 };
 
+/* What a slow client was told may all be in the kernel's buffer: then it is the kernel that gives it up. */
+static enum metric stream_end_metric(int fd)
+{
+    int err = 0;
+    socklen_t size = sizeof(err);
+    bool is_slow = getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) == 0 && err == ETIMEDOUT;
+    return is_slow ? METRIC_SLOW_CUT : METRIC_HANGUPS;
+}
+
 static void stream_event(struct watch *watch, uint32_t events)
 {
     struct stream_socket *socket = container_of(watch, struct stream_socket, watch);
     if (events & EPOLLERR || (events & EPOLLHUP && socket->has_ended)) {
-        shard_count(socket->outlet.shard, METRIC_HANGUPS, 1);
+        shard_count(socket->outlet.shard, stream_end_metric(watch->fd), 1);
         stream_socket_close(socket);
         return;
     }

@@ -48,6 +48,18 @@ def test_who_never_reads_costs_little_and_is_cut(channel: str) -> None:
             client.close()
 
 
+def test_who_never_reads_what_the_kernel_keeps_is_cut_too(channel: str) -> None:
+    """By the kernel, ten seconds later: all that it was told fits into the buffers of its socket."""
+    with Server("--slow-client-timeout", "0.1") as server:
+        lazy = narrow(server, path_of(channel))
+        awaited(server, channel, 1)
+        for _ in range(3):
+            publish(server, channel, "x" * 20_000)
+        awaited(server, channel, 0)
+        assert metric(server, "slow_clients_cut_total") == 1 and metric(server, "hangups_total") == 0
+        lazy.close()
+
+
 def test_who_reads_slowly_gets_every_message_and_every_pong(channel: str) -> None:
     messages = [f"{i} " + "x" * (i * 37 % 20_000) for i in range(600)]
     with Server(*KEEP) as server, narrow(server, path_of(channel)) as client:
