@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "server/precheck.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/redis/trust.h"
 #include "broker/redis/url.h"
 #include "server/privileges.h"
 #include "transport/sockjs/sockjs.h"
@@ -14,19 +16,37 @@ bool precheck_broker_is_memory(const struct options *options)
     return strncmp(options->broker, "memory:", strlen("memory:")) == 0;
 }
 
-static int precheck_broker(const struct options *options, char fault[PRECHECK_FAULT_MAX])
+static int precheck_trust(const struct options *options, char fault[PRECHECK_FAULT_MAX])
+{
+    static_assert(TRUST_FAULT_MAX <= PRECHECK_FAULT_MAX, "a fault of certificates fits");
+    return trust_check(options, fault);
+}
+
+/* Whoever gives certificates believes that there is TLS. */
+static int precheck_no_trust(const struct options *options, char fault[PRECHECK_FAULT_MAX])
+{
+    const char *option = trust_find_option(options);
+    if (!option)
+        return 0;
+    snprintf(fault, PRECHECK_FAULT_MAX,
+             "%s: the option broker has no TLS; it is rediss:// or rediss-sentinel:// with it", option);
+    return -EINVAL;
+}
+
+int precheck_broker(const struct options *options, char fault[PRECHECK_FAULT_MAX])
 {
     char why[URL_FAULT_MAX];
     struct url url;
     if (precheck_broker_is_memory(options))
-        return 0;
+        return precheck_no_trust(options, fault);
     /* It may hold a password, so it is not repeated. */
     if (url_parse(&url, options->broker, why)) {
         snprintf(fault, PRECHECK_FAULT_MAX, "broker: %s", why);
         return -EINVAL;
     }
+    bool is_tls = url.is_tls;
     url_deinit(&url);
-    return 0;
+    return is_tls ? precheck_trust(options, fault) : precheck_no_trust(options, fault);
 }
 
 static int precheck_user(const struct options *options, char fault[PRECHECK_FAULT_MAX])

@@ -12,6 +12,10 @@
 /* Otherwise it is a URL of Redis. */
 bool precheck_broker_is_memory(const struct options *options);
 
+/* Whether the URL of the broker is one, and the certificates for it are there. Returns 0, -ENOMEM or -EINVAL
+ * with `fault` a sentence. */
+int precheck_broker(const struct options *options, char fault[PRECHECK_FAULT_MAX]);
+
 /* How it is told what the server can do without. */
 struct precheck_warnings {
     void (*stray)(const char *variable, const char *nearest); /* as configuration_visit_strays */

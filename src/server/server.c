@@ -289,7 +289,12 @@ static int server_accept_options(void *context, const struct options *options,
     static_assert(AUTH_FAULT_MAX <= CONFIGURATION_ERROR_MAX, "a fault of keys fits");
     struct server *server = context;
     struct auth_keys *keys;
-    int err = auth_keys_load(&keys, options, error);
+    char fault[PRECHECK_FAULT_MAX];
+    int err = precheck_broker(options, fault);
+    if (err)
+        snprintf(error, CONFIGURATION_ERROR_MAX, "%.1000s", fault);
+    else
+        err = auth_keys_load(&keys, options, error);
     if (err)
         return err;
     err = listenings_read_again(&server->listenings, error);

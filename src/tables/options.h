@@ -30,7 +30,17 @@
         "broker", broker, "memory:", 1, 1024, RESTART, "URL",                                                \
         "Where channel logs live: memory: is this process; redis://[user:password@]host:port/db, several "   \
         "hosts separated by commas for a Cluster, unix:///path, or "                                         \
-        "redis-sentinel://host:port,host:port/master-name/db.")                                              \
+        "redis-sentinel://host:port,host:port/master-name/db; rediss:// and rediss-sentinel:// over TLS.")   \
+    STRING(                                                                                                  \
+        "redis-tls-ca", redis_tls_ca, "", 0, 4096, RELOAD, "FILE",                                           \
+        "Certificate authorities, in PEM, that may vouch for Redis (rediss://); the system's when empty.")   \
+    STRING("redis-tls-cert", redis_tls_cert, "", 0, 4096, RELOAD, "FILE",                                    \
+           "Certificate, in PEM, that is shown to a Redis that asks for one.")                               \
+    STRING("redis-tls-key", redis_tls_key, "", 0, 4096, RELOAD, "FILE",                                      \
+           "Its key, in PEM, without a password.")                                                           \
+    STRING("redis-tls-name", redis_tls_name, "", 0, 255, RELOAD, "NAME",                                     \
+           "Name that the certificates of all Redis servers and Sentinels have; the host of each address "   \
+           "when empty.")                                                                                    \
     STRINGS("redis-subscribe", redis_subscribe, "", 0, 256, RESTART, "NAME",                                 \
             "Redis Pub/Sub channels and patterns (scores.*) whose plain PUBLISH reaches the channel of the " \
             "same name. Repeatable.")                                                                        \

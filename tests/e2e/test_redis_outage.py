@@ -7,7 +7,7 @@ import time
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request
 from support.follow import Ledger, check_complete, finish, follow, join_all, run_all
-from support.redis import KEEP_ALL, Port, RedisServer, await_away, await_ready, log_lines, metric, nodes
+from support.redis import KEEP_ALL, SCHEME, Port, RedisServer, await_away, await_ready, log_lines, metric, nodes
 from support.server import Server, wait_until
 
 PUBLISHES = 10_000
@@ -93,7 +93,7 @@ def test_the_log_tells_of_each_change_once(channel: str) -> None:
 
 def test_a_node_starts_while_redis_is_away(channel: str) -> None:
     port = Port()
-    with nodes(1, f"redis://127.0.0.1:{port.number}/0", is_ready=False) as (server,):
+    with nodes(1, f"{SCHEME}://127.0.0.1:{port.number}/0", is_ready=False) as (server,):
         assert get(server, "/healthz").body == b"ok\n"
         assert get(server, "/readyz").status == 503
         refused = request(server, "POST", path_of(channel), "x")

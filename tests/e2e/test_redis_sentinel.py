@@ -121,7 +121,7 @@ def test_a_sentinel_that_is_away_or_knows_nothing(channel: str) -> None:
             assert get(server, "/readyz").status == 200, "the Sentinel is needed only to find the master"
             redis.sentinel.start()
     with RedisServer(is_sentinel=True) as empty:
-        with nodes(1, f"redis-sentinel://127.0.0.1:{empty.port}/nobody/0", is_ready=False) as (server,):
+        with nodes(1, f"{empty.scheme}-sentinel://127.0.0.1:{empty.port}/nobody/0", is_ready=False) as (server,):
             wait_until(lambda: complaints(server))
             assert "nobody" in str(complaints(server)[0]) and get(server, "/healthz").status == 200
 

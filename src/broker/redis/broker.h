@@ -24,6 +24,7 @@ struct revocations;
 struct options;
 struct redis_server;
 struct topic;
+struct trust;
 
 #define REDIS_SLOTS 16384u
 #define REDIS_NODE_LEN 8u
@@ -40,6 +41,7 @@ struct redis_broker {
     struct options *options;
     uint32_t generation; /* of the options */
     struct url url;
+    struct trust *trust; /* NULL without TLS */
     int epoll_fd;
     struct timer_wheel wheel;
     struct link_set links;

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "broker/redis/lookup.h"
 #include "broker/redis/reader.h"
+#include "broker/redis/secure.h"
 
 #define LINK_READ_BYTES 65536u
 /* Reads in one turn: then the other links and the mailbox are looked at. */
@@ -81,27 +82,59 @@ static void link_parse(struct link *link, const char *bytes, size_t len)
         link_break(link, "an answer is larger than 160 MiB");
 }
 
+/* As recv. */
+static ssize_t link_receive(struct link *link, char *to, size_t size)
+{
+    if (!link->secure)
+        return recv(link->fd, to, size, 0);
+    ssize_t len = secure_read(link->secure, to, size);
+    errno = len < 0 ? (int)-len : 0;
+    return len < 0 ? -1 : len;
+}
+
+/* As sendmsg. */
+static ssize_t link_transmit(struct link *link, struct iovec *parts, int count)
+{
+    const struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)count};
+    if (!link->secure)
+        return sendmsg(link->fd, &message, MSG_NOSIGNAL);
+    ssize_t sent = secure_write(link->secure, parts, count);
+    errno = sent < 0 ? (int)-sent : 0;
+    return sent < 0 ? -1 : sent;
+}
+
+/* For the reason in errno, or the one that TLS has. */
+static void link_break_io(struct link *link)
+{
+    bool is_of_tls = link->secure && errno == EPROTO;
+    link->is_refused = is_of_tls && secure_is_refused(link->secure);
+    link_break(link, is_of_tls ? secure_fault(link->secure) : strerror(errno));
+}
+
 /* A read that does not fill the buffer has taken all there was, and what comes later is told by a new event;
- * only the end of the connection may have been told with this one (`must_see_end`). */
+ * only the end of the connection may have been told with this one (`must_see_end`). TLS is read record by
+ * record. */
 static void link_read(struct link *link, bool must_see_end)
 {
     char bytes[LINK_READ_BYTES];
     list_remove(&link->read_link);
     for (unsigned i = 0; i < LINK_READS; i++) {
-        ssize_t len = link_is_open(link) ? recv(link->fd, bytes, sizeof(bytes), 0) : -1;
+        ssize_t len = link_is_open(link) ? link_receive(link, bytes, sizeof(bytes)) : -1;
         if (!link_is_open(link) || (len < 0 && (errno == EAGAIN || errno == EINTR)))
             return;
-        if (len <= 0) {
-            link_break(link, len == 0 ? "Redis has closed the connection" : strerror(errno));
+        if (len < 0)
+            link_break_io(link);
+        if (len == 0)
+            link_break(link, "Redis has closed the connection");
+        if (len <= 0)
             return;
-        }
         /* What was asked of the broker before this came is served before it: a reader who came first gets it.
          */
         mailbox_drain(link->set->mailbox);
         if (!link_is_open(link))
             return;
         link_parse(link, bytes, (size_t)len);
-        if ((size_t)len < sizeof(bytes) && !must_see_end)
+        if ((size_t)len < sizeof(bytes) && !must_see_end && !link->secure)
             return;
     }
     list_append(&link->set->to_read, &link->read_link);
@@ -154,10 +187,9 @@ static void link_write(struct link *link)
     struct iovec parts[LINK_WRITE_PARTS];
     list_remove(&link->flush_link);
     while (link->state == LINK_CONNECTED && !list_is_empty(&link->unsent)) {
-        struct msghdr message = {.msg_iov = parts, .msg_iovlen = (size_t)link_list_parts(link, parts)};
-        ssize_t sent = sendmsg(link->fd, &message, MSG_NOSIGNAL);
+        ssize_t sent = link_transmit(link, parts, link_list_parts(link, parts));
         if (sent < 0 && errno != EAGAIN && errno != EINTR)
-            link_break(link, strerror(errno));
+            link_break_io(link);
         if (sent < 0)
             return;
         link_note_sent(link, (size_t)sent);
@@ -244,7 +276,9 @@ static void link_deadline_over(struct timer *timer)
     }
     snprintf(fault, sizeof(fault),
              link->state == LINK_LOOKING_UP ? "the name is not looked up within %llu ms"
-                                            : "no answer within %llu ms",
+             : link->state == LINK_SECURING
+                 ? "the TLS handshake is not over within %llu ms: does Redis speak TLS there?"
+                 : "no answer within %llu ms",
              (unsigned long long)set->timeout_ms);
     link_break(link, fault);
 }
@@ -271,23 +305,27 @@ bool link_is_open(const struct link *link)
     return link->state != LINK_CLOSED;
 }
 
-/* Each state but the last has a descriptor of its own. */
+/* Each state has a descriptor of its own, but those after the socket is connected: they go on with it. */
 static void link_move(struct link *link, enum link_state to)
 {
     static const unsigned legal[] = {
         [LINK_CLOSED] = 1u << LINK_CLOSED | 1u << LINK_LOOKING_UP | 1u << LINK_CONNECTING,
         [LINK_LOOKING_UP] = 1u << LINK_CLOSED | 1u << LINK_CONNECTING,
-        [LINK_CONNECTING] = 1u << LINK_CLOSED | 1u << LINK_CONNECTING | 1u << LINK_CONNECTED,
+        [LINK_CONNECTING] =
+            1u << LINK_CLOSED | 1u << LINK_CONNECTING | 1u << LINK_SECURING | 1u << LINK_CONNECTED,
+        [LINK_SECURING] = 1u << LINK_CLOSED | 1u << LINK_CONNECTED,
         [LINK_CONNECTED] = 1u << LINK_CLOSED,
     };
     assert(legal[link->state] & 1u << to);
-    if (to != LINK_CONNECTED && link->fd >= 0) {
+    if (to < LINK_SECURING && link->fd >= 0) {
+        if (link->state == LINK_CONNECTED && link->secure)
+            secure_end(link->secure);
         /* The lookup's other descriptors would keep this one in the set: it cannot fail. */
         (void)epoll_ctl(link->set->epoll_fd, EPOLL_CTL_DEL, link->fd, NULL);
         close(link->fd);
         link->fd = -1;
     }
-    if (to == LINK_CLOSED || to == LINK_CONNECTED) {
+    if (to == LINK_CLOSED || to >= LINK_SECURING) {
         lookup_unref(link->lookup);
         link->lookup = NULL;
     }
@@ -362,8 +400,12 @@ void link_open(struct link *link, const char *address, bool is_unix)
 {
     const char *why = NULL;
     link->received_ms = link->set->now_ms;
+    link->is_refused = false;
     link->reader = reader_new();
-    if (!link->reader) {
+    bool is_secure = link->set->trust && !is_unix;
+    if (is_secure)
+        link->secure = secure_new(link->set->trust, address);
+    if (!link->reader || (is_secure && !link->secure)) {
         link_break(link, "no memory");
         return;
     }
@@ -391,6 +433,8 @@ void link_close(struct link *link)
     if (link->reader)
         redisReaderFree(link->reader);
     link->reader = NULL;
+    secure_free(link->secure);
+    link->secure = NULL;
     link->unsent_offset = 0;
     link->unsent_bytes = 0;
     link->reply_bytes = 0;
@@ -425,6 +469,29 @@ static void link_finish_lookup(struct link *link)
         link_break(link, why ? why : strerror(-err));
 }
 
+static void link_become_connected(struct link *link)
+{
+    link_move(link, LINK_CONNECTED);
+    link->received_ms = link->set->now_ms;
+    link->ops->connected(link);
+}
+
+/* What came with the end of the handshake is told by no further event. */
+static void link_go_on_securing(struct link *link)
+{
+    int err = secure_handshake(link->secure);
+    if (err == -EAGAIN)
+        return;
+    errno = -err;
+    if (err) {
+        link_break_io(link);
+        return;
+    }
+    link_become_connected(link);
+    if (link_is_open(link))
+        list_append(&link->set->to_read, &link->read_link);
+}
+
 static void link_finish_connect(struct link *link)
 {
     int err = 0;
@@ -437,9 +504,13 @@ static void link_finish_connect(struct link *link)
             link_break(link, strerror(-err));
         return;
     }
-    link_move(link, LINK_CONNECTED);
-    link->received_ms = link->set->now_ms;
-    link->ops->connected(link);
+    if (!link->secure) {
+        link_become_connected(link);
+        return;
+    }
+    link_move(link, LINK_SECURING);
+    secure_begin(link->secure, link->fd);
+    link_go_on_securing(link);
 }
 
 void link_handle_events(struct link *link, uint32_t events)
@@ -448,6 +519,8 @@ void link_handle_events(struct link *link, uint32_t events)
         link_finish_lookup(link);
     else if (link->state == LINK_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
         link_finish_connect(link);
+    else if (link->state == LINK_SECURING)
+        link_go_on_securing(link);
     if (link->state == LINK_CONNECTED && (events & EPOLLOUT))
         link_write(link);
     if (link->state == LINK_CONNECTED && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)))

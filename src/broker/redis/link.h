@@ -32,6 +32,8 @@ struct link_set {
     struct list to_read;   /* links that were read until their turn was over */
     struct list to_report; /* links that broke and whose owner has not been told */
     struct list lookups;   /* names that are looked up */
+    struct trust
+        *trust; /* of the links that are opened from now on, which speak TLS; NULL for none. Borrowed */
 };
 
 /* A command on its way. Whoever sends it owns it and gets it back in `done`. */
@@ -55,10 +57,10 @@ struct link_ops {
     void (*pushed)(struct link *link, const struct redisReply *reply);
 };
 
-/*   closed --> looking up --> connecting --> connected
+/*   closed --> looking up --> connecting --> (securing, with TLS) --> connected
  *                              ^      '-- refused, and the name has another address
  * and from any to closed. A link that has broken is closed, too, while its owner is to be told. */
-enum link_state { LINK_CLOSED, LINK_LOOKING_UP, LINK_CONNECTING, LINK_CONNECTED };
+enum link_state { LINK_CLOSED, LINK_LOOKING_UP, LINK_CONNECTING, LINK_SECURING, LINK_CONNECTED };
 
 struct link {
     const struct link_ops *ops;
@@ -67,6 +69,8 @@ struct link {
     int fd;                /* -1 when closed; tells when the lookup has ended; the socket */
     struct lookup *lookup; /* of its name, until it is connected; NULL when it needs none */
     size_t tried;          /* of the name's addresses */
+    struct secure *secure; /* NULL without TLS */
+    bool is_refused;       /* it broke because of TLS: somebody has to mend that */
     struct redisReader *reader;
     struct list unsent;   /* commands, the first may be sent in part */
     size_t unsent_offset; /* of the first */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/random.h"
 #include "broker/redis/ask.h"
 #include "broker/redis/bridge.h"
@@ -19,6 +20,7 @@
 #include "broker/redis/revocations.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
+#include "broker/redis/trust.h"
 #include "broker/redis/watch.h"
 #include "config/options.h"
 
@@ -29,6 +31,7 @@ struct configure_letter {
     struct letter letter;
     struct redis_broker *broker;
     struct options *options;
+    struct trust *trust;
 };
 
 static struct redis_broker *redis_of(struct broker *broker)
@@ -116,6 +119,7 @@ static void redis_apply_options(struct redis_broker *broker)
 {
     broker->links.timeout_ms = broker->options->redis_timeout_ms;
     broker->generation++;
+    broker->links.trust = broker->trust;
 }
 
 static void redis_open(struct redis_broker *broker)
@@ -179,6 +183,8 @@ static void redis_deliver_options(struct letter *letter)
     struct redis_broker *broker = configure->broker;
     options_unref(broker->options);
     broker->options = configure->options;
+    trust_unref(broker->trust);
+    broker->trust = configure->trust;
     redis_apply_options(broker);
     list_for_each (link, &broker->servers)
         server_renew_times(container_of(link, struct redis_server, link));
@@ -189,8 +195,16 @@ static int redis_configure(struct broker *super, struct options *options)
 {
     struct redis_broker *broker = redis_of(super);
     struct configure_letter *configure = malloc(sizeof(*configure));
+    char fault[TRUST_FAULT_MAX];
     if (!configure)
         return -ENOMEM;
+    configure->trust = NULL;
+    if (broker->url.is_tls && trust_new(&configure->trust, options, fault)) {
+        log_event(LOG_ERROR, "redis-tls", LOG_TEXT("reason", fault),
+                  LOG_TEXT("action", "the former certificates stay; mend it and signal again"));
+        free(configure);
+        return -EINVAL;
+    }
     configure->letter.deliver = redis_deliver_options;
     configure->broker = broker;
     configure->options = options_ref(options);
@@ -228,6 +242,7 @@ static void redis_free(struct redis_broker *broker)
     mailbox_deinit(&broker->mailbox);
     close(broker->epoll_fd);
     url_deinit(&broker->url);
+    trust_unref(broker->trust);
     options_unref(broker->options);
     free(broker);
 }
@@ -261,9 +276,14 @@ static int redis_watch_mailbox(struct redis_broker *broker)
 
 static int redis_start(struct redis_broker *broker, char fault[URL_FAULT_MAX])
 {
+    char trust_fault[TRUST_FAULT_MAX];
     int err = mailbox_init(&broker->mailbox);
     if (!err && url_parse(&broker->url, broker->options->broker, fault))
         return -EINVAL;
+    if (!err && broker->url.is_tls && trust_new(&broker->trust, broker->options, trust_fault)) {
+        snprintf(fault, URL_FAULT_MAX, "%.250s", trust_fault);
+        return -EINVAL;
+    }
     if (!err)
         err = redis_watch_mailbox(broker);
     if (!err)

@@ -46,18 +46,41 @@ static void sentinel_answered(struct link *link, const struct redisReply *reply)
             return;
         }
     }
-    if (reply->type == REDIS_REPLY_ERROR)
+    if (reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOAUTH", 6) == 0)
+        snprintf(fault, sizeof(fault), "it wants a password; add ?sentinel-password= to the broker URL");
+    else if (reply->type == REDIS_REPLY_ERROR)
         snprintf(fault, sizeof(fault), "%.150s", reply->str);
     else
         snprintf(fault, sizeof(fault), "it knows no master %.64s", server->broker->url.master);
     link_break(link, fault);
 }
 
+static void sentinel_login_answered(struct link *link, const struct redisReply *reply)
+{
+    char fault[LINK_FAULT_MAX];
+    if (reply->type != REDIS_REPLY_ERROR)
+        return;
+    snprintf(fault, sizeof(fault), "it refuses sentinel-user or sentinel-password of the broker URL: %.100s",
+             reply->str);
+    link_break(link, fault);
+}
+
+static int sentinel_log_in(struct link *link, const struct url *url)
+{
+    const char *const with_user[] = {"AUTH", url->sentinel_user, url->sentinel_password};
+    const char *const without[] = {"AUTH", url->sentinel_password};
+    if (!url->sentinel_password)
+        return 0;
+    return url->sentinel_user ? link_send_words(link, 3, with_user, sentinel_login_answered)
+                              : link_send_words(link, 2, without, sentinel_login_answered);
+}
+
 static void sentinel_connected(struct link *link)
 {
     struct redis_server *server = container_of(link, struct redis_server, sentinel);
     const char *const argv[] = {"SENTINEL", "get-master-addr-by-name", server->broker->url.master};
-    if (link_send_words(link, ARRAY_LENGTH(argv), argv, sentinel_answered))
+    if (sentinel_log_in(link, &server->broker->url) ||
+        link_send_words(link, ARRAY_LENGTH(argv), argv, sentinel_answered))
         link_break(link, "no memory");
 }
 

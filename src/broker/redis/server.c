@@ -105,14 +105,20 @@ static void server_lose(struct redis_server *server, const char *fault)
     server_arm(server, backoff_ms / 2 + random_below(backoff_ms / 2 + 1));
 }
 
+static void server_broken(struct redis_server *server, const struct link *link, const char *fault)
+{
+    server->has_cause = server->has_cause || link->is_refused;
+    server_lose(server, fault);
+}
+
 static void server_commands_broken(struct link *link, const char *fault)
 {
-    server_lose(container_of(link, struct redis_server, commands), fault);
+    server_broken(container_of(link, struct redis_server, commands), link, fault);
 }
 
 static void server_feed_broken(struct link *link, const char *fault)
 {
-    server_lose(container_of(link, struct redis_server, feed), fault);
+    server_broken(container_of(link, struct redis_server, feed), link, fault);
 }
 
 void server_fail(struct redis_server *server, const char *fault)

@@ -77,7 +77,7 @@ static int url_add_address(struct url *url, const char *text, size_t len, unsign
 
 static int url_parse_addresses(struct url *url, const char *text, size_t len, unsigned port, char *fault)
 {
-    static const char prefix[] = "redis://";
+    const char *prefix = url->is_tls ? "rediss://" : "redis://";
     int err = 0;
     while (!err) {
         const char *comma = memchr(text, ',', len);
@@ -115,6 +115,8 @@ static size_t url_authority_len(const char *text)
     from = from ? from + 1 : text;
     if (strncmp(from, "redis://", 8) == 0)
         from += 8;
+    else if (strncmp(from, "rediss://", 9) == 0)
+        from += 9;
     return (size_t)(from - text) + strcspn(from, "/");
 }
 
@@ -130,7 +132,31 @@ static int url_parse_server(struct url *url, const char *text, char *fault)
     return err;
 }
 
-static int url_parse_sentinel(struct url *url, const char *text, char *fault)
+/* Who the Sentinels themselves want to be asked by: they have users of their own. */
+static int url_parse_sentinel_login(struct url *url, const char *query, char *fault)
+{
+    static const char user[] = "sentinel-user=";
+    static const char password[] = "sentinel-password=";
+    int err = 0;
+    while (!err && *query) {
+        size_t len = strcspn(query, "&");
+        if (strncmp(query, user, strlen(user)) == 0 && !url->sentinel_user)
+            err = url_decode(&url->sentinel_user, query + strlen(user), len - strlen(user), fault);
+        else if (strncmp(query, password, strlen(password)) == 0 && !url->sentinel_password)
+            err =
+                url_decode(&url->sentinel_password, query + strlen(password), len - strlen(password), fault);
+        else
+            err = url_fail(
+                fault, "after the database only ?sentinel-user=USER&sentinel-password=PASSWORD may follow");
+        query += len;
+        query += *query == '&';
+    }
+    if (!err && url->sentinel_user && !url->sentinel_password)
+        err = url_fail(fault, "to the sentinel-user belongs a sentinel-password");
+    return err;
+}
+
+static int url_parse_sentinel_path(struct url *url, const char *text, char *fault)
 {
     size_t len = url_authority_len(text);
     const char *name = text + len + 1;
@@ -145,6 +171,16 @@ static int url_parse_sentinel(struct url *url, const char *text, char *fault)
     if (!err && name[name_len] == '/' && name[name_len + 1])
         err = url_parse_db(url, name + name_len + 1, fault);
     return err;
+}
+
+static int url_parse_sentinel(struct url *url, const char *text, char *fault)
+{
+    const char *slash = strrchr(text, '/');
+    const char *query = slash ? strchr(slash, '?') : NULL;
+    char *path = strndup(text, query ? (size_t)(query - text) : strlen(text));
+    int err = path ? url_parse_sentinel_path(url, path, fault) : -ENOMEM;
+    free(path);
+    return err || !query ? err : url_parse_sentinel_login(url, query + 1, fault);
 }
 
 static int url_parse_unix(struct url *url, const char *text, char *fault)
@@ -168,10 +204,13 @@ static int url_parse_unix(struct url *url, const char *text, char *fault)
 static const struct {
     const char *prefix;
     int (*parse)(struct url *url, const char *text, char *fault);
+    bool is_tls;
 } url_schemes[] = {
-    {"redis://", url_parse_server},
-    {"redis-sentinel://", url_parse_sentinel},
-    {"unix://", url_parse_unix},
+    {"redis://", url_parse_server, false},
+    {"rediss://", url_parse_server, true},
+    {"redis-sentinel://", url_parse_sentinel, false},
+    {"rediss-sentinel://", url_parse_sentinel, true},
+    {"unix://", url_parse_unix, false},
 };
 
 int url_parse(struct url *url, const char *text, char fault[URL_FAULT_MAX])
@@ -179,12 +218,15 @@ int url_parse(struct url *url, const char *text, char fault[URL_FAULT_MAX])
     int err = -EINVAL;
     *url = (struct url){0};
     snprintf(fault, URL_FAULT_MAX,
-             strncmp(text, "rediss:", 7) == 0 ? "TLS to Redis goes through a local stunnel: see docs/REDIS.md"
-                                              : "it must be memory:, redis://host:port/db, unix:///path or "
-                                                "redis-sentinel://host:port/master-name/db");
-    for (size_t i = 0; i < ARRAY_LENGTH(url_schemes); i++)
-        if (strncmp(text, url_schemes[i].prefix, strlen(url_schemes[i].prefix)) == 0)
-            err = url_schemes[i].parse(url, text + strlen(url_schemes[i].prefix), fault);
+             "it must be memory:, redis://host:port/db, unix:///path or "
+             "redis-sentinel://host:port/master-name/db; "
+             "rediss:// and rediss-sentinel:// with TLS");
+    for (size_t i = 0; i < ARRAY_LENGTH(url_schemes); i++) {
+        if (strncmp(text, url_schemes[i].prefix, strlen(url_schemes[i].prefix)) != 0)
+            continue;
+        url->is_tls = url_schemes[i].is_tls;
+        err = url_schemes[i].parse(url, text + strlen(url_schemes[i].prefix), fault);
+    }
     if (err == -ENOMEM)
         snprintf(fault, URL_FAULT_MAX, "no memory");
     if (err)
@@ -198,6 +240,8 @@ void url_deinit(struct url *url)
         free(url->addresses[i]);
     free(url->user);
     free(url->password);
+    free(url->sentinel_user);
+    free(url->sentinel_password);
     free(url->master);
     *url = (struct url){0};
 }

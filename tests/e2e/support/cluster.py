@@ -8,6 +8,7 @@ from typing import Any
 
 from .redis import RedisServer
 from .server import PATIENCE, wait_until
+from .tls import Pair
 
 SLOTS = 16384
 
@@ -15,8 +16,8 @@ SLOTS = 16384
 class Cluster:
     """`with Cluster() as cluster:`; the slots are spread evenly."""
 
-    def __init__(self, *options: str) -> None:
-        self.options = options
+    def __init__(self, *options: str, **more: Pair) -> None:
+        self.options, self.more = options, more
 
     def __enter__(self) -> Cluster:
         with contextlib.ExitStack() as stack:
@@ -24,7 +25,7 @@ class Cluster:
             for _ in range(3):
                 self.masters.append(stack.enter_context(RedisServer(
                     "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--cluster-require-full-coverage", "no",
-                    *self.options, aof=True, has_bus=True)))
+                    *self.options, aof=True, has_bus=True, **self.more)))
             first = self.masters[0]
             for number, master in enumerate(self.masters):
                 master.client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
@@ -61,7 +62,7 @@ class Cluster:
         return {str(key): str(value) for key, value in pairs.items()}
 
     def url(self, *ports: int) -> str:
-        return ",".join(f"redis://127.0.0.1:{port}/0" for port in ports or [master.port for master in self.masters])
+        return ",".join(f"{self.masters[0].scheme}://127.0.0.1:{port}/0" for port in ports or [master.port for master in self.masters])
 
     def slot_of(self, channel: str) -> int:
         return int(self.masters[0].client.execute_command("CLUSTER", "KEYSLOT", f"{{{channel.split('/')[0]}}}"))

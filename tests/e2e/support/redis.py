@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Real Redis servers for the tests, each in a folder of its own on a port of 127.0.0.1, and Sluice nodes on them."""
+"""Real Redis servers for the tests, each in a folder of its own on a port of 127.0.0.1, and Sluice nodes on them.
+
+With SLUICE_TEST_REDIS_TLS=yes all of them speak TLS, between one another too.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
 import pathlib
 import random
 import re
@@ -19,9 +24,27 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from .client import get
 from .server import PATIENCE, Server, wait_until
+from .tls import Authority, Pair
 
 # So that a fault is noticed within a test's patience, and no reader waits for nothing.
 NODE_OPTIONS = ("--redis-timeout", "1s", "--redis-probe-time", "1s", "--redis-check-time", "1s", "--heartbeat", "2s")
+# Every test's Redis speaks TLS then.
+OVER_TLS = os.environ.get("SLUICE_TEST_REDIS_TLS") == "yes"
+
+SCHEME = "rediss" if OVER_TLS else "redis"
+
+
+@functools.cache
+def redis_authority() -> Authority:
+    """For tests to which it does not matter whose certificate Redis has."""
+    return Authority("Redis of Sluice's tests")
+
+
+@functools.cache
+def redis_pair() -> Pair:
+    return redis_authority().issue("redis", usage="serverAuth,clientAuth")  # of the nodes of a Cluster among themselves
+
+
 # So that nothing is trimmed while a test counts messages.
 KEEP_ALL = ("--history-size", "50000", "--history-bytes", "1GiB", "--history-ttl", "1h")
 
@@ -73,12 +96,14 @@ class RedisServer:
     """
 
     def __init__(self, *options: str, aof: bool = False, password: str | None = None, port: Port | None = None,
-                 replica_of: RedisServer | None = None, is_sentinel: bool = False, has_bus: bool = False) -> None:
+                 replica_of: RedisServer | None = None, is_sentinel: bool = False, has_bus: bool = False,
+                 tls: Pair | None = redis_pair() if OVER_TLS else None) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="sluice-redis-")
         self.path = pathlib.Path(self.folder.name)
         self.socket_path = str(self.path / "redis.sock")
         self.password = password
         self.given_port, self.has_bus = port, has_bus
+        self.tls = tls
         self.claims: list[Port] = []
         self.arguments = ["--bind", "127.0.0.1", "--dir", str(self.path), "--daemonize", "no"]
         if is_sentinel:
@@ -90,7 +115,12 @@ class RedisServer:
                                "--unixsocket", self.socket_path, "--enable-debug-command", "yes",
                                "--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
         if password:
-            self.arguments += ["--requirepass", password, "--masterauth", password]
+            self.arguments += ["--requirepass", password, *(() if is_sentinel else ("--masterauth", password))]
+        if tls:
+            self.arguments += ["--tls-cert-file", str(tls.cert), "--tls-key-file", str(tls.key), "--tls-replication", "yes",
+                               "--tls-ca-cert-file", str(redis_authority().pair.cert), "--tls-auth-clients", "no"]
+        if tls and has_bus:
+            self.arguments += ["--tls-cluster", "yes"]
         if replica_of:
             self.arguments += ["--replicaof", f"127.0.0.1 {replica_of.port}"]
         self.arguments += options
@@ -102,7 +132,12 @@ class RedisServer:
         self.claims = [Port() for _ in range((not self.given_port) + self.has_bus)]
         self.port = (self.given_port or self.claims[0]).number
         self.bus = self.claims[-1].number if self.has_bus else 0
-        self.client = redis.Redis(port=self.port, password=self.password, socket_timeout=PATIENCE)
+        self.client = self.connect(password=self.password)
+
+    def connect(self, **more: Any) -> redis.Redis:
+        """A client; with TLS it takes any certificate, which is not what it tests."""
+        secured = {"ssl": True, "ssl_cert_reqs": "none", "ssl_check_hostname": False} if self.tls else {}
+        return redis.Redis(port=self.port, socket_timeout=PATIENCE, **secured, **more)
 
     def release_ports(self) -> None:
         for claim in self.claims:
@@ -127,7 +162,8 @@ class RedisServer:
 
     def start(self) -> RedisServer:
         assert self.process is None
-        ports = ["--port", str(self.port), *(("--cluster-port", str(self.bus)) if self.has_bus else ())]
+        listening = ["--port", "0", "--tls-port", str(self.port)] if self.tls else ["--port", str(self.port)]
+        ports = [*listening, *(("--cluster-port", str(self.bus)) if self.has_bus else ())]
         with open(self.path / "log", "ab") as log:
             self.log_begin = log.tell()
             self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "redis-server", *self.arguments, *ports],
@@ -183,7 +219,11 @@ class RedisServer:
 
     def url(self, db: int = 0, user: str = "", password: str | None = None, port: int | None = None) -> str:
         secret = self.password if password is None else password
-        return f"redis://{f'{user}:{secret}@' if secret else ''}127.0.0.1:{port or self.port}/{db}"
+        return f"{self.scheme}://{f'{user}:{secret}@' if secret else ''}127.0.0.1:{port or self.port}/{db}"
+
+    @property
+    def scheme(self) -> str:
+        return "rediss" if self.tls else "redis"
 
     def fcall(self, channel: str, data: bytes | str, *rest: bytes | str | int) -> Any:
         return self.client.execute_command("FCALL", "sluice_publish", 1, channel, data, *rest)
@@ -229,18 +269,18 @@ class SentinelSet:
 
     NAME = "main"
 
-    def __init__(self, *options: str, aof: bool = False) -> None:
-        self.options, self.aof = options, aof
+    def __init__(self, *options: str, aof: bool = False, sentinel_password: str | None = None, **more: Pair) -> None:
+        self.options, self.aof, self.sentinel_password, self.more = options, aof, sentinel_password, more
 
     def __enter__(self) -> SentinelSet:
         with contextlib.ExitStack() as stack:
-            self.master = stack.enter_context(RedisServer(*self.options, aof=self.aof))
-            self.replica = stack.enter_context(RedisServer(*self.options, aof=self.aof, replica_of=self.master))
+            self.master = stack.enter_context(RedisServer(*self.options, aof=self.aof, **self.more))
+            self.replica = stack.enter_context(RedisServer(*self.options, aof=self.aof, replica_of=self.master, **self.more))
             wait_until(lambda: self.replica.replication("master_link_status") == "up")
             # Only with the replica's first acknowledgement, a second later, does the master send it what is written.
             self.master.client.set("written", "", px=1)
             assert self.master.client.wait(1, int(1000 * PATIENCE)) == 1
-            self.sentinel = stack.enter_context(RedisServer(is_sentinel=True))
+            self.sentinel = stack.enter_context(RedisServer(is_sentinel=True, password=self.sentinel_password, **self.more))
             self.say("MONITOR", self.NAME, "127.0.0.1", self.master.port, 1)
             for option, value in (("down-after-milliseconds", 500), ("failover-timeout", 2000), ("parallel-syncs", 1)):
                 self.say("SET", self.NAME, option, value)
@@ -254,13 +294,13 @@ class SentinelSet:
         self.stack.close()
 
     def say(self, *words: Any) -> Any:
-        client = redis.Redis(port=self.sentinel.port, socket_timeout=PATIENCE)
+        client = self.sentinel.connect(password=self.sentinel.password)
         client.response_callbacks.clear()
         with client:
             return client.execute_command("SENTINEL", *words)
 
-    def url(self, before: str = "") -> str:
-        return f"redis-sentinel://{before}127.0.0.1:{self.sentinel.port}/{self.NAME}/0"
+    def url(self, before: str = "", after: str = "") -> str:
+        return f"{self.sentinel.scheme}-sentinel://{before}127.0.0.1:{self.sentinel.port}/{self.NAME}/0{after}"
 
     def master_port(self) -> int:
         return int(self.say("GET-MASTER-ADDR-BY-NAME", self.NAME)[1])
@@ -332,6 +372,7 @@ def complaints(server: Server) -> list[dict[str, str]]:
 
 
 __all__ = [
-    "KEEP_ALL", "NODE_OPTIONS", "Port", "RedisError", "RedisServer", "SentinelSet", "await_away", "await_ready", "complaints",
-    "is_ready", "log_lines", "meta_key", "metric", "nodes", "stream_key",
+    "KEEP_ALL", "NODE_OPTIONS", "OVER_TLS", "SCHEME", "Port", "RedisError", "RedisServer", "SentinelSet", "await_away", "await_ready", "complaints",
+    "is_ready", "log_lines", "meta_key", "metric", "nodes", "redis_authority", "redis_pair",
+    "stream_key",
 ]

@@ -46,7 +46,7 @@ class Server:
         self.options = ["--http", http, "--ready-file", str(self.ready_file), "--drain-time", "0.1"]
         # SLUICE_TEST_SECCOMP=yes runs every test within the filter of system calls.
         confined = ["--seccomp", os.environ.get("SLUICE_TEST_SECCOMP", "no")] if program == SLUICE else []
-        self.options += ["--static-dir", str(SOURCE / "static"), *confined, *options]
+        self.options += ["--static-dir", str(SOURCE / "static"), *confined, *self.trust(options), *options]
         self.tls = tls or (common_tls() if OVER_TLS else None)
         if self.tls:
             self.options = self.tls.declare(self.options)
@@ -60,6 +60,14 @@ class Server:
         self.expect_exit = expect_exit
         self.process: subprocess.Popen[bytes]
         self.port = 0
+
+    @staticmethod
+    def trust(options: tuple[str, ...]) -> list[str]:
+        """Whoever is to speak TLS with the tests' Redis trusts its certificate, unless a test says otherwise."""
+        if "--redis-tls-ca" in options or not any(word.startswith(("rediss://", "rediss-sentinel://")) for word in options):
+            return []
+        from .redis import redis_authority
+        return ["--redis-tls-ca", str(redis_authority().pair.cert)]
 
     def _limit(self) -> None:
         if self.descriptors:

@@ -66,6 +66,51 @@ static void test_several_servers_are_a_cluster(void **state)
     assert_refused("redis://a,b/1", "Cluster");
 }
 
+static void test_tls_is_a_scheme(void **state)
+{
+    struct url url = parsed("rediss://:x@a:1,rediss://b:2,c/0");
+    (void)state;
+    assert_true(url.is_tls);
+    assert_int_equal(url.kind, URL_CLUSTER);
+    assert_string_equal(url.addresses[1], "b:2");
+    assert_string_equal(url.addresses[2], "c:6379");
+    url_deinit(&url);
+    url = parsed("rediss-sentinel://a:1,b/main/3");
+    assert_true(url.is_tls);
+    assert_int_equal(url.kind, URL_SENTINEL);
+    assert_int_equal(url.db, 3);
+    url_deinit(&url);
+    url = parsed("redis://a");
+    assert_false(url.is_tls);
+    url_deinit(&url);
+    assert_refused("rediss://a:1,redis://b:2", "redis://b:2");
+    assert_refused("redis://a:1,rediss://b:2", "rediss://b:2");
+}
+
+static void test_sentinels_have_a_login_of_their_own(void **state)
+{
+    struct url url = parsed("redis-sentinel://u:p@a/main/1?sentinel-user=w%40&sentinel-password=%3F%26%2F");
+    (void)state;
+    assert_string_equal(url.user, "u");
+    assert_string_equal(url.password, "p");
+    assert_string_equal(url.sentinel_user, "w@");
+    assert_string_equal(url.sentinel_password, "?&/");
+    assert_string_equal(url.master, "main");
+    assert_int_equal(url.db, 1);
+    url_deinit(&url);
+    url = parsed("redis-sentinel://a,b:2/main?sentinel-password=x");
+    assert_null(url.password);
+    assert_null(url.sentinel_user);
+    assert_string_equal(url.sentinel_password, "x");
+    assert_string_equal(url.addresses[1], "b:2");
+    url_deinit(&url);
+    assert_refused("redis-sentinel://a/main/0?sentinel-user=x", "sentinel-password");
+    assert_refused("redis-sentinel://a/main/0?password=x", "only ?sentinel-user");
+    assert_refused("redis-sentinel://a/main/0?sentinel-password=x&sentinel-password=y",
+                   "only ?sentinel-user");
+    assert_refused("redis-sentinel://a/main/0?sentinel-password=%zz", "percent");
+}
+
 static void test_a_socket(void **state)
 {
     struct url url = parsed("unix:///run/redis.sock?db=2");
@@ -96,7 +141,6 @@ static void test_what_is_wrong_is_said(void **state)
 {
     (void)state;
     assert_refused("http://x", "redis://host:port/db");
-    assert_refused("rediss://x", "stunnel");
     assert_refused("redis://", "host is missing");
     assert_refused("redis://:6379", "host is missing");
     assert_refused("redis://user@host", "user:password");
@@ -115,6 +159,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_server_with_everything),
     cmocka_unit_test(test_what_is_left_out_has_a_preset),
     cmocka_unit_test(test_several_servers_are_a_cluster),
+    cmocka_unit_test(test_tls_is_a_scheme),
+    cmocka_unit_test(test_sentinels_have_a_login_of_their_own),
     cmocka_unit_test(test_a_socket),
     cmocka_unit_test(test_sentinels),
     cmocka_unit_test(test_what_is_wrong_is_said),
