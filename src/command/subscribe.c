@@ -144,9 +144,9 @@ static bool subscribe_refuses(struct conversation *conversation, const struct co
 void command_run_subscribe(struct conversation *conversation, struct command_request *request)
 {
     struct command_subscribing *subscribing;
-    if (conversation->subscription_count + request->channel_count > COMMAND_SUBSCRIPTIONS_MAX) {
-        command_answer_error(conversation, &request->ref, ERROR_TOO_MANY_CHANNELS,
-                             "a connection subscribes to at most 1024 channels");
+    char fault[COMMAND_FAULT_MAX];
+    if (!command_has_room(conversation, request->channel_count, fault)) {
+        command_answer_error(conversation, &request->ref, ERROR_TOO_MANY_CHANNELS, fault);
         return;
     }
     if (subscribe_refuses(conversation, request))

@@ -2,6 +2,7 @@
 #include "command/subscription.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "command/conversation.h"
@@ -167,6 +168,17 @@ static void command_subscription_fail(struct subscriber *subscriber, enum error_
 
 static const struct subscriber_ops command_subscriber_ops = {.wake = command_subscription_wake,
                                                              .fail = command_subscription_fail};
+
+bool command_has_room(const struct conversation *conversation, unsigned count, char fault[COMMAND_FAULT_MAX])
+{
+    uint64_t most = conversation->shard->options->max_channels_per_connection;
+    if (conversation->subscription_count + count <= most)
+        return true;
+    snprintf(fault, COMMAND_FAULT_MAX,
+             "a connection subscribes to at most %llu channels (max-channels-per-connection)",
+             (unsigned long long)most);
+    return false;
+}
 
 /* What has been declared, or follows a pattern, was not asked for now. */
 static enum error_code command_admit(const struct conversation *conversation, const struct command_wish *wish,

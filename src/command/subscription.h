@@ -18,8 +18,7 @@
 
 struct conversation;
 
-/* Channels of one conversation, whatever has subscribed to them. */
-#define COMMAND_SUBSCRIPTIONS_MAX COMMAND_CHANNELS_MAX
+#define COMMAND_FAULT_MAX 128u
 
 struct command_wait;
 struct command_wait_ops {
@@ -80,6 +79,10 @@ struct command_wish {
     const void *maker;
     bool is_history; /* awaited until it is told */
 };
+
+/* Whether the conversation may have so many channels more, whatever has subscribed to them; otherwise `fault`
+ * is a sentence (ERROR_TOO_MANY_CHANNELS). */
+bool command_has_room(const struct conversation *conversation, unsigned count, char fault[COMMAND_FAULT_MAX]);
 
 /* Subscribes; `wait`, which may be NULL, counts it. Returns why it cannot. */
 enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,

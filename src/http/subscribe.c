@@ -68,6 +68,7 @@ static bool subscribe_refuses_query(struct exchange *exchange)
 
 struct subscribe_reading {
     struct subscription_wish *wish;
+    unsigned most;
     enum error_code error;
     const char *fault;
 };
@@ -85,7 +86,7 @@ static void subscribe_add_channel(struct subscribe_reading *reading, struct text
     for (unsigned i = 0; i < wish->count; i++)
         if (text_equals(wish->channels[i], name))
             return;
-    if (wish->count == CURSOR_CHANNELS_MAX)
+    if (wish->count == reading->most)
         reading->error = ERROR_TOO_MANY_CHANNELS;
     else
         wish->channels[wish->count++] = name;
@@ -103,15 +104,16 @@ static enum MHD_Result subscribe_visit_argument(void *cls, enum MHD_ValueKind ki
 
 static bool subscribe_read_channels(struct exchange *exchange, struct subscription_wish *wish)
 {
-    struct subscribe_reading reading = {.wish = wish};
+    uint64_t most = exchange->shard->options->max_channels_per_connection;
+    struct subscribe_reading reading = {
+        .wish = wish, .most = most < CURSOR_CHANNELS_MAX ? (unsigned)most : CURSOR_CHANNELS_MAX};
     subscribe_add_channel(&reading, router_name(exchange));
     MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, subscribe_visit_argument,
                                 &reading);
     if (reading.error == ERROR_BAD_CHANNEL)
         exchange_fail(exchange, ERROR_BAD_CHANNEL, "a channel name %s", reading.fault);
     else if (reading.error != ERROR_NONE)
-        exchange_fail(exchange, reading.error, "a subscription names at most %u channels",
-                      CURSOR_CHANNELS_MAX);
+        exchange_fail(exchange, reading.error, "a subscription names at most %u channels", reading.most);
     return reading.error == ERROR_NONE;
 }
 

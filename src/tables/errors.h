@@ -11,7 +11,7 @@
     ROW(TOO_MANY_ARGUMENTS, 400, "too-many-arguments", "The query has more than 256 arguments.")             \
     ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \
     ROW(TOO_MANY_CHANNELS, 400, "too-many-channels",                                                         \
-        "A subscription names more than 64 channels, or a connection has more than 1024.")                   \
+        "A subscription names more than 64 channels, or a connection has more than it may.")                 \
     ROW(BAD_CURSOR, 400, "bad-cursor", "The cursor cannot be parsed.")                                       \
     ROW(BAD_OPTION, 400, "bad-option", "A query parameter or header has a value that is not allowed.")       \
     ROW(BAD_JSON, 400, "bad-json", "The body is not JSON; the message names line and column.")               \
@@ -56,6 +56,8 @@
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
     ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \
+    ROW(CHANNEL_LIMIT, 503, "channel-limit",                                                                 \
+        "The server has all the channels that it may; this would be a new one.")                             \
     ROW(BRIDGED, 409, "bridged-channel",                                                                     \
         "This channel is bridged from Redis PUBLISH, which carries data only: no event, producer, ttl or "   \
         "key.")                                                                                              \

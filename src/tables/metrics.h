@@ -60,6 +60,7 @@
     COUNTED(BROKER_GAPS_FILLED, "counter", "broker_gaps_filled_total",                                       \
             "Holes that were filled from the stream.")                                                       \
     COUNTED(BROKER_RESETS, "counter", "broker_resets_total", "Channel logs in use that were begun anew.")    \
+    COUNTED(CHANNELS_REFUSED, "counter", "channels_refused_total", "New channels refused by max-channels.")  \
     COUNTED(EVICTED, "counter", "channels_evicted_total", "Idle channels dropped for memory.")
 
 #define METRIC_SUBSCRIBERS(SHARD, name, word, help)                                                          \

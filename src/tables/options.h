@@ -102,6 +102,11 @@
             "Connections from one IPv4 address or IPv6 /64, and as many SockJS sessions; 0 is no limit.")    \
     INTEGER("max-sessions", max_sessions, "100000", 0, 10000000, RELOAD, "N",                                \
             "SockJS sessions over HTTP held at once; 0 is no limit.")                                        \
+    INTEGER("max-channels", max_channels, "0", 0, 1000000000, RELOAD, "N",                                   \
+            "Channels there may be: all logs in memory, with Redis those in use on this node. Beyond it "    \
+            "empty ones that nobody uses go, then new names are refused; 0 is no limit.")                    \
+    INTEGER("max-channels-per-connection", max_channels_per_connection, "1024", 1, 1024, RELOAD, "N",        \
+            "Channels that one connection may subscribe to; one request names 64 at most.")                  \
     INTEGER("connect-rate", connect_rate, "0", 0, 1000000, RELOAD, "N",                                      \
             "Connections a second from one IPv4 address or IPv6 /64; 0 is no limit.")                        \
     INTEGER("subscribe-rate", subscribe_rate, "0", 0, 1000000, RELOAD, "N",                                  \

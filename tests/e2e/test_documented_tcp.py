@@ -44,7 +44,7 @@ def test_a_connection_has_1024_subscriptions(server: Server) -> None:
     with Raw(server, CRLF) as client:
         client.put(*(b"SUBSCRIBE many/%d" % i for i in range(1025)))
         assert {client.take() for _ in range(1024)} == {b"CONFIRMED"}
-        assert client.take() == b"ERROR too-many-channels a connection subscribes to at most 1024 channels"
+        assert client.take() == b"ERROR too-many-channels a connection subscribes to at most 1024 channels (max-channels-per-connection)"
 
 
 def test_a_feed_of_several_channels_makes_auto_crlf(server: Server) -> None:

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from support.client import Connection, path_of, publish, request_bytes
+from support.client import Connection, path_of, publish, request, request_bytes
 from support.commands import Commands
-from support.redis import metric
+from support.redis import RedisServer, metric, nodes
 from support.server import Server, wait_until
 from support.sockjs import Session
 from support.tcp import Raw, Resp, command
@@ -50,6 +50,63 @@ def test_a_channel_that_lingers_is_not_lost_to_who_comes_back() -> None:
         come_and_go(client, range(10), 10)
         assert commands.subscribe("a", since=cursor)["recovered"] is True
         assert commands.next_data() == "missed"
+
+
+# Channels of a connection, and in all.
+
+def test_a_connection_has_so_many_channels_whatever_it_speaks() -> None:
+    with Server("--max-channels-per-connection", "2", "--tcp", "127.0.0.1:0 framing=crlf", "--tcp", "127.0.0.1:0 framing=resp") as server:
+        refused = request(server, "GET", path_of("a", channel="b") + "&channel=c")
+        assert (refused.status, refused.error) == (400, "too-many-channels") and "at most 2" in refused.json["message"]
+        with WebSocket(server, "/ws") as client, Raw(server) as raw, Resp(server, 1) as resp:
+            commands = Commands(client.put_text, client.take)
+            commands.subscribe("a", "b")
+            assert commands.error("subscribe", channels=["c"]) == "too-many-channels"
+            commands.ask("unsubscribe", channels=["a"])
+            commands.subscribe("c")
+            answers = [raw.ask(f"SUBSCRIBE {name}".encode()) for name in "abc"]
+            assert b"too-many-channels" in answers[2] and b"max-channels-per-connection" in answers[2] and b"ERROR" not in answers[0] + answers[1]
+            resp.send(command("SUBSCRIBE", "a", "b", "c"))
+            assert b"too-many-channels" in resp.read_until(b"(max-channels-per-connection)\r\n")
+
+
+def test_a_channel_too_many_is_refused_and_those_that_are_there_are_kept() -> None:
+    with Server("--max-channels", "3", "--linger-time", "0") as server, WebSocket(server, "/ws") as client:
+        commands = Commands(client.put_text, client.take)
+        commands.subscribe("used")
+        publish(server, "kept", "x")
+        publish(server, "kept/2", "x")
+        for refused in (request(server, "POST", path_of("new"), "x", Content_Type="text/plain"),
+                        request(server, "GET", path_of("new", wait=0))):
+            assert (refused.status, refused.error, refused.header("Retry-After")) == (503, "channel-limit", "2")
+        assert commands.error("subscribe", channels=["new"]) == "channel-limit"
+        assert commands.error("publish", channel="new", data="x") == "channel-limit"
+        assert metric(server, "channels_refused_total") == 4 and metric(server, "channels") == 3
+        publish(server, "used", "still")
+        assert commands.next_data() == "still"
+        assert request(server, "GET", path_of("kept", last=1, wait=0)).body == b"x"
+
+
+def test_an_empty_channel_that_nobody_uses_makes_room_for_a_new_one() -> None:
+    with Server("--max-channels", "2", "--linger-time", "0", "--shards", "1") as server:
+        publish(server, "kept", "x")
+        for name in ("a", "b", "c"):
+            assert request(server, "GET", path_of(name, wait=0)).status == 204
+            wait_until(lambda: metric(server, "channels_attached") == 0)
+        publish(server, "full", "x")
+        assert request(server, "POST", path_of("d"), "x", Content_Type="text/plain").error == "channel-limit"
+        assert request(server, "GET", path_of("kept", last=1, wait=0)).body == b"x"
+
+
+def test_channels_in_use_on_a_node_are_limited_over_redis_too() -> None:
+    with RedisServer() as redis, nodes(1, redis, options=("--max-channels", "2")) as (server,), WebSocket(server, "/ws") as client:
+        commands = Commands(client.put_text, client.take)
+        commands.subscribe("a", "b")
+        assert commands.error("subscribe", channels=["c"]) == "channel-limit"
+        publish(server, "c", "x")
+        publish(server, "a", "x")
+        assert commands.next_data() == "x"
+        assert metric(server, "channels_refused_total") == 1
 
 
 # Sessions of SockJS.

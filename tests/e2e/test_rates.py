@@ -14,6 +14,7 @@ from support.redis import metric
 from support.server import Server, wait_until
 from support.sockjs import Session, messages_of
 from support.tcp import Raw, Resp
+from support.tokens import bearer, make_token, secret_file
 from support.websocket import WebSocket
 
 # One in the burst, then one a second: each way takes the token of an address of its own.
@@ -61,6 +62,40 @@ def test_each_message_of_a_batch_counts() -> None:
         assert [result.get("error") for result in results] == [None, None, "publish-rate", "publish-rate"]
         assert all(1 <= result["retry_after"] <= 2 for result in results[2:])
         assert metric(server, "published_total") == 2
+
+
+def post_as(server: Server, token: str, channel: str = "a") -> int:
+    return request(server, "POST", path_of(channel), "x", Content_Type="text/plain", **bearer(token)).status
+
+
+def test_a_subject_publishes_so_often_whatever_token_he_has() -> None:
+    with Server(*ONCE, "--jwt-key", f"HS256:{secret_file()}", "--publish-rate-per-token", "1") as server:
+        ann, ann_again, bob = [make_token(publish=["**"], sub=name, jti=number) for name, number in (("ann", "1"), ("ann", "2"), ("bob", "3"))]
+        assert [post_as(server, token) for token in (ann, ann_again, bob)] == [201, 429, 201]
+
+
+def test_a_subject_subscribes_so_often() -> None:
+    with Server(*ONCE, "--jwt-key", f"HS256:{secret_file()}", "--subscribe-rate-per-token", "1") as server:
+        token = bearer(make_token(["**"], sub="ann"))
+        assert [request(server, "GET", path_of("a", wait=0), **token).status for _ in range(2)] == [204, 429]
+
+
+def test_who_speaks_for_many_is_not_counted_under_his_address() -> None:
+    with Server(*ONCE, "--jwt-key", f"HS256:{secret_file()}", "--publish-rate", "1") as server:
+        admin, user = make_token(publish=["**"], admin=True, sub="app"), make_token(publish=["**"], sub="user")
+        assert [post_as(server, admin) for _ in range(3)] == [201] * 3
+        assert [post_as(server, user) for _ in range(2)] == [201, 429]
+
+
+def test_who_may_not_publish_takes_nothing_from_a_channel() -> None:
+    with Server(*ONCE, "--jwt-key", f"HS256:{secret_file()}", "--publish-rate-per-channel", "1") as server:
+        stranger = bearer(make_token(publish=["other"], sub="stranger"))
+        batch = json.dumps([{"channel": "a", "data": "x"}] * 3)
+        refused = request(server, "POST", "/channels", batch, **stranger)
+        assert [item["error"] for item in refused.json] == ["forbidden-channel"] * 3
+        friend = bearer(make_token(publish=["a"], sub="friend"))
+        first = request(server, "POST", path_of("a"), "x", Content_Type="text/plain", **friend)
+        assert first.status == 201 and first.json["id"].endswith("-1")  # nothing of the batch was published
 
 
 def over_websocket(server: Server) -> tuple[str, str]:

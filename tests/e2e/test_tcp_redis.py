@@ -229,7 +229,7 @@ def test_subscriptions_of_a_connection_have_a_bound(server: Server, channel: str
         names = [f"{channel}/{number}" for number in range(1024)]
         client.send(command("SUBSCRIBE", *names))
         client.send(command("SUBSCRIBE", f"{channel}/more"))
-        assert client.reply() == "-ERR too-many-channels a connection subscribes to at most 1024 channels"
+        assert client.reply() == "-ERR too-many-channels a connection subscribes to at most 1024 channels (max-channels-per-connection)"
         assert client.pushes[-1] == [b"subscribe", names[-1].encode(), 1024 + 64]
 
 

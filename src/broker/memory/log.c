@@ -243,6 +243,19 @@ static bool log_has_passed_away(const struct log *log)
 }
 
 /* Drops what is due of the log, as far as the slice goes. */
+static bool log_is_empty(const struct log *log)
+{
+    return log->count == 0 && list_is_empty(&log->keys_by_age);
+}
+
+static void log_line_up(struct log *log)
+{
+    struct store *store = log->store;
+    list_remove(&log->link);
+    if (log->attachments.count == 0)
+        list_append(log_is_empty(log) ? &store->empty : &store->idle, &log->link);
+}
+
 static void log_expire(struct timer *timer)
 {
     struct log *log = container_of(timer, struct log, expiry);
@@ -255,19 +268,20 @@ static void log_expire(struct timer *timer)
     for (; store->steps > 1 && (key = log_oldest_key(log)) && key->expires_ms <= store->now_ms;
          store->steps--)
         log_free_key(log, key);
-    if (log_has_passed_away(log))
+    if (log_has_passed_away(log)) {
         store_drop(log);
-    else
-        log_arm_expiry(log);
+        return;
+    }
+    log_arm_expiry(log);
+    if (log_is_empty(log))
+        log_line_up(log);
 }
 
 /* Idle logs are in order of when they were last used, so that the longest idle is the first. */
 void log_touch(struct log *log)
 {
     log->idle_since_ms = log->store->now_ms;
-    list_remove(&log->link);
-    if (log->attachments.count == 0)
-        list_append(&log->store->idle, &log->link);
+    log_line_up(log);
 }
 
 /* Life and attachments. */

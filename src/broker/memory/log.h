@@ -28,7 +28,7 @@ struct publish_key {
 };
 
 struct log {
-    struct list link; /* in the store's list of idle logs, or in its trash */
+    struct list link; /* in one of the store's lists of idle logs, or in its trash */
     struct epoch epoch;
     uint64_t top;
     int64_t last_published_ms;

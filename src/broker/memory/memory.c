@@ -74,6 +74,7 @@ static void memory_limit(const struct store *store, struct text name, struct log
 static void memory_apply_options(struct memory_broker *memory)
 {
     memory->store.memory_limit_bytes = memory->options->memory_limit_bytes;
+    memory->store.channels_most = memory->options->max_channels;
     store_renew_limits(&memory->store);
 }
 
@@ -117,12 +118,25 @@ static enum error_code memory_make_room(struct memory_broker *memory, const char
     return err ? ERROR_MEMORY_LIMIT : ERROR_NONE;
 }
 
+/* Whether there is room for a log of that name, and for more in it. */
+static enum error_code memory_admit(struct memory_broker *memory, struct text name)
+{
+    enum error_code error = memory_make_room(memory, name.bytes, name.len);
+    if (error == ERROR_NONE && !store_admit(&memory->store, name.bytes, name.len)) {
+        broker_count(&memory->super, METRIC_CHANNELS_REFUSED, 1);
+        error = ERROR_CHANNEL_LIMIT;
+    }
+    return error;
+}
+
 static enum error_code memory_publish_one(struct memory_broker *memory, struct publish_item *item)
 {
-    enum error_code error = memory_make_room(memory, item->channel, item->channel_len);
-    struct log *log = store_get(&memory->store, item->channel, item->channel_len);
+    struct text name = {item->channel, item->channel_len};
+    enum error_code error = memory_admit(memory, name);
+    struct log *log = error == ERROR_NONE ? store_get(&memory->store, name.bytes, name.len)
+                                          : store_find(&memory->store, name.bytes, name.len);
     if (!log)
-        return ERROR_OUT_OF_MEMORY;
+        return error != ERROR_NONE ? error : ERROR_OUT_OF_MEMORY;
     const struct publish_key *key = item->key ? log_find_key(log, item->key, item->key_len) : NULL;
     if (!key)
         return error != ERROR_NONE ? error : memory_append(memory, log, item);
@@ -157,7 +171,7 @@ static enum error_code memory_attach(struct memory_broker *memory, struct attach
     struct store *store = &memory->store;
     enum error_code error = ERROR_NONE;
     if (!store_find(store, request->name.bytes, request->name.len))
-        error = memory_make_room(memory, request->name.bytes, request->name.len);
+        error = memory_admit(memory, request->name);
     if (error != ERROR_NONE)
         return error;
     struct log *log = store_get(store, request->name.bytes, request->name.len);

@@ -14,6 +14,7 @@ void store_init(struct store *store)
 {
     *store = (struct store){0};
     list_init(&store->idle);
+    list_init(&store->empty);
     list_init(&store->trash);
 }
 
@@ -121,6 +122,23 @@ static bool store_is_full(const struct store *store)
     return message_memory_bytes() + store->log_bytes > store->memory_limit_bytes;
 }
 
+static struct log *store_first_but(const struct list *idle, const struct log *but)
+{
+    struct list *link = list_first(idle);
+    if (link && container_of(link, struct log, link) == but)
+        link = link->next == idle ? NULL : link->next;
+    return link ? container_of(link, struct log, link) : NULL;
+}
+
+static struct log *store_longest_idle(const struct store *store, const struct log *but)
+{
+    struct log *kept = store_first_but(&store->idle, but);
+    struct log *empty = store_first_but(&store->empty, but);
+    if (!kept || !empty)
+        return kept ? kept : empty;
+    return empty->idle_since_ms <= kept->idle_since_ms ? empty : kept;
+}
+
 int store_make_room(struct store *store, const char *but_name, size_t but_len)
 {
     const struct log *but = store_is_full(store) ? store_find(store, but_name, but_len) : NULL;
@@ -131,15 +149,26 @@ int store_make_room(struct store *store, const char *but_name, size_t but_len)
             (void)store_empty_trash_step(store); /* what is left is seen in the next step */
             continue;
         }
-        struct list *link = list_first(&store->idle);
-        if (link && container_of(link, struct log, link) == but)
-            link = link->next == &store->idle ? NULL : link->next;
-        if (!link)
+        struct log *oldest = store_longest_idle(store, but);
+        if (!oldest)
             return -ENOSPC;
-        store_drop(container_of(link, struct log, link));
+        store_drop(oldest);
         store->evicted++;
     }
     return 0;
+}
+
+bool store_admit(struct store *store, const char *name, size_t len)
+{
+    bool may_grow = store->channels_most == 0 || store->count < store->channels_most;
+    if (may_grow || store_find(store, name, len))
+        return true;
+    struct list *link = list_first(&store->empty);
+    if (!link || store->count > store->channels_most)
+        return false;
+    store_drop(container_of(link, struct log, link));
+    store->evicted++;
+    return true;
 }
 
 void store_renew_limits(struct store *store)

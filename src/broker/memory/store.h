@@ -30,9 +30,11 @@ struct log_limits {
 struct store {
     void *logs;        /* JudySL: by name */
     struct list idle;  /* logs that no shard has attached, longest idle first */
+    struct list empty; /* the same, of those that keep nothing */
     struct list trash; /* logs that are no more, to be freed message by message */
     struct timer_wheel wheel;
     uint64_t memory_limit_bytes;
+    uint64_t channels_most; /* 0 is no limit */
     uint64_t now_ms;
     /* Finds what holds for a log of that name. */
     void (*limit)(const struct store *store, struct text name, struct log_limits *limits);
@@ -75,6 +77,10 @@ int store_make_room(struct store *store, const char *but, size_t but_len);
 /* `limit` says something else than before: each log asks it anew, before it is used and, in slices, in the
  * end. */
 void store_renew_limits(struct store *store);
+
+/* Whether there may be a log of the name: it is there, or there may be one more, for which an empty one that
+ * nobody uses goes. */
+bool store_admit(struct store *store, const char *name, size_t len);
 
 /* Does a slice of what is due. Returns whether there is more. */
 bool store_tend(struct store *store);

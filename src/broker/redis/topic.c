@@ -183,15 +183,26 @@ static void topic_leave(struct topic *topic)
     topic_say(topic, topic->resident.server, feed_unsubscribe);
 }
 
+/* Of those that are in use here; how many there are in Redis is its own affair. */
+static bool topic_is_one_too_many(struct redis_broker *broker)
+{
+    uint64_t most = broker->options->max_channels;
+    if (most == 0 || HASH_COUNT(broker->topics) < most)
+        return false;
+    broker_count(&broker->super, METRIC_CHANNELS_REFUSED, 1);
+    return true;
+}
+
 void topic_attach(struct redis_broker *broker, struct attach_request *request)
 {
     struct topic *topic = topic_find(broker, request->name);
+    bool is_one_too_many = false;
     if (!topic && bridge_matches(broker, request->name))
         topic = topic_get_bridged(broker, request->name);
-    else if (!topic)
+    else if (!topic && !(is_one_too_many = topic_is_one_too_many(broker)))
         topic = topic_new(broker, request->name);
     if (!topic) {
-        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
+        broker_answer(&request->super, is_one_too_many ? ERROR_CHANNEL_LIMIT : ERROR_OUT_OF_MEMORY);
         return;
     }
     /* Also while Redis is away: what this node has is served. */

@@ -77,15 +77,15 @@ static void commands_subscribe(struct connection *connection, const struct comma
 {
     struct start start = {.kind = START_NOW};
     struct text channel;
+    char fault[COMMAND_FAULT_MAX];
     if (!commands_read_open_channel(connection, command, &channel) ||
         !commands_read_start(connection, command, &start))
         return;
     const struct command_wish wish = {.channel = channel, .start = &start};
     if (command_subscription_find(&connection->conversation, NULL, channel))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
-    else if (connection->conversation.subscription_count >= COMMAND_SUBSCRIPTIONS_MAX)
-        connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS,
-                                "a connection subscribes to at most 1024 channels");
+    else if (!command_has_room(&connection->conversation, 1, fault))
+        connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS, fault);
     else
         commands_begin(connection, &wish);
 }

@@ -20,12 +20,13 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     if (command_subscription_find(conversation, pattern, wish.channel) ||
         conversation_check(conversation, ACCESS_SUBSCRIBE, wish.channel, fault) != ERROR_NONE)
         return;
-    if (conversation->subscription_count < COMMAND_SUBSCRIPTIONS_MAX &&
+    if (command_has_room(conversation, 1, fault) &&
         command_subscribe(conversation, &wish, wait) == ERROR_NONE)
         return;
     /* A client that is not told everything is told that. */
     connection_append_error(connection, stream_socket_text(&connection->socket), ERROR_TOO_MANY_CHANNELS,
-                            "more than 1024 channels are below the pattern");
+                            "more channels are below the pattern than a connection subscribes to "
+                            "(max-channels-per-connection)");
     connection_leave(connection);
 }
 

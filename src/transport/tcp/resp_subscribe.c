@@ -36,10 +36,10 @@ static bool resp_check_channel(struct connection *connection, struct text channe
 {
     if (!connection_admits(connection, to, channel))
         return false;
-    if (connection->conversation.subscription_count < COMMAND_SUBSCRIPTIONS_MAX)
+    char fault[COMMAND_FAULT_MAX];
+    if (command_has_room(&connection->conversation, 1, fault))
         return true;
-    connection_append_error(connection, to, ERROR_TOO_MANY_CHANNELS,
-                            "a connection subscribes to at most 1024 channels");
+    connection_append_error(connection, to, ERROR_TOO_MANY_CHANNELS, fault);
     return false;
 }
 
