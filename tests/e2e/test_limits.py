@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+import pytest
 from support.client import Connection, path_of, publish, request, request_bytes
 from support.commands import Commands
 from support.redis import RedisServer, metric, nodes
@@ -50,6 +51,55 @@ def test_a_channel_that_lingers_is_not_lost_to_who_comes_back() -> None:
         come_and_go(client, range(10), 10)
         assert commands.subscribe("a", since=cursor)["recovered"] is True
         assert commands.next_data() == "missed"
+
+
+MILLION = 1_000_000
+
+
+def publish_to_each(server: Server, names: range, step: int = 50_000) -> None:
+    with Connection(server) as connection:
+        for first in range(names.start, names.stop, step):
+            lines = [f'{{"channel":"m/{number}","data":{number}}}' for number in range(first, first + step)]
+            response = connection.request("POST", "/channels", "\n".join(lines), Content_Type="application/x-ndjson")
+            assert response.status == 200 and b"error" not in response.body
+
+
+@pytest.mark.long
+def test_a_million_channels_that_are_published_to_stay_within_the_memory_limit() -> None:
+    """The longest idle ones go; the newest are there."""
+    with Server("--memory-limit", "64MiB") as server:
+        publish_to_each(server, range(MILLION // 4))
+        before = server.resident_bytes()
+        publish_to_each(server, range(MILLION // 4, MILLION))
+        assert server.resident_bytes() - before < 16 << 20
+        assert metric(server, "message_bytes") < 64 << 20 and metric(server, "channels_evicted_total") > MILLION // 2
+        assert request(server, "GET", path_of(f"m/{MILLION - 1}", last=1, wait=0)).body == str(MILLION - 1).encode()
+        assert request(server, "GET", path_of("m/0", last=1, wait=0)).status == 204
+
+
+@pytest.mark.long
+def test_a_million_channels_that_are_subscribed_to_stay_within_the_memory_limit() -> None:
+    with Server("--memory-limit", "64MiB") as server, WebSocket(server, "/ws") as client:
+        come_and_go(client, range(MILLION // 4))
+        before = server.resident_bytes()
+        come_and_go(client, range(MILLION // 4, MILLION))
+        assert server.resident_bytes() - before < 16 << 20
+        wait_until(lambda: metric(server, "channels_attached") <= 20_000)
+        publish(server, "m", "x")
+
+
+@pytest.mark.long
+def test_a_million_channels_at_once_are_kept_to_those_that_there_may_be() -> None:
+    with Server("--max-channels", "100000") as server:
+        publish_to_each(server, range(100_000))
+        before = server.resident_bytes()
+        with Connection(server) as connection:
+            lines = "\n".join(f'{{"channel":"more/{number}","data":1}}' for number in range(100_000))
+            for _ in range(9):
+                response = connection.request("POST", "/channels", lines, Content_Type="application/x-ndjson")
+                assert response.body.count(b'"channel-limit"') == 100_000
+        assert server.resident_bytes() - before < 64 << 20
+        assert metric(server, "channels") == 100_000 and metric(server, "channels_refused_total") == 900_000
 
 
 # Channels of a connection, and in all.
