@@ -130,6 +130,12 @@ static int listenings_adopt(struct listenings *listenings, char fault[LISTENING_
     return err;
 }
 
+/* With keys only those channels are open to everybody whose rules say so. */
+static bool listening_is_guarded(const struct options *options)
+{
+    return options->jwt_key.count > 0 || options->jwt_jwks[0] || options->publish_keys[0];
+}
+
 static int listenings_check_exposure(const struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
 {
     char text[LISTENING_TEXT_MAX];
@@ -138,11 +144,12 @@ static int listenings_check_exposure(const struct listenings *listenings, char f
         if (listening_is_unix(listening) || address_is_loopback(&listening->address))
             continue;
         listening_format(listening, text);
-        snprintf(fault, LISTENING_FAULT_MAX,
-                 "refusing to listen on %s: anybody who reaches this address could read and publish on every "
-                 "channel. Listen on 127.0.0.1 behind a proxy that decides who may, or add --anonymous if "
-                 "that is what you want.",
-                 text);
+        snprintf(
+            fault, LISTENING_FAULT_MAX,
+            "refusing to listen on %s: anybody who reaches this address could read and publish on every "
+            "channel. Configure keys (jwt-key, jwt-jwks, publish-keys: docs/AUTH.md), listen on 127.0.0.1 "
+            "behind a proxy that decides who may, or add --anonymous if that is what you want.",
+            text);
         return -EACCES;
     }
     return 0;
@@ -188,7 +195,9 @@ int listenings_parse(struct listenings *listenings, const struct options *option
         err = listenings_adopt(listenings, fault);
     if (!err)
         err = listenings_check_proxies(listenings, options, fault);
-    return err || options->anonymous ? err : listenings_check_exposure(listenings, fault);
+    return err || options->anonymous || listening_is_guarded(options)
+               ? err
+               : listenings_check_exposure(listenings, fault);
 }
 
 /* Sockets. */

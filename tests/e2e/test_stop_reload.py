@@ -12,6 +12,7 @@ import time
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
 from support.server import SLUICE, Server, wait_until
+from support.tokens import secret_file
 
 
 def test_stopping_answers_polls_and_ends_streams_cleanly(channel: str) -> None:
@@ -118,6 +119,8 @@ def test_closed_by_default() -> None:
         assert "--anonymous" in result.stderr and "refusing" in result.stderr
     with Server("--anonymous", http="0.0.0.0:0") as server:
         assert get(server, "/healthz").status == 200
+    with Server("--jwt-key", f"HS256:{secret_file()}", http="0.0.0.0:0") as server:
+        assert get(server, "/channels/a?wait=0").status == 401
 
 
 def test_the_port_of_another_server_is_not_shared(server: Server) -> None:
