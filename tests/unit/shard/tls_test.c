@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <gnutls/gnutls.h>
-#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,70 +12,12 @@
 #include <unistd.h>
 
 #include "auth/grant.h"
+#include "paper.h"
 #include "shard/socket.h"
 #include "shard/tls.h"
 
-#define LIFE_S 3600
-
-/* Files of one certificate that signs itself, and so may sign for itself. */
-struct paper {
-    char cert[64];
-    char key[64];
-};
-
-struct names {
-    const char *common;
-    const char *alternative;
-    gnutls_x509_subject_alt_name_t kind;
-};
-
 static char folder[] = "/tmp/sluice-tls-test-XXXXXX";
 static time_t now_s;
-
-static void write_file(const char *path, const gnutls_datum_t *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text->data, 1, text->size, file), text->size);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void make_paper(struct paper *paper, const char *file, const struct names *names)
-{
-    static const unsigned char serial = 1;
-    gnutls_x509_privkey_t key;
-    gnutls_x509_crt_t crt;
-    gnutls_datum_t text;
-    snprintf(paper->cert, sizeof(paper->cert), "%s/%s.pem", folder, file);
-    snprintf(paper->key, sizeof(paper->key), "%s/%s.key", folder, file);
-    assert_int_equal(gnutls_x509_privkey_init(&key), 0);
-    assert_int_equal(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
-                                                  GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0),
-                     0);
-    assert_int_equal(gnutls_x509_crt_init(&crt), 0);
-    gnutls_x509_crt_set_version(crt, 3);
-    gnutls_x509_crt_set_serial(crt, &serial, 1);
-    gnutls_x509_crt_set_activation_time(crt, now_s - LIFE_S);
-    gnutls_x509_crt_set_expiration_time(crt, now_s + LIFE_S);
-    gnutls_x509_crt_set_ca_status(crt, 1);
-    gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_ORGANIZATION_NAME, 0, file, (unsigned)strlen(file));
-    if (names->common)
-        gnutls_x509_crt_set_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, names->common,
-                                      (unsigned)strlen(names->common));
-    if (names->alternative)
-        gnutls_x509_crt_set_subject_alt_name(crt, names->kind, names->alternative,
-                                             (unsigned)strlen(names->alternative), GNUTLS_FSAN_SET);
-    gnutls_x509_crt_set_key(crt, key);
-    assert_int_equal(gnutls_x509_crt_sign2(crt, crt, key, GNUTLS_DIG_SHA256, 0), 0);
-    assert_int_equal(gnutls_x509_crt_export2(crt, GNUTLS_X509_FMT_PEM, &text), 0);
-    write_file(paper->cert, &text);
-    gnutls_free(text.data);
-    assert_int_equal(gnutls_x509_privkey_export2(key, GNUTLS_X509_FMT_PEM, &text), 0);
-    write_file(paper->key, &text);
-    gnutls_free(text.data);
-    gnutls_x509_crt_deinit(crt);
-    gnutls_x509_privkey_deinit(key);
-}
 
 /* A server's session and a client of it. */
 struct couple {
@@ -148,7 +88,7 @@ static struct tls_identity *make_identity(const struct paper *paper, const struc
     return identity;
 }
 
-static const struct names server_names = {.common = "server"};
+static const struct paper_names server_names = {.common = "server"};
 
 static void test_tls_carries_bytes_both_ways_and_says_its_end(void **state)
 {
@@ -156,9 +96,9 @@ static void test_tls_carries_bytes_both_ways_and_says_its_end(void **state)
     struct paper paper;
     struct couple couple;
     (void)state;
-    make_paper(&paper, "server", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
     struct tls_identity *identity = make_identity(&paper, NULL);
-    assert_int_equal(tls_identity_ends(identity), now_s + LIFE_S);
+    assert_int_equal(tls_identity_ends(identity), now_s + PAPER_LIFE_S);
     couple_open(&couple, identity, NULL);
     tls_identity_unref(identity); /* the session has its own reference */
     assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
@@ -190,7 +130,7 @@ static void test_tls_tells_a_cut_from_an_end(void **state)
     struct paper paper;
     struct couple couple;
     (void)state;
-    make_paper(&paper, "server", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
     struct tls_identity *identity = make_identity(&paper, NULL);
     couple_open(&couple, identity, NULL);
     tls_identity_unref(identity);
@@ -210,7 +150,7 @@ static void test_tls_owes_at_most_a_record_and_pays(void **state)
     struct paper paper;
     struct couple couple;
     (void)state;
-    make_paper(&paper, "server", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
     struct tls_identity *identity = make_identity(&paper, NULL);
     couple_open(&couple, identity, NULL);
     tls_identity_unref(identity);
@@ -245,7 +185,7 @@ static void test_tls_goes_on_under_another_descriptor(void **state)
     struct paper paper;
     struct couple couple;
     (void)state;
-    make_paper(&paper, "server", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
     struct tls_identity *identity = make_identity(&paper, NULL);
     couple_open(&couple, identity, NULL);
     tls_identity_unref(identity);
@@ -263,7 +203,7 @@ static void test_tls_goes_on_under_another_descriptor(void **state)
 static void test_tls_reads_who_a_client_is(void **state)
 {
     static const struct {
-        struct names names;
+        struct paper_names names;
         const char *subject;
     } cases[] = {
         {{"device 1", NULL, 0}, "device 1"},
@@ -273,11 +213,11 @@ static void test_tls_reads_who_a_client_is(void **state)
     };
     struct paper paper;
     (void)state;
-    make_paper(&paper, "server", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct paper shown;
         struct couple couple;
-        make_paper(&shown, "client", &cases[i].names);
+        paper_make(&shown, folder, "client", &cases[i].names, now_s);
         struct tls_identity *identity = make_identity(&paper, &shown);
         couple_open(&couple, identity, &shown);
         tls_identity_unref(identity);
@@ -287,7 +227,7 @@ static void test_tls_reads_who_a_client_is(void **state)
         assert_string_equal(grant->subject, cases[i].subject);
         assert_string_equal(grant->id, "");
         assert_false(grant->is_admin || grant->is_key);
-        assert_int_equal(grant->expires_ms, (now_s + LIFE_S) * 1000);
+        assert_int_equal(grant->expires_ms, (now_s + PAPER_LIFE_S) * 1000);
         assert_true(grant_patterns_cover(&grant->subscribe, text_of("a/b")));
         assert_true(grant_patterns_cover(&grant->publish, text_of("c")));
         couple_close(&couple);
@@ -296,14 +236,14 @@ static void test_tls_reads_who_a_client_is(void **state)
 
 static void test_tls_refuses_a_client_without_a_name(void **state)
 {
-    static const struct names cases[] = {{0}, {.common = "a\nb"}, {.common = "a\xff"}};
+    static const struct paper_names cases[] = {{0}, {.common = "a\nb"}, {.common = "a\xff"}};
     struct paper paper;
     (void)state;
-    make_paper(&paper, "server", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct paper shown;
         struct couple couple;
-        make_paper(&shown, "client", &cases[i]);
+        paper_make(&shown, folder, "client", &cases[i], now_s);
         struct tls_identity *identity = make_identity(&paper, &shown);
         couple_open(&couple, identity, &shown);
         tls_identity_unref(identity);
@@ -319,8 +259,8 @@ static void test_tls_says_which_file_is_wrong(void **state)
     struct paper other;
     struct tls_identity *identity;
     (void)state;
-    make_paper(&paper, "server", &server_names);
-    make_paper(&other, "other", &server_names);
+    paper_make(&paper, folder, "server", &server_names, now_s);
+    paper_make(&other, folder, "other", &server_names, now_s);
     const struct {
         struct tls_files files;
         const char *fault;
