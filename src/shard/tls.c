@@ -323,7 +323,7 @@ static size_t tls_gather(struct tls_text *text, char room[TLS_RECORD_MOST], size
         bool is_alone = len == 0 && (taken == most || text->count == 1);
         if (is_alone)
             *bytes = part;
-        else
+        else if (taken > 0)
             memcpy(room + len, part, taken);
         len += taken;
         text->at += taken;

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Each message holds this byte once, as its last, so that counting messages costs a scan and no parsing. */
 #define BENCH_MARK '~'
@@ -37,8 +38,9 @@ struct bench_options {
     bool is_one_of_many;
     bool is_pipelined; /* a burst is so many requests, sent at once, instead of one batch */
     unsigned head_bytes;
-    int tcp_port;      /* of the crlf listener that the subscribers of BENCH_TCP are on */
+    int tcp_port;      /* of another listener that the subscribers are on; 0 is `port` */
     int http_port;     /* redis: of the Sluice whose SSE client is measured; 0 is a plain SUBSCRIBE */
+    bool is_tls;       /* those subscribers speak TLS */
     bool is_envelopes; /* redis: publish on a durable channel's feed, past the stream */
     unsigned rate;     /* rounds a second; 0 is each when all have the last */
 };
@@ -66,6 +68,13 @@ int bench_listen(int *port);
 /* A blocking connection to the server under test. */
 int bench_connect(int port, unsigned index);
 void bench_send_all(int fd, const char *bytes, size_t len);
+
+/* Begins TLS on a connection, with whoever is there; bench_send_all and bench_receive then speak it. */
+void bench_secure(int fd);
+
+/* As recv() without waiting, and send(). `size` is at least 16 KB. */
+ssize_t bench_receive(int fd, char *to, size_t size);
+ssize_t bench_send(int fd, const char *bytes, size_t len);
 
 /* One connection's answers, of any number and cut anywhere. */
 struct bench_reader {

@@ -101,8 +101,8 @@ static uint64_t http_look(const struct bench_options *options, int fd, const cha
 {
     static char text[HTTP_READ_BYTES];
     char request[128];
-    int len =
-        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: b\r\n\r\n", http_dialect(options)->look);
+    int len = snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+                       http_dialect(options)->look);
     bench_send_all(fd, request, (size_t)len);
     http_await_answer(fd, text, sizeof(text));
     const char *number = strstr(text, before);
@@ -219,11 +219,11 @@ void bench_send_singles(const struct bench_options *options, int fd, const char 
         bench_fail("no memory");
     http_make_message(message);
     for (unsigned i = 0; i < count; i++)
-        len +=
-            (size_t)snprintf(requests + len, HTTP_PUBLISH_BYTES,
-                             "POST %s%s HTTP/1.1\r\nHost: b\r\nContent-Type: text/plain\r\nContent-Length: "
-                             "%d\r\n\r\n%s",
-                             http_dialect(options)->publish, channel, BENCH_MESSAGE_BYTES, message);
+        len += (size_t)snprintf(
+            requests + len, HTTP_PUBLISH_BYTES,
+            "POST %s%s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain\r\nContent-Length: "
+            "%d\r\n\r\n%s",
+            http_dialect(options)->publish, channel, BENCH_MESSAGE_BYTES, message);
     bench_send_all(fd, requests, len);
     free(requests);
 }
@@ -247,10 +247,11 @@ void bench_publish(const struct bench_options *options, int fd, const char *chan
     http_make_message(message);
     for (unsigned i = 0; i < count; i++)
         len += (size_t)sprintf(body + len, "{\"channel\":\"%s\",\"data\":\"%s\"}\n", channel, message);
-    int head_len = snprintf(head, sizeof(head),
-                            "POST /channels HTTP/1.1\r\nHost: b\r\nContent-Type: application/x-ndjson\r\n"
-                            "Content-Length: %zu\r\n\r\n",
-                            len);
+    int head_len =
+        snprintf(head, sizeof(head),
+                 "POST /channels HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"
+                 "Content-Length: %zu\r\n\r\n",
+                 len);
     bench_send_all(fd, head, (size_t)head_len);
     bench_send_all(fd, body, len);
     http_await_answer(fd, answer, sizeof(answer));

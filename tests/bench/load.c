@@ -184,7 +184,7 @@ static void load_read_stream(struct load *load, struct subscriber *subscriber, s
 static void load_read(struct load *load, struct subscriber *subscriber)
 {
     ssize_t got =
-        recv(subscriber ? subscriber->fd : load->publish_fd, load->buffer, LOAD_READ_BYTES, MSG_DONTWAIT);
+        bench_receive(subscriber ? subscriber->fd : load->publish_fd, load->buffer, LOAD_READ_BYTES);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got <= 0)
@@ -253,6 +253,8 @@ static void load_open(struct load *load)
     for (unsigned i = 0; i < options->connections; i++) {
         struct subscriber *subscriber = &load->subscribers[i];
         subscriber->fd = bench_connect(options->tcp_port > 0 ? options->tcp_port : options->port, i);
+        if (options->is_tls)
+            bench_secure(subscriber->fd);
         snprintf(subscriber->channel, sizeof(subscriber->channel), options->is_one_of_many ? "one/%u" : "all",
                  i);
         load_watch(load, subscriber->fd, subscriber);

@@ -57,7 +57,7 @@ static void redis_subscribe(struct redis_bench *bench)
     }
     char head[200];
     int len = snprintf(head, sizeof(head),
-                       "GET /channels/%s HTTP/1.1\r\nHost: b\r\nAccept: text/event-stream\r\n\r\n",
+                       "GET /channels/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n",
                        options->is_envelopes ? "bench" : "updates");
     bench->subscribe_fd = bench_connect(options->http_port, 0);
     bench_send_all(bench->subscribe_fd, head, (size_t)len);

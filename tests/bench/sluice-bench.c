@@ -123,7 +123,7 @@ int bench_listen(int *port)
 void bench_send_all(int fd, const char *bytes, size_t len)
 {
     while (len > 0) {
-        ssize_t sent = send(fd, bytes, len, MSG_NOSIGNAL);
+        ssize_t sent = bench_send(fd, bytes, len);
         if (sent < 0 && errno != EINTR)
             bench_fail("cannot send: %s", strerror(errno));
         if (sent > 0) {
@@ -187,6 +187,7 @@ int main(int argc, char **argv)
                                           {"http-port", required_argument, NULL, 'w'},
                                           {"envelopes", no_argument, NULL, 'e'},
                                           {"tcp-port", required_argument, NULL, 'q'},
+                                          {"tls", no_argument, NULL, 'x'},
                                           {0}};
     struct bench_options options = {.connections = 1000, .messages = 100, .burst = 1, .head_bytes = 500};
     struct rlimit limit;
@@ -241,6 +242,9 @@ int main(int argc, char **argv)
             break;
         case 'q':
             options.tcp_port = (int)value;
+            break;
+        case 'x':
+            options.is_tls = true;
             break;
         case 'e':
             options.is_envelopes = true;
