@@ -4,11 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "auth/revoked.h"
-#include "base/clock.h"
 #include "http/origin.h"
 #include "http/transport.h"
-#include "shard/tls.h"
 
 #define IDENTITY_SCHEME "Bearer "
 
@@ -55,16 +52,11 @@ static bool identity_certificate_counts(const struct exchange *exchange)
 /* Who has no token is who its certificate says, unless that has been revoked. */
 static void identity_take_certificate(struct exchange *exchange)
 {
-    const struct revoked *revoked = exchange->shard->revoked;
-    struct grant *grant = tls_grant(exchange->fd);
-    if (!grant || exchange->bearer.grant || !identity_certificate_counts(exchange))
-        return;
-    if (grant->expires_ms <= clock_wall_ms())
-        exchange->identity.error = ERROR_TOKEN_EXPIRED;
-    else if (revoked && revoked_has(revoked, grant))
-        exchange->identity.error = ERROR_TOKEN_REVOKED;
-    else
-        bearer_identify(&exchange->bearer, grant_ref(grant));
+    enum error_code error = ERROR_NONE;
+    if (!exchange->bearer.grant && identity_certificate_counts(exchange))
+        error = bearer_certify(&exchange->bearer, exchange->shard, exchange->fd);
+    if (error != ERROR_NONE)
+        exchange->identity.error = error;
 }
 
 static void identity_judge_token(struct exchange *exchange, char fault[AUTH_FAULT_MAX])

@@ -5,6 +5,7 @@
 #include "auth/token.h"
 #include "base/clock.h"
 #include "shard/shard.h"
+#include "shard/tls.h"
 
 /* Grants end by the wall clock, timers go by another: when that one is set, it is noticed within this time.
  */
@@ -82,6 +83,19 @@ void bearer_identify(struct bearer *bearer, struct grant *grant)
 void bearer_share(struct bearer *bearer, const struct bearer *with)
 {
     bearer_identify(bearer, with->grant ? grant_ref(with->grant) : NULL);
+}
+
+enum error_code bearer_certify(struct bearer *bearer, const struct shard *shard, int fd)
+{
+    struct grant *grant = tls_grant(fd);
+    if (!grant)
+        return ERROR_NONE;
+    if (grant->expires_ms <= clock_wall_ms())
+        return ERROR_TOKEN_EXPIRED;
+    if (shard->revoked && revoked_has(shard->revoked, grant))
+        return ERROR_TOKEN_REVOKED;
+    bearer_identify(bearer, grant_ref(grant));
+    return ERROR_NONE;
 }
 
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,

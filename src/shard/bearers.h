@@ -49,6 +49,10 @@ void bearer_identify(struct bearer *bearer, struct grant *grant);
 /* Has it the grant that another one has. */
 void bearer_share(struct bearer *bearer, const struct bearer *with);
 
+/* Has the bearer the grant of the certificate that was shown on this connection (shard/tls.h). Returns
+ * ERROR_NONE, also when none was shown, or why it does not count any more; then nothing has changed. */
+enum error_code bearer_certify(struct bearer *bearer, const struct shard *shard, int fd);
+
 /* It is open: `over` follows when its grant, this one or a later one, is over. */
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,
                   void (*over)(struct bearer *bearer, enum error_code why));

@@ -591,6 +591,30 @@ def test_a_certificate_does_what_needs_a_token(tls: Tls, people: Authority, tmp_
         assert status_of(server, "POST", ask["POST"], Sec_Fetch_Site="same-origin") == 201
 
 
+def test_a_subject_that_is_revoked_is_out(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
+    lost = people.issue("lost", names="URI:urn:device:3", usage="clientAuth")
+    with certified(tls, people, tmp_path, "optional") as server:
+        server.tls = showing(tls, lost)
+        with EventStream(server, path_of("secret/r")) as stream:
+            assert stream.next_block()
+            assert request(server, "DELETE", "/api/tokens?sub=urn:device:3").status == 200
+            ended = stream.next_event()
+            assert ended.event == "expired" and "token-revoked" in (ended.data or "")
+        assert status_of(server, "POST", path_of("secret/r")) == 401
+
+
+def test_a_certificate_counts_over_tcp(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
+    good = people.issue("by-tcp", names="URI:urn:device:2", usage="clientAuth")
+    with certified(tls, people, tmp_path, "optional") as server:
+        server.tls = showing(tls, None)
+        with Raw(server) as stranger:
+            assert stranger.ask(b"SUBSCRIBE secret/t").startswith(b"ERROR no-token")
+        server.tls = showing(tls, good)
+        with Raw(server) as known:
+            assert known.ask(b"SUBSCRIBE secret/t") == b"CONFIRMED"
+            assert known.ask(b"PUBLISH secret/t hello").startswith((b"CONFIRMED", b"hello"))
+
+
 def test_a_resumed_session_is_its_certificates(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
     good = people.issue("again", usage="clientAuth")
     with certified(tls, people, tmp_path, "optional") as server:

@@ -536,6 +536,8 @@ static enum error_code connection_accept(struct listener *listener, const struct
     connection->conversation.ahead = connection;
     connection->conversation.key = &connection->socket.key;
     list_init(&connection->patterns);
+    (void)bearer_certify(&connection->conversation.bearer, listener->shard,
+                         arrival->fd); /* or he is nobody */
     connection_begin(connection);
     if (connection->state != CONNECTION_DEAF)
         conversation_bear(&connection->conversation);

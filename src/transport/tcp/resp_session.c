@@ -164,6 +164,8 @@ void resp_run_reset(const struct resp_call *call)
     tcp_patterns_forget(connection);
     command_unsubscribe_all(&connection->conversation);
     bearer_identify(&connection->conversation.bearer, NULL);
+    (void)bearer_certify(&connection->conversation.bearer, connection_shard(connection),
+                         connection->socket.watch.fd); /* or he is nobody */
     connection->protocol = 2;
     reply_status(connection, "RESET");
 }
