@@ -34,8 +34,8 @@ void exchange_response_header(struct MHD_Response *response, const char *name, c
 }
 
 /* A page of another site does not get what is in channels as an image, a script or a style (Fetch standard,
- * section 3.7); who is allowed asks for it by CORS. Files, and scripts that are made for others, are for
- * everybody. */
+ * section 3.7); who is allowed asks for it by CORS. Files, and pictures and scripts that are made for others,
+ * are for everybody. */
 static void exchange_add_resource_policy(struct MHD_Response *response)
 {
     exchange_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
@@ -43,7 +43,9 @@ static void exchange_add_resource_policy(struct MHD_Response *response)
 
 static bool exchange_is_for_everybody(const struct exchange *exchange)
 {
-    return exchange->origin == ORIGIN_OPEN || (exchange->transport && exchange->transport->call) ||
+    const struct transport *transport = exchange->transport;
+    return exchange->origin == ORIGIN_OPEN ||
+           (transport && (transport->call || transport->is_for_embedding)) ||
            (exchange->route && exchange->route->is_for_embedding);
 }
 

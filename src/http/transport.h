@@ -26,6 +26,7 @@ struct transport {
     bool (*is_asked)(const struct exchange *exchange);
     const char *content_type; /* of its answers to HEAD; NULL for that of a message */
     const char *policy;       /* the Content-Security-Policy of its answers; NULL for none */
+    bool is_for_embedding;    /* pages of all sites may show it as an image */
     bool asks_for_token;      /* a client that has said no token may still say it when it is begun */
     /* Writes what has a client come back after `retry_ms`, to one that would give up at a status that says
      * so; NULL for a transport whose clients read the status. */

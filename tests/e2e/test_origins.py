@@ -2,7 +2,7 @@
 """Pages: which may change something, what they may send and read, and what a browser is told beforehand."""
 
 import pytest
-from support.client import Connection, get, path_of, publish, request
+from support.client import Connection, get, path_of, publish, request, request_bytes
 from support.server import Server
 
 LISTED = "https://app.example"
@@ -103,3 +103,34 @@ def test_options_needs_no_rights(server: Server, channel: str) -> None:
                             ("/channels", "POST, OPTIONS")):
         response = request(server, "OPTIONS", target, Origin="https://evil.example", Access_Control_Request_Method="DELETE")
         assert (response.status, response.header("Allow"), response.header("Access-Control-Allow-Origin")) == (204, methods, None)
+
+
+@pytest.mark.parametrize(("target", "policy"), [
+    ("/channels/a?last=1", "same-origin"), ("/channels/a?last=1&transport=json", "same-origin"), ("/api/stats", "same-origin"), ("/metrics", "same-origin"),
+    ("/nothing", None), ("/", None), ("/sockjs/info", None), ("/channels/a?last=1&transport=jsonp&callback=f", None), ("/channels/a?last=x", "same-origin"),
+])
+def test_what_is_in_channels_is_no_image_or_script_of_other_sites(target: str, policy: str | None) -> None:
+    with Server("--legacy", "yes") as server:
+        publish(server, "a")
+        for headers in ({}, {"Origin": f"http://127.0.0.1:{server.port}"}):
+            assert get(server, target, **headers).header("Cross-Origin-Resource-Policy") == policy
+        with Connection(server) as connection:
+            connection.send(request_bytes("GET", "/channels/a?transport=multipart", Accept="image/png"))
+            assert connection.read_head().header("Cross-Origin-Resource-Policy") is None
+
+
+def test_a_page_of_ours_is_in_no_other_sites_frame_or_window(server: Server) -> None:
+    page = get(server, "/")
+    assert "frame-ancestors 'none'" in (page.header("Content-Security-Policy") or "")
+    assert (page.header("Cross-Origin-Opener-Policy"), page.header("X-Content-Type-Options")) == ("same-origin", "nosniff")
+
+
+def test_what_the_door_refuses_is_no_other_type_than_it_says(server: Server) -> None:
+    with Connection(server) as connection:
+        connection.send(b"<script>\r\n\r\n")
+        refused = connection.read_response()
+    assert (refused.status, refused.header("Content-Type"), refused.header("X-Content-Type-Options")) == (400, "application/json", "nosniff")
+
+
+def test_a_preflight_is_remembered_for_two_hours(server: Server, channel: str) -> None:
+    assert request(server, "OPTIONS", path_of(channel), Origin=LISTED).header("Access-Control-Max-Age") == "7200"

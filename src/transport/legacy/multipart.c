@@ -75,5 +75,6 @@ const struct transport multipart_transport = {
     .words = {"multipart"},
     .content_type = "multipart/x-mixed-replace; boundary=" RENDER_MULTIPART_BOUNDARY,
     .policy = "sandbox; default-src 'none'",
+    .is_for_embedding = true,
     .begin = multipart_begin,
 };
