@@ -6,7 +6,7 @@ import stat
 
 import pytest
 from support.client import Connection, get, path_of, publish, request, request_bytes
-from support.server import Server
+from support.server import Server, wait_until
 
 ADMIN_PATHS = ("/api/channels", "/api/channels/a/b", "/api/stats", "/metrics")
 
@@ -44,7 +44,7 @@ def test_http_on_a_unix_socket(option: str, tmp_path: pathlib.Path, channel: str
     path = tmp_path / "socket"
     with Server(f"--{option}", f"unix:{path} mode=0640", "--shards", "2") as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
-        assert f"{option}=unix:{path}" in server.log()
+        wait_until(lambda: f"{option}=unix:{path}" in server.log())
         with Connection(server, str(path)) as reader, Connection(server, str(path)) as writer:
             reader.send(request_bytes("GET", path_of(channel), Accept="text/event-stream"))
             assert reader.read_head().status == 200
