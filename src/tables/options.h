@@ -25,7 +25,7 @@
             "default-channel and ping, see docs/TCP.md, and those of http. Repeatable.")                     \
     STRINGS("sockjs", sockjs, "/sockjs", 0, 64, RESTART, "PREFIX [KEY=VALUE]...",                            \
             "Serve SockJS clients below this path; keys are app, feed, websocket, cookie, response-limit, "  \
-            "legacy and client, see docs/SOCKJS.md. Empty serves none. Repeatable.")                         \
+            "disconnect-delay, legacy and client, see docs/SOCKJS.md. Empty serves none. Repeatable.")       \
     STRING(                                                                                                  \
         "broker", broker, "memory:", 1, 1024, RESTART, "URL",                                                \
         "Where channel logs live: memory: is this process; redis://[user:password@]host:port/db, several "   \

@@ -12,7 +12,7 @@ from support.sockjs import Session
 from support.sockjs_commands import TRANSPORTS, Commands
 
 SERVICE = "/some/where/chat"
-OPTIONS = ("--sockjs", f"{SERVICE} cookie=yes legacy=yes")
+OPTIONS = ("--sockjs", f"{SERVICE} cookie=yes legacy=yes disconnect-delay=30s")
 CONFIGURATIONS = ("sockjs/haproxy.cfg.in", "sockjs/haproxy-cookie.cfg.in", "sockjs/nginx.conf.in")
 
 

@@ -106,7 +106,7 @@ def test_heartbeats(transport: str) -> None:
 
 @pytest.mark.parametrize("transport", ["xhr", "jsonp", "xhr_streaming"])
 def test_what_is_published_while_nobody_receives_is_a_cursor_and_no_queue(transport: str, channel: str) -> None:
-    with Server("--sockjs", f"{SERVICE} legacy=yes", "--history-size", "1000", "--shards", "1") as server:
+    with Server("--sockjs", f"{SERVICE} legacy=yes disconnect-delay=60s", "--history-size", "1000", "--shards", "1") as server:
         clients = [Commands(server, "xhr", SERVICE) for _ in range(50)]
         for client in clients:
             assert client.ask("subscribe", channels=[channel])["op"] == "subscribed"

@@ -11,6 +11,9 @@
 #define PRESET_LIMIT_BYTES (128u << 10)
 #define LIMIT_LEAST_BYTES 1u
 #define LIMIT_MOST_BYTES (1u << 30)
+#define PRESET_DELAY_MS 5000u
+#define DELAY_LEAST_MS 100u
+#define DELAY_MOST_MS (24u * 3600000u)
 #define PRESET_CLIENT "/sockjs.min.js"
 /* Goes into an attribute of a page. */
 #define CLIENT_ALPHABET "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$()*+,;=%"
@@ -79,6 +82,16 @@ static int set_limit(struct pairs *pairs, const char *value)
     return 0;
 }
 
+static int set_delay(struct pairs *pairs, const char *value)
+{
+    struct sockjs_declaration *declaration = pairs->context;
+    uint64_t *delay_ms = &declaration->disconnect_delay_ms;
+    if (number_parse_duration_ms(delay_ms, value, strlen(value)) || *delay_ms < DELAY_LEAST_MS ||
+        *delay_ms > DELAY_MOST_MS)
+        return pairs_fail(pairs, "disconnect-delay is a time from 100ms to 24h, not '%.100s'", value);
+    return 0;
+}
+
 static int set_client(struct pairs *pairs, const char *value)
 {
     struct sockjs_declaration *declaration = pairs->context;
@@ -95,6 +108,7 @@ static const struct pairs_key declaration_keys[] = {{"app", set_app},
                                                     {"websocket", set_websocket},
                                                     {"cookie", set_cookie},
                                                     {"response-limit", set_limit},
+                                                    {"disconnect-delay", set_delay},
                                                     {"legacy", set_legacy},
                                                     {"client", set_client}};
 
@@ -119,8 +133,9 @@ int sockjs_declaration_parse(struct sockjs_declaration *declaration, const char 
         .key_count = ARRAY_LENGTH(declaration_keys),
         .check = check,
     };
-    *declaration =
-        (struct sockjs_declaration){.has_websocket = true, .response_limit_bytes = PRESET_LIMIT_BYTES};
+    *declaration = (struct sockjs_declaration){.has_websocket = true,
+                                               .response_limit_bytes = PRESET_LIMIT_BYTES,
+                                               .disconnect_delay_ms = PRESET_DELAY_MS};
     int err = pairs_parse(declaration, text, &form, fault);
     if (err)
         sockjs_declaration_deinit(declaration);

@@ -2,7 +2,7 @@
 #pragma once
 
 /* What the option `sockjs` says of a service: PREFIX [app=…] [feed=…] [websocket=…] [cookie=…]
- * [response-limit=BYTES] [legacy=…] [client=URL]. See docs/SOCKJS.md. Any thread. */
+ * [response-limit=BYTES] [disconnect-delay=TIME] [legacy=…] [client=URL]. See docs/SOCKJS.md. Any thread. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,7 +21,8 @@ struct sockjs_declaration {
     bool needs_cookie; /* balancers keep a client's requests together by one */
     bool is_legacy;    /* jsonp and htmlfile are there */
     uint64_t response_limit_bytes;
-    char *client_url; /* of the client's script, for the iframe page */
+    uint64_t disconnect_delay_ms; /* how long a session lives without a receiver */
+    char *client_url;             /* of the client's script, for the iframe page */
 };
 
 /* Parses `text`. Returns 0, -ENOMEM, or -EINVAL with `fault` a sentence; only after 0 is there something to

@@ -74,7 +74,8 @@ static void session_go_on(struct timer *timer)
 static void session_live_on(struct session *session)
 {
     struct shard *shard = session->application.conversation.shard;
-    timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
+    timer_arm(&shard->wheel, &session->life,
+              shard->now_ms + session->service->declaration.disconnect_delay_ms);
 }
 
 /* Telling. */
@@ -317,9 +318,9 @@ enum error_code session_begin(struct session **begun, struct shard *shard,
     list_init(&session->sendings);
     timer_init(&session->life, session_expire);
     timer_init(&session->going_on, session_go_on);
-    timer_arm(&shard->wheel, &session->life, shard->now_ms + SESSION_LIFE_MS);
     error = application_begin(&session->application, shard, service, &session_conversation_ops,
                               &exchange->bearer);
+    session_live_on(session);
     session->application.conversation.key = &session->limit_key;
     if (application_goes_away(&session->application))
         session_close(session, CLOSE_GO_AWAY);

@@ -2,8 +2,8 @@
 #pragma once
 
 /* A session over HTTP: it lives on the shard that its name is hashed to, where all its requests come, and for
- * SESSION_LIFE_MS without a receiver. What is to be told while there is none stays in the channels, but for
- * answers. On the shard's thread.
+ * the disconnect-delay of its service without a receiver. What is to be told while there is none stays in the
+ * channels, but for answers. On the shard's thread.
  *
  *   open ──► closed    (gone from both when its life is over)
  */
@@ -15,8 +15,6 @@
 #include "shard/limits.h"
 #include "shard/memory_share.h"
 #include "transport/sockjs/application.h"
-
-#define SESSION_LIFE_MS 5000u
 
 struct receiver;
 
