@@ -247,7 +247,8 @@ static int server_write_ready_file(struct server *server)
     return 0;
 }
 
-static void server_log_ready(const struct server *server)
+/* Before the ready file: whoever has seen that finds the addresses in the log. */
+static int server_log_ready(struct server *server)
 {
     char text[LISTENING_TEXT_MAX];
     for (size_t i = 0; i < server->listenings.count; i++) {
@@ -262,6 +263,7 @@ static void server_log_ready(const struct server *server)
     log_event(LOG_INFO, "ready", LOG_TEXT("version", PACKAGE_VERSION),
               LOG_NUMBER("shards", server->group.count),
               LOG_TEXT("broker", server->group.broker->ops->scheme));
+    return 0;
 }
 
 static void server_keep_watchdog_calm(struct watchdog *watchdog)
@@ -272,7 +274,6 @@ static void server_keep_watchdog_calm(struct watchdog *watchdog)
 static int server_tell_ready(struct server *server)
 {
     const struct notify *notify = &server->notify;
-    server_log_ready(server);
     notify_say(notify, "READY=1\nSTATUS=serving; %u shards, broker %s\nMAINPID=%ld", server->group.count,
                server->group.broker->ops->scheme, (long)getpid());
     if (notify->watchdog_ms == 0)
@@ -507,9 +508,10 @@ static void server_close(struct server *server)
 static int server_open(struct server *server)
 {
     static int (*const steps[])(struct server * server) = {
-        server_check_configuration, server_load_keys, server_make_broker,     server_make_shards,
-        server_open_sockjs,         server_listen,    server_drop_privileges, server_open_listeners,
-        server_write_ready_file,    server_confine,   server_start_shards,    server_tell_ready,
+        server_check_configuration, server_load_keys,        server_make_broker,     server_make_shards,
+        server_open_sockjs,         server_listen,           server_drop_privileges, server_open_listeners,
+        server_log_ready,           server_write_ready_file, server_confine,         server_start_shards,
+        server_tell_ready,
     };
     int status = 0;
     for (size_t i = 0; !status && i < ARRAY_LENGTH(steps); i++)
