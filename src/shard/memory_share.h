@@ -2,7 +2,7 @@
 #pragma once
 
 /* What connections have the server keep that is no message: input that is not whole yet or not done with, and
- * answers that wait to be fetched. Counted together over all shards, and bounded by connection-memory.
+ * answers that clients do not take. Counted together over all shards, and bounded by connection-memory.
  *
  * The last quarter is for what is small, so that those who fill the rest with large pieces do not keep others
  * from sending commands and short messages. One input of the largest size fits whatever the option says.

@@ -17,6 +17,8 @@
 /* From so many messages on they are written as one run of bytes, which the kernel takes faster than parts. */
 #define OUTLET_RUN_LEAST 8u
 #define OUTLET_RUN_BYTES_MAX (256u << 10)
+/* Of a text that the peer does not take, this much is not counted. */
+#define OUTLET_LITTLE_BYTES 4096u
 /* How often the blocked are looked at. */
 #define OUTLET_LOOK_LEAST_MS 20u
 #define OUTLET_LOOK_MOST_MS 1000u
@@ -100,6 +102,8 @@ void outlet_deinit(struct outlet *outlet)
 {
     message_unref(outlet->owed);
     buf_deinit(&outlet->text);
+    if (outlet->share.bytes > 0)
+        (void)memory_share_set(&outlet->share, outlet->shard, 0); /* less always fits */
 }
 
 bool outlet_is_silent(const struct outlet *outlet, uint64_t for_ms)
@@ -148,6 +152,15 @@ static void outlet_pay(struct outlet *outlet, size_t sent)
     }
 }
 
+/* Returns whether what the peer does not take may be kept for it: a little always. */
+static bool outlet_count_text(struct outlet *outlet)
+{
+    size_t bytes = outlet->state == OUTLET_BLOCKED ? outlet->text.capacity : 0;
+    if (bytes <= OUTLET_LITTLE_BYTES && outlet->share.bytes == 0)
+        return true;
+    return memory_share_set(&outlet->share, outlet->shard, bytes);
+}
+
 bool outlet_flush(struct outlet *outlet)
 {
     list_remove(&outlet->flush_link);
@@ -172,6 +185,10 @@ bool outlet_flush(struct outlet *outlet)
     }
     bool is_owing = outlet_owed(outlet) > 0 || !socket_flush(outlet->fd);
     outlet_set_blocked(outlet, is_owing);
+    if (!outlet_count_text(outlet)) {
+        outlet->ops->broken(outlet);
+        return false;
+    }
     return outlet->state == OUTLET_READY || outlet->state == OUTLET_RELIEVED;
 }
 

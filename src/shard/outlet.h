@@ -20,6 +20,7 @@
 #include "base/timer.h"
 #include "core/message.h"
 #include "core/subscriber.h"
+#include "shard/memory_share.h"
 
 struct outlet;
 struct shard;
@@ -60,6 +61,7 @@ struct outlet {
     const char *tail;
     struct buf text; /* what is owed after it */
     size_t text_at;
+    struct memory_share share; /* of the text, while the peer does not take it */
 };
 
 /* The outlets of a shard. */

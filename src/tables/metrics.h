@@ -43,7 +43,7 @@
     COUNTED(SOCKJS_SESSIONS, "gauge", "sockjs_sessions", "SockJS sessions now, those of WebSockets too.")    \
     COUNTED(SESSIONS_REFUSED, "counter", "sockjs_sessions_refused_total", "SockJS sessions refused.")        \
     ASKED(CONNECTION_BYTES, "gauge", "connection_memory_bytes",                                              \
-          "Memory of input that is not whole, and of answers that wait to be fetched.",                      \
+          "Memory of input that is not whole, and of answers that are not taken.",                           \
           atomic_load_explicit(&group->connection_bytes, memory_order_relaxed))                              \
     COUNTED(CONNECTION_MEMORY_REFUSED, "counter", "connection_memory_refused_total",                         \
             "Inputs and answers refused because of connection-memory.")                                      \

@@ -308,3 +308,27 @@ def test_a_send_that_waits_when_the_server_stops_is_answered() -> None:
             response = sender.read_response()
             assert (response.status, response.error) == (503, "stopping")
             server.process.terminate()
+
+
+def test_answers_that_are_not_read_are_bounded_together() -> None:
+    """Histories are refused near the limit; who reads again gets his whole."""
+    with (Server("--shards", "1", "--connection-memory", "8MiB", "--message-size", "64KiB", "--batch-size", "64KiB") as server,
+          ExitStack() as stack):
+        def seen() -> float:
+            return metric(server, "connection_memory_bytes") + metric(server, "connection_memory_refused_total")
+
+        for _ in range(14):
+            publish(server, "a", "x" * PART)
+        clients = [stack.enter_context(WebSocket(server, "/ws", receive_buffer=4096)) for _ in range(12)]
+        for client in clients:
+            before = seen()
+            client.put_text('{"op":"history","channel":"a"}')
+            wait_until(lambda before=before: seen() != before)  # type: ignore[misc]
+        assert metric(server, "connection_memory_bytes") < 6 << 20
+        answers = [json.loads(client.take()) for client in clients]
+        codes = [answer.get("code", answer["op"]) for answer in answers]
+        assert set(codes) == {"history", FULL} and codes[0] == "history" and codes[-1] == FULL
+        assert all(len(answer["messages"]) == 14 for answer in answers if answer["op"] == "history")
+        assert metric(server, "connection_memory_refused_total") == codes.count(FULL)
+        wait_until(lambda: metric(server, "connection_memory_bytes") == 0)
+        assert Commands(clients[-1].put_text, clients[-1].take).history("a")["messages"]

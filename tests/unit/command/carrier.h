@@ -28,6 +28,7 @@ struct carrier {
 static struct options *options;
 static struct auth_keys *keys;
 static struct broker *memory;
+static struct shard_group group;
 static struct shard shard;
 static struct broker_request *slow[CARRIER_SLOW_MAX];
 static unsigned slow_count;
@@ -123,7 +124,7 @@ static inline int shard_begin(void **state)
     memory = memory_broker_new(options);
     if (auth_keys_load(&keys, options, fault))
         return -1;
-    shard = (struct shard){.options = options, .keys = keys, .now_ms = 1000};
+    shard = (struct shard){.group = &group, .options = options, .keys = keys, .now_ms = 1000};
     timer_wheel_init(&shard.wheel, 1000);
     bearer_table_init(&shard.bearers, &shard);
     hub_init(&shard.hub, &carrier_broker, &shard.mailbox, &shard.wheel, &settings);
