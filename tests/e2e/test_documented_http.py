@@ -10,6 +10,7 @@ from support.client import Connection, LineStream, Response, get, request
 from support.redis import NODE_OPTIONS, RedisServer, await_away, await_ready, stream_key
 from support.server import SOURCE, Server
 from support.tcp import Raw
+from support.tokens import bearer, make_token, secret_file
 
 ROW = re.compile(r"^\| `([a-z-]+)` \| (\d{3}) \|", re.MULTILINE)
 DOCUMENTED = {code: int(status) for code, status in ROW.findall((SOURCE / "docs/ERRORS.md").read_text())}
@@ -142,10 +143,26 @@ def test_an_error_of_a_session() -> None:
         check(request(server, "POST", "/echo/0/a/xhr_send", '["a"]'), "session-full", "response-limit")
 
 
+TOKENS: dict[str, dict[str, object]] = {
+    "bad-signature": {"key": "f" * 64}, "token-expired": {"life": -60}, "token-not-yet": {"nbf": 4e9}, "wrong-audience": {"aud": "others"},
+    "wrong-issuer": {"iss": "others"}, "token-revoked": {"jti": "lost"}, "forbidden-channel": {}, "bad-token": {"sluice": 1},
+}
+
+
+def test_errors_of_tokens() -> None:
+    right = {"aud": "us", "iss": "we"}
+    with Server("--jwt-key", f"HS256:{secret_file()}", "--jwt-audience", "us", "--jwt-issuer", "we") as server:
+        check(request(server, "POST", "/channels/a", "x"), "no-token", "")
+        check(request(server, "GET", "/metrics", **bearer(make_token(**right))), "forbidden-admin", "admin")
+        assert request(server, "DELETE", "/api/tokens/lost", **bearer(make_token(admin=True, **right))).status == 200
+        for code, claims in TOKENS.items():
+            check(request(server, "POST", "/channels/a", "x", **bearer(make_token(**{**right, **claims}))), code, "")
+
+
 def test_every_documented_error_is_provoked_somewhere() -> None:
-    """The last ones need calls that fail, and are in test_faults.py, test_door.py and test_drain.py; limits are in test_limits.py and test_rates.py."""
+    """TLS is in test_tls.py. The last ones need calls that fail, and are in test_faults.py, test_door.py and test_drain.py; limits are in test_limits.py and test_rates.py."""
     here = {row[0] for row in PROVOKED} | {
         "too-many-connections", "too-many-from-address", "memory-limit", "bridged-channel", "broker-refused", "broker-full",
         "broker-down", "bad-command", "session-full", "too-many-sessions", "connection-memory", "connect-rate", "channel-limit",
-        "subscribe-rate", "publish-rate", *COMMAND_CODES}
+        "subscribe-rate", "publish-rate", "no-token", "forbidden-admin", "tls-wanted", *TOKENS, *COMMAND_CODES}
     assert set(DOCUMENTED) - here == {"internal", "out-of-memory", "no-descriptors", "stopping"}
