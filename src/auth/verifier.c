@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "auth/pem.h"
+#include "base/base64.h"
 #include "base/json_object.h"
 
 static_assert(PEM_FAULT_MAX <= VERIFIER_FAULT_MAX, "a fault of PEM fits");
@@ -128,29 +129,74 @@ int verifier_init(struct verifier *verifier, const struct verifier_declaration *
 
 /* JWK. */
 
-enum jwk_member { JWK_KTY, JWK_ALG, JWK_USE, JWK_KID, JWK_CRV, JWK_N, JWK_D, JWK_KEY_OPS };
+#define JWK_NUMBER_MAX 8192u /* digits of base64url */
+#define JWK_STRINGS 10u
+
+/* The strings first; of them those in base64url last. */
+enum jwk_member {
+    JWK_KTY,
+    JWK_ALG,
+    JWK_USE,
+    JWK_KID,
+    JWK_CRV,
+    JWK_N,
+    JWK_E,
+    JWK_K,
+    JWK_X,
+    JWK_Y,
+    JWK_KEY_OPS,
+};
 
 struct jwk_text {
     struct json_object object;
-    struct text kty;
-    struct text alg;
-    struct text use;
-    struct text kid;
-    struct text curve;
-    struct text modulus;
+    struct text strings[JWK_STRINGS];
 };
+
+/* cjose ends the process at some of what is not base64url. */
+static bool jwk_is_number(struct text text)
+{
+    char bytes[JWK_NUMBER_MAX];
+    size_t len;
+    return text.len <= JWK_NUMBER_MAX && base64_url_decode(bytes, &len, text.bytes, text.len) == 0;
+}
+
+static int jwk_check_strings(const struct jwk_text *jwk, char *fault)
+{
+    const struct text kid = jwk->strings[JWK_KID];
+    if (kid.len > VERIFIER_KID_MAX || (kid.bytes && memchr(kid.bytes, '\0', kid.len)))
+        return verifier_fail(fault, "has a kid that must have at most %u bytes, none of them NUL",
+                             VERIFIER_KID_MAX);
+    for (unsigned i = JWK_N; i <= JWK_Y; i++)
+        if (jwk->strings[i].bytes && !jwk_is_number(jwk->strings[i]))
+            return verifier_fail(fault, "has a member \"%s\" that is not base64url without padding",
+                                 jwk->object.names[i]);
+    return 0;
+}
 
 static int jwk_read(struct jwk_text *jwk, struct text value, char *fault)
 {
-    static const char *const names[] = {"kty", "alg", "use", "kid", "crv", "n", "d", "key_ops", NULL};
-    struct text *const strings[] = {&jwk->kty, &jwk->alg, &jwk->use, &jwk->kid, &jwk->curve, &jwk->modulus};
+    static const char *const names[] = {"kty", "alg", "use", "kid", "crv",     "n",
+                                        "e",   "k",   "x",   "y",   "key_ops", NULL};
     json_object_read(&jwk->object, value, names);
     if (!jwk->object.is_object)
         return verifier_fail(fault, "must be an object");
     int err = jwk->object.has_failed ? -ENOMEM : 0;
-    for (unsigned i = 0; !err && i < sizeof(strings) / sizeof(strings[0]); i++)
-        err = json_object_string(&jwk->object, i, strings[i], fault);
-    return err;
+    for (unsigned i = 0; !err && i < JWK_STRINGS; i++)
+        err = json_object_string(&jwk->object, i, &jwk->strings[i], fault);
+    return err ? err : jwk_check_strings(jwk, fault);
+}
+
+/* RFC 7518, sections 6.2.2 and 6.3.2. */
+static bool jwk_is_private(struct text value)
+{
+    static const char *const names[] = {"d", "p", "q", "dp", "dq", "qi", "oth", NULL};
+    struct json_object object;
+    bool is_private = false;
+    json_object_read(&object, value, names);
+    for (unsigned i = 0; names[i]; i++)
+        is_private = is_private || object.values[i].bytes;
+    json_object_deinit(&object);
+    return is_private;
 }
 
 /* Of those that name no algorithm only some have but one: an EC key by its curve. RSA keys come without it
@@ -158,20 +204,20 @@ static int jwk_read(struct jwk_text *jwk, struct text value, char *fault)
 static enum algorithm jwk_algorithm(const struct jwk_text *jwk)
 {
     static const char *const curves[] = {"P-256", "P-384", "P-521", NULL};
-    if (jwk->alg.bytes)
-        return algorithm_find(jwk->alg);
-    if (text_is(jwk->kty, "RSA"))
+    if (jwk->strings[JWK_ALG].bytes)
+        return algorithm_find(jwk->strings[JWK_ALG]);
+    if (text_is(jwk->strings[JWK_KTY], "RSA"))
         return ALGORITHM_RS256;
-    if (!text_is(jwk->kty, "EC"))
+    if (!text_is(jwk->strings[JWK_KTY], "EC"))
         return ALGORITHM_COUNT;
-    size_t index = text_index(jwk->curve, curves, 3);
+    size_t index = text_index(jwk->strings[JWK_CRV], curves, 3);
     return index < 3 ? (enum algorithm)(ALGORITHM_ES256 + index) : ALGORITHM_COUNT;
 }
 
 static bool jwk_is_for_verifying(const struct jwk_text *jwk)
 {
     struct text operations = jwk->object.values[JWK_KEY_OPS];
-    bool is_for_signatures = !jwk->use.bytes || text_is(jwk->use, "sig");
+    bool is_for_signatures = !jwk->strings[JWK_USE].bytes || text_is(jwk->strings[JWK_USE], "sig");
     return is_for_signatures && (!operations.bytes || text_contains(operations, "\"verify\""));
 }
 
@@ -186,8 +232,8 @@ static int jwk_check_size(const struct jwk_text *text, const cjose_jwk_t *jwk,
         return verifier_fail(fault, "has an RSA modulus of %zu bits; it must have %d to %d", bits,
                              PEM_RSA_BITS_MIN, PEM_RSA_BITS_MAX);
     /* Two digits of base64url hold the first byte, which must not be 0 (RFC 7518, section 6.3.1.1). */
-    if (facts->key_kind == CJOSE_JWK_KTY_RSA && text->modulus.bytes[0] == 'A' &&
-        text->modulus.bytes[1] >= 'A' && text->modulus.bytes[1] <= 'P')
+    const char *modulus = text->strings[JWK_N].bytes;
+    if (facts->key_kind == CJOSE_JWK_KTY_RSA && modulus[0] == 'A' && modulus[1] >= 'A' && modulus[1] <= 'P')
         return verifier_fail(fault, "has an RSA modulus that begins with a zero byte");
     if (facts->key_kind == CJOSE_JWK_KTY_EC && (int)cjose_jwk_EC_get_curve(jwk, NULL) != facts->curve)
         return verifier_fail(fault, "is of another curve than %s wants", facts->name);
@@ -197,18 +243,15 @@ static int jwk_check_size(const struct jwk_text *text, const cjose_jwk_t *jwk,
 static int jwk_make(struct verifier *verifier, const struct jwk_text *text, struct text value, char *fault)
 {
     enum algorithm algorithm = jwk_algorithm(text);
-    if (text->kid.len > VERIFIER_KID_MAX || (text->kid.bytes && memchr(text->kid.bytes, '\0', text->kid.len)))
-        return verifier_fail(fault, "has a kid that must have at most %u bytes, none of them NUL",
-                             VERIFIER_KID_MAX);
-    if (!text->kty.bytes)
+    if (!text->strings[JWK_KTY].bytes)
         return verifier_fail(fault, "has no kty");
-    if (!jwk_is_for_verifying(text) || (text->alg.bytes && algorithm == ALGORITHM_COUNT))
+    if (!jwk_is_for_verifying(text) || (text->strings[JWK_ALG].bytes && algorithm == ALGORITHM_COUNT))
         return -ENOTSUP;
     if (algorithm == ALGORITHM_COUNT)
-        return text_is(text->kty, "oct")
+        return text_is(text->strings[JWK_KTY], "oct")
                    ? verifier_fail(fault, "has no alg, without which a secret is for nothing")
                    : -ENOTSUP;
-    if (text->object.values[JWK_D].bytes)
+    if (jwk_is_private(value))
         return verifier_fail(fault, "is a private key; only the public one belongs here");
     const struct algorithm_facts *facts = &algorithms[algorithm];
     cjose_jwk_t *jwk = cjose_jwk_import(value.bytes, value.len, NULL);
@@ -222,7 +265,7 @@ static int jwk_make(struct verifier *verifier, const struct jwk_text *text, stru
         cjose_jwk_release(jwk);
         return err;
     }
-    return verifier_set(verifier, algorithm, text->kid, jwk);
+    return verifier_set(verifier, algorithm, text->strings[JWK_KID], jwk);
 }
 
 int verifier_init_jwk(struct verifier *verifier, struct text jwk, char fault[VERIFIER_FAULT_MAX])

@@ -11,7 +11,7 @@
 #include "base/text.h"
 
 #define REVOCATION_TEXT_MAX 255u
-#define REVOCATION_FORM_MAX (REVOCATION_TEXT_MAX + 48u)
+#define REVOCATION_FORM_MAX (REVOCATION_TEXT_MAX + 64u)
 
 enum revocation_kind {
     REVOCATION_TOKEN,   /* the one token with this id (jti) */

@@ -155,5 +155,8 @@ int echo_main(const struct bench_options *options);
  * object. No server. */
 int rules_main(const struct bench_options *options);
 
+/* How long it takes to verify a token, by algorithm: prints one JSON object. No server. */
+int tokens_main(const struct bench_options *options);
+
 /* The client: prints one JSON object. */
 int load_main(const struct bench_options *options);

@@ -171,8 +171,9 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct bench_options *options);
-    } modes[] = {{"load", load_main},   {"publish", publish_main}, {"singles", singles_main},
-                 {"redis", redis_main}, {"echo", echo_main},       {"rules", rules_main}};
+    } modes[] = {{"load", load_main},    {"publish", publish_main}, {"singles", singles_main},
+                 {"redis", redis_main},  {"echo", echo_main},       {"rules", rules_main},
+                 {"tokens", tokens_main}};
     static const struct option names[] = {{"port", required_argument, NULL, 'p'},
                                           {"pid", required_argument, NULL, 'i'},
                                           {"server", required_argument, NULL, 's'},
@@ -257,5 +258,5 @@ int main(int argc, char **argv)
         if (strcmp(mode, modes[i].name) == 0)
             return modes[i].run(&options);
     }
-    bench_fail("the first argument is bare, mhd, load, publish, singles, redis, echo or rules");
+    bench_fail("the first argument is bare, mhd, load, publish, singles, redis, echo, rules or tokens");
 }
