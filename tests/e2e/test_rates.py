@@ -74,6 +74,18 @@ def test_a_subject_publishes_so_often_whatever_token_he_has() -> None:
         assert [post_as(server, token) for token in (ann, ann_again, bob)] == [201, 429, 201]
 
 
+def test_a_subject_publishes_so_often_by_commands_too() -> None:
+    with Server(*ONCE, "--jwt-key", f"HS256:{secret_file()}", "--publish-rate-per-token", "1") as server, WebSocket(server, "/ws") as client:
+        commands = Commands(client.put_text, client.take)
+        token = make_token(publish=["**"], sub="ann")
+        assert commands.ask("auth", token=token)["op"] == "authenticated"
+        commands.publish("a", "x")
+        assert commands.error("publish", channel="a", data="x") == "publish-rate"
+        assert post_as(server, token) == 429
+        assert commands.ask("auth", token=make_token(publish=["**"], sub="bob"))["op"] == "authenticated"
+        commands.publish("a", "x")
+
+
 def test_a_subject_subscribes_so_often() -> None:
     with Server(*ONCE, "--jwt-key", f"HS256:{secret_file()}", "--subscribe-rate-per-token", "1") as server:
         token = bearer(make_token(["**"], sub="ann"))
