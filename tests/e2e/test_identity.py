@@ -81,6 +81,7 @@ def test_a_subscription_is_refused_and_says_why(server: Server, transport: str, 
         response = connection.read_head() if transport == "websocket" and which == "none" else connection.read_response()
     if transport == "websocket" and which == "none":
         assert response.status == 101  # it may still say its token
+        assert request(server, "GET", path_of("closed/a"), **extra).status == 403  # no token would help
     elif transport in ("htmlfile", "jsonp"):
         assert response.status == 200 and code.encode() in response.body and b"f(" in response.body.replace(b"parent.", b"")
     else:
