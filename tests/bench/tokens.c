@@ -61,7 +61,7 @@ static double tokens_verify(const struct auth_keys *keys, const struct options *
     uint64_t begin_ns = bench_cpu_ns((int)getpid());
     for (unsigned i = 0; i < TOKENS_ROUNDS; i++) {
         if (token_verify(&grant, keys, options, NULL, text_of(token), now_ms, fault) != ERROR_NONE)
-            bench_fail(fault);
+            bench_fail("%s", fault);
         grant_unref(grant);
     }
     return (double)(bench_cpu_ns((int)getpid()) - begin_ns) / 1e3 / TOKENS_ROUNDS;
@@ -85,7 +85,7 @@ static void tokens_measure(struct tokens_case *of)
     if (option_set(options, option_find("jwt-key", strlen("jwt-key")), value, fault) ||
         auth_keys_load(&keys, options, fault) ||
         token_sign(&token, of->algorithm, (struct text){0}, text_of(private_key), text_of(claims), fault))
-        bench_fail(fault);
+        bench_fail("%s", fault);
     of->us = tokens_verify(keys, options, token);
     unlink(path);
     free(token);
