@@ -60,7 +60,8 @@ static enum upload_progress upload_parse_chunks(struct exchange *exchange, const
         if (data_len > 0 && upload_reserve(exchange, data_len))
             buf_append(&exchange->body, data, data_len);
     }
-    client_skip(exchange->client, at);
+    if (client_skip(exchange->client, at))
+        return UPLOAD_ENDED;
     return chunks_are_done(&exchange->chunks) ? UPLOAD_WHOLE : UPLOAD_MORE;
 }
 

@@ -76,8 +76,8 @@ bool cell_suits(const struct cell *cell, size_t pool_bytes);
 /* A connection that was parked gets its next request. */
 void cell_readmit(struct client *client);
 
-/* Gives the head of a request to libmicrohttpd, and not a byte more; the client has been admitted for it. Not
- * within libmicrohttpd's callbacks. */
+/* Gives the head of a request to libmicrohttpd, and not a byte more, or the end when it is NULL; the client
+ * has been admitted for it. Not within libmicrohttpd's callbacks. */
 void cell_feed(struct client *client, const char *head, size_t len);
 
 /* Has libmicrohttpd leave the socket alone until the next request; only within its `completed` callback, and

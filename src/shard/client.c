@@ -95,14 +95,15 @@ ssize_t client_read(struct client *client, char *to, size_t len)
     return socket_read(client->watch.fd, to ? to : ignored, len);
 }
 
-void client_skip(struct client *client, size_t len)
+int client_skip(struct client *client, size_t len)
 {
     while (len > 0) {
         ssize_t taken = client_read(client, NULL, len);
         if (taken <= 0)
-            return;
+            return -EIO;
         len -= (size_t)taken;
     }
+    return 0;
 }
 
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size)

@@ -112,8 +112,9 @@ void client_line_up(struct client *client, struct list *list);
 /* Reads up to `len` bytes, to nowhere when `to` is NULL; returns as recv(). */
 ssize_t client_read(struct client *client, char *to, size_t len);
 
-/* Drops bytes that have been looked at. */
-void client_skip(struct client *client, size_t len);
+/* Drops bytes that have been looked at. Returns 0, or -EIO when they would be read again: then the connection
+ * is to end. */
+int client_skip(struct client *client, size_t len);
 
 /* Whether what it sends stays in the socket until its whole head is there. */
 static inline bool client_can_wait(const struct client *client)

@@ -190,9 +190,10 @@ static void door_admit(struct client *client, const struct door_head *head, size
     if (!door_place(client, head->pool_bytes))
         return;
     client->framing = head->framing;
-    if (!is_taken)
-        client_skip(client, head->len);
-    cell_feed(client, head->fed, head->fed_len);
+    if (is_taken || client_skip(client, head->len) == 0)
+        cell_feed(client, head->fed, head->fed_len);
+    else
+        cell_feed(client, NULL, 0);
 }
 
 /* Of a later head the beginning is taken out of the socket, which may have no room for all of it: the kernel
