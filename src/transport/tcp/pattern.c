@@ -20,13 +20,15 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     if (command_subscription_find(conversation, pattern, wish.channel) ||
         conversation_check(conversation, ACCESS_SUBSCRIBE, wish.channel, fault) != ERROR_NONE)
         return;
-    if (command_has_room(conversation, 1, fault) &&
-        command_subscribe(conversation, &wish, wait) == ERROR_NONE)
+    bool has_room = command_has_room(conversation, 1, fault);
+    enum error_code error = has_room ? command_subscribe(conversation, &wish, wait) : ERROR_TOO_MANY_CHANNELS;
+    if (error == ERROR_NONE)
         return;
     /* A client that is not told everything is told that. */
-    connection_append_error(connection, stream_socket_text(&connection->socket), ERROR_TOO_MANY_CHANNELS,
-                            "more channels are below the pattern than a connection subscribes to "
-                            "(max-channels-per-connection)");
+    connection_append_error(connection, stream_socket_text(&connection->socket), error,
+                            has_room ? error_text(error)
+                                     : "more channels are below the pattern than a connection subscribes to "
+                                       "(max-channels-per-connection)");
     connection_leave(connection);
 }
 
