@@ -1,24 +1,28 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls that fail when a test says so: linked into a copy of the server in place of the real ones (ld's
- * --wrap, see Makefile.am), and told through the file that SLUICE_FAULTS names, which both sides map
- * (tests/e2e/support/faults.py).
- *
- * Only calls from Sluice's own objects are wrapped, not those from within libraries.
+/* Calls of the C library and the kernel; those of libmicrohttpd's, which Sluice makes for it (shard/feed.h),
+ * among them. The file that says which fail is in tests/e2e/support/faults.py.
  */
+#include "faults.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
 #include <netdb.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -28,6 +32,7 @@ struct fault {
     _Atomic int64_t countdown; /* 0 is never; 1 the next call, 2 the one after; -N the next N calls */
     int64_t error;             /* errno */
     _Atomic int64_t calls;     /* so far */
+    int64_t following;         /* how many more fail after the one that was counted down to */
 };
 
 static struct fault *faults;
@@ -50,7 +55,7 @@ __attribute__((constructor)) static void faults_map(void)
     close(fd);
 }
 
-static bool fault_is_due(const char *name)
+bool fault_is_due(const char *name)
 {
     size_t i = 0;
     while (i < fault_count && strcmp(faults[i].name, name))
@@ -59,24 +64,61 @@ static bool fault_is_due(const char *name)
         return false;
     atomic_fetch_add(&faults[i].calls, 1);
     int64_t countdown = atomic_load(&faults[i].countdown);
-    while (countdown != 0 && !atomic_compare_exchange_weak(&faults[i].countdown, &countdown,
-                                                           countdown > 0 ? countdown - 1 : countdown + 1))
-        ;
+    int64_t next;
+    do
+        next = countdown > 1   ? countdown - 1
+               : countdown < 0 ? countdown + 1
+                               : -countdown * faults[i].following;
+    while (countdown != 0 && !atomic_compare_exchange_weak(&faults[i].countdown, &countdown, next));
     bool is_due = countdown < 0 || countdown == 1;
     if (is_due)
         errno = (int)faults[i].error;
     return is_due;
 }
 
-/* clang-format off: the linker's names */
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t size);
-void *__wrap_realloc(void *memory, size_t size);
-int __real_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
-int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags);
+/* clang-format off: a row each */
+FAULTY("malloc", void *, NULL, malloc, (size_t size), (size))
+FAULTY("calloc", void *, NULL, calloc, (size_t count, size_t size), (count, size))
+FAULTY("realloc", void *, NULL, realloc, (void *memory, size_t size), (memory, size))
+FAULTY("realloc", void *, NULL, reallocarray, (void *memory, size_t count, size_t size),
+       (memory, count, size))
+FAULTY("strdup", char *, NULL, strdup, (const char *text), (text))
+FAULTY("strdup", char *, NULL, strndup, (const char *text, size_t most), (text, most))
+
+FAULTY("accept4", int, -1, accept4, (int fd, struct sockaddr *address, socklen_t *len, int flags),
+       (fd, address, len, flags))
+FAULTY("recv", ssize_t, -1, recvfrom,
+       (int fd, void *to, size_t size, int flags, struct sockaddr *address, socklen_t *len),
+       (fd, to, size, flags, address, len))
+FAULTY("setsockopt", int, -1, setsockopt, (int fd, int level, int name, const void *value, socklen_t len),
+       (fd, level, name, value, len))
+FAULTY("socket", int, -1, socket, (int family, int kind, int protocol), (family, kind, protocol))
+FAULTY("socket", int, -1, eventfd, (unsigned count, int flags), (count, flags))
+FAULTY("socket", int, -1, epoll_create1, (int flags), (flags))
+FAULTY("socket", int, -1, signalfd, (int fd, const sigset_t *signals, int flags), (fd, signals, flags))
+FAULTY("connect", int, -1, connect, (int fd, const struct sockaddr *address, socklen_t len),
+       (fd, address, len))
+FAULTY("listen", int, -1, bind, (int fd, const struct sockaddr *address, socklen_t len), (fd, address, len))
+FAULTY("listen", int, -1, listen, (int fd, int backlog), (fd, backlog))
+
+FAULTY("open", FILE *, NULL, fopen64, (const char *path, const char *mode), (path, mode))
+FAULTY("open", int, -1, dup, (int fd), (fd))
+FAULTY("read", ssize_t, -1, read, (int fd, void *to, size_t size), (fd, to, size))
+FAULTY("write", ssize_t, -1, write, (int fd, const void *bytes, size_t len), (fd, bytes, len))
+FAULTY("mmap", void *, MAP_FAILED, mmap64,
+       (void *at, size_t size, int protection, int flags, int fd, off_t offset),
+       (at, size, protection, flags, fd, offset))
+FAULTY("thread", int, errno, pthread_create,
+       (pthread_t * thread, const pthread_attr_t *attributes, void *(*run)(void *), void *object),
+       (thread, attributes, run, object))
+
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __real_openat64(int folder_fd, const char *path, int flags, ...);
+int __wrap_openat64(int folder_fd, const char *path, int flags, ...);
+int __wrap_asprintf(char **text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+long __real_syscall(long number, ...);
+long __wrap_syscall(long number, ...);
 int __real_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event);
 int __real_epoll_wait(int epoll_fd, struct epoll_event *events, int most, int wait_ms);
@@ -95,24 +137,41 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
                        struct addrinfo **found);
 /* clang-format on */
 
-void *__wrap_malloc(size_t size)
+/* Nobody here makes a file by these. */
+int __wrap_open64(const char *path, int flags, ...)
 {
-    return fault_is_due("malloc") ? NULL : __real_malloc(size);
+    return fault_is_due("open") ? -1 : __real_open64(path, flags);
 }
 
-void *__wrap_calloc(size_t count, size_t size)
+int __wrap_openat64(int folder_fd, const char *path, int flags, ...)
 {
-    return fault_is_due("calloc") ? NULL : __real_calloc(count, size);
+    return fault_is_due("open") ? -1 : __real_openat64(folder_fd, path, flags);
 }
 
-void *__wrap_realloc(void *memory, size_t size)
+int __wrap_asprintf(char **text, const char *format, ...)
 {
-    return fault_is_due("realloc") ? NULL : __real_realloc(memory, size);
+    if (fault_is_due("strdup"))
+        return -1;
+    va_list values;
+    va_start(values, format);
+    int len = vasprintf(text, format, values);
+    va_end(values);
+    return len;
 }
 
-int __wrap_accept4(int fd, struct sockaddr *address, socklen_t *len, int flags)
+/* What is sent, all of it: see shard/feed.c and shard/socket.c. */
+long __wrap_syscall(long number, ...)
 {
-    return fault_is_due("accept4") ? -1 : __real_accept4(fd, address, len, flags);
+    long words[6];
+    va_list values;
+    va_start(values, number);
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+        words[i] = va_arg(values, long);
+    va_end(values);
+    bool is_send = number == SYS_sendto || number == SYS_sendmsg || number == SYS_sendfile;
+    if (is_send && fault_is_due("send"))
+        return -1;
+    return __real_syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);
 }
 
 int __wrap_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
@@ -157,6 +216,8 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
                        struct addrinfo **found)
 {
     const struct timespec pause_for = {.tv_nsec = 5000000};
+    if (fault_is_due("getaddrinfo_fails"))
+        return EAI_MEMORY;
     bool is_name = host && strspn(host, "0123456789.:") < strlen(host) && !(hints->ai_flags & AI_NUMERICHOST);
     if (is_name)
         (void)fault_is_due("getaddrinfo");

@@ -17,6 +17,18 @@ from .server import PATIENCE, Server
 CHANNEL_SAFE = "/-_.~:@!$'()*+,;="
 
 
+class Ended(AssertionError):
+    """The server has ended what was to go on."""
+
+
+class Refused(AssertionError):
+    """The server has answered otherwise than was asked for."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__(answer)
+        self.answer = answer
+
+
 @dataclass
 class Response:
     status: int
@@ -101,13 +113,15 @@ class Connection:
 
     def read_until(self, mark: bytes) -> bytes:
         while mark not in self.buffer:
-            assert self.receive(), f"the connection ended before {mark!r}: {self.buffer!r}"
+            if not self.receive():
+                raise Ended(f"the connection ended before {mark!r}: {self.buffer!r}")
         head, self.buffer = self.buffer.split(mark, 1)
         return head + mark
 
     def read_exactly(self, size: int) -> bytes:
         while len(self.buffer) < size:
-            assert self.receive(), f"the connection ended after {len(self.buffer)} of {size} bytes"
+            if not self.receive():
+                raise Ended(f"the connection ended after {len(self.buffer)} of {size} bytes")
         data, self.buffer = self.buffer[:size], self.buffer[size:]
         return data
 
@@ -265,7 +279,7 @@ class EventStream(Stream):
         while (event := self.next_block()) is not None:
             if event.event != "subscribed":
                 return event
-        raise AssertionError("the stream ended")
+        raise Ended("the stream ended")
 
 
 class LineStream(Stream):
@@ -275,6 +289,7 @@ class LineStream(Stream):
     def next_line(self) -> Any:
         while True:
             line = self.until(b"\n")
-            assert line is not None, "the stream ended"
+            if line is None:
+                raise Ended("the stream ended")
             if line:
                 return json.loads(line)

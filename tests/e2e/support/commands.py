@@ -13,6 +13,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, RefResolver
 
+from .client import Refused
 from .server import SOURCE
 from .tcp import Raw
 
@@ -126,5 +127,7 @@ class Commands:
 
 def raw_commands(raw: Raw) -> Commands:
     """Over a connection to a raw TCP listener."""
-    assert raw.ask(b"FORMAT json") == b"CONFIRMED"
+    answer = raw.ask(b"FORMAT json")
+    if answer != b"CONFIRMED":
+        raise Refused(answer)
     return Commands(lambda text: raw.put(text.encode()), raw.take)

@@ -9,7 +9,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from .client import Connection, Response, Stream, get
+from .client import Connection, Ended, Response, Stream, get
 from .server import Server
 
 BOUNDARY = b"--sluice-part-7d2f94e1b60c\r\n"
@@ -43,7 +43,8 @@ class XhrStream(Stream):
     def next_object(self) -> dict[str, Any]:
         while True:
             line = self.until(b"\n")
-            assert line is not None, "the stream ended"
+            if line is None:
+                raise Ended("the stream ended")
             if line:
                 return json.loads(line)
 
@@ -61,12 +62,14 @@ class HtmlStream(Stream):
     def next_object(self) -> dict[str, Any]:
         if not self.page:
             page = self.until(b" \n")
-            assert page is not None, "the stream ended"
+            if page is None:
+                raise Ended("the stream ended")
             self.page = page.lstrip(b"\n") + b" \n"
             match = PAGE.fullmatch(self.page)
             assert match and match[1].decode() == CALLBACK, self.page
         script = self.until(b"</script>\n")
-        assert script is not None, "the stream ended"
+        if script is None:
+            raise Ended("the stream ended")
         script = script.lstrip(b"\n")
         assert script.startswith(b"<script>p(") and script.endswith(b")"), script
         return read_script(script[len(b"<script>p("):-1])
@@ -84,14 +87,16 @@ class PartStream(Stream):
 
     def exactly(self, size: int) -> bytes:
         while len(self.text) < size:
-            assert self.more(), "the stream ended"
+            if not self.more():
+                raise Ended("the stream ended")
         data, self.text = self.text[:size], self.text[size:]
         return data
 
     def next_field(self) -> tuple[str, str] | None:
         """None at the end of the fields."""
         line = self.until(b"\r\n")
-        assert line is not None, "the stream ended"
+        if line is None:
+            raise Ended("the stream ended")
         if not line:
             return None
         name, _, value = line.decode().partition(": ")

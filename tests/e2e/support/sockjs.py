@@ -10,7 +10,7 @@ import select
 from typing import Any
 from urllib.parse import quote
 
-from .client import Connection, Response, Stream, request, request_bytes
+from .client import Connection, Ended, Refused, Response, Stream, request, request_bytes
 from .server import PATIENCE, Server
 
 # What the SockJS project's own suite asks of a server under test, and the command protocol.
@@ -61,7 +61,9 @@ class Session:
     def put(self, *messages: str) -> None:
         """Sends messages as sockjs-client does."""
         response = self.post("xhr_send", json.dumps(messages), Content_Type="text/plain")
-        assert response.status == 204 and not response.body, response
+        if response.status != 204:
+            raise Refused(response)
+        assert not response.body, response
 
     def jsonp(self, callback: str = "x") -> bytes:
         response = self.get(f"jsonp?c={quote(callback, safe='')}")
@@ -76,6 +78,8 @@ class Session:
 
 
 def messages_of(frame: str) -> list[str]:
+    if frame.startswith("c["):
+        raise Ended(frame)
     assert frame.startswith("a["), frame
     return json.loads(frame[1:])
 
@@ -96,7 +100,8 @@ class FrameStream(Stream):
         """What stands before the first frame."""
         mark = {"": b"\n", "data: ": b"\r\n"}.get(self.before.decode(), b"\r\n\r\n")
         found = self.until(mark)
-        assert found is not None, "the stream ended in its prelude"
+        if found is None:
+            raise Ended("the stream ended in its prelude")
         return found + mark
 
     def raw(self) -> bytes | None:
@@ -116,14 +121,16 @@ class FrameStream(Stream):
     def next_messages(self) -> list[str]:
         while (frame := self.frame()) == "h":
             pass
-        assert frame is not None, "the stream ended"
+        if frame is None:
+            raise Ended("the stream ended")
         return messages_of(frame)
 
 
 def streaming(session: Session, transport: str = "xhr_streaming", **options: Any) -> FrameStream:
     """An open stream whose prelude has been read."""
     stream = FrameStream(session, transport, "?c=x" if transport == "htmlfile" else "", **options)
-    assert stream.response.status == 200, stream.response
+    if stream.response.status != 200:
+        raise Refused(stream.response)
     stream.prelude()
     return stream
 

@@ -7,7 +7,7 @@ import json
 from urllib.parse import quote
 
 from . import commands
-from .client import Connection, request_bytes
+from .client import Connection, Refused, request_bytes
 from .server import Server
 from .sockjs import FORM, FrameStream, Session, messages_of, streaming
 from .websocket import WebSocket
@@ -67,7 +67,8 @@ class Commands(commands.Commands):
                                          Cookie=self.session.cookie))
         response = self.session.keep_cookie(self.receiver.read_response())
         self.cut()
-        assert response.status == 200, response
+        if response.status != 200:
+            raise Refused(response)
         text = response.body.decode()
         return text.removesuffix("\n") if method == "POST" else json.loads(text.removeprefix("/**/x(").removesuffix(");\r\n"))
 
@@ -88,6 +89,7 @@ class Commands(commands.Commands):
             self.receiver.put_text(json.dumps([text]) if self.is_framed else text)
         elif self.transport == "jsonp":
             response = self.session.post("jsonp_send", f"d={quote(json.dumps([text]))}", Content_Type=FORM)
-            assert response.status == 200, response
+            if response.status != 200:
+                raise Refused(response)
         else:
             self.session.put(text)

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from .client import Connection, request_bytes
+from .client import Connection, Ended, Refused, request_bytes
 from .server import Server
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
@@ -60,7 +60,8 @@ class WebSocket(Connection):
             headers["Sec_WebSocket_Protocol"] = ", ".join(protocols)
         self.send(handshake_bytes(target, key, **headers))
         self.response = self.read_head()
-        assert self.response.status == 101, self.response
+        if self.response.status != 101:
+            raise Refused(self.response)
         expected = base64.b64encode(hashlib.sha1(key.encode() + ACCEPT_SUFFIX).digest()).decode()
         assert self.response.header("Sec-WebSocket-Accept") == expected, self.response
 
@@ -100,8 +101,10 @@ class WebSocket(Connection):
                 return frame.data.decode()
             elif frame.opcode == BINARY:
                 return frame.data
+            elif frame.opcode == CLOSE:
+                raise Ended(f"closed with {frame.close}")
             else:
-                assert frame.opcode == PONG, f"closed with {frame.close}"
+                assert frame.opcode == PONG, frame
 
     def take_json(self) -> Any:
         return json.loads(self.take())
