@@ -125,6 +125,14 @@ def test_whoever_only_looks_is_not_warned_of() -> None:
         assert "no-proxy-header" not in server.log()
 
 
+def test_who_goes_in_the_middle_of_the_header_is_not_waited_for() -> None:
+    with behind("--head-timeout", "60s") as (server, proxied), Connection(proxied) as half:
+        half.send(LINE[:20])
+        half.socket.shutdown(socket.SHUT_WR)
+        assert half.read_to_end() == b""
+        wait_until(lambda: "event=no-proxy-header" in server.log())
+
+
 def test_only_trusted_proxies_are_heard() -> None:
     with behind("--trusted-proxies", "127.0.0.1") as (server, proxied):
         assert ask(proxied, LINE) == "192.0.2.1:56324"
