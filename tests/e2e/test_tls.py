@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -629,3 +630,26 @@ def test_a_resumed_session_is_its_certificates(tls: Tls, people: Authority, tmp_
                     session = connection.session
                     reused.append(connection.session_reused)
             assert reused == [False, True, True]
+
+
+# The tests of others, whose clients speak TLS then.
+
+
+def over_tls(*words: str) -> None:
+    folder = pathlib.Path(__file__).parent
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words], cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "SLUICE_OVER_TLS": "1", "PYTHONDONTWRITEBYTECODE": "1"}, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def test_a_storm_over_tls() -> None:
+    """Subscribers of all kinds who come and go, on several shards, while others publish."""
+    over_tls("test_roaming.py", "-k", "test_roaming_over_memory")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("file", ["batch", "drain", "longpoll", "publish", "roaming", "sockjs_sessions", "sockjs_transports",
+                                  "sockjs_websocket", "stop_reload", "websocket_commands"])
+def test_other_tests_pass_over_tls(file: str) -> None:
+    over_tls(f"test_{file}.py", "-m", "not long and not soak")
