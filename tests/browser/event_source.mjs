@@ -88,7 +88,7 @@ async function fill(server, held) {
 
 const limits = {
   'too-many-connections': [['--max-connections', '4']],
-  'too-many-from-address': [['--max-connections-per-ip', '4']],
+  'too-many-from-address': [['--max-connections-per-ip', '4', '--trusted-proxies', '']],
   'no-descriptors': [['--shards', '1'], 64],
 };
 
