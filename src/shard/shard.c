@@ -282,13 +282,16 @@ static void *shard_run(void *argument)
     return NULL;
 }
 
-int shard_init(struct shard *shard, unsigned index, struct shard_group *group, struct options *options,
-               struct auth_keys *keys)
+/* What it has by the time of a failure, shard_deinit puts away. */
+static int shard_prepare(struct shard *shard, unsigned index, struct shard_group *group,
+                         struct options *options, struct auth_keys *keys)
 {
     shard->index = index;
     shard->group = group;
     shard->options = options_ref(options);
     shard->keys = auth_keys_ref(keys);
+    shard->epoll_fd = shard->mailbox.wake_fd = -1;
+    list_init(&shard->listeners.listeners);
     shard->revoked = revoked_new();
     if (!shard->revoked)
         return -ENOMEM;
@@ -324,6 +327,15 @@ int shard_init(struct shard *shard, unsigned index, struct shard_group *group, s
                         shard_mailbox_ready);
     /* Nothing may fail behind it: the broker has the shard's address from then on. */
     return err ? err : revocations_begin(shard);
+}
+
+int shard_init(struct shard *shard, unsigned index, struct shard_group *group, struct options *options,
+               struct auth_keys *keys)
+{
+    int err = shard_prepare(shard, index, group, options, keys);
+    if (err)
+        shard_deinit(shard);
+    return err;
 }
 
 int shard_start(struct shard *shard)
