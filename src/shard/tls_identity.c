@@ -129,13 +129,14 @@ static int tls_prepare(struct tls_identity *identity)
 int tls_identity_new(struct tls_identity **identity, const struct tls_files *files, char fault[TLS_FAULT_MAX])
 {
     struct tls_identity *new = calloc(1, sizeof(*new));
+    if (new)
+        new->references = 1;
     int error = new ? tls_prepare(new) : GNUTLS_E_MEMORY_ERROR;
     if (error) {
         snprintf(fault, TLS_FAULT_MAX, "GnuTLS: %s", gnutls_strerror(error));
-        free(new);
+        tls_identity_unref(new);
         return -ENOMEM;
     }
-    new->references = 1;
     new->clients = files->clients;
     new->protocol =
         (gnutls_datum_t){(unsigned char *)(uintptr_t)files->protocol, (unsigned)strlen(files->protocol)};
