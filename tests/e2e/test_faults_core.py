@@ -17,13 +17,18 @@ import pytest
 from support.client import Ended, EventStream, Refused, get, path_of, publish
 from support.faults import EVER, FaultyServer
 from support.redis import NODE_OPTIONS, RedisServer, await_ready
-from support.server import PATIENCE, wait_until
+from support.server import PATIENCE, REPORTS, wait_until
 from support.talks import TALKS, TCP, Scene
+from support.tcp import Raw
+from support.tls import common_tls
 from support.tokens import secret_file
+from support.websocket import WebSocket
 
 CALLS = ("malloc", "calloc", "realloc", "strdup", "send", "recv", "setsockopt", "accept4", "epoll_ctl_add", "epoll_ctl_mod",
          "fcntl_dup", "dup3", "socket", "connect", "open", "read", "write", "mhd", "judy", "library", "jose", "add_connection_early",
          "add_connection_late")
+LINK = ("send", "recv", "connect", "socket", "library", "epoll_ctl_add", "epoll_ctl_mod", "malloc", "calloc", "realloc")
+STARTING = (*CALLS, "listen", "mmap", "thread", "tls", "getaddrinfo_fails")
 AT_REST = ("connections", "subscribers_poll", "subscribers_sse", "subscribers_stream", "subscribers_legacy", "subscribers_tcp",
            "subscribers_websocket", "subscribers_sockjs", "sockjs_sessions", "connection_memory_bytes", "broker_publishes_pending")
 FILE = """
@@ -51,6 +56,31 @@ class Stage:
                         "--jwt-key", f"HS256:{secret_file()}", "--heartbeat", "1s", *options)
         self.broker = broker
         self.start()
+
+    def begin(self, kind: str, nth: int) -> bool:
+        """Starts another server whose call fails, and ends it while clients of several kinds are there: it serves, or says why it
+        does not. Returns whether the fault has come by then."""
+        server = FaultyServer(*self.options, at_start=(kind, nth), expect_exit=None)
+        with contextlib.ExitStack() as stack:
+            stack.callback(server.folder.cleanup)
+            try:
+                server.start()
+            except AssertionError:
+                assert server.process.poll() == 1 and "level=error" in server.log() or "sluice:" in server.log(), server.log()
+                assert not any(report in server.log() for report in REPORTS), server.log()
+                return server.mend(kind)
+            has_failed = server.has_failed(kind)
+            with contextlib.suppress(Ended, Refused, ConnectionError):
+                stack.enter_context(EventStream(server, path_of("a")))
+                stack.enter_context(Raw(server)).ask(b"SUBSCRIBE a")
+                stack.enter_context(WebSocket(server, path_of("a")))
+            if has_failed and server.process.poll() is None:
+                with contextlib.suppress(ConnectionRefusedError):  # it has announced itself, and found then that it cannot go on
+                    assert get(server, "/healthz").status == 200
+            server.stop()
+            assert server.process.returncode in (0, 1), server.process.returncode
+            assert server.process.returncode == 0 or "sluice:" in server.log() or "level=error" in server.log(), server.log()
+            return server.mend(kind)
 
     def start(self) -> None:
         self.server = FaultyServer(*self.options)
@@ -126,8 +156,8 @@ class Stage:
             self.run(name, kind, int(nth), int(following))
             return 1, []
         for kind, following in itertools.product(kinds, (0, EVER)):
-            if kind == "accept4" and following:
-                continue  # nobody is let in
+            if following and (kind == "accept4" or (self.broker and kind in LINK)):
+                continue  # nobody is let in, or waits until the fault is over, as while Redis is away
             nth, is_due = 1, True
             while is_due and len(found) < 10:
                 try:
@@ -182,3 +212,20 @@ def test_every_call_of_a_talk_may_fail(name: str, capsys: pytest.CaptureFixture[
 def test_every_call_of_a_talk_over_redis_may_fail(name: str, redis: RedisServer, capsys: pytest.CaptureFixture[str]) -> None:
     with stage(broker=redis) as made:
         report(f"{name} over Redis", *made.sweep(name, min(MOST, 5)), capsys)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", STARTING)
+def test_every_call_of_a_start_and_a_stop_may_fail(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with stage("--http", f"127.0.0.1:0 {common_tls().pair.keys}") as made:
+        before = made.server.calls(kind)
+        count, nth, found = 0, 1, []
+        while len(found) < 10:
+            try:
+                if not made.begin(kind, nth):
+                    break
+            except Exception:  # noqa: BLE001 - told at the end
+                found.append(f"{kind} {nth}: {traceback.format_exc(limit=-4)}")
+            count += 1
+            nth += 1 + before // MOST
+        report(f"start and stop, {kind}", count, found, capsys)

@@ -31,10 +31,10 @@ EVER = 1 << 62
 class FaultyServer(Server):
     """`with FaultyServer(…) as server: server.fail("calloc", 3)` lets the third call from now fail."""
 
-    def __init__(self, *options: str, from_start: tuple[str, ...] = (), **more: object) -> None:
+    def __init__(self, *options: str, from_start: tuple[str, ...] = (), at_start: tuple[str, int] = ("", 0), **more: object) -> None:
         self.file = tempfile.TemporaryFile(prefix="sluice-faults-")
         for name, number in KINDS.items():
-            self.file.write(RECORD.pack(name.encode(), -EVER if name in from_start else 0, number, 0, 0))
+            self.file.write(RECORD.pack(name.encode(), -EVER if name in from_start else at_start[1] * (name == at_start[0]), number, 0, 0))
         self.file.flush()
         self.memory = mmap.mmap(self.file.fileno(), 0)
         path = f"/proc/{os.getpid()}/fd/{self.file.fileno()}"
