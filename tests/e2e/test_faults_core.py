@@ -40,7 +40,7 @@ publish = token
 [channel "*/sweep/**"]
 history-size = 50
 """
-MOST = int(os.environ.get("SLUICE_FAULTS_MOST", "40"))  # runs for a kind of call and a talk
+MOST = int(os.environ.get("SLUICE_FAULTS_MOST", "12"))  # runs for a kind of call and a talk
 _numbers = itertools.count(1)
 
 
