@@ -17,6 +17,7 @@
 
 struct auth_keys {
     _Atomic unsigned references;
+    bool are_configured;
     struct publishers publishers;
     size_t count;
     struct verifier verifiers[AUTH_VERIFIERS_MAX];
@@ -104,6 +105,7 @@ int auth_keys_load(struct auth_keys **keys, const struct options *options, char 
         return -ENOMEM;
     }
     atomic_init(&made->references, 1);
+    made->are_configured = auth_keys_are_configured(options);
     int err = 0;
     for (size_t i = 0; !err && i < options->jwt_key.count; i++)
         err = keys_load_declared(made, options->jwt_key.items[i], fault);
@@ -134,9 +136,14 @@ void auth_keys_unref(struct auth_keys *keys)
     free(keys);
 }
 
+bool auth_keys_are_configured(const struct options *options)
+{
+    return options->jwt_key.count > 0 || options->jwt_jwks[0] || options->publish_keys[0];
+}
+
 bool auth_keys_are_there(const struct auth_keys *keys)
 {
-    return keys->count > 0 || keys->publishers.count > 0;
+    return keys->are_configured;
 }
 
 bool auth_keys_hold(const struct auth_keys *keys, const struct grant *grant)

@@ -25,7 +25,11 @@ int auth_keys_load(struct auth_keys **keys, const struct options *options, char 
 struct auth_keys *auth_keys_ref(struct auth_keys *keys);
 void auth_keys_unref(struct auth_keys *keys); /* NULL is allowed */
 
-/* Whether any key is configured: then channels without a rule want a token, and /api an admin. */
+/* Whether the options name any key or file of keys, and be it an empty one: then channels without a rule want
+ * a token, and /api an admin. */
+bool auth_keys_are_configured(const struct options *options);
+
+/* The same of the options that these were loaded by. */
 bool auth_keys_are_there(const struct auth_keys *keys);
 
 /* Whether the key that made the grant is still among them, or no key made it (a certificate's); what hangs on

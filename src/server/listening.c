@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/keys.h"
 #include "base/log.h"
 #include "server/activation.h"
 #include "shard/proxies.h"
@@ -131,15 +132,12 @@ static int listenings_adopt(struct listenings *listenings, char fault[LISTENING_
 }
 
 /* With keys only those channels are open to everybody whose rules say so. */
-static bool listening_is_guarded(const struct options *options)
-{
-    return options->jwt_key.count > 0 || options->jwt_jwks[0] || options->publish_keys[0];
-}
-
-static int listenings_check_exposure(const struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
+int listenings_check_exposure(const struct listenings *listenings, const struct options *options,
+                              char fault[LISTENING_FAULT_MAX])
 {
     char text[LISTENING_TEXT_MAX];
-    for (size_t i = 0; i < listenings->count; i++) {
+    bool is_guarded = options->anonymous || auth_keys_are_configured(options);
+    for (size_t i = 0; !is_guarded && i < listenings->count; i++) {
         const struct listening *listening = &listenings->items[i];
         if (listening_is_unix(listening) || address_is_loopback(&listening->address))
             continue;
@@ -195,9 +193,7 @@ int listenings_parse(struct listenings *listenings, const struct options *option
         err = listenings_adopt(listenings, fault);
     if (!err)
         err = listenings_check_proxies(listenings, options, fault);
-    return err || options->anonymous || listening_is_guarded(options)
-               ? err
-               : listenings_check_exposure(listenings, fault);
+    return err ? err : listenings_check_exposure(listenings, options, fault);
 }
 
 /* Sockets. */

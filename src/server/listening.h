@@ -37,6 +37,11 @@ struct listenings {
 int listenings_parse(struct listenings *listenings, const struct options *options,
                      char fault[LISTENING_FAULT_MAX]);
 
+/* Whether nobody could read and publish who may not under these options. Returns 0, or -EACCES with `fault` a
+ * sentence. */
+int listenings_check_exposure(const struct listenings *listenings, const struct options *options,
+                              char fault[LISTENING_FAULT_MAX]);
+
 /* Binds the sockets and gives them to the shards. Returns 0, or -errno with `fault` a sentence. */
 int listenings_open(struct listenings *listenings, const struct shard_group *group,
                     char fault[LISTENING_FAULT_MAX]);

@@ -292,6 +292,8 @@ static int server_accept_options(void *context, const struct options *options,
     struct auth_keys *keys;
     char fault[PRECHECK_FAULT_MAX];
     int err = precheck_broker(options, fault);
+    if (!err)
+        err = listenings_check_exposure(&server->listenings, options, fault);
     if (err)
         snprintf(error, CONFIGURATION_ERROR_MAX, "%.1000s", fault);
     else

@@ -174,6 +174,23 @@ def test_keys_change_at_a_signal_and_a_fault_leaves_them() -> None:
         expect_error(look(server, old), 401, "bad-signature")
 
 
+def test_a_file_without_keys_lets_nobody_in() -> None:
+    path = key_file("emptied", "# nobody yet\n")
+    with Server("--publish-keys", path) as server:
+        expect_error(request(server, "POST", "/channels/a", "x"), 401, "no-token")
+        expect_error(get(server, path_of("a", wait=0)), 401, "no-token")
+
+
+def test_a_reload_without_keys_does_not_open_a_public_address() -> None:
+    file = key_file("public.conf", f"jwt-key = HS256:{key_file('public', SECRET)}\n")
+    with Server("--config", file, "--allowed-hosts", "*", http="0.0.0.0:0") as server:
+        key_file("public.conf", "history-size = 5\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log_lines(server, "reload-failed"), what="the refusal")
+        assert "refusing to listen" in log_lines(server, "reload-failed")[0]["reason"]
+        expect_error(get(server, path_of("a", wait=0)), 401, "no-token")
+
+
 def run(*words: str) -> str:
     done = subprocess.run([SLUICE, *words], capture_output=True, text=True, timeout=20, env={**os.environ})
     assert done.returncode == 0, done.stderr
