@@ -348,13 +348,18 @@ def test_a_message_that_does_not_become_whole_is_given_up(channel: str, first: b
 def test_messages_one_after_another_are_each_in_time(channel: str) -> None:
     """Each ends in the bytes with which the next one begins."""
     with Server("--body-timeout", "500ms", "--websocket-ping", "400ms") as server, WebSocket(server, path_of(channel)) as client:
+        def hear() -> bytes:
+            while (frame := client.take_frame()).opcode == PING:
+                pass  # a pong would stand in the middle of a frame
+            return frame.data
+
         begun, message = time.monotonic(), frame_bytes(TEXT, "x" * 100)
         client.send(message[:50])
         while time.monotonic() - begun < 1.5:
             client.send(message[50:] + message[:50])
-            assert client.take() == "x" * 100
+            assert hear() == b"x" * 100
         client.send(message[50:])
-        assert client.take() == "x" * 100
+        assert hear() == b"x" * 100
 
 
 # Silence.
