@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "http/origin.h"
+#include "http/router.h"
 #include "http/transport.h"
 
 #define IDENTITY_SCHEME "Bearer "
@@ -33,7 +34,8 @@ static bool identity_cookie_counts(const struct exchange *exchange)
 {
     const char *site = exchange_field(exchange, FIELD_FETCH_SITE);
     bool is_own = site && (strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0);
-    bool is_read = exchange->method == METHOD_GET || exchange->method == METHOD_HEAD;
+    bool is_read = (exchange->method == METHOD_GET || exchange->method == METHOD_HEAD) &&
+                   !exchange->route->takes_changes;
     if (exchange_field(exchange, FIELD_ORIGIN))
         return origin_is_trusted(exchange);
     if (!is_read || (exchange->transport && exchange->transport->call))

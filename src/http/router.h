@@ -16,6 +16,7 @@ struct route {
     bool answers_options;  /* it handles OPTIONS itself */
     bool is_for_embedding; /* pages of all sites may use it as an image, a script or a style */
     bool is_for_probes;    /* asked for by address, or any name, and tells nothing */
+    bool takes_changes;    /* what is opened here may be used to publish, whatever the method says */
     bool needs_admin;      /* not on other listeners than the admin's, where there is one, but with a token */
     const void *context;   /* of whoever added it */
 };

@@ -88,7 +88,7 @@ void notify_say(const struct notify *notify, const char *format, ...)
     va_end(arguments);
     if (len < 0 || (size_t)len >= sizeof(text))
         notify_warn("what is to be told is too long");
-    else if (sendto(notify->fd, text, (size_t)len, MSG_NOSIGNAL,
+    else if (sendto(notify->fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT,
                     (const struct sockaddr *)&notify->address.storage, notify->address.len) < 0)
         notify_warn(strerror(errno));
 }

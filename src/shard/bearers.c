@@ -39,11 +39,21 @@ static void bearer_unlink(struct bearer *bearer)
     timer_stop(&bearer->table->shard->wheel, &bearer->timer);
 }
 
+/* Whether a grant that was good once counts no more, before its time. */
+static bool bearer_is_revoked(const struct bearer *bearer)
+{
+    const struct shard *shard = bearer->table->shard;
+    return (shard->revoked && revoked_has(shard->revoked, bearer->grant)) ||
+           !auth_keys_hold(shard->keys, bearer->grant);
+}
+
 static void bearer_fire(struct timer *timer)
 {
     struct bearer *bearer = container_of(timer, struct bearer, timer);
     if (!bearer->grant)
         bearer->over(bearer, ERROR_NO_TOKEN);
+    else if (bearer_is_revoked(bearer))
+        bearer->over(bearer, ERROR_TOKEN_REVOKED);
     else if (clock_wall_ms() < bearer->grant->expires_ms)
         bearer_arm(bearer);
     else
@@ -105,8 +115,12 @@ void bearer_begin(struct bearer *bearer, struct bearer_table *table,
     bearer->over = over;
     list_init(&bearer->link);
     timer_init(&bearer->timer, bearer_fire);
-    if (bearer->grant)
-        bearer_link(bearer);
+    if (!bearer->grant)
+        return;
+    bearer_link(bearer);
+    /* It may have been revoked since it was judged: the head of an answer can wait long to be taken. */
+    if (bearer_is_revoked(bearer))
+        timer_arm(&table->shard->wheel, &bearer->timer, table->shard->now_ms);
 }
 
 void bearer_await(struct bearer *bearer, uint64_t most_ms)

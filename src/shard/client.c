@@ -109,7 +109,9 @@ int client_skip(struct client *client, size_t len)
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size)
 {
     if (client->is_tls && client->early_len == 0) {
-        ssize_t got = socket_read(client->watch.fd, room, size);
+        /* What of it is the next head's has to fit where the door looks at heads. */
+        size_t most = client->shard->door.head_size;
+        ssize_t got = socket_read(client->watch.fd, room, size < most ? size : most);
         if (got <= 0 || client_set_aside(client, room, (size_t)got))
             return got <= 0 ? got : -1;
     }

@@ -391,6 +391,9 @@ static void client_tell_owner(struct client *client, uint32_t events)
 static void client_event(struct watch *watch, uint32_t events)
 {
     struct client *client = container_of(watch, struct client, watch);
+    /* What is deciphered already rings nobody. */
+    if (client->is_tls && socket_is_holding(watch->fd))
+        events |= EPOLLIN;
     client->has_input = client->has_input || events & EPOLLIN;
     client->has_hung_up = client->has_hung_up || events & EPOLLRDHUP;
     client->is_broken = client->is_broken || events & (EPOLLHUP | EPOLLERR);

@@ -34,6 +34,7 @@ struct tls {
     bool is_ending;       /* and there is some of it to be sent */
     bool has_ended;       /* the peer has said that it was all */
     bool is_broken;
+    bool is_dry;         /* the socket had nothing more when it was last read */
     struct grant *grant; /* of the client's certificate; NULL without one */
 };
 
@@ -116,8 +117,10 @@ static ssize_t tls_push(gnutls_transport_ptr_t context, const giovec_t *parts, i
 
 static ssize_t tls_pull(gnutls_transport_ptr_t context, void *to, size_t size)
 {
-    const struct tls *tls = context;
-    return syscall(SYS_recvfrom, tls->fd, to, size, MSG_DONTWAIT, NULL, NULL);
+    struct tls *tls = context;
+    ssize_t got = syscall(SYS_recvfrom, tls->fd, to, size, MSG_DONTWAIT, NULL, NULL);
+    tls->is_dry = got < 0 && errno == EAGAIN;
+    return got;
 }
 
 /* A client that takes shorter records than others is believed a byte less than it says: in TLS 1.3 the kind
@@ -227,19 +230,23 @@ static ssize_t tls_would_wait(void)
 }
 
 /* Of what was read before it broke nothing is held back: the next read says it. A peer that wants to
- * negotiate again, or talks of other things than data, is cut. */
+ * negotiate again, or talks of other things than data, is cut. Behind such things GnuTLS says that it would
+ * wait while there is more in the socket. */
 static ssize_t tls_read_while(struct tls *tls, char *to, size_t size, size_t room_least)
 {
     size_t got = 0;
     unsigned warnings = 0;
     while (size - got >= room_least && !tls->has_ended && !tls->is_broken) {
+        tls->is_dry = false;
         ssize_t len = gnutls_record_recv(tls->session, to + got, size - got);
-        bool is_warning = len == GNUTLS_E_WARNING_ALERT_RECEIVED && ++warnings < TLS_WARNINGS_MOST;
+        bool is_other =
+            len == GNUTLS_E_WARNING_ALERT_RECEIVED || (len < 0 && tls_is_waiting((int)len) && !tls->is_dry);
+        bool is_warning = is_other && ++warnings < TLS_WARNINGS_MOST;
         if (len > 0)
             got += (size_t)len;
         else if (len == 0)
             tls->has_ended = true;
-        else if (tls_is_waiting((int)len))
+        else if (!is_other && tls_is_waiting((int)len))
             return got > 0 ? (ssize_t)got : tls_would_wait();
         else if (!is_warning)
             (void)tls_fail(tls, (int)len);

@@ -293,6 +293,16 @@ def test_bodies_that_come_with_their_heads_and_what_follows(server: Server, chan
         assert [message["data"] for message in answer.json["messages"]] == bodies
 
 
+def test_what_follows_a_body_may_be_more_than_a_head_may_be(tls: Tls, channel: str) -> None:
+    """It comes in the same records, so it is out of the socket before it is looked at."""
+    body = b"4\r\nlast\r\n0\r\n\r\n"
+    with Server("--head-size", "1024", tls=tls) as server, Connection(server) as connection:
+        connection.send(request_bytes("POST", path_of(channel), Transfer_Encoding="chunked") + body + b"GET /" + b"a" * 15_000)
+        assert connection.read_response().status == 201
+        assert connection.read_response().status in (414, 431)
+        assert get(server, "/healthz").status == 200
+
+
 def test_websockets_and_tcp(server: Server, channel: str) -> None:
     with WebSocket(server, path_of(channel)) as websocket, Raw(server) as raw:
         wait_until(lambda: subscribers(server, channel)["websocket"] == 1)

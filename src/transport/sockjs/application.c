@@ -80,8 +80,14 @@ static int application_publish(struct application *application, struct text mess
         .channel = channel_name_text(&application->service->declaration.publish_to),
         .is_checked = true,
     };
+    char fault[AUTH_FAULT_MAX];
     if (!errands_may_publish(&conversation->errands))
         return -EAGAIN;
+    enum error_code error = conversation_check(conversation, ACCESS_PUBLISH, wish.channel, fault);
+    if (error != ERROR_NONE) {
+        conversation_say_error(conversation, error, fault);
+        return 0;
+    }
     struct publication *publication = calloc(1, sizeof(*publication));
     if (publication)
         publication_begin(publication, &application_publication_ops, &conversation->errands, &wish,

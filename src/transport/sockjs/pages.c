@@ -151,14 +151,13 @@ static void page_receive(struct exchange *exchange, const struct session_path *p
         receiver_begin(exchange, exchange->route->context, path, callback);
 }
 
-/* What a session tells and takes is not for everybody's pages where it reaches channels. */
-static bool page_refuses_origin(struct exchange *exchange)
+/* What a session tells and takes is not for everybody's pages where it reaches channels; but a script is
+ * fetched without saying whose page it is for: that is what the key `legacy` warns of. */
+static bool page_refuses_origin(struct exchange *exchange, bool is_script)
 {
     const struct sockjs_service *service = exchange->route->context;
-    if (sockjs_service_has_channels(service) && origin_refuses_change(exchange))
-        return true;
-    exchange->origin = ORIGIN_OPEN;
-    return false;
+    bool is_hidden = is_script && exchange->origin == ORIGIN_NONE;
+    return sockjs_service_has_channels(service) && !is_hidden && origin_refuses_change(exchange);
 }
 
 static void page_session(struct exchange *exchange, const struct session_path *path)
@@ -208,7 +207,8 @@ void pages_handle(struct exchange *exchange)
         !page && session_path_parse(&path, (struct text){exchange->target, strcspn(exchange->target, "?")}) &&
         page_has(service, &path);
     bool reaches_application = is_session || page == page_raw_websocket;
-    if (reaches_application && exchange->method != METHOD_OPTIONS && page_refuses_origin(exchange))
+    bool is_script = is_session && path.carrier == CARRIER_JSONP;
+    if (reaches_application && exchange->method != METHOD_OPTIONS && page_refuses_origin(exchange, is_script))
         return;
     exchange->origin = ORIGIN_OPEN;
     if (is_session)

@@ -88,6 +88,7 @@ static int service_init(struct sockjs_service *service, const struct sockjs_decl
     service->top = (struct route){.prefix = declaration->prefix,
                                   .methods = METHODS_ALL,
                                   .is_batch = true,
+                                  .takes_changes = true,
                                   .handle = pages_handle,
                                   .elsewhere = "",
                                   .answers_options = true,

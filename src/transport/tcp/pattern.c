@@ -61,9 +61,11 @@ struct tcp_pattern *tcp_pattern_find(const struct connection *connection, struct
     return NULL;
 }
 
+/* Nothing is below a name that is as long as a name may be. */
 bool tcp_pattern_is_valid(struct text text)
 {
-    return text_ends(text, "/*") && channel_name_is_valid(text.bytes, text.len - 2);
+    return text_ends(text, "/*") && text.len <= CHANNEL_NAME_MAX &&
+           channel_name_is_valid(text.bytes, text.len - 2);
 }
 
 static struct tcp_pattern *pattern_new(struct connection *connection, struct text text)

@@ -75,7 +75,7 @@ static const struct resp_row {
     {"discard", 1, false, RESP_RUN, resp_run_discard},
     {"watch", -2, false, RESP_RUN, resp_run_watch},
     {"unwatch", 1, false, RESP_QUEUED, resp_run_unwatch},
-    {"auth", -2, true, RESP_QUEUED, resp_run_auth},
+    {"auth", -2, true, RESP_REFUSED, resp_run_auth},
     {"hello", -1, false, RESP_REFUSED, resp_run_hello},
     {"select", 2, false, RESP_QUEUED, resp_run_select},
     {"xrange", -4, false, RESP_REFUSED, resp_run_xrange},

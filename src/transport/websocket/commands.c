@@ -174,6 +174,7 @@ static void commands_handle(struct exchange *exchange)
 const struct route websocket_commands_route = {
     .prefix = "/ws",
     .methods = METHOD_GET,
+    .takes_changes = true,
     .handle = commands_handle,
     .elsewhere = "publish at /channels/NAME",
 };
