@@ -297,7 +297,9 @@ def test_what_follows_a_body_may_be_more_than_a_head_may_be(tls: Tls, channel: s
     """It comes in the same records, so it is out of the socket before it is looked at."""
     body = b"4\r\nlast\r\n0\r\n\r\n"
     with Server("--head-size", "1024", tls=tls) as server, Connection(server) as connection:
-        connection.send(request_bytes("POST", path_of(channel), Transfer_Encoding="chunked") + body + b"GET /" + b"a" * 15_000)
+        connection.send(request_bytes("POST", path_of(channel), Transfer_Encoding="chunked", Expect="100-continue"))
+        assert connection.read_head().status == 100
+        connection.send(body + b"GET /" + b"a" * 15_000)
         assert connection.read_response().status == 201
         assert connection.read_response().status in (414, 431)
         assert get(server, "/healthz").status == 200
