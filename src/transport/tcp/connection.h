@@ -21,6 +21,7 @@
 #include "transport/tcp/framing.h"
 
 #define PATTERNS_MAX 64u
+#define CONNECTION_ANSWER_MAX (AUTH_FAULT_MAX + 128u)
 
 /* What a client is told: the data alone, or objects of the command protocol, which it may speak then. */
 enum update_format { UPDATE_RAW, UPDATE_JSON };
@@ -63,6 +64,11 @@ static inline struct shard *connection_shard(const struct connection *connection
     return connection->socket.outlet.shard;
 }
 
+static inline struct connection *connection_of_conversation(struct conversation *conversation)
+{
+    return container_of(conversation, struct connection, conversation);
+}
+
 /* Moves the connection on, which may go then. Does nothing when it is that far already. */
 void connection_move(struct connection *connection, enum connection_state to);
 
@@ -74,6 +80,12 @@ void connection_leave(struct connection *connection);
 
 /* Goes when everything is said: after anything that may have been the last. */
 void connection_try_leave(struct connection *connection);
+
+/* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
+ * is on its way. `format` is that of the answer, `most` what is allowed. */
+void connection_refuse_frame(struct connection *connection, enum update_format format, uint64_t most);
+
+/* answer.c */
 
 /* Where the answers of commands go. */
 struct buf *connection_text(struct connection *connection);
@@ -95,10 +107,6 @@ bool connection_check_channel(const struct connection *connection, struct buf *t
 /* The same, and whether the connection may subscribe to it. */
 bool connection_admits(const struct connection *connection, struct buf *to, struct text name);
 
-/* Answers that a frame is too large, and leaves where what comes after it cannot be told from it. No publish
- * is on its way. `format` is that of the answer, `most` what is allowed. */
-void connection_refuse_frame(struct connection *connection, enum update_format format, uint64_t most);
-
 /* What a command waits for; text that is to be answered once everything that was awaited has come. */
 struct connection_wait {
     struct command_wait super;
@@ -112,6 +120,18 @@ struct connection_wait *connection_wait_begin(struct connection *connection);
 
 /* One thing that was awaited has come; after the last one, the answer is given and reading goes on. */
 void connection_wait_end(struct connection *connection);
+
+/* Nothing is awaited any more, without an answer. */
+void connection_wait_free(struct connection *connection);
+
+/* authentication.c */
+
+/* Begins what the listener is there for, as far as it may be: without a token for what wants one, that is
+ * awaited. */
+void connection_begin(struct connection *connection);
+
+/* The first frame on a listener whose frames are no commands: the token, where that is awaited. */
+void connection_take_token(struct connection *connection, const struct frame *frame);
 
 /* pattern.c */
 

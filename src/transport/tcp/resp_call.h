@@ -26,6 +26,13 @@ bool resp_run(struct connection *connection, const struct resp_command *command)
 /* The largest bulk string of a command. */
 uint64_t resp_bulk_limit(const struct connection *connection);
 
+/* authentication.c */
+
+/* A token is told in the place of a password; whose it is it says itself, so any name is right. What the
+ * connection may do besides from then on follows in its turn. Returns whether it is a good one. */
+bool resp_authenticate(const struct resp_call *call, struct text token,
+                       void (*confirm)(const struct connection *connection, struct buf *to));
+
 /* range.c: answered when what is asked for is gathered. */
 
 void resp_run_xrange(const struct resp_call *call);

@@ -9,29 +9,6 @@
 #include "transport/tcp/reply.h"
 #include "transport/tcp/resp_call.h"
 
-/* A token is told in the place of a password; whose it is it says itself, so any name is right. What the
- * connection may do besides from then on follows in its turn. Returns whether it is a good one. */
-static bool resp_authenticate(const struct resp_call *call, struct text token,
-                              void (*confirm)(const struct connection *connection, struct buf *to))
-{
-    struct connection *connection = call->connection;
-    char fault[AUTH_FAULT_MAX];
-    enum error_code error = conversation_authenticate(&connection->conversation, token, fault);
-    if (error != ERROR_NONE) {
-        connection_answer_error(connection, error, fault);
-        return false;
-    }
-    confirm(connection, connection_text(connection));
-    conversation_follow_grant(&connection->conversation);
-    if (list_is_empty(&connection->patterns) || !connection_wait_begin(connection))
-        return true;
-    if (tcp_patterns_renew(connection))
-        connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
-                                error_text(ERROR_OUT_OF_MEMORY));
-    connection_wait_end(connection);
-    return true;
-}
-
 static void resp_confirm_auth(const struct connection *connection, struct buf *to)
 {
     (void)connection;

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* Who a connection is: the token that is its first frame, or the password of a Redis client. */
+
+#include "transport/tcp/resp_call.h"
+
+void connection_begin(struct connection *connection)
+{
+    const struct declaration *declaration = connection->declaration;
+    struct conversation *conversation = &connection->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = conversation_feed(conversation, &declaration->feed, fault);
+    if (error == ERROR_NONE && declaration->input == INPUT_PUBLISH)
+        error = conversation_check(conversation, ACCESS_PUBLISH, channel_name_text(&declaration->publish_to),
+                                   fault);
+    if (error == ERROR_NO_TOKEN)
+        conversation->awaits_token = true;
+    else if (error != ERROR_NONE)
+        connection_end(connection, error, fault);
+}
+
+void connection_take_token(struct connection *connection, const struct frame *frame)
+{
+    struct conversation *conversation = &connection->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = auth_take_message(&conversation->bearer, connection_shard(connection),
+                                              (struct text){frame->bytes, frame->len}, fault);
+    if (error != ERROR_NONE) {
+        connection_end(connection, error, fault);
+        return;
+    }
+    connection_answer_text(connection, "CONFIRMED");
+    conversation->awaits_token = false;
+    connection_begin(connection);
+}
+
+bool resp_authenticate(const struct resp_call *call, struct text token,
+                       void (*confirm)(const struct connection *connection, struct buf *to))
+{
+    struct connection *connection = call->connection;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = conversation_authenticate(&connection->conversation, token, fault);
+    if (error != ERROR_NONE) {
+        connection_answer_error(connection, error, fault);
+        return false;
+    }
+    confirm(connection, connection_text(connection));
+    conversation_follow_grant(&connection->conversation);
+    if (list_is_empty(&connection->patterns) || !connection_wait_begin(connection))
+        return true;
+    if (tcp_patterns_renew(connection))
+        connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
+                                error_text(ERROR_OUT_OF_MEMORY));
+    connection_wait_end(connection);
+    return true;
+}
