@@ -57,17 +57,22 @@ static void visitor_leave(struct visitor *visitor)
     shard_reap(porch->shard, &visitor->garbage, visitor_free);
 }
 
-/* Its socket is closed once the peer has had time to read what it has been told. */
+/* Its socket is closed once the peer has had time to read what it has been told, the last of which is in the
+ * kernel: what the peer sends meanwhile is for nobody, and no session is kept to decipher it. */
 static void visitor_end(struct visitor *visitor, bool is_told)
 {
     struct shard *shard = visitor->listener->shard;
+    int fd = visitor->arrival.fd;
     visitor_leave(visitor);
     connection_limits_remove(shard->group->limits, &visitor->arrival.key);
     shard_count(shard, METRIC_TLS_FAILED, 1);
-    if (is_told)
-        farewell_begin(&shard->farewells, visitor->arrival.fd);
-    else
-        socket_close(visitor->arrival.fd);
+    if (!is_told) {
+        socket_close(fd);
+        return;
+    }
+    tls_forget(fd);
+    socket_end(fd);
+    farewell_begin(&shard->farewells, fd);
 }
 
 static void visitor_refuse(struct visitor *visitor, enum error_code error)

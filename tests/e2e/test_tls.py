@@ -27,6 +27,7 @@ from support.websocket import WebSocket
 
 MIB = 1 << 20
 ALERT_HANDSHAKE_FAILURE = bytes([21, 3, 3, 0, 2, 2, 40])
+ALERT_NO_PROTOCOL = bytes([21, 3, 3, 0, 2, 2, 120])
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +237,25 @@ def test_handshakes_that_do_not_go_on_end_in_time_cost_little_and_delay_nobody(t
         assert metric(server, "tls_failed_total") >= 600
         publish(server, channel, "afterwards")
         assert stream.next_event().data == "afterwards"
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """A reset raises."""
+    data = b""
+    while piece := connection.recv(65536):
+        data += piece
+    return data
+
+
+@pytest.mark.parametrize("behind", [0, 300, 100_000])
+def test_why_a_handshake_failed_is_told_to_who_goes_on_sending(server: Server, tls: Tls, behind: int) -> None:
+    """The end is one, and no reset, which may take the alert with it."""
+    stranger = Tls(tls.authority, tls.pair)
+    stranger.client = tls.authority.context()
+    stranger.client.set_alpn_protocols(["h2"])
+    with plain(server) as connection:
+        connection.sendall(hello_bytes(stranger) + bytes(behind))
+        assert read_to_the_end(connection) == ALERT_NO_PROTOCOL
 
 
 @pytest.mark.parametrize("noise", [b"\x16", b"\x16\x03\x01\xff\xff" + bytes(70000), b"\x16\x03\x01\x00\x00" * 100, b"\x16\x03\x01\x00\x05hello",
@@ -582,6 +602,15 @@ def test_only_certificates_of_clients_who_were_signed_for_it_are_let_in(tls: Tls
         for _ in range(2):
             assert status_of(server, "GET", "/healthz") == 200
         assert status_of(server, "POST", path_of("secret/a")) == 201
+
+
+def test_a_request_that_came_with_the_certificate_does_not_hide_why_it_is_refused(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
+    """In TLS 1.3 a client is done with the handshake before the server has seen its certificate."""
+    with certified(tls, people, tmp_path, "required") as server, showing(tls, None).wrap(plain(server)) as connection:
+        assert connection.version() == "TLSv1.3"
+        connection.sendall(request_bytes("POST", path_of("a"), "x" * 60_000))
+        with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"):
+            connection.recv(1000)
 
 
 def test_a_certificate_does_what_needs_a_token(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
