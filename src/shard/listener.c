@@ -139,7 +139,8 @@ static void listener_refill(struct listener_table *table)
 static int listener_refuse_with_spare(struct listener *listener)
 {
     struct listener_table *table = &listener->shard->listeners;
-    if (table->spare_count == 0 && listener->ops->make_room(listener))
+    if (table->spare_count == 0 &&
+        (vestibule_make_room(&table->vestibule) || listener->ops->make_room(listener)))
         listener_refill(table);
     if (table->spare_count == 0)
         return -EMFILE;

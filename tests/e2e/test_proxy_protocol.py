@@ -176,6 +176,40 @@ def test_a_stream_over_the_limit_is_told_in_its_own_way() -> None:
             assert told.status == 200 and told.body.startswith(b"retry: ")
 
 
+def test_those_over_the_limit_who_say_nothing_are_bounded_and_take_nobodys_place() -> None:
+    """So many wait to be told, the longest ones make way, and they are not counted: whoever comes when there is room gets in."""
+    with behind("--max-connections", "2", "--shards", "1", "--head-timeout", "60s") as (server, proxied), contextlib.ExitStack() as stack:
+        def descriptors() -> int:
+            return len(list(server.descriptor_folder().iterdir()))
+
+        held = [stack.enter_context(Connection(proxied)) for _ in range(2)]
+        for connection in held:
+            connection.send(LINE + HELLO)
+            assert connection.read_response().body == b"ok\n"
+        before, seen = descriptors(), 0
+        for _ in range(400):
+            stack.enter_context(Connection(proxied))
+            seen = max(seen, descriptors() - before)
+        assert 0 < seen <= 80
+        with Connection(proxied) as told:
+            told.send(LINE + HELLO)
+            response = told.read_response()
+            assert (response.status, response.error) == (503, "too-many-connections")
+        held.pop().close()
+        # It takes a moment until that is seen; of those who came meanwhile one may be silent, and let in until then.
+        wait_until(lambda: ask_status(proxied) == 200)
+        for connection in held:
+            connection.send(HELLO)
+            assert connection.read_response().body == b"ok\n"
+        assert metric(server, "connections_refused_total") > 300
+
+
+def ask_status(proxied: Server) -> int:
+    with Connection(proxied) as connection:
+        connection.send(LINE + HELLO)
+        return connection.read_response().status
+
+
 def test_forwarded_headers_count_from_whom_the_header_names() -> None:
     """A balancer of connections in front of a proxy of requests."""
     with behind("--trusted-proxies", "local", "--trusted-proxies", "10.0.0.0/8") as (server, proxied):

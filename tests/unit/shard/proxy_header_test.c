@@ -134,9 +134,12 @@ static void test_proxy_header_refuses_the_rest(void **state)
         TEXT("PROXY UNKNOWNX\r\n"),
         TEXT("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\nGET / HTTP/1.1\r\n"),
         TEXT("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\rGET / HTTP/1.1\r\n"),
-        TEXT(SIGNATURE "\x11\x11\0\0"),
-        TEXT(SIGNATURE "\x31\x11\0\0"),
-        TEXT(SIGNATURE "\x22\x11\0\0"),
+        TEXT(SIGNATURE "\x11\x11\0\x0c"
+                       "\xc0\0\x02\x01\xc6\x33\x64\x01\xdc\x04\x01\xbb"),
+        TEXT(SIGNATURE "\x31\x11\0\x0c"
+                       "\xc0\0\x02\x01\xc6\x33\x64\x01\xdc\x04\x01\xbb"),
+        TEXT(SIGNATURE "\x22\x11\0\x0c"
+                       "\xc0\0\x02\x01\xc6\x33\x64\x01\xdc\x04\x01\xbb"),
         TEXT(SIGNATURE "\x21\x41\0\0"),
         TEXT(SIGNATURE "\x21\x13\0\0"),
         TEXT(SIGNATURE "\x20\x11\xff\xff"),
