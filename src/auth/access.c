@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "config/channel_options.h"
+#include "core/names.h"
 
 __attribute__((format(printf, 3, 4))) static enum error_code access_refuse(char *fault, enum error_code error,
                                                                            const char *format, ...)
@@ -81,6 +82,8 @@ enum error_code access_check(const struct grant *grant, const struct auth_keys *
     bool has_keys = auth_keys_are_there(keys);
     if (verb == ACCESS_ADMIN)
         return access_check_admin(grant, has_keys, fault);
+    if (verb == ACCESS_SUBSCRIBE && channel_name_of_presence(channel).bytes)
+        channel = channel_name_of_presence(channel);
     channel_options_resolve(&rules, options, channel);
     return verb == ACCESS_SUBSCRIBE ? access_check_subscribe(grant, has_keys, rules.subscribe, channel, fault)
                                     : access_check_publish(grant, has_keys, rules.publish, channel, fault);

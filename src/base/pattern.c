@@ -66,6 +66,8 @@ const char *pattern_fault(struct text pattern)
 
 bool pattern_matches(struct text pattern, struct text name)
 {
+    if (pattern_hides(name) && !pattern_hides(pattern))
+        return false;
     while (pattern.bytes && name.bytes) {
         struct text wanted = pattern_cut_segment(&pattern);
         enum pattern_segment kind = pattern_segment_kind(wanted);

@@ -11,6 +11,10 @@
 
 #define PATTERN_MAX 255u /* bytes, of a name as well */
 
+/* Names with a segment that begins with this are reserved (core/names.h). `*` and `**` as the first segment
+ * do not stand for one that begins so: what covers everything does not cover them. */
+#define PATTERN_RESERVED '$'
+
 enum pattern_segment { PATTERN_LITERAL, PATTERN_ONE, PATTERN_REST }; /* the most specific first */
 
 enum pattern_segment pattern_segment_kind(struct text segment);
@@ -24,6 +28,12 @@ const char *pattern_name_fault(struct text name);
 
 /* Whether a pattern covers the name; both as their functions above take them. Linear, allocates nothing. */
 bool pattern_matches(struct text pattern, struct text name);
+
+/* Whether the name's first segment is reserved. */
+static inline bool pattern_hides(struct text name)
+{
+    return name.len > 0 && name.bytes[0] == PATTERN_RESERVED;
+}
 
 /* Orders patterns: below 0 when `a` is the more specific one, where segments are compared from the left and a
  * literal comes before `*` before `**`; 0 when they are the same. Those that no name has in common stand in

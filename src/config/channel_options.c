@@ -2,6 +2,7 @@
 #include "config/channel_options.h"
 
 #include "base/number.h"
+#include "base/pattern.h"
 #include "config/channel_rules.h"
 
 #define CHANNEL_OPTIONS_EACH(MACRO) CHANNEL_OPTION_TABLE(MACRO, MACRO, MACRO, MACRO, MACRO)
@@ -47,6 +48,9 @@ void channel_options_resolve(struct channel_options *to, const struct options *o
     to->field = found[CHANNEL_OPTION_##field] ? found[CHANNEL_OPTION_##field]->values.field : options->field;
     CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_CHOOSE)
 #undef CHANNEL_OPTION_CHOOSE
+    /* The names of all channels are told there: only who is named there hears them. */
+    if (pattern_hides(name) && !found[CHANNEL_OPTION_subscribe])
+        to->subscribe = SUBSCRIBERS_AUTO;
 }
 
 uint64_t channel_message_size(const struct options *options, struct text name)

@@ -243,10 +243,13 @@ static void search_walk(struct search *search, const struct place *place, struct
         search_take(search, place->here);
         return;
     }
+    bool is_hidden = place == &search->rules->places[0] && pattern_hides(rest);
     struct text segment = pattern_cut_segment(&rest);
     const struct place *literal = search_literal(search, place, segment);
     if (literal)
         search_walk(search, literal, rest);
+    if (is_hidden)
+        return;
     if (place->one)
         search_walk(search, &search->rules->places[place->one], rest);
     search_take(search, place->rest);

@@ -46,6 +46,13 @@ static enum error_code publish_check(const struct publish_wish *wish, uint64_t s
         snprintf(fault, PUBLISH_FAULT_MAX, "a channel name %s", name_fault);
         return ERROR_BAD_CHANNEL;
     }
+    if (channel_name_is_reserved(wish->channel)) {
+        snprintf(fault, PUBLISH_FAULT_MAX,
+                 "%.*s is the server's own: nobody publishes to a name with a "
+                 "segment that begins with $",
+                 (int)wish->channel.len, wish->channel.bytes);
+        return ERROR_RESERVED_CHANNEL;
+    }
     if (wish->parts.size > size_limit_bytes) {
         snprintf(fault, PUBLISH_FAULT_MAX, "the message has %zu bytes; message-size allows %llu",
                  wish->parts.size, (unsigned long long)size_limit_bytes);

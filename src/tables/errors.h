@@ -30,6 +30,8 @@
     ROW(TOKEN_REVOKED, 401, "token-revoked", "The token has been revoked.")                                  \
     ROW(FORBIDDEN_CHANNEL, 403, "forbidden-channel",                                                         \
         "The token, or the channel's rules, do not give this right on this channel.")                        \
+    ROW(RESERVED_CHANNEL, 403, "reserved-channel",                                                           \
+        "Segments of channel names that begin with $ are the server's own: nobody else publishes there.")    \
     ROW(FORBIDDEN_ADMIN, 403, "forbidden-admin", "This is for tokens of administrators.")                    \
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \

@@ -66,7 +66,7 @@ def test_a_reader_that_falls_far_behind_is_refilled_from_redis(channel: str) -> 
         assert get(there, "/readyz").status == 200
 
 
-@pytest.mark.parametrize("name", ["odd*", "odd~!$'()*+,;=@:._-", "$sys", "odd/x*/x", "A/a", "x" * 255, "1/2/3/4/5/6/7/8"])
+@pytest.mark.parametrize("name", ["odd*", "odd~!$'()*+,;=@:._-", "odd$sys", "odd/x*/x", "A/a", "x" * 255, "1/2/3/4/5/6/7/8"])
 def test_names_with_every_character(name: str) -> None:
     with RedisServer() as redis, nodes(2, redis) as (here, there):
         with LineStream(there, path_of(name)) as lines, LineStream(there, path_of("oddity")) as other:

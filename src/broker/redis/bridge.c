@@ -171,7 +171,9 @@ void bridge_receive(struct redis_broker *broker, const char *pattern, const stru
     if (strlen(channel->str) != channel->len || bridge_is_repeat(broker, pattern, channel->str))
         return;
     broker_count(&broker->super, METRIC_BROKER_RECEIVED, 1);
-    if (!channel_name_is_valid(channel->str, channel->len) || payload->len > MESSAGE_SIZE_MAX) {
+    if (!channel_name_is_valid(channel->str, channel->len) ||
+        channel_name_is_reserved((struct text){channel->str, channel->len}) ||
+        payload->len > MESSAGE_SIZE_MAX) {
         log_event(LOG_WARN, "bridge-refused", LOG_TEXT("channel", channel->str),
                   LOG_TEXT("reason", payload->len > MESSAGE_SIZE_MAX ? "the message is over 64 MiB"
                                                                      : "that is no channel name here"),

@@ -547,6 +547,9 @@ function handlers.publish(keys, args)
         fail('the channel' .. USAGE)
     end
     local log = open_log(keys[1])
+    if string.find('/' .. log.name, '/$', 1, true) then
+        fail('a segment of a name that begins with $ is the server\'s own: nobody publishes there')
+    end
     local data, event = args[1], args[2] or ''
     if not data then
         fail('the data' .. USAGE)

@@ -65,6 +65,14 @@ static void test_a_pattern_covers_what_it_says(void **state)
         {"a/*/c", "a/b/d", false},
         {"a", "ab", false},
         {"ab", "a", false},
+        {"**", "$channel", false},
+        {"**", "$channel/a", false},
+        {"*", "$channel", false},
+        {"*/a", "$channel/a", false},
+        {"$channel/**", "$channel/a", true},
+        {"$channel", "$channel", true},
+        {"a/**", "a/$presence", true},
+        {"**", "a/$presence", true},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++)
