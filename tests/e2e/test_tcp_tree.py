@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """PSUBSCRIBE of a channel tree over the Redis protocol: every channel below it, also those that come later."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from support.cluster import Cluster
 from support.redis import RedisServer, await_away, await_ready, complaints, nodes
 from support.relay import Relay
 from support.server import Server, wait_until
-from support.tcp import Resp, tcp_port
+from support.tcp import Resp, command, tcp_port
 
 
 def listener() -> tuple[str, str]:
@@ -91,6 +92,14 @@ def test_a_tree_with_too_many_channels_is_told_and_closed(alone: Server, channel
         # The other channels are read side by side: each may have said its message before that, after it, or not yet.
         assert told.count(b"-ERR too-many-channels more channels are below the pattern than a connection subscribes to (max-channels-per-connection)\r\n") == 1
         assert 512 < told.count(b"pmessage") <= 1024
+
+
+def test_a_tree_that_has_too_many_channels_already_is_told_so_once(alone: Server, channel: str) -> None:
+    items = [{"channel": f"{channel}/{number}", "data": "x"} for number in range(3000)]
+    assert request(alone, "POST", "/channels", json.dumps(items)).status == 200
+    with Resp(alone) as client:
+        client.send(command("PSUBSCRIBE", f"{channel}/*"))
+        assert client.read_to_end().count(b"-ERR too-many-channels") == 1
 
 
 def test_over_redis_from_every_node_and_after_a_lost_link(channel: str) -> None:

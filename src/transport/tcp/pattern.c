@@ -17,7 +17,9 @@ static void pattern_found(struct watcher *watcher, const char *name, size_t len,
     struct command_wait *wait = connection->wait ? &connection->wait->super : NULL;
     const struct command_wish wish = {.channel = {name, len}, .start = &start, .maker = pattern};
     char fault[AUTH_FAULT_MAX];
-    if (command_subscription_find(conversation, pattern, wish.channel) ||
+    /* Who was told that he is not told everything is told so once. */
+    if (connection->state == CONNECTION_DEAF ||
+        command_subscription_find(conversation, pattern, wish.channel) ||
         conversation_check(conversation, ACCESS_SUBSCRIBE, wish.channel, fault) != ERROR_NONE)
         return;
     bool has_room = command_has_room(conversation, 1, fault);
