@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/number.h"
 #include "http/errors.h"
 #include "http/exchange_state.h"
 #include "http/identity.h"
@@ -14,6 +15,8 @@
 #include "http/upgrade.h"
 
 #define EXCHANGE_MESSAGE_MAX 1024u
+/* Of answers that are no larger each connection has one anyhow. */
+#define EXCHANGE_LITTLE_BYTES 4096u
 
 struct MHD_Response *exchange_response(const char *body, size_t len, const char *content_type, bool take)
 {
@@ -84,6 +87,21 @@ static void exchange_become_answered(struct exchange *exchange, unsigned status,
     exchange->response = response;
     exchange->status = status;
     exchange_move(exchange, EXCHANGE_ANSWERED);
+}
+
+bool exchange_reserve_answer(struct exchange *exchange, size_t bytes)
+{
+    if (memory_share_set(&exchange->share, exchange->shard, number_greater(exchange->body.capacity, bytes)))
+        return true;
+    exchange_drop_body(exchange);
+    return false;
+}
+
+void exchange_count_answer(struct exchange *exchange, size_t bytes)
+{
+    exchange_drop_body(exchange);
+    if (bytes > EXCHANGE_LITTLE_BYTES)
+        memory_share_hold(&exchange->share, exchange->shard, bytes);
 }
 
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response)
@@ -157,6 +175,7 @@ static struct MHD_Response *exchange_buf_response(struct buf *body, const char *
 
 void exchange_answer_json(struct exchange *exchange, unsigned status, struct buf *json)
 {
+    exchange_count_answer(exchange, json->capacity);
     exchange_answer(exchange, status, exchange_buf_response(json, "application/json"));
 }
 

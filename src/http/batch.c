@@ -13,6 +13,8 @@
 
 /* Messages in one batch; beyond it the answer alone would be larger than most bodies. */
 #define BATCH_COUNT_MAX 100000u
+/* Of what is told of one of them, at least: its channel and id, or what is wrong with it. */
+#define BATCH_TOLD_BYTES 160u
 #define BATCH_FAULT_MAX (PUBLISH_FAULT_MAX + AUTH_FAULT_MAX)
 
 static const char *const batch_queries[] = {"token", NULL}; /* each message has options of its own */
@@ -131,6 +133,10 @@ static struct batch *batch_new(struct exchange *exchange, size_t count)
 {
     if (count > BATCH_COUNT_MAX) {
         exchange_fail(exchange, ERROR_BAD_BATCH, "a batch has at most %u messages", BATCH_COUNT_MAX);
+        return NULL;
+    }
+    if (!exchange_reserve_answer(exchange, count * BATCH_TOLD_BYTES)) {
+        exchange_fail(exchange, ERROR_CONNECTION_MEMORY, "%s", error_text(ERROR_CONNECTION_MEMORY));
         return NULL;
     }
     struct batch *batch = calloc(1, sizeof(*batch));

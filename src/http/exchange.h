@@ -116,7 +116,7 @@ struct exchange {
     struct identity identity;
     struct bearer bearer; /* has the grant of the token */
     struct buf body;
-    struct memory_share share; /* of the body */
+    struct memory_share share; /* of the body, then of the answer */
     struct chunks chunks;      /* of a chunked body */
     uint64_t body_left;        /* of one with a length */
     uint64_t body_seen;        /* of a chunked one */
@@ -143,6 +143,14 @@ const char *exchange_body(const struct exchange *exchange, size_t *len);
  * is out. */
 struct MHD_Response *exchange_response(const char *body, size_t len, const char *content_type, bool take);
 void exchange_response_header(struct MHD_Response *response, const char *name, const char *value);
+
+/* Counts, in the place of the body, what an answer to it takes at least, before it is known: for what cannot
+ * be undone once it turns out to be large. Returns false when there is no room for it; then the body is gone,
+ * and the exchange is to fail with ERROR_CONNECTION_MEMORY. */
+bool exchange_reserve_answer(struct exchange *exchange, size_t bytes);
+
+/* Counts what the answer takes until the client has it, beside which the body, which is let go, is over. */
+void exchange_count_answer(struct exchange *exchange, size_t bytes);
 
 /* Sends the response; NULL stands for one that could not be made, and answers 503. */
 void exchange_answer(struct exchange *exchange, unsigned status, struct MHD_Response *response);

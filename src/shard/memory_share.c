@@ -24,13 +24,22 @@ static uint64_t share_limit(const struct options *options)
     return number_greater(options->connection_memory_bytes, SHARE_BUFFER_FACTOR * largest / 3 * 4);
 }
 
+void memory_share_hold(struct memory_share *share, struct shard *shard, size_t bytes)
+{
+    _Atomic uint64_t *total = &shard->group->connection_bytes;
+    if (bytes > share->bytes)
+        atomic_fetch_add_explicit(total, bytes - share->bytes, memory_order_relaxed);
+    else
+        atomic_fetch_sub_explicit(total, share->bytes - bytes, memory_order_relaxed);
+    share->bytes = bytes;
+}
+
 bool memory_share_set(struct memory_share *share, struct shard *shard, size_t bytes)
 {
     _Atomic uint64_t *total = &shard->group->connection_bytes;
     if (bytes <= share->bytes) {
         if (bytes < share->bytes)
-            atomic_fetch_sub_explicit(total, share->bytes - bytes, memory_order_relaxed);
-        share->bytes = bytes;
+            memory_share_hold(share, shard, bytes);
         return true;
     }
     size_t more = bytes - share->bytes;

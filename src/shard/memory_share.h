@@ -26,5 +26,9 @@ struct memory_share {
  * (ERROR_CONNECTION_MEMORY, CLOSE_CONNECTION_MEMORY). That is counted. */
 bool memory_share_set(struct memory_share *share, struct shard *shard, size_t bytes);
 
+/* Counts `bytes` for the holder whether there is room for them or not: they are there, and have to be told.
+ */
+void memory_share_hold(struct memory_share *share, struct shard *shard, size_t bytes);
+
 /* Whether what may become large is better not begun: half of it is used. */
 bool memory_is_short(const struct shard *shard);

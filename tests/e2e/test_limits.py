@@ -332,3 +332,21 @@ def test_answers_that_are_not_read_are_bounded_together() -> None:
         assert metric(server, "connection_memory_refused_total") == codes.count(FULL)
         wait_until(lambda: metric(server, "connection_memory_bytes") == 0)
         assert Commands(clients[-1].put_text, clients[-1].take).history("a")["messages"]
+
+
+def test_answers_to_batches_that_are_not_read_are_bounded_together() -> None:
+    """A short body may have an answer fifty times as long: it is counted before anything of it is done."""
+    count = 20_000  # whose answer has 2 MB
+    garbage = "[" + ",".join(["0"] * count) + "]"
+    with Server("--shards", "1", "--connection-memory", "16MiB", "--batch-size", "64KiB") as server, ExitStack() as stack:
+        clients = [stack.enter_context(Connection(server, receive_buffer=4096)) for _ in range(40)]
+        before = server.resident_bytes()
+        for i, client in enumerate(clients):
+            client.send(request_bytes("POST", "/channels", garbage))
+            wait_until(lambda i=i: metric(server, "connection_memory_bytes") + metric(server, "connection_memory_refused_total") > i)
+        wait_until(lambda: metric(server, "connection_memory_refused_total") > 20)
+        assert server.resident_bytes() - before < 64 << 20
+        answers = [client.read_response() for client in clients]
+        assert {answer.status for answer in answers} == {200, 503}
+        assert all(len(answer.json) == count if answer.status == 200 else answer.error == FULL for answer in answers)
+        assert metric(server, "connection_memory_bytes") == 0

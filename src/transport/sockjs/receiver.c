@@ -91,6 +91,7 @@ static void receiver_answer(struct receiver *receiver, struct text frame)
     struct buf body = {0};
     struct MHD_Response *response = NULL;
     sockjs_frame_append(&body, receiver->carrier, receiver->callback, frame);
+    exchange_count_answer(exchange, body.has_failed ? 0 : body.capacity);
     if (body.has_failed)
         buf_deinit(&body);
     else
