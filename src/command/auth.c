@@ -13,6 +13,8 @@
 #include "render/render.h"
 
 #define AUTH_WORD "AUTH "
+/* Bad ones, one after the other, that end a connection; the error says so. */
+#define AUTH_BAD_TOKENS_MAX 3u
 
 /* Bearing. */
 
@@ -106,10 +108,36 @@ static void conversation_lose(struct conversation *conversation)
     }
 }
 
+bool conversation_may_authenticate(const struct conversation *conversation)
+{
+    return !timer_is_armed(&conversation->authenticated);
+}
+
+void conversation_go_on(struct timer *authenticated)
+{
+    struct conversation *conversation = container_of(authenticated, struct conversation, authenticated);
+    if (conversation->bad_tokens >= AUTH_BAD_TOKENS_MAX)
+        conversation->ops->over(conversation, ERROR_TOO_MANY_TOKENS);
+    else
+        conversation->ops->ready(conversation);
+}
+
+/* Where there are no keys nothing is verified, and whoever always comes with a token may go on. */
+static void conversation_note_token(struct conversation *conversation, enum error_code error)
+{
+    struct shard *shard = conversation->shard;
+    if (error == ERROR_NONE)
+        conversation->bad_tokens = 0;
+    else if (error != ERROR_OUT_OF_MEMORY && auth_keys_are_there(shard->keys))
+        conversation->bad_tokens++;
+    timer_arm(&shard->wheel, &conversation->authenticated, shard->now_ms);
+}
+
 enum error_code conversation_authenticate(struct conversation *conversation, struct text token,
                                           char fault[AUTH_FAULT_MAX])
 {
     enum error_code error = bearer_verify(&conversation->bearer, conversation->shard, token, fault);
+    conversation_note_token(conversation, error);
     if (error == ERROR_NONE)
         conversation->awaits_token = false;
     return error;

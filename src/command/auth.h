@@ -22,10 +22,18 @@ enum error_code conversation_check(const struct conversation *conversation, enum
 enum error_code conversation_feed(struct conversation *conversation, const struct name_list *feed,
                                   char fault[AUTH_FAULT_MAX]);
 
-/* Takes a token, hostile, in the place of the one that there was. Returns why not, with `fault` a sentence;
- * then nothing has changed. To be followed, once it is answered, by conversation_follow_grant. */
+/* A signature is dear to verify, so a connection gets one token verified in a turn of the loop. Whether there
+ * may be one now; when not, ops->ready follows in a later turn. */
+bool conversation_may_authenticate(const struct conversation *conversation);
+
+/* Takes a token, hostile, in the place of the one that there was; conversation_may_authenticate. Returns why
+ * not, with `fault` a sentence; then nothing has changed, and after the third one ops->over follows. To be
+ * followed, once it is answered, by conversation_follow_grant. */
 enum error_code conversation_authenticate(struct conversation *conversation, struct text token,
                                           char fault[AUTH_FAULT_MAX]);
+
+/* The turn after a token was verified: of conversation.authenticated. */
+void conversation_go_on(struct timer *authenticated);
 
 /* Ends the subscriptions that the new grant does not allow, each with an error, and begins those of the feed
  * that it does. The others do not notice. */

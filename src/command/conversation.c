@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "command/answer.h"
+#include "command/auth.h"
 #include "command/commands.h"
 #include "config/channel_options.h"
 #include "shard/rates.h"
@@ -48,12 +49,14 @@ void conversation_init(struct conversation *conversation, struct shard *shard,
     *conversation = (struct conversation){
         .ops = ops, .shard = shard, .ahead = conversation, .transport = (uint8_t)transport};
     list_init(&conversation->subscriptions);
+    timer_init(&conversation->authenticated, conversation_go_on);
     errands_init(&conversation->errands, &shard->hub, &conversation_errands_ops);
 }
 
 void conversation_deinit(struct conversation *conversation)
 {
     conversation->errands.is_over = true;
+    timer_stop(&conversation->shard->wheel, &conversation->authenticated);
     bearer_end(&conversation->bearer);
     command_unsubscribe_all(conversation);
     errands_forget(&conversation->errands);
@@ -76,14 +79,19 @@ static void (*const command_runs[COMMAND_OP_COUNT])(struct conversation *convers
     [COMMAND_PING] = command_run_ping,           [COMMAND_AUTH] = command_run_auth,
 };
 
+static bool conversation_has_to_wait(struct conversation *conversation, enum command_op op)
+{
+    return (op == COMMAND_PUBLISH && !errands_may_publish(&conversation->errands)) ||
+           (op == COMMAND_AUTH && !conversation_may_authenticate(conversation));
+}
+
 int conversation_take(struct conversation *conversation, const char *text, size_t len)
 {
     struct command_request request;
     if (!errands_have_room(&conversation->errands))
         return -EAGAIN;
     command_request_parse(&request, text, len);
-    if (request.error == ERROR_NONE && request.op == COMMAND_PUBLISH &&
-        !errands_may_publish(&conversation->errands)) {
+    if (request.error == ERROR_NONE && conversation_has_to_wait(conversation, request.op)) {
         command_request_deinit(&request);
         return -EAGAIN;
     }

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "base/timer.h"
 #include "command/subscription.h"
 #include "core/errands.h"
 #include "core/name_list.h"
@@ -29,8 +30,8 @@ struct conversation_ops {
     /* There is something to tell: to be delivered (outlet_deliver up to subscription->until), or blocked. May
      * deinitialise. */
     void (*deliver)(struct command_subscription *subscription);
-    /* After conversation_take has returned -EAGAIN: it may be given again. May call conversation_take, and
-     * deinitialise. */
+    /* After conversation_take has returned -EAGAIN, or conversation_may_authenticate false: it may be given
+     * again. May call conversation_take, and deinitialise. */
     void (*ready)(struct conversation *conversation);
     /* Nothing is awaited any more: for who wants to leave when all is said. May deinitialise. May be NULL. */
     void (*idle)(struct conversation *conversation);
@@ -38,7 +39,8 @@ struct conversation_ops {
      * NULL: an error object is said. */
     void (*lost)(struct conversation *conversation, struct text channel, enum error_code error,
                  const char *what);
-    /* Its grant is over, or there is none in time: to be told why, and deinitialised. */
+    /* Its grant is over, or there is none in time, or too many tokens were bad: to be told why, and
+     * deinitialised. */
     void (*over)(struct conversation *conversation, enum error_code why);
 };
 
@@ -54,6 +56,8 @@ struct conversation {
     uint8_t transport;           /* enum transport_kind */
     bool is_blocked;
     bool awaits_token;            /* what it is there for wants one */
+    uint8_t bad_tokens;           /* since a good one; see conversation_may_authenticate */
+    struct timer authenticated;   /* armed from a token to the next turn of the loop */
     const struct name_list *feed; /* see conversation_feed; NULL when there is none */
     struct bearer bearer;
 };

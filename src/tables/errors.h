@@ -28,6 +28,9 @@
     ROW(WRONG_AUDIENCE, 401, "wrong-audience", "The token is for others (aud is not jwt-audience).")         \
     ROW(WRONG_ISSUER, 401, "wrong-issuer", "The token is from others (iss is not jwt-issuer).")              \
     ROW(TOKEN_REVOKED, 401, "token-revoked", "The token has been revoked.")                                  \
+    ROW(TOO_MANY_TOKENS, 401, "too-many-tokens",                                                             \
+        "Three tokens one after the other were refused, which ends the connection: connect with a good "     \
+        "one.")                                                                                              \
     ROW(FORBIDDEN_CHANNEL, 403, "forbidden-channel",                                                         \
         "The token, or the channel's rules, do not give this right on this channel.")                        \
     ROW(RESERVED_CHANNEL, 403, "reserved-channel",                                                           \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a connection answers, and what its answers wait for. */
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,7 @@ static const struct command_wait_ops connection_wait_ops = {.fail = connection_w
 struct connection_wait *connection_wait_begin(struct connection *connection)
 {
     struct connection_wait *wait = calloc(1, sizeof(*wait));
+    assert(!connection->wait); /* no command is looked at while there is one */
     if (wait)
         command_wait_begin(&wait->super, &connection->conversation, &connection_wait_ops);
     else

@@ -38,18 +38,20 @@ bool resp_authenticate(const struct resp_call *call, struct text token,
 {
     struct connection *connection = call->connection;
     char fault[AUTH_FAULT_MAX];
+    bool has_patterns = !list_is_empty(&connection->patterns);
+    if (has_patterns && !connection_wait_begin(connection))
+        return false;
     enum error_code error = conversation_authenticate(&connection->conversation, token, fault);
     if (error != ERROR_NONE) {
         connection_answer_error(connection, error, fault);
-        return false;
+    } else {
+        confirm(connection, connection_text(connection));
+        conversation_follow_grant(&connection->conversation);
     }
-    confirm(connection, connection_text(connection));
-    conversation_follow_grant(&connection->conversation);
-    if (list_is_empty(&connection->patterns) || !connection_wait_begin(connection))
-        return true;
-    if (tcp_patterns_renew(connection))
+    if (has_patterns && error == ERROR_NONE && tcp_patterns_renew(connection))
         connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
                                 error_text(ERROR_OUT_OF_MEMORY));
-    connection_wait_end(connection);
-    return true;
+    if (has_patterns)
+        connection_wait_end(connection);
+    return error == ERROR_NONE;
 }

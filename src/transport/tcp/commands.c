@@ -228,6 +228,7 @@ bool commands_handle(struct connection *connection, const struct frame *frame)
         return conversation_take(conversation, frame->bytes, frame->len) == 0;
     command_parse(&command, frame->bytes, frame->len);
     bool is_publish = command.run == commands_publish;
+    bool is_auth = command.run == commands_auth;
     const struct options *options = connection_shard(connection)->options;
     uint64_t most =
         is_publish ? channel_message_size(options, command.first) : channel_message_size_most(options);
@@ -235,6 +236,8 @@ bool commands_handle(struct connection *connection, const struct frame *frame)
     /* Answers come in the order of their commands. */
     if (is_publish && !is_too_large ? !errands_may_publish(&conversation->errands)
                                     : !errands_are_idle(&conversation->errands))
+        return false;
+    if (is_auth && !conversation_may_authenticate(conversation))
         return false;
     if (is_too_large)
         connection_refuse_frame(connection, UPDATE_RAW, most);

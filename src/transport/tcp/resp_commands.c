@@ -202,6 +202,9 @@ bool resp_run(struct connection *connection, const struct resp_command *command)
     bool is_too_large = is_publish && call.arguments[2].len > most;
     if (resp_has_to_wait(connection, is_publish && !is_too_large && !is_queued))
         return false;
+    bool is_auth = !fault && (row->run == resp_run_auth || row->run == resp_run_hello);
+    if (is_auth && !conversation_may_authenticate(&connection->conversation))
+        return false;
     if (fault) {
         resp_transaction_refuse(connection);
         reply_error(connection, fault);
