@@ -8,7 +8,7 @@
 
 #include "base/json.h"
 
-#define JSON_OBJECT_MEMBERS_MAX 16u
+#define JSON_OBJECT_MEMBERS_MAX 24u
 #define JSON_OBJECT_FAULT_MAX 512u
 
 struct json_object {

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/channel_options.h"
 
+#include <errno.h>
+#include <string.h>
+
 #include "base/number.h"
 #include "base/pattern.h"
 #include "config/channel_rules.h"
 
-#define CHANNEL_OPTIONS_EACH(MACRO) CHANNEL_OPTION_TABLE(MACRO, MACRO, MACRO, MACRO, MACRO)
+#define CHANNEL_OPTIONS_EACH(MACRO) CHANNEL_OPTION_TABLE(MACRO, MACRO, MACRO, MACRO, MACRO, MACRO)
 
 const struct option_row *channel_option_row(enum channel_option option)
 {
@@ -64,4 +67,33 @@ uint64_t channel_message_size_most(const struct options *options)
 {
     return number_greater(options->message_size_bytes,
                           options->rules ? channel_rules_message_size_most(options->rules) : 0);
+}
+
+/* What Sluice publishes itself is no content of anybody's. */
+static bool channel_is_reserved(struct text name)
+{
+    return name.bytes[0] == '$' || text_contains(name, "/$");
+}
+
+static bool channel_is_tree(const struct options *options, struct text name)
+{
+    const struct channel_rule *rule =
+        options->rules ? channel_rules_find_one(options->rules, name, CHANNEL_OPTION_tree) : NULL;
+    return rule ? rule->values.tree : options->tree;
+}
+
+int channel_trees_find(struct channel_trees *trees, const struct options *options, struct text name)
+{
+    trees->count = 0;
+    if ((!options->tree && !(options->rules && channel_rules_have_tree(options->rules))) ||
+        channel_is_reserved(name))
+        return 0;
+    for (size_t len = 1; len < name.len; len++) {
+        if (name.bytes[len] != '/' || !channel_is_tree(options, (struct text){name.bytes, len}))
+            continue;
+        if (trees->count == CHANNEL_TREES_MAX)
+            return -E2BIG;
+        trees->lens[trees->count++] = (uint8_t)len;
+    }
+    return 0;
 }

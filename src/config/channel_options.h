@@ -7,6 +7,7 @@
  * A value type. To be found at attach, subscribe and first publish, never at delivery. Any thread.
  */
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/text.h"
@@ -29,20 +30,25 @@ enum channel_publishers {
     PUBLISHERS_NOBODY = 1u << 4,
 };
 
+/* The words of `policy`. */
+enum channel_policy { CHANNEL_POLICY_ALL, CHANNEL_POLICY_NEWEST };
+
 /* The options in the order of the table; their rows are the last ones of option_rows. */
 enum channel_option {
 #define CHANNEL_OPTION_INDEX(name, field, ...) CHANNEL_OPTION_##field,
     CHANNEL_OPTION_TABLE(CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX,
-                         CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX)
+                         CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX, CHANNEL_OPTION_INDEX)
 #undef CHANNEL_OPTION_INDEX
         CHANNEL_OPTION_COUNT
 };
 
 struct channel_options {
+#define CHANNEL_OPTION_FLAG(name, field, ...) bool field;
 #define CHANNEL_OPTION_WORD(name, field, ...) unsigned field;
 #define CHANNEL_OPTION_NUMBER(name, field, ...) uint64_t field;
-    CHANNEL_OPTION_TABLE(CHANNEL_OPTION_WORD, CHANNEL_OPTION_WORD, CHANNEL_OPTION_NUMBER,
+    CHANNEL_OPTION_TABLE(CHANNEL_OPTION_FLAG, CHANNEL_OPTION_WORD, CHANNEL_OPTION_WORD, CHANNEL_OPTION_NUMBER,
                          CHANNEL_OPTION_NUMBER, CHANNEL_OPTION_NUMBER)
+#undef CHANNEL_OPTION_FLAG
 #undef CHANNEL_OPTION_WORD
 #undef CHANNEL_OPTION_NUMBER
 };
@@ -55,6 +61,19 @@ void channel_options_resolve(struct channel_options *to, const struct options *o
  * known where it goes. */
 uint64_t channel_message_size(const struct options *options, struct text name);
 uint64_t channel_message_size_most(const struct options *options);
+
+/* The trees above a channel: the proper prefixes of its name, cut before a slash, whose option `tree` is yes,
+ * by their lengths, the shortest first. */
+#define CHANNEL_TREES_MAX 8u
+struct channel_trees {
+    uint8_t count;
+    uint8_t lens[CHANNEL_TREES_MAX];
+};
+
+/* Finds them for a valid name: for a message that is published there, which goes into their logs too. A
+ * reserved name, one with a segment that begins with `$`, has none. Returns 0, or -E2BIG when there are more.
+ * A look at a flag where no channel is a tree. */
+int channel_trees_find(struct channel_trees *trees, const struct options *options, struct text name);
 
 /* Takes the option over from the options of all channels. */
 void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option);

@@ -31,6 +31,7 @@ struct channel_rules {
     size_t capacity;
     struct place *places; /* the first is the root; parents before their children */
     uint64_t message_size_most;
+    bool have_tree;
     struct options *scratch; /* while it is filled: where values are parsed */
 };
 
@@ -92,6 +93,8 @@ int channel_rules_set(struct channel_rules *rules, enum channel_option option, c
     channel_options_copy(&rule->values, rules->scratch, option);
     if (option == CHANNEL_OPTION_message_size_bytes)
         rules->message_size_most = number_greater(rules->message_size_most, rule->values.message_size_bytes);
+    if (option == CHANNEL_OPTION_tree)
+        rules->have_tree = rules->have_tree || rule->values.tree;
     rule->given |= 1u << option;
     rule->lines[option] = line;
     return 0;
@@ -263,7 +266,22 @@ void channel_rules_find(const struct channel_rules *rules, struct text name,
     search_walk(&search, &rules->places[0], name);
 }
 
+const struct channel_rule *channel_rules_find_one(const struct channel_rules *rules, struct text name,
+                                                  enum channel_option option)
+{
+    const struct channel_rule *found[CHANNEL_OPTION_COUNT];
+    struct search search = {rules, found, 1u << option};
+    found[option] = NULL;
+    search_walk(&search, &rules->places[0], name);
+    return found[option];
+}
+
 /* Looking. */
+
+bool channel_rules_have_tree(const struct channel_rules *rules)
+{
+    return rules->have_tree;
+}
 
 uint64_t channel_rules_message_size_most(const struct channel_rules *rules)
 {

@@ -45,6 +45,13 @@ int channel_rules_compile(struct channel_rules *rules, const struct channel_rule
 void channel_rules_find(const struct channel_rules *rules, struct text name,
                         const struct channel_rule *found[CHANNEL_OPTION_COUNT]);
 
+/* The most specific section that covers the name and has the option; NULL when none has. */
+const struct channel_rule *channel_rules_find_one(const struct channel_rules *rules, struct text name,
+                                                  enum channel_option option);
+
+/* Whether a section says that channels are trees. */
+bool channel_rules_have_tree(const struct channel_rules *rules);
+
 /* The greatest message-size of a section, 0 when none has it. */
 uint64_t channel_rules_message_size_most(const struct channel_rules *rules);
 

@@ -58,11 +58,13 @@ struct publish_item {
     char *channel; /* malloc'd, owned */
     uint8_t channel_len;
     uint8_t key_len;
-    uint8_t type;            /* enum message_type: as sent, or as kept where that differs */
-    bool is_duplicate;       /* the key was known: `id` and `time_ms` are those of the first publish */
-    enum error_code error;   /* ERROR_NONE when accepted */
-    uint32_t retry_after_s;  /* of an error that is over then; 0 when nobody knows */
-    const char *key;         /* idempotency key, in the same allocation as the channel; NULL if none */
+    uint8_t type;           /* enum message_type: as sent, or as kept where that differs */
+    bool is_transient;      /* nothing of it is kept: `offset` is the log's top, the place to go on from */
+    bool is_duplicate;      /* the key was known: `id` and `time_ms` are those of the first publish */
+    enum error_code error;  /* ERROR_NONE when accepted */
+    uint32_t retry_after_s; /* of an error that is over then; 0 when nobody knows */
+    const char
+        *key; /* idempotency key (no message_key), in the same allocation as the channel; NULL if none */
     struct message *message; /* one reference, taken by the broker; NULL when refused before it came so far */
     struct epoch epoch;
     uint64_t offset;

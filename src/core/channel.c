@@ -247,11 +247,12 @@ static enum error_code channel_attach(struct channel *channel)
     return error;
 }
 
-static void channel_find_kept(struct channel *channel)
+static void channel_find_terms(struct channel *channel)
 {
     const struct hub_settings *settings = &channel->hub->settings;
-    channel->kept = settings->retain(settings->context, (struct text){channel->name, channel->name_len});
-    channel->kept_generation = channel->hub->generation;
+    const struct text name = {channel->name, channel->name_len};
+    channel->terms = settings->find_terms(settings->context, name);
+    channel->terms_generation = channel->hub->generation;
 }
 
 static struct channel *channel_new(struct hub *hub, const char *name, size_t len)
@@ -274,7 +275,7 @@ static struct channel *channel_new(struct hub *hub, const char *name, size_t len
     timer_init(&channel->expiry, channel_expire);
     channel->name_len = (uint8_t)len;
     memcpy(channel->name, name, len);
-    channel_find_kept(channel);
+    channel_find_terms(channel);
     return channel;
 }
 
@@ -330,9 +331,9 @@ void channel_remove_subscription(struct subscription *subscription)
 
 void channel_trim(struct channel *channel)
 {
-    if (channel->kept_generation != channel->hub->generation)
-        channel_find_kept(channel);
-    const struct retention *kept = &channel->kept;
+    if (channel->terms_generation != channel->hub->generation)
+        channel_find_terms(channel);
+    const struct retention *kept = &channel->terms.kept;
     struct retention retention = {kept->count < CHANNEL_WINDOW ? kept->count : CHANNEL_WINDOW, kept->bytes,
                                   0};
     if (!list_is_empty(&channel->ready)) {

@@ -62,8 +62,8 @@ struct channel {
     struct timer expiry;     /* when the oldest message of the window may go */
     uint64_t subscriptions[TRANSPORT_COUNT];
     uint64_t subscription_count;
-    struct retention kept;    /* what of the log is kept */
-    uint32_t kept_generation; /* of the hub's settings, when that was found */
+    struct channel_terms terms;
+    uint32_t terms_generation; /* of the hub's settings, when those were found */
     struct channel_memo memo;
     struct attach_request request; /* attach, then detach */
     uint8_t name_len;

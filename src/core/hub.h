@@ -19,11 +19,17 @@
 struct channel;
 struct publish_guard;
 
+/* What holds for a channel. */
+struct channel_terms {
+    struct retention kept; /* of its log */
+    bool is_newest;        /* who says nothing else is told the newest of each key when he is slow */
+};
+
 /* What the hub takes from the options. */
 struct hub_settings {
-    /* Finds what is kept of the channel of that name; `context` is handed to it and stays as long as these
+    /* Finds what holds for the channel of that name; `context` is handed to it and stays as long as these
      * settings. */
-    struct retention (*retain)(const void *context, struct text name);
+    struct channel_terms (*find_terms)(const void *context, struct text name);
     const void *context;
     uint64_t linger_ms;
     uint64_t linger_most; /* channels */

@@ -6,6 +6,12 @@
  * Its maker owns it alone until it is submitted; the broker then sets `offset`, `time_ms` and `expires_ms`,
  * and from there on everybody only reads. Its wire forms are made at most once each and live as long as the
  * message does.
+ *
+ * A message stands in one log. In the log of a tree above its channel an entry stands for it: a message with
+ * an offset, a life and forms of its own, and the bytes of the first.
+ *
+ * A transient message stands in no log: its offset is that of its log's top when it was accepted, and it is
+ * told behind the message of that offset.
  */
 
 #include <stdatomic.h>
@@ -62,6 +68,9 @@ struct rendering {
 struct message {
     _Atomic uint32_t references;
     uint8_t type; /* enum message_type */
+    bool is_transient;
+    uint8_t key_len;
+    uint8_t channel_len; /* of the channel that it was published to, in the log of a tree; else 0 */
     uint16_t event_len;
     uint16_t producer_len;
     uint16_t mime_len;
@@ -70,9 +79,12 @@ struct message {
     int64_t time_ms;
     uint64_t ttl_ms;     /* asked for by the publisher; 0 is as long as the channel keeps it */
     uint64_t expires_ms; /* on clock_monotonic_ms */
-    uint64_t footprint;  /* bytes of memory at creation; what retention counts */
+    uint64_t footprint;  /* bytes of memory at creation; what retention counts: an entry's with the bytes of
+                            the  message that it stands for, which it keeps */
+    uint64_t key_hash;   /* of the key that a newer message replaces this one by; see message_key */
+    struct message *origin; /* of an entry: the message that it stands for, one reference; else NULL */
     _Atomic(struct rendering *) forms[FORM_COUNT];
-    char bytes[]; /* data, event, producer, mime; not terminated */
+    char bytes[]; /* data, event, producer, mime, key, channel; of an entry the channel; not terminated */
 };
 
 /* What a message is made of; all borrowed. */
@@ -83,7 +95,10 @@ struct message_parts {
     struct text event;
     struct text producer;
     struct text mime; /* content type as published; empty is the default of the type */
+    struct text key;
+    struct text channel; /* that it was published to, of one in the log of a tree; else empty */
     uint64_t ttl_ms;
+    bool is_transient;
 };
 
 #define MESSAGE_ATTRIBUTE_MAX 255u
@@ -94,8 +109,12 @@ struct message_parts {
 bool message_attribute_is_valid(struct text text);
 
 /* A message with one reference; NULL when memory is out. The attributes have at most MESSAGE_ATTRIBUTE_MAX
- * bytes each, the data at most MESSAGE_SIZE_MAX: the caller has checked. */
+ * bytes each, the data at most MESSAGE_SIZE_MAX: the caller has checked. table_key_init has been called. */
 struct message *message_new(const struct message_parts *parts);
+
+/* An entry for a message that was published to `channel`, to stand in the log of a tree above that: with one
+ * reference, and one to `origin`, which is no entry and has its time. NULL when memory is out. */
+struct message *message_new_entry(struct message *origin, struct text channel);
 
 struct message *message_ref(struct message *message);
 void message_unref(struct message *message);
@@ -103,6 +122,13 @@ void message_unref(struct message *message);
 const char *message_data(const struct message *message);
 const char *message_event(const struct message *message);
 const char *message_producer(const struct message *message);
+
+/* What its publisher has named as that which a newer message replaces, for who is told the newest only
+ * (`policy`); empty: its event counts as that, so all without either replace each other. */
+struct text message_key(const struct message *message);
+
+/* The channel that it was published to, where it stands in the log of a tree above that; else empty. */
+struct text message_channel(const struct message *message);
 
 /* The content type to answer with, terminated with NUL, at most MESSAGE_ATTRIBUTE_MAX bytes, written to `to`.
  */

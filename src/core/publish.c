@@ -61,8 +61,10 @@ static enum error_code publish_check(const struct publish_wish *wish, uint64_t s
     const struct {
         const char *name;
         struct text text;
-    } attributes[] = {
-        {"event", wish->parts.event}, {"producer", wish->parts.producer}, {"Idempotency-Key", wish->key}};
+    } attributes[] = {{"event", wish->parts.event},
+                      {"producer", wish->parts.producer},
+                      {"key", wish->parts.key},
+                      {"Idempotency-Key", wish->key}};
     for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++) {
         bool is_empty = attributes[i].text.bytes && attributes[i].text.len == 0;
         if (!is_empty && message_attribute_is_valid(attributes[i].text))
@@ -89,6 +91,14 @@ int publish_parse_ttl(uint64_t *ttl_ms, struct text text)
     return 0;
 }
 
+int publish_parse_store(bool *is_transient, struct text text)
+{
+    if (!text_is(text, "yes") && !text_is(text, "no"))
+        return -EINVAL;
+    *is_transient = text_is(text, "no");
+    return 0;
+}
+
 enum error_code publish_item_fill(struct publish_item *item, const struct publish_wish *wish,
                                   uint64_t size_limit_bytes, char fault[PUBLISH_FAULT_MAX])
 {
@@ -103,6 +113,7 @@ enum error_code publish_item_fill(struct publish_item *item, const struct publis
     memcpy(item->channel, wish->channel.bytes, wish->channel.len);
     item->channel_len = (uint8_t)wish->channel.len;
     item->type = (uint8_t)wish->parts.type;
+    item->is_transient = wish->parts.is_transient;
     if (wish->key.len > 0) {
         item->key = item->channel + wish->channel.len;
         memcpy(item->channel + wish->channel.len, wish->key.bytes, wish->key.len);

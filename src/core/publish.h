@@ -12,7 +12,7 @@
 struct publish_wish {
     struct message_parts parts;
     struct text channel;
-    struct text key;
+    struct text key; /* idempotency key; the message's own one is in its parts */
     bool is_checked; /* the data is known to be what its type says */
 };
 
@@ -37,6 +37,9 @@ bool publish_event_is_reserved(struct text event);
 
 /* Parses whole seconds from 1 on to milliseconds. Returns 0 or -EINVAL. */
 int publish_parse_ttl(uint64_t *ttl_ms, struct text text);
+
+/* Parses `yes` and `no`: whether the message is to be kept. Returns 0 or -EINVAL. */
+int publish_parse_store(bool *is_transient, struct text text);
 
 /* Checks a wish and makes the item of it. Returns ERROR_NONE, or the error with `fault` a sentence. */
 enum error_code publish_item_fill(struct publish_item *item, const struct publish_wish *wish,

@@ -63,8 +63,10 @@ int publish_object_wish(struct publish_object *object, struct publish_wish *wish
     } strings[] = {{PUBLISH_CHANNEL, &wish->channel},
                    {PUBLISH_EVENT, &wish->parts.event},
                    {PUBLISH_PRODUCER, &wish->parts.producer},
+                   {PUBLISH_MESSAGE_KEY, &wish->parts.key},
                    {PUBLISH_KEY, &wish->key}};
     const struct text ttl = object->members.values[PUBLISH_TTL];
+    const struct text store = object->members.values[PUBLISH_STORE];
     int err = 0;
     for (size_t i = 0; !err && i < ARRAY_LENGTH(strings); i++)
         err = json_object_string(&object->members, strings[i].member, strings[i].to, fault);
@@ -74,6 +76,9 @@ int publish_object_wish(struct publish_object *object, struct publish_wish *wish
         return publish_object_refuse(fault, "\"channel\" is missing");
     if (ttl.bytes && publish_parse_ttl(&wish->parts.ttl_ms, ttl))
         return publish_object_refuse(fault, "\"ttl\" must be a whole number of seconds from 1 on");
+    if (store.bytes && !text_is(store, "true") && !text_is(store, "false"))
+        return publish_object_refuse(fault, "\"store\" must be true or false");
+    wish->parts.is_transient = text_is(store, "false");
     wish->is_checked = true; /* strings out of JSON are UTF-8, values are JSON */
     return publish_read_data(object, &wish->parts, fault);
 }
@@ -96,6 +101,8 @@ void publish_append_members(struct buf *to, const struct publish_item *item)
     buf_append_text(to, ",\"type\":\"");
     buf_append_text(to, message_type_word((enum message_type)item->type));
     buf_append_char(to, '"');
+    if (item->is_transient)
+        buf_append_text(to, ",\"stored\":false");
     if (item->is_duplicate)
         buf_append_text(to, ",\"duplicate\":true");
     buf_append_char(to, '}');

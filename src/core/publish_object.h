@@ -2,7 +2,7 @@
 #pragma once
 
 /* A message to publish as a JSON object, in a batch or as a command: {"channel","data","event","ttl",
- * "producer","idempotency_key","type"}. Hostile input; any thread. */
+ * "producer","idempotency_key","type","key","store"}. Hostile input; any thread. */
 
 #include "base/buf.h"
 #include "base/json_object.h"
@@ -16,11 +16,14 @@ enum publish_member {
     PUBLISH_PRODUCER,
     PUBLISH_KEY,
     PUBLISH_TYPE,
+    PUBLISH_MESSAGE_KEY,
+    PUBLISH_STORE,
     PUBLISH_MEMBER_COUNT
 };
 
 /* Their names, with which those of an object begin that is more than that. */
-#define PUBLISH_MEMBERS "channel", "data", "event", "ttl", "producer", "idempotency_key", "type"
+#define PUBLISH_MEMBERS                                                                                      \
+    "channel", "data", "event", "ttl", "producer", "idempotency_key", "type", "key", "store"
 #define PUBLISH_MEMBER_SET ((1u << PUBLISH_MEMBER_COUNT) - 1u)
 
 struct publish_object {
@@ -35,6 +38,6 @@ int publish_object_wish(struct publish_object *object, struct publish_wish *wish
                         char fault[PUBLISH_FAULT_MAX]);
 void publish_object_deinit(struct publish_object *object);
 
-/* Appends the members of an accepted item, `"channel"`, `"id"`, `"time"`, `"type"` and of a repeated key
- * `"duplicate"`, and the brace that closes them. */
+/* Appends the members of an accepted item, `"channel"`, `"id"`, `"time"`, `"type"`, of a transient one
+ * `"stored"` and of a repeated key `"duplicate"`, and the brace that closes them. */
 void publish_append_members(struct buf *to, const struct publish_item *item);

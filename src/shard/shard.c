@@ -60,17 +60,20 @@ static void shard_show(struct shard *shard)
 #undef SHARD_SHOW
 }
 
-static struct retention shard_retain(const void *options, struct text name)
+static struct channel_terms shard_find_terms(const void *options, struct text name)
 {
     struct channel_options found;
     channel_options_resolve(&found, options, name);
-    return (struct retention){found.history_size, found.history_bytes, found.history_ttl_ms};
+    return (struct channel_terms){
+        .kept = {found.history_size, found.history_bytes, found.history_ttl_ms},
+        .is_newest = found.policy == CHANNEL_POLICY_NEWEST,
+    };
 }
 
 static struct hub_settings shard_hub_settings(const struct options *options)
 {
     return (struct hub_settings){
-        .retain = shard_retain,
+        .find_terms = shard_find_terms,
         .context = options,
         .linger_ms = options->linger_time_ms,
         .linger_most = options->linger_channels,

@@ -172,7 +172,7 @@
     STRING("ready-file", ready_file, "", 0, 4096, RESTART, "FILE",                                           \
            "Write the addresses listened on to this file, one a line, once the server is ready.")
 
-#define CHANNEL_OPTION_TABLE(CHOICE, SET, INTEGER, BYTES, DURATION)                                          \
+#define CHANNEL_OPTION_TABLE(BOOLEAN, CHOICE, SET, INTEGER, BYTES, DURATION)                                 \
     CHOICE("subscribe", subscribe, "auto", 0, 0, CHANNEL, "auto|anyone|token|nobody",                        \
            "Who may receive: anyone, those with a token that grants it, nobody; auto is token when a key "   \
            "for tokens or a publisher key is configured, else anyone.")                                      \
@@ -193,4 +193,9 @@
     INTEGER("publish-rate-per-channel", publish_rate_per_channel, "0", 0, 1000000, CHANNEL, "N",             \
             "Messages published to the channel a second; 0 is no limit.")                                    \
     INTEGER("subscribe-rate-per-channel", subscribe_rate_per_channel, "0", 0, 1000000, CHANNEL, "N",         \
-            "Subscriptions to the channel a second, each long-poll counted; 0 is no limit.")
+            "Subscriptions to the channel a second, each long-poll counted; 0 is no limit.")                 \
+    BOOLEAN("tree", tree, "no", 0, 1, CHANNEL, "yes|no",                                                     \
+            "The channel's log has, behind what is published to itself, everything that is published below " \
+            "it too.")                                                                                       \
+    CHOICE("policy", policy, "all", 0, 0, CHANNEL, "all|newest",                                             \
+           "What a slow subscriber is told: all messages, or of each key the newest.")

@@ -106,16 +106,16 @@ static inline void slow_answer_all(void)
     slow_count = 0;
 }
 
-static inline struct retention retain(const void *context, struct text name)
+static inline struct channel_terms find_terms(const void *context, struct text name)
 {
     (void)context;
     (void)name;
-    return (struct retention){100000, 64u << 20, 60000};
+    return (struct channel_terms){.kept = {100000, 64u << 20, 60000}};
 }
 
 static inline int shard_begin(void **state)
 {
-    const struct hub_settings settings = {.retain = retain, .linger_ms = 1000, .linger_most = 1000};
+    const struct hub_settings settings = {.find_terms = find_terms, .linger_ms = 1000, .linger_most = 1000};
     char fault[AUTH_FAULT_MAX];
     (void)state;
     table_key_init();

@@ -226,6 +226,60 @@ static void test_rows_and_channel_options_are_the_same_things(void **state)
     assert_string_equal(channel_option_row(CHANNEL_OPTION_history_ttl_ms)->name, "history-ttl");
 }
 
+static void expect_trees(const char *name, const char *lens)
+{
+    struct channel_trees trees;
+    char text[64] = "";
+    assert_int_equal(channel_trees_find(&trees, options, text_of(name)), 0);
+    for (unsigned i = 0; i < trees.count; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u ", trees.lens[i]);
+    assert_string_equal(text, lens);
+}
+
+static void test_trees_are_those_of_the_prefixes_whose_section_says_so(void **state)
+{
+    (void)state;
+    section("news", 1);
+    set(CHANNEL_OPTION_tree, "yes");
+    section("news/*", 2);
+    set(CHANNEL_OPTION_tree, "yes");
+    section("news/quiet", 3);
+    set(CHANNEL_OPTION_tree, "no");
+    compile();
+    expect_trees("news", "");
+    expect_trees("news/sport", "4 ");
+    expect_trees("news/sport/tennis", "4 10 ");
+    expect_trees("news/sport/tennis/final", "4 10 ");
+    expect_trees("news/quiet/tennis", "4 ");
+    expect_trees("newspaper/sport", "");
+    expect_trees("news/$presence", "");
+    expect_trees("news/sport/$x/y", "");
+    expect_trees("$channel/news/a", "");
+}
+
+static void test_without_a_section_that_has_trees_there_are_none(void **state)
+{
+    (void)state;
+    section("news/**", 1);
+    set(CHANNEL_OPTION_tree, "no");
+    compile();
+    expect_trees("news/sport/tennis", "");
+    options->tree = true;
+    expect_trees("other/a/b", "5 7 ");
+    expect_trees("news/sport/tennis", "4 ");
+}
+
+static void test_a_channel_has_at_most_eight_trees_above_it(void **state)
+{
+    struct channel_trees trees;
+    (void)state;
+    section("**", 1);
+    set(CHANNEL_OPTION_tree, "yes");
+    compile();
+    expect_trees("a/b/c/d/e/f/g/h/i", "1 3 5 7 9 11 13 15 ");
+    assert_int_equal(channel_trees_find(&trees, options, text_of("a/b/c/d/e/f/g/h/i/j")), -E2BIG);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_options, close_options)
 
 static const struct CMUnitTest tests[] = {
@@ -237,5 +291,8 @@ static const struct CMUnitTest tests[] = {
     TEST(test_deep_names_do_not_make_the_walk_exponential),
     TEST(test_values_are_written_as_in_the_file),
     TEST(test_rows_and_channel_options_are_the_same_things),
+    TEST(test_trees_are_those_of_the_prefixes_whose_section_says_so),
+    TEST(test_without_a_section_that_has_trees_there_are_none),
+    TEST(test_a_channel_has_at_most_eight_trees_above_it),
 };
 UNIT_MAIN(tests)

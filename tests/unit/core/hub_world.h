@@ -101,16 +101,16 @@ static inline struct message *message_at(uint64_t offset)
     return message;
 }
 
-static inline struct retention retain(const void *context, struct text name)
+static inline struct channel_terms find_terms(const void *context, struct text name)
 {
     (void)context;
     (void)name;
-    return (struct retention){100, 1u << 20, 60000};
+    return (struct channel_terms){.kept = {100, 1u << 20, 60000}};
 }
 
 static inline int begin(void **state)
 {
-    const struct hub_settings settings = {.retain = retain, .linger_ms = 1000, .linger_most = 1000};
+    const struct hub_settings settings = {.find_terms = find_terms, .linger_ms = 1000, .linger_most = 1000};
     (void)state;
     table_key_init();
     asked_count = 0;

@@ -183,16 +183,16 @@ static void *run(void *argument)
     return NULL;
 }
 
-static struct retention retain(const void *context, struct text name)
+static struct channel_terms find_terms(const void *context, struct text name)
 {
     (void)context;
     (void)name;
-    return (struct retention){100000, 1u << 30, 3600000};
+    return (struct channel_terms){.kept = {100000, 1u << 30, 3600000}};
 }
 
 static void test_all_is_told_in_order_whoever_publishes_attaches_and_purges(void **state)
 {
-    const struct hub_settings settings = {.retain = retain};
+    const struct hub_settings settings = {.find_terms = find_terms};
     (void)state;
     table_key_init();
     struct options *options = options_new();
