@@ -8,6 +8,7 @@
 
 /* How often those that are over are looked for. */
 #define SWEEP_MS 60000
+#define SWEEP_WHEN_FULL_MS 1000
 
 struct revoked_entry {
     UT_hash_handle hh;
@@ -65,7 +66,8 @@ static void revoked_sweep(struct revoked *revoked, int64_t now_ms)
 {
     struct revoked_entry *entry;
     struct revoked_entry *next;
-    if (now_ms >= revoked->swept_ms && now_ms - revoked->swept_ms < SWEEP_MS)
+    int every_ms = revoked_count(revoked) < REVOKED_MAX ? SWEEP_MS : SWEEP_WHEN_FULL_MS;
+    if (now_ms >= revoked->swept_ms && now_ms - revoked->swept_ms < every_ms)
         return;
     revoked->swept_ms = now_ms;
     HASH_ITER (hh, revoked->entries, entry, next) {
@@ -93,6 +95,14 @@ static struct revoked_entry *revoked_insert(struct revoked *revoked, const struc
         return entry;
     free(entry);
     return NULL;
+}
+
+bool revoked_has_room(struct revoked *revoked, enum revocation_kind kind, struct text text, int64_t now_ms)
+{
+    struct revoked_key key;
+    revoked_sweep(revoked, now_ms);
+    return revoked_count(revoked) < REVOKED_MAX ||
+           (revoked_make_key(&key, kind, text) && revoked_find(revoked, &key));
 }
 
 int revoked_add(struct revoked *revoked, const struct revocation *revocation, int64_t now_ms)

@@ -22,6 +22,9 @@ void revoked_free(struct revoked *revoked); /* NULL is allowed */
  * there are REVOKED_MAX. */
 int revoked_add(struct revoked *revoked, const struct revocation *revocation, int64_t now_ms);
 
+/* Whether that one can be added: there is one that means the same, or room. */
+bool revoked_has_room(struct revoked *revoked, enum revocation_kind kind, struct text text, int64_t now_ms);
+
 size_t revoked_count(const struct revoked *revoked);
 
 /* Whether the grant is among them. Publisher keys never are: they end with their line in the file. */

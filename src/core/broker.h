@@ -39,7 +39,9 @@ enum broker_operation {
     BROKER_LIST,    /* struct list_request */
     BROKER_WATCH, /* struct watch_request: names below a prefix are told, before the answer and ever after */
     BROKER_UNWATCH, /* struct watch_request; after the answer, never in the call, nothing more is told */
-    BROKER_LISTEN,  /* struct listen_request: revocations are told, those that are kept and all later ones */
+    BROKER_LISTEN,  /* struct listen_request: revocations are told, those that are kept, then `complete`, and
+                       all later ones; an engine that answers in the call has kept none, nor tells `complete`
+                     */
     BROKER_REVOKE,  /* struct revoke_request; answered when it is kept and all shards of this process are told
                      */
 };

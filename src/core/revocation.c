@@ -81,6 +81,7 @@ int revocation_listeners_add(struct revocation_listeners *listeners, struct mail
     listeners->items = items;
     listeners->items[listeners->count].mailbox = mailbox;
     listeners->items[listeners->count].listener = listener;
+    listeners->items[listeners->count].is_complete = false;
     listeners->count++;
     return 0;
 }
@@ -120,6 +121,24 @@ int revocation_listeners_tell(const struct revocation_listeners *listeners,
             free(container_of(letter, struct revocation_letter, letter));
     }
     return has_all ? 0 : -ENOMEM;
+}
+
+static void revocation_deliver_complete(struct letter *letter)
+{
+    struct revocation_listener *listener = container_of(letter, struct revocation_listener, letter);
+    listener->complete(listener);
+}
+
+void revocation_listeners_complete(struct revocation_listeners *listeners)
+{
+    for (unsigned i = 0; i < listeners->count; i++) {
+        struct revocation_listener *listener = listeners->items[i].listener;
+        if (listeners->items[i].is_complete)
+            continue;
+        listeners->items[i].is_complete = true;
+        listener->letter.deliver = revocation_deliver_complete;
+        mailbox_post(listeners->items[i].mailbox, &listener->letter);
+    }
 }
 
 void revocation_listeners_deinit(struct revocation_listeners *listeners)

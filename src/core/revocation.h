@@ -35,6 +35,9 @@ int revocation_parse(struct revocation *revocation, struct text form);
 /* Who is told of revocations; on its own thread, each at least once. */
 struct revocation_listener {
     void (*revoked)(struct revocation_listener *listener, const struct revocation *revocation);
+    /* Once: all that were kept when it began to listen have been told. */
+    void (*complete)(struct revocation_listener *listener);
+    struct letter letter; /* the broker's, for `complete` */
 };
 
 /* The listeners of all shards, for a broker to keep. */
@@ -42,6 +45,7 @@ struct revocation_listeners {
     struct {
         struct mailbox *mailbox;
         struct revocation_listener *listener;
+        bool is_complete;
     } * items;
     unsigned count;
 };
@@ -53,5 +57,8 @@ int revocation_listeners_add(struct revocation_listeners *listeners, struct mail
 /* Posts it to all of them, or to none. Returns 0 or -ENOMEM. */
 int revocation_listeners_tell(const struct revocation_listeners *listeners,
                               const struct revocation *revocation);
+
+/* All that is kept has been told to all of them: those who have not been told so yet are told. */
+void revocation_listeners_complete(struct revocation_listeners *listeners);
 
 void revocation_listeners_deinit(struct revocation_listeners *listeners);

@@ -122,6 +122,8 @@ void ready_handle(struct exchange *exchange)
         exchange_fail(exchange, ERROR_STOPPING, "%s", error_text(ERROR_STOPPING));
     else if (!broker->ops->is_ready(broker))
         exchange_fail(exchange, ERROR_BROKER_DOWN, "%s", error_text(ERROR_BROKER_DOWN));
+    else if (auth_keys_are_there(exchange->shard->keys) && !revocations_are_known(exchange->shard->group))
+        exchange_fail(exchange, ERROR_BROKER_DOWN, "which tokens are revoked is not known yet");
     else
         metrics_answer_text(exchange, MHD_HTTP_OK, "ready\n");
 }

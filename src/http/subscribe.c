@@ -244,7 +244,7 @@ static bool subscribe_admit(struct exchange *exchange, const struct transport *t
                              identity_is_open(exchange);
         if (wish->awaits_token)
             continue;
-        exchange_fail(exchange, error, "%s", fault);
+        refusal_answer_saying(exchange, error, transport, fault);
         return false;
     }
     return true;

@@ -71,9 +71,8 @@ static void tokens_revoke(struct exchange *exchange, enum revocation_kind kind, 
                       kind == REVOCATION_TOKEN ? "the id of a token" : "sub", REVOCATION_TEXT_MAX);
         return;
     }
-    if (revoked_count(exchange->shard->revoked) >= REVOKED_MAX) {
-        exchange_fail(exchange, ERROR_MEMORY_LIMIT,
-                      "%u revocations are kept, which is the most; change the key instead", REVOKED_MAX);
+    if (!revoked_has_room(exchange->shard->revoked, kind, text, clock_wall_ms())) {
+        exchange_fail(exchange, ERROR_TOO_MANY_REVOKED, "%s", error_text(ERROR_TOO_MANY_REVOKED));
         return;
     }
     struct revoking *revoking = revoking_new(exchange, kind, text);

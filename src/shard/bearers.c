@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "shard/bearers.h"
 
+#include <stdio.h>
+
 #include "auth/revoked.h"
 #include "auth/token.h"
 #include "base/clock.h"
@@ -60,6 +62,17 @@ static void bearer_fire(struct timer *timer)
         bearer->over(bearer, ERROR_TOKEN_EXPIRED);
 }
 
+/* While it is not known what is revoked, nobody can say that this is not. */
+static enum error_code bearer_doubt(const struct shard *shard, const struct grant *grant,
+                                    char fault[AUTH_FAULT_MAX])
+{
+    if (grant->is_key || shard->revocations.are_known)
+        return ERROR_NONE;
+    snprintf(fault, AUTH_FAULT_MAX,
+             "which tokens are revoked is not known yet: this node waits for Redis; come again");
+    return ERROR_BROKER_DOWN;
+}
+
 enum error_code bearer_verify(struct bearer *bearer, const struct shard *shard, struct text token,
                               char fault[AUTH_FAULT_MAX])
 {
@@ -67,7 +80,11 @@ enum error_code bearer_verify(struct bearer *bearer, const struct shard *shard, 
     enum error_code error =
         token_verify(&grant, shard->keys, shard->options, shard->revoked, token, clock_wall_ms(), fault);
     if (error == ERROR_NONE)
+        error = bearer_doubt(shard, grant, fault);
+    if (error == ERROR_NONE)
         bearer_identify(bearer, grant);
+    else
+        grant_unref(grant);
     return error;
 }
 
@@ -98,8 +115,11 @@ void bearer_share(struct bearer *bearer, const struct bearer *with)
 enum error_code bearer_certify(struct bearer *bearer, const struct shard *shard, int fd)
 {
     struct grant *grant = tls_grant(fd);
+    char fault[AUTH_FAULT_MAX];
     if (!grant)
         return ERROR_NONE;
+    if (bearer_doubt(shard, grant, fault))
+        return ERROR_BROKER_DOWN;
     if (grant->expires_ms <= clock_wall_ms())
         return ERROR_TOKEN_EXPIRED;
     if (shard->revoked && revoked_has(shard->revoked, grant))

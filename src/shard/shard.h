@@ -56,6 +56,7 @@ struct shard_group {
     uint64_t started_ms;               /* on clock_monotonic_ms */
     struct mailbox *home;              /* of the main thread */
     unsigned idle_count;               /* shards that have become idle; main thread */
+    _Atomic unsigned knowing;          /* shards that know the revocations (shard/revocations.h) */
 };
 
 /* Whoever keeps something on a shard that no connection keeps: it is told, in each turn while the shard is

@@ -61,6 +61,8 @@
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
     ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \
+    ROW(TOO_MANY_REVOKED, 503, "too-many-revoked",                                                           \
+        "As many tokens are revoked as are kept; change the key that they are signed with.")                 \
     ROW(CHANNEL_LIMIT, 503, "channel-limit",                                                                 \
         "The server has all the channels that it may; this would be a new one.")                             \
     ROW(BRIDGED, 409, "bridged-channel",                                                                     \

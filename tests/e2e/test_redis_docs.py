@@ -77,6 +77,7 @@ def test_the_rights_of_a_user_suffice_for_everything(channel: str) -> None:
                 assert scores.next_event().data == "1:0"
             assert get(servers[0], f"/api/channels/{channel}").json["messages"] == 2
             assert channel in [entry["channel"] for entry in get(servers[1], "/api/channels").json["channels"]]
+            assert request(servers[0], "DELETE", "/api/tokens/lost").status == 200
             redis.kill_clients("normal")
             redis.kill_clients("pubsub")
             for server in servers:

@@ -4,16 +4,19 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 from support.client import EventStream, Response, get, path_of, request
 from support.cluster import Cluster
-from support.redis import RedisServer, await_away, await_ready, log_lines, nodes
+from support.redis import NODE_OPTIONS, RedisServer, await_away, await_ready, log_lines, nodes
 from support.server import Server, wait_until
+from support.tcp import Raw
 from support.tokens import bearer, make_token, secret_file
 
 ADMIN = bearer(make_token(admin=True))
+KEPT, BEFORE = "sluice:{$tokens}:u", "sluice:{$tokens}:b"
+MOST = 100_000
 SOON = 1.0  # seconds after which nothing that hangs on a revoked token is open
 
 
@@ -136,12 +139,16 @@ def test_a_node_that_is_started_later_refuses_the_token_too(redis: RedisServer, 
         assert not is_revoked(late, make_token(["a"], jti="early"))
 
 
+def plant(redis: RedisServer, names: Iterable[str], life_s: float = 600) -> None:
+    """What nodes have revoked, as Redis keeps it."""
+    now_ms = int(time.time() * 1000)
+    who = {f"token {name}": now_ms + int(life_s * 1000) for name in names}
+    redis.client.zadd(KEPT, who)
+    redis.client.hset(BEFORE, mapping={name: now_ms for name in who})
+
+
 def test_more_revocations_than_one_page_are_read(redis: RedisServer) -> None:
-    until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
-    with redis.client.pipeline(transaction=False) as pipeline:
-        for i in range(2500):
-            pipeline.xadd("sluice:{$tokens}:z", {"form": f"{until} token {now} many/{i}"})
-        pipeline.execute()
+    plant(redis, [f"many/{i}" for i in range(2500)])
     with nodes(1, redis, options=guard()) as (late,):
         for i in (0, 999, 1000, 1001, 2499):
             await_revoked(late, make_token(["a"], jti=f"many/{i}"))
@@ -149,17 +156,25 @@ def test_more_revocations_than_one_page_are_read(redis: RedisServer) -> None:
 
 def test_what_else_stands_where_revocations_are_kept_is_passed_over(redis: RedisServer) -> None:
     until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
-    for form in ("", "x", f"{until} token {now} ", f"{until} key {now} x", f"-1 token {now} x", f"{until} token {now}x y",
-                 f"{until} token {now} " + "x" * 256, "99999999999999999999 token 1 x"):
-        redis.client.xadd("sluice:{$tokens}:z", {"form": form})
-    redis.client.xadd("sluice:{$tokens}:z", {"form": "a", "more": "b"})
-    redis.client.xadd("sluice:{$tokens}:z", {"form": f"{until} token {now} behind them"})
+    redis.client.zadd(KEPT, {"": until, "x": until, "token ": until, "key x": until, "token " + "x" * 256: until,
+                             "token x": float("-inf"), "token y": float("inf"), "token z": 1e30})
+    redis.client.zadd(KEPT, {"token behind them": until, "subject without a time": until})
+    redis.client.hset(BEFORE, mapping={"token behind them": "x", "nobody": "1"})
     with nodes(1, redis, options=guard()) as (late,):
         await_revoked(late, make_token(["a"], jti="behind them"))
         redis.client.execute_command("SPUBLISH", "sluice:{$tokens}:r", "nonsense")
         redis.client.execute_command("SPUBLISH", "sluice:{$tokens}:r", f"{until} subject {now} dora")
         await_revoked(late, make_token(["a"], sub="dora", iat=now // 1000))
         assert not is_revoked(late, make_token(["a"], jti="x"))
+        assert is_revoked(late, make_token(["a"], sub="without a time"))
+    redis.client.delete(KEPT, BEFORE)
+    redis.client.set(KEPT, "no set")
+    with Server("--broker", redis.url(), *NODE_OPTIONS, *guard()) as server:
+        wait_until(lambda: log_lines(server, "broker-refused"))
+        assert KEPT in log_lines(server, "broker-refused")[0]["reason"]
+        assert get(server, "/readyz").status == 503
+        redis.client.delete(KEPT)
+        await_ready(server)
 
 
 def test_without_redis_nothing_is_revoked_and_a_node_that_was_away_learns_of_it_later() -> None:
@@ -175,8 +190,7 @@ def test_without_redis_nothing_is_revoked_and_a_node_that_was_away_learns_of_it_
         assert not is_away_revoked(one, make_token(["a"], jti="meanwhile"))
         redis.start()
         # While no node listens.
-        until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
-        redis.client.xadd("sluice:{$tokens}:z", {"form": f"{until} token {now} behind its back"})
+        plant(redis, ["behind its back"])
         for node in (one, two):
             await_ready(node)
             await_revoked(node, later)
@@ -192,14 +206,72 @@ def is_away_revoked(server: Server, token: str) -> bool:
 
 
 def test_what_is_over_is_dropped_from_redis(redis: RedisServer) -> None:
-    stream = "sluice:{$tokens}:z"
     with nodes(1, redis, options=guard()) as (node,):
-        redis.client.delete(stream)
-        for i in range(5):
-            redis.client.xadd(stream, {"form": f"{int(time.time() - 10) * 1000} token 1 over/{i}"})
+        redis.client.delete(KEPT, BEFORE)
+        plant(redis, [f"over/{i}" for i in range(5)], life_s=-10)
         assert revoke(node, jti="fresh").status == 200
-        assert [fields[b"form"].split()[3] for _, fields in redis.client.xrange(stream)] == [b"fresh"]
-        assert redis.client.ttl(stream) > 365 * 86400
+        assert redis.client.zrange(KEPT, 0, -1) == redis.client.hkeys(BEFORE) == [b"token fresh"]
+
+
+def test_revoking_again_takes_no_room_and_nothing_is_pushed_out_by_what_is_new() -> None:
+    with RedisServer() as redis, nodes(1, redis, options=guard()) as (node,):
+        assert revoke(node, jti="first").status == 200
+        for _ in range(50):
+            assert revoke(node, jti="again").status == 200
+            assert revoke(node, sub="anna").status == 200
+        assert redis.client.zcard(KEPT) == redis.client.hlen(BEFORE) == 3
+        plant(redis, [f"many/{i}" for i in range(MOST - 3)])
+        response = revoke(node, jti="one-too-many")
+        assert (response.status, response.error) == (503, "too-many-revoked"), response
+        assert response.header("Retry-After")
+        assert revoke(node, jti="again").status == 200
+        with nodes(1, redis, options=guard()) as (late,):
+            assert is_revoked(late, make_token(["a"], jti="first")) and is_revoked(late, make_token(["a"], jti="many/0"))
+            response = revoke(late, jti="one-too-many")
+            assert (response.status, response.error) == (503, "too-many-revoked"), response
+            assert revoke(late, jti="first").status == 200
+            assert not is_revoked(late, make_token(["a"], jti="one-too-many"))
+        # Room comes with those that are over, in Redis and in the node.
+        plant(redis, ["many/0"], life_s=-1)
+        assert revoke(node, jti="one-too-many").status == 200
+
+
+def test_what_an_older_sluice_has_revoked_stays_revoked(redis: RedisServer) -> None:
+    until, now = int(time.time() + 600) * 1000, int(time.time()) * 1000
+    for form in (f"{until} token {now} old", f"{until} subject {now} olga", f"{until + 1} subject {now - 9} olga", "nonsense"):
+        redis.client.xadd("sluice:{$tokens}:z", {"form": form})
+    with nodes(1, redis, options=guard()) as (node,):
+        assert is_revoked(node, make_token(["a"], jti="old")) and is_revoked(node, make_token(["a"], sub="olga", iat=now // 1000))
+        assert not redis.client.exists("sluice:{$tokens}:z")
+        assert redis.client.zscore(KEPT, "subject olga") == until + 1 and redis.client.hget(BEFORE, "subject olga") == b"%d" % now
+
+
+def test_no_token_is_good_before_it_is_known_which_are_revoked() -> None:
+    """A node that is started while Redis is away; what it knows then stays in force when Redis goes again."""
+    token = make_token(["a"], jti="lost")
+    with RedisServer(aof=True) as redis:
+        with nodes(1, redis, options=guard()) as (node,):
+            assert revoke(node, jti="lost").status == 200
+        redis.kill()
+        with Server("--broker", redis.url(), *NODE_OPTIONS, *guard(), "--shards", "3",
+                    "--tcp", "127.0.0.1:0 framing=crlf") as server:
+            assert get(server, "/readyz").status == 503
+            response = look(server, token)
+            assert (response.status, response.error) == (503, "broker-down") and "revoked" in response.json["message"]
+            assert response.header("Retry-After")
+            assert look(server, make_token(["a"], key="f" * 64)).status == 401  # bad is bad
+            assert get(server, path_of("a", last=1, wait=0)).status == 401  # none is none
+            stream = EventStream(server, path_of("a"), **bearer(token))  # comes back by itself
+            assert (stream.until(b"\n") or b"").startswith(b"retry:")
+            with Raw(server) as client:
+                assert client.ask(b"AUTH " + token.encode()).startswith(b"ERROR broker-down ")
+            redis.start()
+            await_ready(server)
+            assert is_revoked(server, token)
+            assert look(server, make_token(["a"])).status in (200, 204)
+            redis.kill()
+            await_away(server)
+            assert is_revoked(server, token)
 
 
 def test_revocations_travel_in_a_cluster() -> None:

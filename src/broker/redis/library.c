@@ -13,7 +13,7 @@ const char library_functions[] =
     "register('open', 'allow-oom')\n"
     "register('purge', 'allow-oom')\n"
     "register('revoke', 'allow-oom')\n"
-    "register('revoked', 'no-writes')\n"
+    "register('revoked', 'allow-oom')\n"
     "register('read', 'no-writes')\n"
     "register('inspect', 'no-writes')\n"
     "register('find', 'no-writes')\n"

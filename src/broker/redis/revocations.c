@@ -19,7 +19,6 @@ static const struct text revocations_slot_name = {"$tokens", 7};
 
 #define REVOCATIONS_PAGE 1000u
 #define REVOCATIONS_RETRY_MS 500u
-#define STREAM_ID_MAX 48u
 
 /*   idle --subscribe--> subscribing --confirmed--> reading --all pages--> live
  *    ^--------------------------- the server is lost ------------------------'
@@ -33,9 +32,9 @@ struct revocations {
     struct revocation_listeners listeners;
     struct call call; /* a page; its own while is_asking */
     bool is_asking;
-    bool must_read_again;   /* somebody has begun to listen meanwhile, or was not told */
-    struct timer retry;     /* while reading */
-    char at[STREAM_ID_MAX]; /* the entry that the page begins with */
+    bool must_read_again; /* somebody has begun to listen meanwhile, or was not told */
+    struct timer retry;   /* while reading */
+    uint64_t at;          /* how many there are before those of the page */
 };
 
 static void revocations_move(struct revocations *revocations, enum revocations_state to)
@@ -75,8 +74,9 @@ static void revocations_page_answered(struct call *call, const struct redisReply
 
 static void revocations_ask_page(struct revocations *revocations)
 {
+    char at[21];
     char count[21];
-    const struct text arguments[] = {text_of(revocations->at), call_number(count, REVOCATIONS_PAGE)};
+    const struct text arguments[] = {call_number(at, revocations->at), call_number(count, REVOCATIONS_PAGE)};
     if (call_prepare(&revocations->call, revocations->broker, "revoked", revocations_slot_name,
                      (struct text){0}, arguments, ARRAY_LENGTH(arguments), revocations_page_answered)) {
         revocations_retry_later(revocations);
@@ -93,7 +93,7 @@ static void revocations_read(struct revocations *revocations)
     revocations->must_read_again = revocations->is_asking;
     if (revocations->is_asking)
         return;
-    strcpy(revocations->at, "-");
+    revocations->at = 0;
     revocations_ask_page(revocations);
 }
 
@@ -102,29 +102,19 @@ static void revocations_retry(struct timer *timer)
     revocations_read(container_of(timer, struct revocations, retry));
 }
 
-/* [id, ["form", FORM]]; what is of another form, somebody else has written. */
-static bool revocations_take_entry(struct revocations *revocations, const struct redisReply *entry)
-{
-    if (entry->type != REDIS_REPLY_ARRAY || entry->elements != 2 ||
-        entry->element[0]->type != REDIS_REPLY_STRING || entry->element[1]->type != REDIS_REPLY_ARRAY)
-        return true;
-    const struct redisReply *fields = entry->element[1];
-    snprintf(revocations->at, sizeof(revocations->at), "%s", entry->element[0]->str);
-    if (fields->elements != 2 || fields->element[1]->type != REDIS_REPLY_STRING)
-        return true;
-    return revocations_tell(revocations, (struct text){fields->element[1]->str, fields->element[1]->len});
-}
-
-/* Returns 0 when the page was the last one, -EAGAIN when there are more, -ENOMEM. */
+/* Forms; what is of another one, somebody else has written. Those that are kept longest come first: what is
+ * added or forgotten meanwhile moves nothing from behind the page to before it. Returns 0 when the page was
+ * the last one, -EAGAIN when there are more, -ENOMEM. */
 static int revocations_take_page(struct revocations *revocations, const struct redisReply *reply)
 {
-    char before[STREAM_ID_MAX];
-    strcpy(before, revocations->at);
-    for (size_t i = 0; i < reply->elements; i++)
-        if (!revocations_take_entry(revocations, reply->element[i]))
+    for (size_t i = 0; i < reply->elements; i++) {
+        const struct redisReply *form = reply->element[i];
+        if (form->type == REDIS_REPLY_STRING &&
+            !revocations_tell(revocations, (struct text){form->str, form->len}))
             return -ENOMEM;
-    /* Each page begins with the entry that ended the one before. */
-    return reply->elements < REVOCATIONS_PAGE || strcmp(before, revocations->at) == 0 ? 0 : -EAGAIN;
+    }
+    revocations->at += reply->elements;
+    return reply->elements < REVOCATIONS_PAGE ? 0 : -EAGAIN;
 }
 
 static void revocations_page_answered(struct call *call, const struct redisReply *reply)
@@ -145,8 +135,10 @@ static void revocations_page_answered(struct call *call, const struct redisReply
         revocations_retry_later(revocations);
     else if (revocations->must_read_again)
         revocations_read(revocations);
-    else
+    else {
         revocations_move(revocations, REVOCATIONS_LIVE);
+        revocation_listeners_complete(&revocations->listeners);
+    }
 }
 
 /* Subscribing. */
@@ -229,6 +221,8 @@ static void revocations_revoked(struct call *call, const struct redisReply *repl
     enum error_code error = ERROR_NONE;
     if (!reply || reply->type != REDIS_REPLY_INTEGER)
         error = call_error(call, reply);
+    else if (reply->integer == 0)
+        error = ERROR_TOO_MANY_REVOKED;
     else if (revocation_listeners_tell(&revocations->listeners, &request->revocation))
         error = ERROR_OUT_OF_MEMORY;
     call_deinit(call);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* Revocations of tokens, by way of Redis: told to all nodes by Pub/Sub, and kept in a stream that a node
- * reads when it has come (back). On the broker's thread. */
+/* Revocations of tokens, by way of Redis: told to all nodes by Pub/Sub, and kept in a sorted set that a
+ * node reads when it has come (back). On the broker's thread. */
 
 #include "base/text.h"
 #include "core/broker.h"

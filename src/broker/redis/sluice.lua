@@ -10,18 +10,22 @@
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
 --   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
 -- and of revoked tokens:
---   sluice:{$tokens}:z          stream: an entry for each, its form as src/core/revocation.h has it
---   sluice:{$tokens}:r          Pub/Sub channel of the same forms
+--   sluice:{$tokens}:u          sorted set: 'token JTI' and 'subject SUB', by the time in ms until which it is kept
+--   sluice:{$tokens}:b          hash, by the same: those that were issued after this time in ms are good
+--   sluice:{$tokens}:r          Pub/Sub channel of the forms that src/core/revocation.h has
+--   sluice:{$tokens}:z          stream of such forms, field `form`, as version 4 kept them
 
-local VERSION = 4
+local VERSION = 5
 local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
 local SIZE_MAX = 67108864
 local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
 local TRIM_EVERY = 32
 local FOREBEARS = 8
-local REVOKED = 'sluice:{$tokens}:z'
-local REVOKED_MAX = 100000
-local REVOKED_MS = 34560000000 -- 400 days: longer than any revocation is kept
+local REVOKED = 'sluice:{$tokens}:u'
+local REVOKED_BEFORE = 'sluice:{$tokens}:b'
+local REVOKED_OLD = 'sluice:{$tokens}:z'
+local REVOKED_MAX = 100000 -- as in src/auth/revoked.h
+local REVOKED_PAGE = 1000
 
 local handlers = {}
 
@@ -746,31 +750,83 @@ end
 
 -- Tokens.
 
--- Those that were revoked first are over first, and make room.
+-- Those that are over.
 local function forget_revoked()
-    local time = clock()
-    local now = time[1] * 1000
-    for _, entry in ipairs(redis.call('XRANGE', REVOKED, '-', '+', 'COUNT', 64)) do
-        local till = whole(string.match(field(entry, 'form') or '', '^%d+'))
-        if till and till > now then
-            return
-        end
-        redis.call('XDEL', REVOKED, entry[1])
+    local now_ms = clock()[1] * 1000
+    local over = check(redis.pcall('ZRANGEBYSCORE', REVOKED, '-inf', now_ms, 'LIMIT', 0, REVOKED_PAGE), REVOKED, 'sorted set')
+    if #over > 0 then
+        redis.call('ZREM', REVOKED, unpack(over))
+        check(redis.pcall('HDEL', REVOKED_BEFORE, unpack(over)), REVOKED_BEFORE, 'hash')
     end
 end
 
--- args: the form.
+-- Of two that mean the same the one that reaches further counts. Returns whether it is kept.
+local function keep_revoked(who, till, before, most)
+    local old = check(redis.pcall('ZSCORE', REVOKED, who), REVOKED, 'sorted set')
+    if not old and redis.call('ZCARD', REVOKED) >= most then
+        return false
+    end
+    local old_before = whole(check(redis.pcall('HGET', REVOKED_BEFORE, who), REVOKED_BEFORE, 'hash'))
+    redis.call('HSET', REVOKED_BEFORE, who, math.max(before, old_before or 0))
+    redis.call('ZADD', REVOKED, math.max(till, tonumber(old) or 0), who)
+    return true
+end
+
+-- UNTIL, KIND TEXT and BEFORE of a form.
+local function read_revoked(form)
+    local till, kind, before, text = string.match(form or '', '^(%d+) (%l+) (%d+) (.+)$')
+    till, before = whole(till), whole(before)
+    if till and before and (kind == 'token' or kind == 'subject') then
+        return till, kind .. ' ' .. text, before
+    end
+end
+
+-- What version 4 kept.
+local function adopt_revoked()
+    while redis.call('TYPE', REVOKED_OLD).ok == 'stream' do
+        local entries = redis.call('XRANGE', REVOKED_OLD, '-', '+', 'COUNT', REVOKED_PAGE)
+        for _, entry in ipairs(entries) do
+            local till, who, before = read_revoked(field(entry, 'form'))
+            if till then
+                keep_revoked(who, till, before, math.huge)
+            end
+            redis.call('XDEL', REVOKED_OLD, entry[1])
+        end
+        if #entries == 0 then
+            redis.call('DEL', REVOKED_OLD)
+        end
+    end
+end
+
+-- args: the form. Returns 1, or 0 when as many are kept as may be.
 function handlers.revoke(_, args)
+    local till, who, before = read_revoked(args[1])
+    if not till then
+        fail('a revocation has the form UNTIL token|subject BEFORE TEXT')
+    end
+    adopt_revoked()
     forget_revoked()
-    redis.call('XADD', REVOKED, 'MAXLEN', '~', REVOKED_MAX, '*', 'form', args[1])
-    redis.call('PEXPIRE', REVOKED, REVOKED_MS)
+    if not keep_revoked(who, till, before, REVOKED_MAX) then
+        return 0
+    end
     publish_on('sluice:{$tokens}:r', args[1])
     return 1
 end
 
--- args: the id of the entry to begin with or '-', how many. Returns them as XRANGE does.
+-- args: how many to pass over, how many are wanted. Returns forms, those that are kept longest first.
 function handlers.revoked(_, args)
-    return redis.call('XRANGE', REVOKED, args[1], '+', 'COUNT', args[2])
+    adopt_revoked()
+    local from = tonumber(args[1]) or 0
+    local found = check(redis.pcall('ZREVRANGE', REVOKED, from, from + (tonumber(args[2]) or 0) - 1, 'WITHSCORES'),
+        REVOKED, 'sorted set')
+    local forms = {}
+    for i = 1, #found, 2 do
+        local kind, text = string.match(found[i], '^(%l+) (.*)$')
+        -- Whose time is lost reaches as far as can be.
+        local before = whole(check(redis.pcall('HGET', REVOKED_BEFORE, found[i]), REVOKED_BEFORE, 'hash')) or found[i + 1]
+        forms[#forms + 1] = string.format('%s %s %s %s', found[i + 1], kind or '-', before, text or '-')
+    end
+    return forms
 end
 
 function handlers.version()

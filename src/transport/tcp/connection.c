@@ -358,11 +358,18 @@ static const struct stream_socket_ops connection_socket_ops = {
 static enum error_code connection_accept(struct listener *listener, const struct arrival *arrival)
 {
     static _Atomic uint32_t last_id;
-    struct connection *connection = arrival->error == ERROR_NONE ? calloc(1, sizeof(*connection)) : NULL;
-    if (!connection)
-        return arrival->error == ERROR_NONE ? ERROR_OUT_OF_MEMORY : arrival->error;
-    connection->socket.ops = &connection_socket_ops;
-    if (stream_socket_open(&connection->socket, listener->shard, arrival)) {
+    struct bearer shown = {0};
+    enum error_code error = arrival->error;
+    if (error == ERROR_NONE)
+        error = bearer_certify(&shown, listener->shard, arrival->fd);
+    /* Whose certificate is refused for good is nobody. */
+    if (error != ERROR_NONE && error_status(error) != 401)
+        return error;
+    struct connection *connection = calloc(1, sizeof(*connection));
+    if (connection)
+        connection->socket.ops = &connection_socket_ops;
+    if (!connection || stream_socket_open(&connection->socket, listener->shard, arrival)) {
+        bearer_identify(&shown, NULL);
         free(connection);
         return ERROR_OUT_OF_MEMORY;
     }
@@ -375,8 +382,7 @@ static enum error_code connection_accept(struct listener *listener, const struct
     connection->conversation.ahead = connection;
     connection->conversation.key = &connection->socket.key;
     list_init(&connection->patterns);
-    (void)bearer_certify(&connection->conversation.bearer, listener->shard,
-                         arrival->fd); /* or he is nobody */
+    bearer_identify(&connection->conversation.bearer, shown.grant);
     connection_begin(connection);
     if (connection->state != CONNECTION_DEAF)
         conversation_bear(&connection->conversation);

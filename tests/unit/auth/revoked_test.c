@@ -99,7 +99,12 @@ static void test_they_are_bounded(void **state)
     }
     const struct revocation more = revocation_of(REVOCATION_TOKEN, "more", NOW_MS, NOW_MS + 1);
     assert_int_equal(revoked_add(revoked, &more, NOW_MS), -ENOSPC);
-    add(revoked, revocation_of(REVOCATION_TOKEN, "7", NOW_MS, NOW_MS + 2), NOW_MS);
+    assert_false(revoked_has_room(revoked, more.kind, more.text, NOW_MS));
+    assert_true(revoked_has_room(revoked, REVOCATION_TOKEN, text_of("7"), NOW_MS));
+    add(revoked, revocation_of(REVOCATION_TOKEN, "7", NOW_MS, NOW_MS + 3000), NOW_MS);
+    /* Those that are over make room before they would be looked for. */
+    assert_true(revoked_has_room(revoked, more.kind, more.text, NOW_MS + 2000));
+    assert_int_equal(revoked_count(revoked), 1);
     revoked_free(revoked);
 }
 

@@ -65,6 +65,11 @@ struct ear {
     char heard[64];
 };
 
+static void ear_hear_end(struct revocation_listener *listener)
+{
+    strcat(container_of(listener, struct ear, listener)->heard, "end;");
+}
+
 static void ear_hear(struct revocation_listener *listener, const struct revocation *revocation)
 {
     struct ear *ear = container_of(listener, struct ear, listener);
@@ -84,6 +89,7 @@ static void test_every_listener_hears_of_it_on_its_own_thread(void **state)
     for (unsigned i = 0; i < 3; i++) {
         assert_int_equal(mailbox_init(&mailboxes[i]), 0);
         ears[i].listener.revoked = ear_hear;
+        ears[i].listener.complete = ear_hear_end;
         assert_int_equal(revocation_listeners_add(&listeners, &mailboxes[i], &ears[i].listener), 0);
     }
     assert_int_equal(revocation_listeners_tell(&listeners, &revocation), 0);
@@ -98,12 +104,35 @@ static void test_every_listener_hears_of_it_on_its_own_thread(void **state)
     revocation_listeners_deinit(&listeners);
 }
 
+static void test_a_listener_is_told_once_that_it_knows_all_that_is_kept(void **state)
+{
+    struct revocation_listeners listeners = {0};
+    struct mailbox mailbox;
+    struct ear ears[2] = {0};
+    struct revocation revocation = {REVOCATION_TOKEN, {"x", 1}, 1, 2};
+    (void)state;
+    assert_int_equal(mailbox_init(&mailbox), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        ears[i].listener.revoked = ear_hear;
+        ears[i].listener.complete = ear_hear_end;
+        assert_int_equal(revocation_listeners_add(&listeners, &mailbox, &ears[i].listener), 0);
+        assert_int_equal(revocation_listeners_tell(&listeners, &revocation), 0);
+        revocation_listeners_complete(&listeners);
+        mailbox_drain(&mailbox);
+    }
+    assert_string_equal(ears[0].heard, "x;end;x;");
+    assert_string_equal(ears[1].heard, "x;end;");
+    mailbox_deinit(&mailbox);
+    revocation_listeners_deinit(&listeners);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_revocation_is_read_as_it_was_written),
         cmocka_unit_test(test_revocation_refuses_what_it_would_not_write),
         cmocka_unit_test(test_every_listener_hears_of_it_on_its_own_thread),
+        cmocka_unit_test(test_a_listener_is_told_once_that_it_knows_all_that_is_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
