@@ -53,7 +53,8 @@ static int publisher_compare(const void *a, const void *b)
 
 static int publishers_fail_line(size_t line, char *fault)
 {
-    snprintf(fault, PUBLISHERS_FAULT_MAX, "line %zu is not NAME:HASH as `sluice key NAME` prints it", line);
+    snprintf(fault, PUBLISHERS_FAULT_MAX,
+             "is not right: line %zu is not NAME:HASH as `sluice key NAME` prints it", line);
     return -EINVAL;
 }
 

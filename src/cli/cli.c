@@ -37,6 +37,12 @@ static bool cli_asks_for_help(int argument_count, char **arguments)
     return false;
 }
 
+/* Those whose line of the help says everything; the others take the server's options. */
+static bool cli_has_flags_of_its_own(const struct subcommand *command)
+{
+    return command->run == cli_token || command->run == cli_key;
+}
+
 static int cli_fail_unknown(const char *word)
 {
     if (word[0] == '-') {
@@ -58,7 +64,7 @@ static int cli_dispatch(int argument_count, char **arguments, char **environment
         return cli_serve(0, arguments + argument_count, environment);
     const struct subcommand *command = cli_find(arguments[1]);
     if (cli_asks_for_help(argument_count - 1, arguments + 1))
-        return cli_help(0, arguments, environment);
+        return cli_help(command && cli_has_flags_of_its_own(command) ? 1 : 0, arguments + 1, environment);
     if (command)
         return command->run(argument_count - 2, arguments + 2, environment);
     if (strncmp(arguments[1], "--", 2) == 0)

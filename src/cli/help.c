@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -177,6 +178,18 @@ static void help_print_errors(void)
                close_text((enum close_reason)reason), close_word((enum close_reason)reason));
 }
 
+/* Returns whether there is one of this name. */
+static bool help_print_command(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(help_commands); i++) {
+        if (strcmp(help_commands[i].word, word) != 0)
+            continue;
+        printf("sluice %s: %s\n", word, help_commands[i].help);
+        return true;
+    }
+    return false;
+}
+
 int cli_help(int argument_count, char **arguments, char **environment)
 {
     static const struct {
@@ -194,7 +207,10 @@ int cli_help(int argument_count, char **arguments, char **environment)
             return 0;
         }
     }
-    fprintf(stderr, "sluice: help takes --format=text, man, markdown or errors, not '%s'\n", format);
+    if (help_print_command(format))
+        return 0;
+    fprintf(stderr, "sluice: help takes a subcommand, or --format=text, man, markdown or errors, not '%s'\n",
+            format);
     return CLI_EXIT_USAGE;
 }
 

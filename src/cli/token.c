@@ -102,7 +102,7 @@ static int token_read_words(struct token_order *order)
         const char *value;
         enum token_flag flag = token_read_flag(order, &i, &value);
         if (flag == TOKEN_FLAG_COUNT)
-            return token_fail(word, "is none of its options, see sluice --help");
+            return token_fail(word, "is none of its options, see sluice token --help");
         const struct token_flag_facts *facts = &token_flags[flag];
         if (facts->has_value != (value != NULL))
             return token_fail(facts->word, facts->has_value ? "needs a value" : "takes no value");

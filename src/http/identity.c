@@ -104,6 +104,9 @@ enum error_code identity_check(struct exchange *exchange, enum access_verb verb,
         return error;
     if (is_bad)
         snprintf(fault, AUTH_FAULT_MAX, "%s", why_bad[0] ? why_bad : error_text(identity->error));
+    else if (exchange_field(exchange, FIELD_AUTHORIZATION))
+        snprintf(fault, AUTH_FAULT_MAX,
+                 "Authorization is there, but does not say \"Bearer TOKEN\", and nothing else counts");
     else if (identity->is_ignored)
         snprintf(fault, AUTH_FAULT_MAX,
                  "this needs a token; the cookie does not count, because it is not surely a page of this "

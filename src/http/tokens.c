@@ -66,6 +66,12 @@ static void tokens_revoke(struct exchange *exchange, enum revocation_kind kind, 
 {
     if (origin_refuses_change(exchange))
         return;
+    if (kind == REVOCATION_SUBJECT && text.len == 0) {
+        exchange_fail(
+            exchange, ERROR_BAD_OPTION,
+            "say what to revoke: one token as /api/tokens/JTI, all of a subject as /api/tokens?sub=NAME");
+        return;
+    }
     if (!tokens_is_name(text)) {
         exchange_fail(exchange, ERROR_BAD_OPTION, "%s has 1 to %u bytes of UTF-8 without control characters",
                       kind == REVOCATION_TOKEN ? "the id of a token" : "sub", REVOCATION_TEXT_MAX);

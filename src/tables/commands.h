@@ -8,7 +8,7 @@
         "Check the options and print what is in force and why; with --explain NAME for one channel.")        \
     ROW("token", cli_token,                                                                                  \
         "Sign a token: --key FILE [--alg ALG] [--kid ID] [--sub NAME] [--jti ID] [--iss NAME] [--aud NAME] " \
-        "[--expires TIME|never] [--subscribe PATTERN]... [--publish PATTERN]... [--admin].")                 \
+        "[--expires TIME|never] (1h without it) [--subscribe PATTERN]... [--publish PATTERN]... [--admin].") \
     ROW("key", cli_key,                                                                                      \
         "Make a publisher key of the NAME that follows: prints it, and its line for publish-keys.")          \
     ROW("help", cli_help, "Print this, or with --format=man|markdown|errors the reference.")                 \

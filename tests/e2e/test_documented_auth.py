@@ -18,6 +18,7 @@ from support.redis import log_lines
 from support.reloading import Reloading
 from support.server import SLUICE, SOURCE, Server
 from support.tokens import SECRET, bearer, key_file, make_private_key, make_token, private_pem, public_pem, secret_file
+from support.websocket import WebSocket
 
 PAGE = (SOURCE / "docs/AUTH.md").read_text()
 ADMIN = bearer(make_token(admin=True))
@@ -80,6 +81,9 @@ RIGHTS: dict[str, object] = {"subscribe": ["news/*"]}
 def test_without_keys_nobody_is_asked_who_he_is(server: Server, channel: str) -> None:
     assert [post(server, None, channel), look(server, None, channel), look(server, "nonsense", channel)] == ["done"] * 3
     assert get(server, "/api/stats").status == get(server, "/metrics").status == 200
+    with WebSocket(server, "/ws") as client:
+        client.put_json({"op": "auth", "token": make_token(["a"])})
+        assert client.take_json()["code"] == "bad-signature"
     assert "--anonymous" in serve("--http", "0.0.0.0:0")
 
 
@@ -276,7 +280,22 @@ def test_two_keys_of_one_name_have_other_salts() -> None:
     assert publisher()[1] != publisher()[1]
 
 
+def test_hashes_are_no_secret() -> None:
+    with Server("--publish-keys", key_file("hashes", publisher()[1] + "\n", 0o644)) as server:
+        assert not log_lines(server, "key-file-readable")
+
+
 # Signing by hand
+
+def claims_of(*words: str) -> dict[str, float]:
+    return jwt.decode(run("token", "--key", secret_file(), *words).stdout.strip(), SECRET, ["HS256"])
+
+
+@pytest.mark.parametrize("name", ["token", "key"])
+def test_a_subcommand_says_what_it_takes(name: str) -> None:
+    for words in (("help", name), (name, "--help")):
+        assert run(*words).stdout.startswith(f"sluice {name}: ") and run(*words).stdout.count("\n") == 1
+
 
 def test_the_program_signs_what_a_library_reads() -> None:
     words = ["--key", secret_file(), "--kid", "k", "--sub", "anna", "--iss", "me", "--aud", "you", "--expires", "2h", "--subscribe", "a", "--subscribe", "b/*",
@@ -289,6 +308,7 @@ def test_the_program_signs_what_a_library_reads() -> None:
     again = jwt.decode(run("token", "--key", secret_file(), "--expires", "never").stdout.strip(), SECRET, ["HS256"])
     assert "exp" not in again and again["jti"] != claims["jti"]
     assert jwt.decode(run("token", "--key", secret_file(), "--jti", "mine").stdout.strip(), SECRET, ["HS256"])["jti"] == "mine"
+    assert 3500 < claims_of("--sub", "x")["exp"] - time.time() <= 3600, "an hour, when nothing is said"
     private = make_private_key("ES256")
     signed = run("token", "--key", key_file("sign.pem", private_pem(private)), "--alg", "ES256").stdout.strip()
     assert jwt.decode(signed, public_pem(private), ["ES256"])["exp"]

@@ -111,6 +111,13 @@ def test_401_says_why_and_how(guarded: Server, code: str, token: str | None) -> 
     assert (answer.header("WWW-Authenticate") or "").startswith("Bearer")
 
 
+@pytest.mark.parametrize("value", ["Basic c2hvcDp4", good()])
+def test_a_header_that_does_not_say_bearer_is_told_apart(guarded: Server, value: str) -> None:
+    answer = get(guarded, path_of("news/a", wait=0), Authorization=value)
+    assert (answer.status, answer.error) == (401, "no-token") and "Bearer TOKEN" in answer.json["message"]
+    assert look(guarded, Authorization=value, **cookie()) == "done"
+
+
 def test_403_names_the_right_and_the_channel(guarded: Server) -> None:
     answer = get(guarded, path_of("news/a", wait=0), **bearer(make_token(["x"])))
     assert answer.status == 403 and "subscribe to news/a" in answer.json["message"]
@@ -387,6 +394,7 @@ def test_one_token_or_all_of_a_subject(guarded: Server) -> None:
 
 
 def test_revoking_wants_an_administrator(guarded: Server) -> None:
+    assert "?sub=NAME" in revoke(guarded, "").json["message"]
     assert revoke(guarded, "/x", **bearer(good())).error == "forbidden-admin"
     assert revoke(guarded, "/x", Host="127.0.0.1").error == "no-token"
 

@@ -29,6 +29,11 @@ def test_auto_takes_a_line_that_both_have_for_ours(server: Server, line: bytes, 
         assert client.ask(line) == answer
 
 
+def test_auto_takes_a_token_for_ours_too(server: Server) -> None:
+    with Raw(server, AUTO) as client:
+        assert client.ask(b"AUTH x").startswith(b"ERROR bad-token ") and client.ask(b"SUBSCRIBE a") == b"CONFIRMED"
+
+
 @pytest.mark.parametrize(("frame", "answer"), [
     (b"SUBSCRIBE a b", b"ERROR bad-cursor "), (b"SUBSCRIBE a now b", b"ERROR bad-command "), (b"SUBSCRIBE a//b", b"ERROR bad-channel "),
     (b"PUBLISH", b"ERROR bad-command "), (b"PUBLISH a", b"ERROR bad-command "), (b"PUBLISH a//b x", b"ERROR bad-channel "),

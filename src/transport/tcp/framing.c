@@ -29,8 +29,8 @@ static bool framing_word_is(const char *bytes, size_t len, const char *const *wo
 enum framing framing_detect(const char *bytes, size_t len)
 {
     static const char *const inline_words[] = {
-        "PING",       "HELLO",        "AUTH",   "INFO",   "COMMAND", "CLIENT", "XRANGE",  "XREAD", "RESET",
-        "PSUBSCRIBE", "PUNSUBSCRIBE", "SELECT", "PUBSUB", "MULTI",   "EXEC",   "DISCARD", "WATCH", "UNWATCH"};
+        "PING",         "HELLO",  "INFO",   "COMMAND", "CLIENT", "XRANGE",  "XREAD", "RESET",  "PSUBSCRIBE",
+        "PUNSUBSCRIBE", "SELECT", "PUBSUB", "MULTI",   "EXEC",   "DISCARD", "WATCH", "UNWATCH"};
     if (len == 0)
         return FRAMING_AUTO;
     if (bytes[0] == '*')
