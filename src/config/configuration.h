@@ -57,7 +57,7 @@ struct reload_report {
 struct configuration_judge {
     void *context;
     /* Returns 0, or -errno with a sentence. */
-    int (*accept)(void *context, const struct options *options, char error[CONFIGURATION_ERROR_MAX]);
+    int (*accept)(void *context, struct options *options, char error[CONFIGURATION_ERROR_MAX]);
 };
 
 /* Reads every source again and puts a new snapshot in force that takes over what may be reloaded, and that

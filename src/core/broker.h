@@ -198,6 +198,8 @@ struct attachments {
 
 struct broker;
 
+#define BROKER_FAULT_MAX 512u
+
 struct broker_ops {
     const char *scheme;
     /* Any thread. Returns whether the request is answered already; otherwise the broker takes it, and
@@ -206,8 +208,9 @@ struct broker_ops {
     /* One shard's thread: does a slice of what is due by time, and returns in how many milliseconds it wants
      * to be called again. NULL for an engine with a thread of its own. */
     uint64_t (*tend)(struct broker *broker);
-    /* Any thread: new options; the broker takes a reference. Returns 0 or -ENOMEM. */
-    int (*configure)(struct broker *broker, struct options *options);
+    /* Main thread: new options; the broker takes a reference. Returns 0, or -EINVAL or -ENOMEM with `fault` a
+     * sentence, and nothing has changed. */
+    int (*configure)(struct broker *broker, struct options *options, char fault[BROKER_FAULT_MAX]);
     /* Any thread. */
     bool (*is_ready)(struct broker *broker);
     /* Main thread: answers what was submitted, and from now on whatever is, without waiting for anybody. NULL

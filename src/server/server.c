@@ -283,11 +283,12 @@ static int server_tell_ready(struct server *server)
     return err ? server_fail(SERVER_EXIT_FAILED, "watchdog", strerror(-err)) : 0;
 }
 
-/* The keys that new options name, and the certificates, before those come into force. */
-static int server_accept_options(void *context, const struct options *options,
-                                 char error[CONFIGURATION_ERROR_MAX])
+/* Whatever new options name is read before they come into force. What the broker reads it also takes: last,
+ * so that nothing is refused behind it. */
+static int server_accept_options(void *context, struct options *options, char error[CONFIGURATION_ERROR_MAX])
 {
     static_assert(AUTH_FAULT_MAX <= CONFIGURATION_ERROR_MAX, "a fault of keys fits");
+    static_assert(BROKER_FAULT_MAX <= CONFIGURATION_ERROR_MAX, "a fault of the broker fits");
     struct server *server = context;
     struct auth_keys *keys;
     char fault[PRECHECK_FAULT_MAX];
@@ -301,6 +302,8 @@ static int server_accept_options(void *context, const struct options *options,
     if (err)
         return err;
     err = listenings_read_again(&server->listenings, error);
+    if (!err)
+        err = server->group.broker->ops->configure(server->group.broker, options, error);
     if (err) {
         auth_keys_unref(keys);
         return err;
@@ -323,7 +326,7 @@ static const char *server_take_configuration(struct server *server)
     }
     struct options *options = server->configuration->options;
     log_set_level((enum log_level)options->log_level);
-    int err = server->group.broker->ops->configure(server->group.broker, options);
+    int err = 0;
     for (unsigned i = 0; !err && i < server->group.count; i++)
         err = shard_configure(&server->group.shards[i], options, server->keys);
     if (!err)

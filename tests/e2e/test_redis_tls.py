@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 import signal
 import socket
@@ -13,7 +14,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from support.client import EventStream, get, path_of, publish, subscribers
+from support.client import EventStream, get, path_of, publish, request, subscribers
 from support.cluster import Cluster
 from support.redis import (
     KEEP_ALL, RedisServer, SentinelSet, await_away, await_ready, complaints, log_lines, nodes, redis_authority, redis_pair,
@@ -282,6 +283,53 @@ def test_other_certificates_come_with_a_reload(strange: Authority, channel: str,
         trusted.write_bytes(redis_authority().pair.cert.read_bytes())
         server.process.send_signal(signal.SIGHUP)
         tells(server, channel)
+
+
+class Changing:
+    """A file whose content is another one each time it is read."""
+
+    def __init__(self, path: pathlib.Path, reader: int) -> None:
+        self.path, self.reader = path, reader
+        os.mkfifo(path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def is_open(self) -> bool:
+        return any(os.path.realpath(link) == str(self.path) for link in pathlib.Path(f"/proc/{self.reader}/fd").iterdir())
+
+    def try_open(self) -> int | None:
+        try:
+            return os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return None
+
+    def give(self, content: bytes) -> None:
+        file = wait_until(self.try_open, what="its being read")
+        os.write(file, content)
+        os.close(file)
+        wait_until(lambda: not self.is_open())
+
+
+def test_files_that_change_during_a_reload_leave_all_as_it_was(channel: str, tmp_path: pathlib.Path) -> None:
+    trusted, config = tmp_path / "ca.pem", tmp_path / "sluice.conf"
+    right = redis_authority().pair.cert.read_bytes()
+    trusted.write_bytes(right)
+    config.write_text("")
+    options = "--config", str(config), "--redis-tls-ca", str(trusted)
+    with RedisServer(tls=redis_pair()) as redis, nodes(1, redis, options=options) as (server,):
+        config.write_text("message-size = 3\n")
+        changing = Changing(trusted, server.process.pid)
+        server.process.send_signal(signal.SIGHUP)
+        changing.give(right)
+        changing.give(b"nonsense")
+        failed = wait_until(lambda: log_lines(server, "reload-failed"))[0]
+        assert "redis-tls-ca" in failed["reason"] and "nothing has changed" in failed["action"], failed
+        publish(server, channel, "longer than three bytes")
+        assert not log_lines(server, "reload-incomplete") and not log_lines(server, "reloaded")
+        trusted.unlink()
+        trusted.write_bytes(right)
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: log_lines(server, "reloaded"))
+        wait_until(lambda: request(server, "POST", path_of(channel), "longer").status == 413)
 
 
 def refusal(*options: str) -> str:

@@ -433,9 +433,10 @@ static uint64_t memory_tend(struct broker *broker)
     return wait_ms;
 }
 
-static int memory_configure(struct broker *broker, struct options *options)
+static int memory_configure(struct broker *broker, struct options *options, char fault[BROKER_FAULT_MAX])
 {
     struct memory_broker *memory = memory_of(broker);
+    (void)fault; /* nothing can fail */
     memory_enter(memory);
     options_unref(memory->options);
     memory->options = options_ref(options);

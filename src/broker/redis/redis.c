@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/redis/redis.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/random.h"
 #include "broker/redis/ask.h"
 #include "broker/redis/bridge.h"
@@ -191,19 +191,19 @@ static void redis_deliver_options(struct letter *letter)
     free(configure);
 }
 
-static int redis_configure(struct broker *super, struct options *options)
+static int redis_configure(struct broker *super, struct options *options, char fault[BROKER_FAULT_MAX])
 {
+    static_assert(TRUST_FAULT_MAX <= BROKER_FAULT_MAX, "a fault of the certificates fits");
     struct redis_broker *broker = redis_of(super);
-    struct configure_letter *configure = malloc(sizeof(*configure));
-    char fault[TRUST_FAULT_MAX];
-    if (!configure)
+    struct configure_letter *configure = calloc(1, sizeof(*configure));
+    if (!configure) {
+        snprintf(fault, BROKER_FAULT_MAX, "there is no memory for the broker's options");
         return -ENOMEM;
-    configure->trust = NULL;
-    if (broker->url.is_tls && trust_new(&configure->trust, options, fault)) {
-        log_event(LOG_ERROR, "redis-tls", LOG_TEXT("reason", fault),
-                  LOG_TEXT("action", "the former certificates stay; mend it and signal again"));
+    }
+    int err = broker->url.is_tls ? trust_new(&configure->trust, options, fault) : 0;
+    if (err) {
         free(configure);
-        return -EINVAL;
+        return err;
     }
     configure->letter.deliver = redis_deliver_options;
     configure->broker = broker;
