@@ -4,6 +4,7 @@
 import socket
 import struct
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from support.client import EventStream, path_of
@@ -41,6 +42,23 @@ def test_channels_are_named_once(server: Server, channel: str, crowd: list[Resp]
         assert client.run("PUBSUB", "CHANNELS", f"{channel}/c") == []
         everything = client.run("PUBSUB", "CHANNELS")
         assert isinstance(everything, list) and set(names) <= set(everything) and len(everything) == len(set(everything))
+
+
+def test_more_names_than_an_answer_holds_are_refused_unless_a_pattern_chooses() -> None:
+    """However many there are, and however hard the pattern is to match, nobody waits long for one who asks."""
+    names = [f"{number:06}".ljust(255, "a") for number in range(17_000)]
+    with Server("--shards", "1", "--tcp", "127.0.0.1:0 framing=resp") as server, ExitStack() as stack:
+        for begin in range(0, len(names), 1000):
+            client = stack.enter_context(Resp(server))
+            client.send(command("SUBSCRIBE", *names[begin:begin + 1000]))
+            for _ in range(1000 if begin + 1000 <= len(names) else len(names) % 1000):
+                client.reply()
+        asker = stack.enter_context(Resp(server))
+        assert str(asker.run("PUBSUB", "CHANNELS")).startswith("-ERR too-large the names have over 4 MiB")
+        assert asker.run("PUBSUB", "CHANNELS", "00001?a*") == [name.encode() for name in names[10:20]]
+        before = server.cpu_seconds()
+        assert asker.run("PUBSUB", "CHANNELS", "*" + "a" * 120 + "b") == []
+        assert server.cpu_seconds() - before < 0.5
 
 
 def test_patterns_of_names_mean_what_they_mean_in_redis(server: Server, redis: RedisServer) -> None:

@@ -39,7 +39,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text = realloc(memcpy(text, data + 1 + pattern_len, len), len > 0 ? len : 1);
     }
     if (pattern && text) {
-        bool found = glob_matches(pattern, pattern_len, text, len);
+        struct glob glob;
+        glob_compile(&glob, pattern, pattern_len);
+        bool found = glob_matches(&glob, text, len);
         bool is_simple = pattern_len <= FUZZ_PATTERN_MAX && len <= FUZZ_TEXT_MAX &&
                          !memchr(pattern, '[', pattern_len) && !memchr(pattern, '\\', pattern_len);
         if (is_simple && found != fuzz_matches(pattern, pattern_len, text, len))

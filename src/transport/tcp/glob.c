@@ -40,30 +40,48 @@ static bool glob_takes(const char *pattern, size_t len, char byte, size_t *size)
     return pattern[0] == byte;
 }
 
-/* What follows a star is tried at each place in turn. An earlier star need not be tried again: whatever it
- * could take as well, the later one can. */
-bool glob_matches(const char *pattern, size_t pattern_len, const char *text, size_t len)
+static void glob_set_bit(uint64_t bits[GLOB_WORDS], size_t index)
 {
-    size_t in = 0;
-    size_t at = 0;
-    size_t after_star = 0; /* 0 before the first star */
-    size_t star_at = 0;
-    while (at < len) {
-        size_t size;
-        if (in < pattern_len && pattern[in] == '*') {
-            after_star = ++in;
-            star_at = at;
-        } else if (in < pattern_len && glob_takes(pattern + in, pattern_len - in, text[at], &size)) {
-            in += size;
-            at++;
-        } else if (after_star > 0) {
-            in = after_star;
-            at = ++star_at;
-        } else {
-            return false;
+    bits[index / 64] |= (uint64_t)1 << index % 64;
+}
+
+void glob_compile(struct glob *glob, const char *pattern, size_t len)
+{
+    size_t size;
+    *glob = (struct glob){.count = 0};
+    for (size_t at = 0; at < len; at += size) {
+        size = 1;
+        if (pattern[at] == '*') {
+            glob_set_bit(glob->stars, glob->count);
+            continue;
         }
+        for (unsigned byte = 0; byte < 256; byte++)
+            if (glob_takes(pattern + at, len - at, (char)byte, &size))
+                glob_set_bit(glob->takes[byte], glob->count);
+        glob->count++;
     }
-    while (in < pattern_len && pattern[in] == '*')
-        in++;
-    return in == pattern_len;
+}
+
+/* Goes on from all places that the text so far may lead to. Returns whether there are any. */
+static bool glob_step(const struct glob *glob, uint64_t places[GLOB_WORDS], unsigned char byte)
+{
+    const uint64_t *takes = glob->takes[byte];
+    uint64_t carry = 0;
+    uint64_t any = 0;
+    for (unsigned i = 0; i < GLOB_WORDS; i++) {
+        uint64_t taken = places[i] & takes[i];
+        places[i] = (places[i] & glob->stars[i]) | taken << 1 | carry;
+        carry = taken >> 63;
+        any |= places[i];
+    }
+    return any != 0;
+}
+
+bool glob_matches(const struct glob *glob, const char *text, size_t len)
+{
+    uint64_t places[GLOB_WORDS] = {1};
+    bool goes_on = true;
+    for (size_t i = 0; goes_on && i < len; i++)
+        goes_on = glob_step(glob, places, (unsigned char)text[i]);
+    return goes_on && places[glob->count / 64] >> glob->count % 64 & 1;
 }

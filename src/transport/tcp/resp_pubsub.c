@@ -8,6 +8,9 @@
 #include "transport/tcp/reply.h"
 #include "transport/tcp/resp_call.h"
 
+/* Bytes of the names that are found, beyond which there is no answer: it is gathered whole. */
+#define PUBSUB_BYTES_MAX (4u << 20)
+
 enum pubsub_question { PUBSUB_CHANNELS, PUBSUB_NUMSUB, PUBSUB_NUMPAT };
 
 /* A channel whose subscribers are counted. */
@@ -22,7 +25,8 @@ struct pubsub {
     struct survey survey;
     struct connection *connection; /* NULL when it has gone */
     enum pubsub_question question;
-    struct buf words; /* of the command: the pattern, or the names */
+    struct glob glob;
+    struct buf words; /* of the command: the names */
     struct buf found; /* names, each ended by a NUL */
     size_t found_count;
     unsigned count;
@@ -47,8 +51,8 @@ static void pubsub_free(struct pubsub *pubsub)
 static void pubsub_find(void *context, const char *name, size_t len)
 {
     struct pubsub *pubsub = context;
-    const struct buf *pattern = &pubsub->words;
-    if (pubsub->question == PUBSUB_CHANNELS && !glob_matches(pattern->bytes, pattern->len, name, len))
+    bool is_full = pubsub->found.len > PUBSUB_BYTES_MAX;
+    if (is_full || (pubsub->question == PUBSUB_CHANNELS && !glob_matches(&pubsub->glob, name, len)))
         return;
     buf_append(&pubsub->found, name, len);
     buf_append_char(&pubsub->found, '\0');
@@ -108,6 +112,11 @@ static const char **pubsub_sort(const struct pubsub *pubsub, size_t *count)
 static void pubsub_append_found(const struct pubsub *pubsub, struct buf *to)
 {
     size_t count;
+    if (pubsub->found.len > PUBSUB_BYTES_MAX) {
+        connection_append_error(pubsub->connection, to, ERROR_TOO_LARGE,
+                                "the names have over 4 MiB; ask for less with a pattern");
+        return;
+    }
     const char **names = pubsub_sort(pubsub, &count);
     if (!names)
         connection_append_error(pubsub->connection, to, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
@@ -162,11 +171,12 @@ static struct pubsub *pubsub_new(const struct resp_call *call, enum pubsub_quest
     pubsub->question = question;
     pubsub->count = count;
     if (question == PUBSUB_CHANNELS && call->count == 2)
-        buf_append_char(&pubsub->words, '*');
-    for (unsigned i = 2; i < call->count; i++) {
-        const struct text *word = &call->arguments[i];
-        if (i - 2 < count)
-            pubsub->counted[i - 2] = (struct pubsub_count){.at = pubsub->words.len, .len = word->len};
+        glob_compile(&pubsub->glob, "*", 1);
+    else if (question == PUBSUB_CHANNELS)
+        glob_compile(&pubsub->glob, call->arguments[2].bytes, call->arguments[2].len);
+    for (unsigned i = 0; i < count; i++) {
+        const struct text *word = &call->arguments[2 + i];
+        pubsub->counted[i] = (struct pubsub_count){.at = pubsub->words.len, .len = word->len};
         buf_append(&pubsub->words, word->bytes, word->len);
     }
     if (!pubsub->words.has_failed)
@@ -178,6 +188,12 @@ static struct pubsub *pubsub_new(const struct resp_call *call, enum pubsub_quest
 static void pubsub_ask(const struct resp_call *call, enum pubsub_question question)
 {
     struct connection *connection = call->connection;
+    struct shard *shard = connection_shard(connection);
+    if (memory_is_short(shard)) {
+        shard_count(shard, METRIC_CONNECTION_MEMORY_REFUSED, 1);
+        connection_answer_error(connection, ERROR_CONNECTION_MEMORY, error_text(ERROR_CONNECTION_MEMORY));
+        return;
+    }
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
         return;
@@ -195,7 +211,7 @@ void resp_run_pubsub(const struct resp_call *call)
 {
     if (resp_argument_is(call, 1, "CHANNELS") && call->count <= 3) {
         /* A longer pattern costs each shard more than it can be worth. */
-        if (call->count == 3 && call->arguments[2].len > CHANNEL_NAME_MAX)
+        if (call->count == 3 && call->arguments[2].len > GLOB_MAX)
             reply_error(call->connection, "ERR a pattern of channel names has at most 255 bytes");
         else
             pubsub_ask(call, PUBSUB_CHANNELS);
