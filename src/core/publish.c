@@ -105,11 +105,12 @@ enum error_code publish_item_fill(struct publish_item *item, const struct publis
     enum error_code error = publish_check(wish, size_limit_bytes, fault);
     if (error != ERROR_NONE)
         return error;
-    snprintf(fault, PUBLISH_FAULT_MAX, "%s", error_text(ERROR_OUT_OF_MEMORY));
     item->channel = malloc(wish->channel.len + wish->key.len);
     item->message = item->channel ? message_new(&wish->parts) : NULL;
-    if (!item->message)
+    if (!item->message) {
+        snprintf(fault, PUBLISH_FAULT_MAX, "%s", error_text(ERROR_OUT_OF_MEMORY));
         return ERROR_OUT_OF_MEMORY;
+    }
     memcpy(item->channel, wish->channel.bytes, wish->channel.len);
     item->channel_len = (uint8_t)wish->channel.len;
     item->type = (uint8_t)wish->parts.type;
