@@ -77,6 +77,10 @@ static void test_the_first_byte_that_is_not_utf8_is_named(void **state)
     assert_false(text_is_utf8("ab\xff", 3, &bad));
     assert_int_equal(bad, 2);
     assert_false(text_is_utf8("\xe2\x82\xac", 2, NULL));
+    assert_true(text_is_utf8("all of it is ASCII", 18, &bad));
+    assert_true(text_is_utf8("the euro is \xe2\x82\xac here", 20, &bad));
+    assert_false(text_is_utf8("the euro is \xe2\x82 here", 19, &bad));
+    assert_int_equal(bad, 12);
 }
 
 static const struct CMUnitTest tests[] = {
