@@ -45,10 +45,15 @@ char *channel_option_format(const struct channel_options *values, enum channel_o
 void channel_options_resolve(struct channel_options *to, const struct options *options, struct text name)
 {
     const struct channel_rule *found[CHANNEL_OPTION_COUNT] = {0};
-    if (options->rules)
-        channel_rules_find(options->rules, name, found);
+#define CHANNEL_OPTION_FOR_ALL(name, field, ...) to->field = options->field;
+    CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_FOR_ALL)
+#undef CHANNEL_OPTION_FOR_ALL
+    if (!options->rules)
+        return;
+    channel_rules_find(options->rules, name, found);
 #define CHANNEL_OPTION_CHOOSE(name, field, ...)                                                              \
-    to->field = found[CHANNEL_OPTION_##field] ? found[CHANNEL_OPTION_##field]->values.field : options->field;
+    if (found[CHANNEL_OPTION_##field])                                                                       \
+        to->field = found[CHANNEL_OPTION_##field]->values.field;
     CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_CHOOSE)
 #undef CHANNEL_OPTION_CHOOSE
     /* The names of all channels are told there: only who is named there hears them. */
