@@ -28,11 +28,19 @@ void connection_limits_free(struct connection_limits *limits)
     free(limits);
 }
 
-static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigned row,
-                                       const struct limit_key *key)
+/* Half of the hash for each row. */
+static _Atomic uint32_t *limits_bucket(struct connection_limits *limits, unsigned row, uint64_t hash)
 {
-    uint64_t hash = table_hash(key->bytes, key->len);
     return &limits->buckets[row][(hash >> (row * 32)) % LIMIT_BUCKETS];
+}
+
+static void limits_count(struct connection_limits *limits, const struct limit_key *key, uint32_t by)
+{
+    if (key->len == 0)
+        return;
+    uint64_t hash = table_hash(key->bytes, key->len);
+    for (unsigned row = 0; row < LIMIT_ROWS; row++)
+        atomic_fetch_add_explicit(limits_bucket(limits, row, hash), by, memory_order_relaxed);
 }
 
 void connection_limits_name(struct connection_limits *limits, const struct address *address,
@@ -40,22 +48,19 @@ void connection_limits_name(struct connection_limits *limits, const struct addre
 {
     if (address->storage.ss_family != AF_UNIX)
         key->len = (uint8_t)address_client_key(address, key->bytes);
-    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
-        atomic_fetch_add_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
+    limits_count(limits, key, 1);
 }
 
 void connection_limits_unname(struct connection_limits *limits, struct limit_key *key)
 {
-    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
-        atomic_fetch_sub_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
+    limits_count(limits, key, UINT32_MAX); /* one less: unsigned numbers wrap */
     *key = (struct limit_key){0};
 }
 
 void connection_limits_count(struct connection_limits *limits, const struct limit_key *key)
 {
     atomic_fetch_add_explicit(&limits->total, 1, memory_order_relaxed);
-    for (unsigned row = 0; key->len > 0 && row < LIMIT_ROWS; row++)
-        atomic_fetch_add_explicit(limits_bucket(limits, row, key), 1, memory_order_relaxed);
+    limits_count(limits, key, 1);
 }
 
 void connection_limits_add(struct connection_limits *limits, const struct address *address,
@@ -76,9 +81,10 @@ void connection_limits_remove(struct connection_limits *limits, const struct lim
 
 static uint32_t limits_of_key(struct connection_limits *limits, const struct limit_key *key)
 {
+    uint64_t hash = table_hash(key->bytes, key->len);
     uint32_t count = UINT32_MAX;
     for (unsigned row = 0; row < LIMIT_ROWS; row++) {
-        uint32_t found = atomic_load_explicit(limits_bucket(limits, row, key), memory_order_relaxed);
+        uint32_t found = atomic_load_explicit(limits_bucket(limits, row, hash), memory_order_relaxed);
         count = found < count ? found : count;
     }
     return count;
