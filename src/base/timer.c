@@ -11,6 +11,7 @@ void timer_wheel_init(struct timer_wheel *wheel, uint64_t now_ms)
             list_init(&wheel->slots[level][slot]);
     list_init(&wheel->moving);
     wheel->tick = now_ms / TIMER_TICK_MS;
+    wheel->taken = 0;
     wheel->count = 0;
 }
 
@@ -35,6 +36,8 @@ static void timer_place(struct timer_wheel *wheel, struct timer *timer)
         level++;
     uint64_t slot = (timer->due_tick >> (TIMER_SLOT_BITS * level)) & TIMER_SLOT_MASK;
     list_append(&wheel->slots[level][slot], &timer->link);
+    if (level == 0)
+        wheel->taken |= 1ull << slot;
 }
 
 void timer_arm(struct timer_wheel *wheel, struct timer *timer, uint64_t at_ms)
@@ -69,6 +72,7 @@ static void timer_begin_tick(struct timer_wheel *wheel)
         uint64_t slot = (wheel->tick >> (TIMER_SLOT_BITS * level)) & TIMER_SLOT_MASK;
         list_splice(&wheel->moving, &wheel->slots[level][slot]);
     }
+    wheel->taken &= ~(1ull << (wheel->tick & TIMER_SLOT_MASK));
     wheel->tick++;
 }
 
@@ -100,20 +104,27 @@ void timer_wheel_run(struct timer_wheel *wheel, uint64_t now_ms)
         ;
 }
 
+/* The next tick that has something to do: a timer is due, or coarser levels move down. */
+static uint64_t timer_next_tick(const struct timer_wheel *wheel)
+{
+    uint64_t slot = wheel->tick & TIMER_SLOT_MASK;
+    if (slot == 0)
+        return wheel->tick;
+    for (uint64_t left = wheel->taken >> slot; left; left &= left - 1) {
+        unsigned ahead = (unsigned)__builtin_ctzll(left);
+        if (!list_is_empty(&wheel->slots[0][slot + ahead]))
+            return wheel->tick + ahead;
+    }
+    return wheel->tick + TIMER_SLOTS - slot;
+}
+
 uint64_t timer_wheel_wait_ms(const struct timer_wheel *wheel, uint64_t now_ms, uint64_t most_ms)
 {
     if (!list_is_empty(&wheel->moving))
         return 0;
     if (wheel->count == 0)
         return most_ms;
-    uint64_t tick = wheel->tick;
-    for (unsigned i = 0; i < TIMER_SLOTS; i++, tick++) {
-        if (!list_is_empty(&wheel->slots[0][tick & TIMER_SLOT_MASK]))
-            break;
-        if ((tick & TIMER_SLOT_MASK) == 0)
-            break; /* coarser levels move down here */
-    }
-    uint64_t at_ms = tick * TIMER_TICK_MS;
+    uint64_t at_ms = timer_next_tick(wheel) * TIMER_TICK_MS;
     uint64_t wait_ms = at_ms > now_ms ? at_ms - now_ms : 0;
     return wait_ms < most_ms ? wait_ms : most_ms;
 }

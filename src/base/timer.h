@@ -28,6 +28,7 @@ struct timer_wheel {
     struct list slots[TIMER_LEVELS][TIMER_SLOTS];
     struct list moving; /* of the ticks that have begun: to be fired, or placed in a finer level */
     uint64_t tick;      /* everything due before it has fired or is moving */
+    uint64_t taken;     /* a bit for each slot of the finest level in which a timer has been since its tick */
     uint64_t count;
 };
 
