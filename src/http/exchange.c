@@ -339,7 +339,8 @@ const char *exchange_field(const struct exchange *exchange, enum exchange_field 
 struct text exchange_query(const struct exchange *exchange, const char *name)
 {
     struct text value = {0};
-    if (MHD_lookup_connection_value_n(exchange->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name),
+    if (exchange->has_query &&
+        MHD_lookup_connection_value_n(exchange->connection, MHD_GET_ARGUMENT_KIND, name, strlen(name),
                                       &value.bytes, &value.len) == MHD_YES &&
         !value.bytes)
         value.bytes = "";

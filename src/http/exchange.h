@@ -99,6 +99,7 @@ struct exchange {
     bool is_suspended; /* libmicrohttpd leaves the connection alone until it is resumed */
     bool is_admin;     /* may use /api and /metrics: its listener says so, or its token */
     bool is_let_go;    /* its holder knows that the server stops; it may still have last bytes to write */
+    bool has_query;
     enum http_method method;
     enum origin_verdict origin;
     struct client *client;

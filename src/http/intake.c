@@ -36,6 +36,7 @@ static void *intake_begin(void *cls, const char *target, struct MHD_Connection *
         .connection = connection,
         .fd = client->watch.fd,
         .is_admin = client->entrance->is_admin,
+        .has_query = path_len < len,
         .begun_ns = log_is_on(LOG_DEBUG) ? clock_monotonic_ns() : 0,
         .body_left = client->framing.body_len,
     };

@@ -37,6 +37,8 @@ bool query_refuses(struct exchange *exchange, const struct query_rules *rules)
 {
     struct query_reading reading = {.rules = rules};
     struct buf list = {0};
+    if (!exchange->has_query)
+        return false;
     MHD_get_connection_values_n(exchange->connection, MHD_GET_ARGUMENT_KIND, query_visit, &reading);
     struct text unknown = reading.unknown;
     if (!unknown.bytes)
