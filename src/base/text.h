@@ -30,9 +30,14 @@ static inline bool text_is(struct text text, const char *word)
 }
 
 /* The same in any case. */
+static inline bool text_equals_word(struct text a, struct text b)
+{
+    return a.len == b.len && strncasecmp(a.bytes, b.bytes, a.len) == 0;
+}
+
 static inline bool text_is_word(struct text text, const char *word)
 {
-    return text.len == strlen(word) && strncasecmp(text.bytes, word, text.len) == 0;
+    return text_equals_word(text, text_of(word));
 }
 
 static inline bool text_begins(struct text text, const char *prefix)
