@@ -14,7 +14,7 @@ static bool host_read(const char *authority, char host[HOST_MAX])
 {
     bool is_v6 = authority[0] == '[';
     const char *begin = is_v6 ? authority + 1 : authority;
-    size_t len = strcspn(begin, is_v6 ? "]" : ":");
+    size_t len = (size_t)(strchrnul(begin, is_v6 ? ']' : ':') - begin);
     if (len == 0 || len >= HOST_MAX)
         return false;
     len -= !is_v6 && len > 1 && begin[len - 1] == '.';
@@ -80,7 +80,9 @@ bool host_is_listed(const char *authority, const struct options *options)
 
 bool host_is_ours(const char *authority, const struct entrance *entrance, const struct options *options)
 {
-    if (!authority || !authority[0] || host_is_listed(authority, options))
+    if (!authority || !authority[0])
         return true;
-    return entrance->is_for_browsers_here ? host_is_loopback(authority) : options->allowed_hosts.count == 0;
+    bool is_for_all =
+        entrance->is_for_browsers_here ? host_is_loopback(authority) : options->allowed_hosts.count == 0;
+    return is_for_all || host_is_listed(authority, options);
 }
