@@ -331,8 +331,11 @@ static enum error_code head_finish(struct head_reading *reading)
     if ((head->framing.is_chunked && reading->has_length) || (!reading->has_host && !reading->is_http10))
         return ERROR_BAD_REQUEST;
     head->framing.is_kept = !reading->asks_to_close && (!reading->is_http10 || reading->asks_to_keep);
-    head_append_text(head,
-                     head->framing.is_kept ? "Connection: keep-alive\r\n\r\n" : "Connection: close\r\n\r\n");
+    if (!head->framing.is_kept)
+        head_append_text(head, "Connection: close\r\n");
+    else if (reading->is_http10)
+        head_append_text(head, "Connection: keep-alive\r\n");
+    head_append_text(head, "\r\n");
     head->pool_bytes = head_pool_bytes(reading);
     return ERROR_NONE;
 }

@@ -144,7 +144,11 @@ static void test_head_passes_on_what_is_asked_for(void **state)
 {
     (void)state;
     expect_fed("POST /a HTTP/1.1\r\nhost: x\r\nCookie: c\r\nAccept:  a/b \r\nContent-Length: 3\r\n\r\n",
-               "POST /a HTTP/1.1\r\nhost: x\r\nAccept:  a/b \r\nConnection: keep-alive\r\n\r\n");
+               "POST /a HTTP/1.1\r\nhost: x\r\nAccept:  a/b \r\n\r\n");
+    expect_fed("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+               "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    expect_fed("GET / HTTP/1.0\nConnection: Keep-Alive\n\n",
+               "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
     expect_fed("GET / HTTP/1.0\nA: b\nOrigin: o\n\n",
                "GET / HTTP/1.0\r\nOrigin: o\r\nConnection: close\r\n\r\n");
 }
@@ -153,34 +157,29 @@ static void test_head_passes_on_one_cookie(void **state)
 {
     (void)state;
     expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: a=b; JSESSIONID=1.2; c=d\r\n\r\n",
-               "GET / HTTP/1.1\r\nHost: x\r\nCookie:JSESSIONID=1.2\r\nConnection: keep-alive\r\n\r\n");
+               "GET / HTTP/1.1\r\nHost: x\r\nCookie:JSESSIONID=1.2\r\n\r\n");
     expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: XJSESSIONID=1; a=JSESSIONID=2\r\n\r\n",
-               "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+               "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
 }
 
 static void test_head_passes_on_the_cookie_with_a_token_by_itself(void **state)
 {
     (void)state;
     expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: JSESSIONID=1; sluice_token=a.b.c; c=d\r\n\r\n",
-               "GET / HTTP/1.1\r\nHost: x\r\nCookie:JSESSIONID=1\r\nSluice-Token-Cookie:a.b.c\r\n"
-               "Connection: keep-alive\r\n\r\n");
+               "GET / HTTP/1.1\r\nHost: x\r\nCookie:JSESSIONID=1\r\nSluice-Token-Cookie:a.b.c\r\n\r\n");
     expect_fed("GET / HTTP/1.1\r\nHost: x\r\nCookie: sluice_token=1\r\nCookie: sluice_token=2\r\n\r\n",
-               "GET / HTTP/1.1\r\nHost: x\r\nSluice-Token-Cookie:1\r\nConnection: keep-alive\r\n\r\n");
+               "GET / HTTP/1.1\r\nHost: x\r\nSluice-Token-Cookie:1\r\n\r\n");
     expect_fed("GET / HTTP/1.1\r\nHost: x\r\nSluice-Token-Cookie: forged\r\nCookie: sluice_token=\r\n\r\n",
-               "GET / HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+               "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
 }
 
 static void test_head_takes_targets_in_absolute_form(void **state)
 {
     (void)state;
-    expect_fed("GET http://h:1/a?b HTTP/1.1\r\nHost: x\r\n\r\n",
-               "GET /a?b HTTP/1.1\r\nHost: h:1\r\nConnection: keep-alive\r\n\r\n");
-    expect_fed("GET HTTPS://h HTTP/1.1\r\nHost: x\r\n\r\n",
-               "GET / HTTP/1.1\r\nHost: h\r\nConnection: keep-alive\r\n\r\n");
-    expect_fed("GET http://[::1]?b HTTP/1.1\r\nHost: x\r\n\r\n",
-               "GET /?b HTTP/1.1\r\nHost: [::1]\r\nConnection: keep-alive\r\n\r\n");
-    expect_fed("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
-               "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n");
+    expect_fed("GET http://h:1/a?b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /a?b HTTP/1.1\r\nHost: h:1\r\n\r\n");
+    expect_fed("GET HTTPS://h HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect_fed("GET http://[::1]?b HTTP/1.1\r\nHost: x\r\n\r\n", "GET /?b HTTP/1.1\r\nHost: [::1]\r\n\r\n");
+    expect_fed("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n");
 }
 
 static void test_head_bounds_arguments_and_fields(void **state)
