@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Header fields that say what a message or a reset is. */
 
-#include <stdio.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "core/cursor.h"
 #include "render/common.h"
 
@@ -21,7 +21,7 @@ void render_fields(const struct message *message, struct text channel, const str
     char text[POSITION_TEXT_MAX + 1];
     fields_take(cls, take, "Sluice-Channel", channel.bytes, channel.len);
     fields_take(cls, take, "Sluice-Id", text, position_format(text, epoch, message->offset));
-    snprintf(text, sizeof(text), "%lld", (long long)message->time_ms);
+    text[number_format_u64(text, (uint64_t)message->time_ms)] = '\0';
     take(cls, "Sluice-Time", text);
     if (message->event_len > 0)
         fields_take(cls, take, "Sluice-Event", message_event(message), message->event_len);
