@@ -149,11 +149,11 @@ static enum error_code head_read_request_line(struct head_reading *reading, stru
     bool is_asterisk = text_is_word(*target, "*") && text_is_word(reading->method, "OPTIONS");
     if (target->bytes[0] != '/' && !is_asterisk && !head_split_absolute(reading))
         return ERROR_BAD_REQUEST;
-    reading->is_stream = text_contains(*target, "transport=s");
     for (size_t i = 0; i < target->len; i++)
         reading->arguments += target->bytes[i] == '&' || target->bytes[i] == '?';
     if (reading->arguments > HEAD_ARGUMENTS_MAX)
         return ERROR_TOO_MANY_ARGUMENTS;
+    reading->is_stream = reading->arguments > 0 && text_contains(*target, "transport=s");
     head->target = *target;
     head_append(head, reading->method);
     head_append_text(head, target->len > 0 && target->bytes[0] != '?' ? " " : " /");
