@@ -36,7 +36,7 @@ static enum error_code publish_check_data(const struct message_parts *parts, cha
 bool publish_event_is_reserved(struct text event)
 {
     static const char *const reserved[] = {"reset", "error", "open", "subscribed", "expired"};
-    return text_index(event, reserved, ARRAY_LENGTH(reserved)) < ARRAY_LENGTH(reserved);
+    return event.len > 0 && text_index(event, reserved, ARRAY_LENGTH(reserved)) < ARRAY_LENGTH(reserved);
 }
 
 static enum error_code publish_check(const struct publish_wish *wish, uint64_t size_limit_bytes, char *fault)
