@@ -6,8 +6,9 @@
 
 size_t text_index(struct text text, const char *const *words, size_t count)
 {
+    const char first = text.len > 0 ? text.bytes[0] : '\0';
     for (size_t i = 0; i < count && words[i]; i++)
-        if (text_is(text, words[i]))
+        if (words[i][0] == first && text_is(text, words[i]))
             return i;
     return count;
 }
