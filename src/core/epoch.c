@@ -37,10 +37,17 @@ struct epoch epoch_new(const char *name, size_t name_len)
     return epoch;
 }
 
+/* Whether it is of the alphabet. */
+static bool epoch_takes(char byte)
+{
+    bool is_left_out = byte == 'i' || byte == 'l' || byte == 'o' || byte == 'u';
+    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z' && !is_left_out);
+}
+
 int epoch_parse(struct epoch *epoch, const char *text)
 {
     for (unsigned i = 0; i < EPOCH_LEN; i++)
-        if (text[i] == '\0' || !strchr(epoch_alphabet, text[i]))
+        if (!epoch_takes(text[i]))
             return -EINVAL;
     memcpy(epoch->text, text, EPOCH_LEN);
     return 0;

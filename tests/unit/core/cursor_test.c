@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "core/cursor.h"
@@ -134,6 +135,19 @@ static void test_epoch_begins_with_the_hash_of_the_name(void **state)
     assert_memory_equal(first.text, "3dg7v", EPOCH_NAME_LEN);
 }
 
+static void test_epoch_is_made_of_its_alphabet_only(void **state)
+{
+    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    struct epoch epoch;
+    char text[] = EPOCH_A;
+    (void)state;
+    for (int byte = CHAR_MIN; byte <= CHAR_MAX; byte++) {
+        bool is_of_it = memchr(alphabet, byte, sizeof(alphabet) - 1) != NULL;
+        text[EPOCH_LEN - 1] = (char)byte;
+        assert_int_equal(epoch_parse(&epoch, text), is_of_it ? 0 : -EINVAL);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_cursor_takes_words),
     cmocka_unit_test(test_cursor_takes_ids),
@@ -143,5 +157,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_cursor_finds_by_name_and_prefers_the_exact_epoch),
     cmocka_unit_test(test_position_is_written_as_it_is_read),
     cmocka_unit_test(test_epoch_begins_with_the_hash_of_the_name),
+    cmocka_unit_test(test_epoch_is_made_of_its_alphabet_only),
 };
 UNIT_MAIN(tests)
