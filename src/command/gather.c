@@ -44,10 +44,8 @@ static const struct subscriber_ops gather_subscriber_ops = {.wake = gather_woken
 enum error_code gather_begin(struct gather *gather, struct shard *shard, const struct gather_ops *ops,
                              enum transport_kind transport, struct text channel, const struct start *start)
 {
-    if (memory_is_short(shard)) {
-        shard_count(shard, METRIC_CONNECTION_MEMORY_REFUSED, 1);
+    if (memory_refuses(shard))
         return ERROR_CONNECTION_MEMORY; /* a short command may have a long answer */
-    }
     gather->ops = ops;
     gather->shard = shard;
     gather->until = UINT64_MAX;

@@ -163,6 +163,9 @@ static void intake_progress(struct exchange *exchange, enum upload_progress prog
     case UPLOAD_TOO_LARGE:
         intake_refuse(exchange, ERROR_TOO_LARGE);
         break;
+    case UPLOAD_NO_MEMORY:
+        intake_refuse(exchange, ERROR_CONNECTION_MEMORY);
+        break;
     }
 }
 

@@ -46,7 +46,7 @@ static void upgrade_open(void *cls, struct MHD_Connection *connection, void *con
     struct client *client = exchange->client;
     struct upgrade *upgrade = exchange->holder;
     struct arrival arrival = {.fd = upgrade->fd, .key = client->key, .entrance = client->entrance};
-    const struct text early = {client->early ? client->early + client->early_at : "", client->early_len};
+    const struct text early = early_text(&client->early);
     (void)connection;
     (void)context;
     (void)extra; /* libmicrohttpd is given a head and nothing more */

@@ -26,6 +26,8 @@ static bool upload_reserve(struct exchange *exchange, size_t more)
 
 static enum upload_progress upload_progress_of(ssize_t got)
 {
+    if (got < 0 && errno == ENOBUFS)
+        return UPLOAD_NO_MEMORY;
     return got < 0 && (errno == EAGAIN || errno == EINTR) ? UPLOAD_MORE : UPLOAD_ENDED;
 }
 

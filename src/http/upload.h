@@ -13,6 +13,7 @@ enum upload_progress {
     UPLOAD_ENDED,     /* the peer has ended before it was whole */
     UPLOAD_MALFORMED, /* its chunks are */
     UPLOAD_TOO_LARGE, /* over the exchange's limit */
+    UPLOAD_NO_MEMORY, /* connection-memory has no room for what has come */
 };
 
 /* Reads what is there. A body that an error is to be the answer to is dropped. */

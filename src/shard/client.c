@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "shard/shard.h"
 #include "shard/socket.h"
@@ -14,7 +13,7 @@
 static void client_free(struct garbage *garbage)
 {
     struct client *client = container_of(garbage, struct client, garbage);
-    free(client->early);
+    early_drop(&client->early, client->shard);
     free(client);
 }
 
@@ -73,23 +72,11 @@ void client_move(struct client *client, enum client_state to)
     }
 }
 
-static size_t client_read_early(struct client *client, char *to, size_t len)
-{
-    size_t taken = client->early_len < len ? client->early_len : len;
-    if (to)
-        memcpy(to, client->early + client->early_at, taken);
-    client->early_at += (uint32_t)taken;
-    client->early_len -= (uint32_t)taken;
-    if (client->early_len == 0)
-        (void)client_set_aside(client, NULL, 0); /* nothing to allocate */
-    return taken;
-}
-
 ssize_t client_read(struct client *client, char *to, size_t len)
 {
     char ignored[CLIENT_SKIP_BYTES];
-    if (client->early_len > 0)
-        return (ssize_t)client_read_early(client, to, len);
+    if (client->early.len > 0)
+        return (ssize_t)early_read(&client->early, client->shard, to, len);
     if (!to && len > sizeof(ignored))
         len = sizeof(ignored);
     return socket_read(client->watch.fd, to ? to : ignored, len);
@@ -108,31 +95,23 @@ int client_skip(struct client *client, size_t len)
 
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size)
 {
-    if (client->is_tls && client->early_len == 0) {
+    struct early *early = &client->early;
+    *bytes = room;
+    if (early->len == 0 && !client->is_tls)
+        return socket_peek(client->watch.fd, room, size);
+    if (early->len == 0) {
         /* What of it is the next head's has to fit where the door looks at heads. */
         size_t most = client->shard->door.head_size;
         ssize_t got = socket_read(client->watch.fd, room, size < most ? size : most);
-        if (got <= 0 || client_set_aside(client, room, (size_t)got))
-            return got <= 0 ? got : -1;
+        if (got <= 0)
+            return got;
+        if (early_keep(early, client->shard, room, (size_t)got) != ERROR_NONE) {
+            errno = ENOBUFS;
+            return -1;
+        }
     }
-    *bytes = client->early_len > 0 ? client->early + client->early_at : room;
-    if (client->early_len > 0)
-        return client->early_len < size ? (ssize_t)client->early_len : (ssize_t)size;
-    return socket_peek(client->watch.fd, room, size);
-}
-
-int client_set_aside(struct client *client, const char *bytes, size_t len)
-{
-    char *early = len > 0 ? malloc(len) : NULL;
-    if (len > 0 && !early)
-        return -ENOMEM;
-    if (early)
-        memcpy(early, bytes, len);
-    free(client->early);
-    client->early = early;
-    client->early_at = 0;
-    client->early_len = (uint32_t)len;
-    return 0;
+    *bytes = early_text(early).bytes;
+    return early->len < size ? (ssize_t)early->len : (ssize_t)size;
 }
 
 void client_rewatch(struct client *client)

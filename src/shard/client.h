@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "base/list.h"
+#include "shard/early.h"
 #include "shard/garbage.h"
 #include "shard/limits.h"
 #include "shard/watch.h"
@@ -73,11 +74,7 @@ struct client {
     bool is_whole;           /* the last answer was sent to its end */
     bool is_released;        /* its socket is somebody else's, and its place among the limits too */
     struct request_framing framing;
-    /* What has been taken from the socket and nobody has read yet: the beginning of the next head, or what
-     * came together with a later head. */
-    char *early;
-    uint32_t early_at;
-    uint32_t early_len; /* from there on */
+    struct early early;
     uint32_t peeks;
     uint32_t bytes;       /* of the head that were there at the last look */
     struct limit_key key; /* under which it is counted; of a proxy's between two requests, nothing */
@@ -122,12 +119,9 @@ static inline bool client_can_wait(const struct client *client)
     return !client->cell && !client->is_tls;
 }
 
-/* Looks at up to `size` bytes, which stay; *bytes is `room` or our own. Returns as recv(). */
+/* Looks at up to `size` bytes, which stay; *bytes is `room` or our own. Returns as recv(); with ENOBUFS when
+ * connection-memory has no room for them. */
 ssize_t client_peek(struct client *client, const char **bytes, char *room, size_t size);
-
-/* Keeps these bytes to be read before those in the socket, in place of what was kept. Returns 0 or -ENOMEM.
- */
-int client_set_aside(struct client *client, const char *bytes, size_t len);
 
 /* Whatever there is to read is told once more, to its owner. */
 void client_rewatch(struct client *client);

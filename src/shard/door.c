@@ -131,14 +131,29 @@ static bool door_place(struct client *client, size_t pool_bytes)
     return client->state == CLIENT_ADMITTED;
 }
 
+/* Of the `len` bytes that were looked at, some are not in the socket any more, nor set aside. */
+static bool door_has_taken(const struct client *client, size_t len)
+{
+    return !client_can_wait(client) && len > client->early.len;
+}
+
+/* Keeps what was looked at from `at` on, to be read before what is in the socket. Returns whether it could;
+ * otherwise the client is refused. */
+static bool door_set_aside(struct client *client, size_t at, size_t len)
+{
+    struct shard *shard = client->shard;
+    enum error_code error = early_keep(&client->early, shard, shard->door.head + at, len - at);
+    if (error != ERROR_NONE)
+        door_refuse(client, error);
+    return error == ERROR_NONE;
+}
+
 /* To be handled on another shard. Of what was looked at, what is not in the socket any more goes along. */
 static void door_send(struct client *client, struct shard *home, size_t len)
 {
-    bool is_taken = !client_can_wait(client) && len > client->early_len;
-    int err = is_taken ? client_set_aside(client, client->shard->door.head, len) : 0;
-    if (!err)
-        err = transfer_begin(client, home);
-    if (err)
+    if (door_has_taken(client, len) && !door_set_aside(client, 0, len))
+        return;
+    if (transfer_begin(client, home))
         door_refuse(client, ERROR_OUT_OF_MEMORY);
 }
 
@@ -182,11 +197,9 @@ static void door_admit(struct client *client, const struct door_head *head, size
         return;
     /* Of a new client all is still in the socket, and of one that sends many at once all has been set aside.
      */
-    bool is_taken = !client_can_wait(client) && len > client->early_len;
-    if (is_taken && client_set_aside(client, client->shard->door.head + head->len, len - head->len)) {
-        door_refuse(client, ERROR_OUT_OF_MEMORY);
+    bool is_taken = door_has_taken(client, len);
+    if (is_taken && !door_set_aside(client, head->len, len))
         return;
-    }
     if (!door_place(client, head->pool_bytes))
         return;
     client->framing = head->framing;
@@ -200,8 +213,8 @@ static void door_admit(struct client *client, const struct door_head *head, size
  * counts a segment with other requests in it until its last byte is read. */
 static void door_wait_for_more(struct client *client, size_t len)
 {
-    if (!client_can_wait(client) && client_set_aside(client, client->shard->door.head, len))
-        door_refuse(client, ERROR_OUT_OF_MEMORY);
+    if (!client_can_wait(client))
+        (void)door_set_aside(client, 0, len); /* who cannot be kept is refused */
 }
 
 /* The first byte of a later request has come, or the bytes at which a client was looked again were none. */
@@ -224,9 +237,8 @@ static void door_see_bytes(struct client *client, size_t len)
 static ssize_t door_gather(struct client *client)
 {
     struct door *door = &client->shard->door;
-    size_t len = client->early_len;
-    if (len > 0)
-        memcpy(door->head, client->early + client->early_at, len);
+    size_t len = client->early.len;
+    memcpy(door->head, early_text(&client->early).bytes, len);
     if (len > 0 && client->state == CLIENT_RETURNED && !client->has_input)
         return (ssize_t)len;
     char *rest = door->head + len;
@@ -337,13 +349,12 @@ static enum error_code door_take(struct listener *listener, const struct arrival
     return ERROR_NONE;
 }
 
-int door_receive(struct shard *shard, const struct arrival *arrival, char *early, size_t len)
+int door_receive(struct shard *shard, const struct arrival *arrival, const struct early *early)
 {
     struct client *client = door_add(shard, arrival);
     if (!client)
         return -ENOMEM;
-    client->early = early;
-    client->early_len = (uint32_t)len;
+    client->early = *early;
     client->has_input = true;
     door_look(client);
     return 0;
@@ -408,7 +419,7 @@ static void client_event(struct watch *watch, uint32_t events)
 void door_keep(struct client *client)
 {
     struct shard *shard = client->shard;
-    bool has_more = client->has_input || client->early_len > 0 || client->has_hung_up || client->is_broken;
+    bool has_more = client->has_input || client->early.len > 0 || client->has_hung_up || client->is_broken;
     cell_park(client);
     client->bytes = 0;
     client->deadline_ms = shard->now_ms + shard->options->keepalive_timeout_ms;

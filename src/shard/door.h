@@ -72,9 +72,9 @@ int door_init(struct door *door, struct shard *shard);
 /* Who is accepted waits for his head. */
 extern const struct listener_ops door_listener_ops;
 
-/* A client comes from another shard's door, with a whole head: what has been taken from its socket of that is
- * `early`, malloc'd, or NULL. Returns 0, or -ENOMEM and then nothing has been taken. */
-int door_receive(struct shard *shard, const struct arrival *arrival, char *early, size_t len);
+/* A client comes from another shard's door, with a whole head; takes what is `early` of it. Returns 0, or
+ * -ENOMEM and then nothing has been taken. */
+int door_receive(struct shard *shard, const struct arrival *arrival, const struct early *early);
 
 /* A client has its answer, and libmicrohttpd would keep the connection: it waits at the door for its next
  * request. Within libmicrohttpd's `completed` callback. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "shard/memory_share.h"
 
-#include <stdatomic.h>
-
 #include "base/number.h"
 #include "config/channel_options.h"
 #include "shard/shard.h"
 
+/* So much of all there is may be used for what is begun, and before what may become large is begun no more;
+ * and with what is large, and with what is small. */
+#define SHARE_EIGHTHS_NEW 4u
+#define SHARE_EIGHTHS_SHORT 5u
+#define SHARE_EIGHTHS_LARGE 6u
+#define SHARE_EIGHTHS_ALL 8u
 /* What is counted as small. */
 #define SHARE_SMALL_BYTES 16384u
 /* A buffer that grows may be twice as large as what stands in it. */
@@ -24,38 +28,75 @@ static uint64_t share_limit(const struct options *options)
     return number_greater(options->connection_memory_bytes, SHARE_BUFFER_FACTOR * largest / 3 * 4);
 }
 
+void memory_budget_configure(struct memory_budget *budget, const struct options *options)
+{
+    atomic_store_explicit(&budget->most, share_limit(options), memory_order_relaxed);
+}
+
+static bool share_refuse(struct memory_budget *budget)
+{
+    atomic_fetch_add_explicit(&budget->refused, 1, memory_order_relaxed);
+    return false;
+}
+
+static uint64_t budget_eighth(const struct memory_budget *budget)
+{
+    return atomic_load_explicit(&budget->most, memory_order_relaxed) / 8;
+}
+
+static void share_hold(struct memory_share *share, struct memory_budget *budget, size_t bytes)
+{
+    if (bytes > share->bytes)
+        atomic_fetch_add_explicit(&budget->used, bytes - share->bytes, memory_order_relaxed);
+    else
+        atomic_fetch_sub_explicit(&budget->used, share->bytes - bytes, memory_order_relaxed);
+    share->bytes = bytes;
+}
+
 void memory_share_hold(struct memory_share *share, struct shard *shard, size_t bytes)
 {
-    _Atomic uint64_t *total = &shard->group->connection_bytes;
-    if (bytes > share->bytes)
-        atomic_fetch_add_explicit(total, bytes - share->bytes, memory_order_relaxed);
-    else
-        atomic_fetch_sub_explicit(total, share->bytes - bytes, memory_order_relaxed);
+    share_hold(share, &shard->group->memory, bytes);
+}
+
+bool memory_share_resize(struct memory_share *share, struct memory_budget *budget, size_t bytes)
+{
+    if (bytes <= share->bytes) {
+        if (bytes < share->bytes)
+            share_hold(share, budget, bytes);
+        return true;
+    }
+    size_t more = bytes - share->bytes;
+    uint64_t before = atomic_fetch_add_explicit(&budget->used, more, memory_order_relaxed);
+    uint64_t eighths = bytes > SHARE_SMALL_BYTES ? SHARE_EIGHTHS_LARGE : SHARE_EIGHTHS_ALL;
     share->bytes = bytes;
+    if (before + more <= eighths * budget_eighth(budget))
+        return true;
+    atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
+    share->bytes = 0;
+    return share_refuse(budget);
+}
+
+bool memory_share_begin(struct memory_share *share, struct memory_budget *budget, size_t bytes)
+{
+    uint64_t used = atomic_load_explicit(&budget->used, memory_order_relaxed);
+    if (used + bytes > SHARE_EIGHTHS_NEW * budget_eighth(budget))
+        return share_refuse(budget);
+    return memory_share_resize(share, budget, bytes);
 }
 
 bool memory_share_set(struct memory_share *share, struct shard *shard, size_t bytes)
 {
-    _Atomic uint64_t *total = &shard->group->connection_bytes;
-    if (bytes <= share->bytes) {
-        if (bytes < share->bytes)
-            memory_share_hold(share, shard, bytes);
-        return true;
-    }
-    size_t more = bytes - share->bytes;
-    uint64_t before = atomic_fetch_add_explicit(total, more, memory_order_relaxed);
-    share->bytes = bytes;
-    uint64_t limit = share_limit(shard->options);
-    if (before + more <= (bytes > SHARE_SMALL_BYTES ? limit / 4 * 3 : limit))
-        return true;
-    atomic_fetch_sub_explicit(total, bytes, memory_order_relaxed);
-    share->bytes = 0;
-    shard_count(shard, METRIC_CONNECTION_MEMORY_REFUSED, 1);
-    return false;
+    return memory_share_resize(share, &shard->group->memory, bytes);
 }
 
 bool memory_is_short(const struct shard *shard)
 {
-    uint64_t total = atomic_load_explicit(&shard->group->connection_bytes, memory_order_relaxed);
-    return total > share_limit(shard->options) / 2;
+    const struct memory_budget *budget = &shard->group->memory;
+    uint64_t used = atomic_load_explicit(&budget->used, memory_order_relaxed);
+    return used > SHARE_EIGHTHS_SHORT * budget_eighth(budget);
+}
+
+bool memory_refuses(struct shard *shard)
+{
+    return memory_is_short(shard) && !share_refuse(&shard->group->memory);
 }

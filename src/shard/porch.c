@@ -96,7 +96,7 @@ static void visitor_begin(struct visitor *visitor)
         visitor_end(visitor, false);
     } else if (first != PORCH_HANDSHAKE) {
         visitor_refuse(visitor, ERROR_TLS_WANTED);
-    } else if (tls_begin(fd, visitor->listener->identity)) {
+    } else if (tls_begin(fd, visitor->listener->identity, &visitor->listener->shard->group->memory)) {
         porch_write_alert(fd);
         visitor_end(visitor, true);
     } else {

@@ -168,6 +168,7 @@ static void shard_deliver_options(struct letter *letter)
     struct shard *shard = new->shard;
     const struct hub_settings settings = shard_hub_settings(new->options);
     hub_configure(&shard->hub, &settings);
+    memory_budget_configure(&shard->group->memory, new->options); /* each to the same */
     options_unref(shard->options);
     auth_keys_unref(shard->keys);
     shard->options = new->options;
@@ -295,6 +296,7 @@ static int shard_prepare(struct shard *shard, unsigned index, struct shard_group
     shard->keys = auth_keys_ref(keys);
     shard->epoll_fd = shard->mailbox.wake_fd = -1;
     list_init(&shard->listeners.listeners);
+    memory_budget_configure(&group->memory, options);
     shard->revoked = revoked_new();
     if (!shard->revoked)
         return -ENOMEM;

@@ -25,6 +25,7 @@
 #include "shard/farewell.h"
 #include "shard/garbage.h"
 #include "shard/listener.h"
+#include "shard/memory_share.h"
 #include "shard/outlet.h"
 #include "shard/porch.h"
 #include "shard/revocations.h"
@@ -52,11 +53,11 @@ struct shard_group {
     const struct door_handlers *door_handlers;
     struct connection_limits *limits;
     struct rates *rates;
-    _Atomic uint64_t connection_bytes; /* of shard/memory_share.h */
-    uint64_t started_ms;               /* on clock_monotonic_ms */
-    struct mailbox *home;              /* of the main thread */
-    unsigned idle_count;               /* shards that have become idle; main thread */
-    _Atomic unsigned knowing;          /* shards that know the revocations (shard/revocations.h) */
+    struct memory_budget memory; /* of what connections have the server keep */
+    uint64_t started_ms;         /* on clock_monotonic_ms */
+    struct mailbox *home;        /* of the main thread */
+    unsigned idle_count;         /* shards that have become idle; main thread */
+    _Atomic unsigned knowing;    /* shards that know the revocations (shard/revocations.h) */
 };
 
 /* Whoever keeps something on a shard that no connection keeps: it is told, in each turn while the shard is

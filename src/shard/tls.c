@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "auth/grant.h"
+#include "shard/memory_share.h"
 #include "shard/tls_identity.h"
 
 /* Messages that are no data, in a row, before a peer is taken to be playing. */
@@ -24,9 +25,21 @@
 #define TLS_EXTENSION_RECORD 28u
 #define TLS_RECORD_LEAST 64u
 
+/* What a session has resident, as measured: at rest, and while hands are shaken. */
+#define TLS_SESSION_BYTES 11264u
+#define TLS_HANDSHAKE_BYTES 18432u
+/* What stands in a session besides is counted in such steps, so that it is not with each read. */
+#define TLS_KEPT_STEP 4096u
+/* The longest message of a handshake, which may be a chain of certificates. */
+#define TLS_MESSAGE_MOST 32768u
+
 struct tls {
     gnutls_session_t session;
     struct tls_identity *identity;
+    struct memory_budget *budget;
+    struct memory_share share; /* of the session itself */
+    struct memory_share kept;  /* of what stands in it besides */
+    size_t pulled;             /* bytes since the last whole record, or in this handshake */
     int fd;
     uint16_t record_most; /* of plain text, that the peer takes in one record */
     bool is_owing;        /* a record, or a part of one */
@@ -75,6 +88,8 @@ void tls_free(struct tls *tls)
         return;
     if (tls->session)
         gnutls_deinit(tls->session);
+    (void)memory_share_resize(&tls->share, tls->budget, 0); /* less always fits */
+    (void)memory_share_resize(&tls->kept, tls->budget, 0);
     tls_identity_unref(tls->identity);
     grant_unref(tls->grant);
     free(tls);
@@ -120,6 +135,7 @@ static ssize_t tls_pull(gnutls_transport_ptr_t context, void *to, size_t size)
     struct tls *tls = context;
     ssize_t got = syscall(SYS_recvfrom, tls->fd, to, size, MSG_DONTWAIT, NULL, NULL);
     tls->is_dry = got < 0 && errno == EAGAIN;
+    tls->pulled += got > 0 ? (size_t)got : 0;
     return got;
 }
 
@@ -159,19 +175,29 @@ static int tls_open_session(struct tls *tls)
     gnutls_transport_set_ptr(tls->session, tls);
     gnutls_transport_set_vec_push_function(tls->session, tls_push);
     gnutls_transport_set_pull_function(tls->session, tls_pull);
+    gnutls_handshake_set_max_packet_length(tls->session, TLS_MESSAGE_MOST);
     gnutls_handshake_set_hook_function(tls->session, GNUTLS_HANDSHAKE_CLIENT_HELLO, GNUTLS_HOOK_PRE,
                                        tls_see_hello);
     return tls_identity_apply(tls->identity, tls->session);
 }
 
-int tls_begin(int fd, struct tls_identity *identity)
+int tls_begin(int fd, struct tls_identity *identity, struct memory_budget *budget)
 {
+    struct memory_share share = {0};
     if ((size_t)fd >= tls_table.size)
         return -EMFILE;
+    if (!memory_share_begin(&share, budget, TLS_HANDSHAKE_BYTES))
+        return -ENOBUFS;
     struct tls *tls = calloc(1, sizeof(*tls));
-    if (!tls)
+    if (!tls) {
+        (void)memory_share_resize(&share, budget, 0); /* less always fits */
         return -ENOMEM;
-    *tls = (struct tls){.identity = tls_identity_ref(identity), .fd = fd, .record_most = TLS_RECORD_MOST};
+    }
+    *tls = (struct tls){.identity = tls_identity_ref(identity),
+                        .budget = budget,
+                        .share = share,
+                        .fd = fd,
+                        .record_most = TLS_RECORD_MOST};
     if (tls_open_session(tls)) {
         tls_free(tls);
         return -ENOMEM;
@@ -192,6 +218,17 @@ static ssize_t tls_fail(struct tls *tls, int error)
     return -1;
 }
 
+/* Counts what the session keeps now. A peer for whose records there is no room is cut: what has come of them
+ * cannot be given back. */
+static void tls_weigh(struct tls *tls)
+{
+    size_t kept =
+        tls->pulled + gnutls_record_check_pending(tls->session) + (tls->is_owing ? TLS_RECORD_MOST : 0);
+    size_t bytes = kept / TLS_KEPT_STEP * TLS_KEPT_STEP;
+    if (bytes != tls->kept.bytes && !tls->is_broken && !memory_share_resize(&tls->kept, tls->budget, bytes))
+        (void)tls_fail(tls, GNUTLS_E_MEMORY_ERROR);
+}
+
 static bool tls_is_waiting(int error)
 {
     return error == GNUTLS_E_AGAIN || error == GNUTLS_E_INTERRUPTED;
@@ -205,14 +242,19 @@ enum tls_progress tls_handshake(struct tls *tls)
         if (error && gnutls_error_is_fatal(error))
             break;
     }
-    if (tls_is_waiting(error))
-        return TLS_WAITING;
+    if (tls_is_waiting(error)) {
+        tls_weigh(tls);
+        return tls->is_broken ? TLS_FAILED : TLS_WAITING;
+    }
     if (!error)
         error = tls_identity_verify(tls->session);
     if (!error)
         error = tls_identity_read_client(tls->session, &tls->grant);
     if (error)
         (void)tls_fail(tls, error);
+    tls->pulled = 0;
+    tls_weigh(tls);
+    (void)memory_share_resize(&tls->share, tls->budget, TLS_SESSION_BYTES); /* less always fits */
     return error ? TLS_FAILED : TLS_DONE;
 }
 
@@ -241,18 +283,23 @@ static ssize_t tls_read_while(struct tls *tls, char *to, size_t size, size_t roo
         ssize_t len = gnutls_record_recv(tls->session, to + got, size - got);
         bool is_other =
             len == GNUTLS_E_WARNING_ALERT_RECEIVED || (len < 0 && tls_is_waiting((int)len) && !tls->is_dry);
+        if (len >= 0 || is_other)
+            tls->pulled = 0;
         bool is_warning = is_other && ++warnings < TLS_WARNINGS_MOST;
         if (len > 0)
             got += (size_t)len;
         else if (len == 0)
             tls->has_ended = true;
         else if (!is_other && tls_is_waiting((int)len))
-            return got > 0 ? (ssize_t)got : tls_would_wait();
+            break;
         else if (!is_warning)
             (void)tls_fail(tls, (int)len);
     }
+    tls_weigh(tls);
     if (got > 0 || size == 0 || tls->has_ended)
         return (ssize_t)got;
+    if (!tls->is_broken)
+        return tls_would_wait();
     errno = ECONNRESET;
     return -1;
 }
@@ -282,6 +329,7 @@ static bool tls_flush_records(struct tls *tls)
     if (sent < 0)
         (void)tls_fail(tls, (int)sent);
     tls->is_owing = false;
+    tls_weigh(tls);
     return true;
 }
 
@@ -351,6 +399,7 @@ static bool tls_write_record(struct tls *tls, const char *bytes, size_t len)
     /* No record is longer than the peer takes, so each is taken whole. */
     if (!tls->is_owing && sent != (ssize_t)len)
         (void)tls_fail(tls, sent < 0 ? (int)sent : GNUTLS_E_INTERNAL_ERROR);
+    tls_weigh(tls);
     return !tls->is_owing && !tls->is_broken;
 }
 

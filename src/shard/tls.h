@@ -8,6 +8,10 @@
  * What tls_write has taken is encrypted and on its way: of that the kernel may not have taken up to a record
  * yet, which the session owes. Whoever writes has to see to it (tls_is_owing, tls_flush) that it gets out.
  *
+ * What a session keeps is counted in connection-memory: itself, and what stands in it of records that have
+ * not come whole, are not read or not sent. One that there is no room for is not begun; one that takes more
+ * than there is breaks off.
+ *
  * Renegotiation, 0-RTT and compression are refused. A peer that ends without close_notify has not ended but
  * broken off (RFC 8446, section 6.1).
  */
@@ -24,6 +28,7 @@
 #define TLS_SUBJECT_MAX 256u
 
 struct grant;
+struct memory_budget;
 struct tls;
 
 /* Whether clients show certificates. */
@@ -68,8 +73,9 @@ static inline struct tls *tls_of(int fd)
                                        : NULL;
 }
 
-/* Gives a connection a session. Returns 0, -EMFILE when there is no room for this descriptor, or -ENOMEM. */
-int tls_begin(int fd, struct tls_identity *identity);
+/* Gives a connection a session, which is counted in `budget` as long as it lives. Returns 0, -EMFILE when
+ * there is no room for this descriptor, -ENOBUFS when there is none in the budget, or -ENOMEM. */
+int tls_begin(int fd, struct tls_identity *identity, struct memory_budget *budget);
 
 enum tls_progress { TLS_WAITING, TLS_DONE, TLS_FAILED };
 

@@ -13,8 +13,7 @@ struct transfer {
     struct letter letter;
     struct shard *home;
     struct arrival arrival;
-    char *early; /* was read before, and nobody has used it */
-    size_t early_len;
+    struct early early;
 };
 
 /* A shard that is closing takes nobody any more. */
@@ -24,12 +23,12 @@ static void transfer_arrive(struct letter *letter)
     struct shard *shard = transfer->home;
     struct arrival *arrival = &transfer->arrival;
     bool is_over = shard->state != SHARD_RUNNING && shard->state != SHARD_DRAINING;
-    int err = is_over ? -ESHUTDOWN : door_receive(shard, arrival, transfer->early, transfer->early_len);
+    int err = is_over ? -ESHUTDOWN : door_receive(shard, arrival, &transfer->early);
     if (err) {
         door_write_error(shard, arrival->fd, is_over ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY);
         farewell_close(arrival->fd);
         connection_limits_remove(shard->group->limits, &arrival->key);
-        free(transfer->early);
+        early_drop(&transfer->early, shard);
     }
     free(transfer);
 }
@@ -41,13 +40,8 @@ static void transfer_pack(struct transfer *transfer, struct client *client)
     arrival->address.len = sizeof(client->address);
     arrival->entrance = client->entrance;
     arrival->is_proxy = client->is_proxy;
-    transfer->early_len = client->early_len;
-    if (client->early_at > 0)
-        memmove(client->early, client->early + client->early_at, client->early_len);
     transfer->early = client->early;
-    client->early = NULL;
-    client->early_at = 0;
-    client->early_len = 0;
+    client->early = (struct early){0};
 }
 
 int transfer_begin(struct client *client, struct shard *home)

@@ -43,10 +43,11 @@
     COUNTED(SOCKJS_SESSIONS, "gauge", "sockjs_sessions", "SockJS sessions now, those of WebSockets too.")    \
     COUNTED(SESSIONS_REFUSED, "counter", "sockjs_sessions_refused_total", "SockJS sessions refused.")        \
     ASKED(CONNECTION_BYTES, "gauge", "connection_memory_bytes",                                              \
-          "Memory of input that is not whole, and of answers that are not taken.",                           \
-          atomic_load_explicit(&group->connection_bytes, memory_order_relaxed))                              \
-    COUNTED(CONNECTION_MEMORY_REFUSED, "counter", "connection_memory_refused_total",                         \
-            "Inputs and answers refused because of connection-memory.")                                      \
+          "Memory of input that is not whole, of answers that are not taken, and of TLS sessions.",          \
+          atomic_load_explicit(&group->memory.used, memory_order_relaxed))                                   \
+    ASKED(CONNECTION_MEMORY_REFUSED, "counter", "connection_memory_refused_total",                           \
+          "Inputs, answers and TLS sessions refused because of connection-memory.",                          \
+          atomic_load_explicit(&group->memory.refused, memory_order_relaxed))                                \
     COUNTED(PUBLISHED, "counter", "published_total", "Messages accepted by the broker.")                     \
     COUNTED(DUPLICATES, "counter", "duplicates_total", "Publishes that repeated an idempotency key.")        \
     COUNTED(PUBLISH_REFUSED, "counter", "publish_refused_total", "Messages that the broker refused.")        \

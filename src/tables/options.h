@@ -121,10 +121,10 @@
             "The same with tokens of one subject, or a publisher key.")                                      \
     DURATION("rate-burst", rate_burst_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \
              "What the rates allow in this time may come at once.")                                          \
-    BYTES("connection-memory", connection_memory_bytes, "128MiB", 1048576, 1099511627776, RELOAD, "BYTES",   \
-          "Memory for what connections have sent that is not whole yet, and for answers that their clients " \
-          "do not take; beyond it more is refused. One input of the largest size always fits, "              \
-          "and the last quarter is for small ones.")                                                         \
+    BYTES("connection-memory", connection_memory_bytes, "512MiB", 1048576, 1099511627776, RELOAD, "BYTES",   \
+          "Memory for what connections have sent that is not whole yet, for answers that their clients do "  \
+          "not take, and for sessions of TLS, which may be half of it; beyond it more is refused. One "      \
+          "input of the largest size always fits, and the last quarter is for small ones.")                  \
     BYTES("head-size", head_size_bytes, "32KiB", 1024, 65536, RESTART, "BYTES", "The largest request head.") \
     DURATION("head-timeout", head_timeout_ms, "10s", 10, 3600000, RELOAD, "TIME",                            \
              "How long a client may take to send a request head.")                                           \

@@ -37,6 +37,8 @@ ELSEWHERE = {
     "a path out of the folder of files: 400 or 404": "test_api.py::test_files_outside_the_folder_are_not_served",
     "three hundred thousand channels: memory stays where it is": "test_limits.py::test_only_so_many_channels_linger_however_many_are_visited",
     "bodies that fill the memory: 503 with the limit's name": "test_limits.py::test_a_body_that_does_not_fit_is_refused_and_a_short_one_is_not",
+    "handshakes and heads over TLS that never end: their memory is bounded, and new ones are shed": "test_tls_memory.py::test_sessions_fill_half_of_the_memory_and_those_there_are_work_on",
+    "connections of a proxy that never say whose they are: 64 wait": "test_proxy_protocol.py::test_those_over_the_limit_who_say_nothing_are_bounded_and_take_nobodys_place",
     "WebSockets that never read: they are cut, the others hear everything": "test_websocket_crowd.py::test_five_thousand_of_which_a_tenth_never_reads",
     "garbage in Redis: what is ours is kept apart from it": "test_redis_garbage.py::def test_",
 }

@@ -324,7 +324,7 @@ def test_answers_that_are_not_read_are_bounded_together() -> None:
             before = seen()
             client.put_text('{"op":"history","channel":"a"}')
             wait_until(lambda before=before: seen() != before)  # type: ignore[misc]
-        assert metric(server, "connection_memory_bytes") < 6 << 20
+        assert metric(server, "connection_memory_bytes") <= 6 << 20
         answers = [json.loads(client.take()) for client in clients]
         codes = [answer.get("code", answer["op"]) for answer in answers]
         assert set(codes) == {"history", FULL} and codes[0] == "history" and codes[-1] == FULL

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "paper.h"
+#include "shard/memory_share.h"
 #include "shard/socket.h"
 #include "shard/tls.h"
 
@@ -81,13 +82,14 @@ static void send_pieces(int fd, int peer_fd, const uint8_t *data, size_t size, b
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct tls_identity *identity;
+    static struct memory_budget budget = {.most = UINT32_MAX};
     int pair[2];
     if (!identity)
         identity = make_identity();
     if (size == 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair))
         return 0;
     bool is_open = data[0] & 1;
-    paper_need(tls_begin(pair[0], identity) == 0);
+    paper_need(tls_begin(pair[0], identity, &budget) == 0);
     if (is_open)
         shake_hands(pair[0], pair[1]);
     send_pieces(pair[0], pair[1], data + 1, size - 1, is_open);

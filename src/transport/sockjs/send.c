@@ -150,8 +150,7 @@ void send_begin(struct exchange *exchange, const struct sockjs_service *service,
         sending_fail(exchange, ERROR_SESSION_FULL);
         return;
     }
-    if (!session->receiver && memory_is_short(exchange->shard)) {
-        shard_count(exchange->shard, METRIC_CONNECTION_MEMORY_REFUSED, 1);
+    if (!session->receiver && memory_refuses(exchange->shard)) {
         sending_fail(exchange, ERROR_CONNECTION_MEMORY);
         return;
     }

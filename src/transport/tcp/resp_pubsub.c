@@ -189,8 +189,7 @@ static void pubsub_ask(const struct resp_call *call, enum pubsub_question questi
 {
     struct connection *connection = call->connection;
     struct shard *shard = connection_shard(connection);
-    if (memory_is_short(shard)) {
-        shard_count(shard, METRIC_CONNECTION_MEMORY_REFUSED, 1);
+    if (memory_refuses(shard)) {
         connection_answer_error(connection, ERROR_CONNECTION_MEMORY, error_text(ERROR_CONNECTION_MEMORY));
         return;
     }

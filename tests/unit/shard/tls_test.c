@@ -13,11 +13,16 @@
 
 #include "auth/grant.h"
 #include "paper.h"
+#include "shard/memory_share.h"
 #include "shard/socket.h"
 #include "shard/tls.h"
 
+#define BUDGET_BYTES (1u << 20)
+
+static const struct paper_names server_names = {.common = "server"};
 static char folder[] = "/tmp/sluice-tls-test-XXXXXX";
 static time_t now_s;
+static struct memory_budget budget = {.most = BUDGET_BYTES};
 
 /* A server's session and a client of it. */
 struct couple {
@@ -42,7 +47,7 @@ static void couple_open(struct couple *couple, struct tls_identity *identity, co
     gnutls_set_default_priority(couple->client);
     gnutls_credentials_set(couple->client, GNUTLS_CRD_CERTIFICATE, couple->credentials);
     gnutls_transport_set_int(couple->client, couple->client_fd);
-    assert_int_equal(tls_begin(couple->fd, identity), 0);
+    assert_int_equal(tls_begin(couple->fd, identity, &budget), 0);
 }
 
 static enum tls_progress couple_shake_hands(struct couple *couple)
@@ -88,20 +93,24 @@ static struct tls_identity *make_identity(const struct paper *paper, const struc
     return identity;
 }
 
-static const struct paper_names server_names = {.common = "server"};
+/* A couple whose handshake is done, the client without a certificate. */
+static void couple_agree(struct couple *couple)
+{
+    struct paper paper;
+    paper_make(&paper, folder, "server", &server_names, now_s);
+    struct tls_identity *identity = make_identity(&paper, NULL);
+    assert_int_equal(tls_identity_ends(identity), now_s + PAPER_LIFE_S);
+    couple_open(couple, identity, NULL);
+    tls_identity_unref(identity); /* the session has its own reference */
+    assert_int_equal(couple_shake_hands(couple), TLS_DONE);
+}
 
 static void test_tls_carries_bytes_both_ways_and_says_its_end(void **state)
 {
     char got[64];
-    struct paper paper;
     struct couple couple;
     (void)state;
-    paper_make(&paper, folder, "server", &server_names, now_s);
-    struct tls_identity *identity = make_identity(&paper, NULL);
-    assert_int_equal(tls_identity_ends(identity), now_s + PAPER_LIFE_S);
-    couple_open(&couple, identity, NULL);
-    tls_identity_unref(identity); /* the session has its own reference */
-    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    couple_agree(&couple);
     assert_null(tls_grant(couple.fd));
     assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
     assert_int_equal(errno, EAGAIN);
@@ -127,14 +136,9 @@ static void test_tls_carries_bytes_both_ways_and_says_its_end(void **state)
 static void test_tls_tells_a_cut_from_an_end(void **state)
 {
     char got[64];
-    struct paper paper;
     struct couple couple;
     (void)state;
-    paper_make(&paper, folder, "server", &server_names, now_s);
-    struct tls_identity *identity = make_identity(&paper, NULL);
-    couple_open(&couple, identity, NULL);
-    tls_identity_unref(identity);
-    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    couple_agree(&couple);
     assert_int_equal(gnutls_record_send(couple.client, "half", 4), 4);
     shutdown(couple.client_fd, SHUT_WR);
     assert_int_equal(socket_read(couple.fd, got, sizeof(got)), 4);
@@ -147,14 +151,9 @@ static void test_tls_owes_at_most_a_record_and_pays(void **state)
 {
     static char sent[1 << 20];
     static char got[1 << 20];
-    struct paper paper;
     struct couple couple;
     (void)state;
-    paper_make(&paper, folder, "server", &server_names, now_s);
-    struct tls_identity *identity = make_identity(&paper, NULL);
-    couple_open(&couple, identity, NULL);
-    tls_identity_unref(identity);
-    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    couple_agree(&couple);
     for (size_t i = 0; i < sizeof(sent); i++)
         sent[i] = (char)(i * i >> 7);
     size_t written = 0;
@@ -179,17 +178,153 @@ static void test_tls_owes_at_most_a_record_and_pays(void **state)
     couple_close(&couple);
 }
 
+/* What the client has sent last, as it goes over the wire; it is kept here instead. */
+static struct {
+    char bytes[2 * TLS_RECORD_MOST];
+    size_t len;
+} wire;
+
+static ssize_t keep_record(gnutls_transport_ptr_t context, const void *bytes, size_t len)
+{
+    (void)context;
+    assert_true(len <= sizeof(wire.bytes) - wire.len);
+    memcpy(wire.bytes + wire.len, bytes, len);
+    wire.len += len;
+    return (ssize_t)len;
+}
+
+/* Has the client write a record, of which all but the last byte is sent. */
+static void couple_send_most_of_a_record(struct couple *couple, size_t size)
+{
+    static char text[TLS_RECORD_MOST];
+    wire.len = 0;
+    gnutls_transport_set_push_function(couple->client, keep_record);
+    assert_int_equal(gnutls_record_send(couple->client, text, size), size);
+    assert_int_equal(send(couple->client_fd, wire.bytes, wire.len - 1, 0), wire.len - 1);
+}
+
+static void test_tls_counts_a_session_and_what_stands_in_it(void **state)
+{
+    static char got[1 << 20];
+    struct couple couple;
+    (void)state;
+    couple_agree(&couple);
+    uint64_t at_rest = budget.used;
+    assert_in_range(at_rest, 10000, 12000);
+    couple_send_most_of_a_record(&couple, TLS_RECORD_MOST);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(budget.used, at_rest + TLS_RECORD_MOST);
+    assert_int_equal(send(couple.client_fd, wire.bytes + wire.len - 1, 1, 0), 1);
+    assert_int_equal(socket_read(couple.fd, got, 1), 1);
+    assert_int_equal(budget.used, at_rest + TLS_RECORD_MOST / 4 * 3); /* in whole steps */
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), TLS_RECORD_MOST - 1);
+    assert_int_equal(budget.used, at_rest);
+    while (!socket_is_owing(couple.fd))
+        assert_true(socket_write(couple.fd, got, sizeof(got)) > 0);
+    assert_int_equal(budget.used, at_rest + TLS_RECORD_MOST);
+    while (!socket_flush(couple.fd))
+        (void)gnutls_record_recv(couple.client, got, sizeof(got));
+    assert_int_equal(budget.used, at_rest);
+    couple_close(&couple);
+    assert_int_equal(budget.used, 0);
+    assert_int_equal(budget.refused, 0);
+}
+
+static void test_tls_begins_no_session_when_half_of_the_memory_is_used(void **state)
+{
+    struct paper paper;
+    struct couple held;
+    int pair[2];
+    (void)state;
+    couple_agree(&held);
+    uint64_t at_rest = budget.used;
+    budget.most = 2 * (at_rest + 18000);
+    paper_make(&paper, folder, "server", &server_names, now_s);
+    struct tls_identity *identity = make_identity(&paper, NULL);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
+    assert_int_equal(tls_begin(pair[0], identity, &budget), -ENOBUFS);
+    assert_null(tls_of(pair[0]));
+    assert_int_equal(budget.used, at_rest);
+    assert_int_equal(budget.refused, 1);
+    budget.most += 2000;
+    assert_int_equal(tls_begin(pair[0], identity, &budget), 0);
+    tls_identity_unref(identity);
+    socket_close(pair[0]);
+    close(pair[1]);
+    assert_int_equal(socket_write(held.fd, "kept", 4), 4);
+    couple_close(&held);
+    assert_int_equal(budget.used, 0);
+    budget = (struct memory_budget){.most = BUDGET_BYTES};
+}
+
+static void test_tls_cuts_who_sends_half_a_record_when_the_memory_is_full(void **state)
+{
+    char got[64];
+    struct couple couple;
+    (void)state;
+    couple_agree(&couple);
+    budget.most = budget.used + 4096;
+    couple_send_most_of_a_record(&couple, 4000); /* less than is counted */
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, EAGAIN);
+    assert_int_equal(send(couple.client_fd, wire.bytes + wire.len - 1, 1, 0), 1);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), sizeof(got));
+    while (socket_read(couple.fd, got, sizeof(got)) > 0)
+        continue;
+    couple_send_most_of_a_record(&couple, TLS_RECORD_MOST);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, ECONNRESET);
+    assert_int_equal(budget.refused, 1);
+    couple_close(&couple);
+    assert_int_equal(budget.used, 0);
+    budget = (struct memory_budget){.most = BUDGET_BYTES};
+}
+
+/* What is no data comes before the data, and the kernel tells nobody of the data any more. */
+static void test_tls_reads_on_behind_new_keys_and_records_without_data(void **state)
+{
+    char got[64];
+    struct couple couple;
+    (void)state;
+    couple_agree(&couple);
+    assert_int_equal(gnutls_protocol_get_version(couple.client), GNUTLS_TLS1_3);
+    assert_int_equal(gnutls_session_key_update(couple.client, GNUTLS_KU_PEER), 0);
+    assert_int_equal(gnutls_record_send(couple.client, "one", 3), 3);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), 3);
+    assert_int_equal(gnutls_record_send2(couple.client, "", 0, 16, 0), 0);
+    assert_int_equal(gnutls_session_key_update(couple.client, 0), 0);
+    assert_int_equal(gnutls_record_send2(couple.client, "", 0, 16, 0), 0);
+    assert_int_equal(gnutls_record_send(couple.client, "two", 3), 3);
+    assert_int_equal(socket_read(couple.fd, got + 3, sizeof(got) - 3), 3);
+    assert_memory_equal(got, "onetwo", 6);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, EAGAIN);
+    /* What is written from now on is under the keys that the client has asked for. */
+    assert_int_equal(socket_write(couple.fd, "answer", 6), 6);
+    assert_int_equal(couple_receive(&couple, got, sizeof(got)), 6);
+    couple_close(&couple);
+}
+
+static void test_tls_cuts_who_sends_nothing_but_records_without_data(void **state)
+{
+    char got[64];
+    struct couple couple;
+    (void)state;
+    couple_agree(&couple);
+    for (unsigned i = 0; i < 20; i++)
+        assert_int_equal(gnutls_record_send2(couple.client, "", 0, 16, 0), 0);
+    assert_int_equal(socket_read(couple.fd, got, sizeof(got)), -1);
+    assert_int_equal(errno, ECONNRESET);
+    couple_close(&couple);
+}
+
 static void test_tls_goes_on_under_another_descriptor(void **state)
 {
     char got[8];
-    struct paper paper;
     struct couple couple;
     (void)state;
-    paper_make(&paper, folder, "server", &server_names, now_s);
-    struct tls_identity *identity = make_identity(&paper, NULL);
-    couple_open(&couple, identity, NULL);
-    tls_identity_unref(identity);
-    assert_int_equal(couple_shake_hands(&couple), TLS_DONE);
+    couple_agree(&couple);
     int old_fd = couple.fd;
     couple.fd = fcntl(old_fd, F_DUPFD_CLOEXEC, 0);
     socket_move(old_fd, couple.fd);
@@ -309,6 +444,11 @@ int main(void)
         cmocka_unit_test(test_tls_carries_bytes_both_ways_and_says_its_end),
         cmocka_unit_test(test_tls_tells_a_cut_from_an_end),
         cmocka_unit_test(test_tls_owes_at_most_a_record_and_pays),
+        cmocka_unit_test(test_tls_counts_a_session_and_what_stands_in_it),
+        cmocka_unit_test(test_tls_begins_no_session_when_half_of_the_memory_is_used),
+        cmocka_unit_test(test_tls_cuts_who_sends_half_a_record_when_the_memory_is_full),
+        cmocka_unit_test(test_tls_reads_on_behind_new_keys_and_records_without_data),
+        cmocka_unit_test(test_tls_cuts_who_sends_nothing_but_records_without_data),
         cmocka_unit_test(test_tls_goes_on_under_another_descriptor),
         cmocka_unit_test(test_tls_reads_who_a_client_is),
         cmocka_unit_test(test_tls_refuses_a_client_without_a_name),
