@@ -155,6 +155,21 @@ void conversation_follow_grant(struct conversation *conversation)
 
 /* Messages. */
 
+bool auth_message_is_token(const struct shard *shard, struct text message)
+{
+    struct command_request request;
+    if (!auth_keys_are_there(shard->keys))
+        return false;
+    if (text_begins_word(message, AUTH_WORD))
+        return true;
+    if (!text_begins(text_trim(message), "{"))
+        return false;
+    command_request_parse(&request, message.bytes, message.len);
+    bool is_auth = request.error == ERROR_NONE && request.op == COMMAND_AUTH;
+    command_request_deinit(&request);
+    return is_auth;
+}
+
 enum error_code auth_take_message(struct bearer *bearer, const struct shard *shard, struct text message,
                                   char fault[AUTH_FAULT_MAX])
 {

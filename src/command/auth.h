@@ -39,6 +39,10 @@ void conversation_go_on(struct timer *authenticated);
  * that it does. The others do not notice. */
 void conversation_follow_grant(struct conversation *conversation);
 
+/* Whether a first message is a token, which nobody else may get to see, although none is awaited. Never where
+ * there are no keys: then it is a message like others. */
+bool auth_message_is_token(const struct shard *shard, struct text message);
+
 /* Takes a first message that has to be a token, `AUTH token` or the command `auth`, for a bearer. Returns why
  * it cannot, with `fault` a sentence. */
 enum error_code auth_take_message(struct bearer *bearer, const struct shard *shard, struct text message,

@@ -3,13 +3,15 @@
 
 import json
 import signal
+from collections.abc import Iterator
+from functools import partial
 
 import pytest
-from support.client import Connection, get, publish, request
+from support.client import Connection, get, path_of, publish, request
 from support.redis import log_lines
 from support.server import Server, wait_until
 from support.sockjs import Session
-from support.tcp import Resp
+from support.tcp import Raw, Resp
 from support.tokens import key_file, make_token, secret_file
 from support.websocket import WebSocket
 
@@ -67,3 +69,100 @@ def test_a_session_that_publishes_does_so_only_while_it_may() -> None:
         client.put_text("two")
         assert client.take_json()["code"] == "forbidden-channel"
         assert get(server, "/api/channels/chat").json["messages"] <= 2
+
+
+SECRETS = [f"AUTH {make_token(['**'], ['**'])}", "AUTH x.y.z", json.dumps({"op": "auth", "token": make_token(["**"], ["**"])})]
+
+
+@pytest.fixture(scope="module")
+def open_to_all() -> Iterator[Server]:
+    """With keys, on which nobody insists."""
+    rules = key_file("open-to-all.conf", "subscribe = anyone\npublish = anyone\n")
+    services = ("--tcp", "127.0.0.1:0 framing=crlf input=publish:talk", "--sockjs", "/talk app=publish:talk")
+    with Server("--config", rules, "--jwt-key", f"HS256:{secret_file()}", *services) as running:
+        yield running
+
+
+def say_over_tcp(server: Server, *messages: str) -> bool:
+    with Raw(server) as raw:
+        raw.put(*(message.encode() for message in messages))
+        return raw.take() == b"CONFIRMED" or not raw.is_closed()
+
+
+def say_over_websocket(target: str, server: Server, *messages: str) -> bool:
+    with WebSocket(server, target) as socket:
+        for message in messages:
+            socket.put_text(message)
+        if "x.y.z" in messages[0]:
+            assert socket.take_close()[0] == 4401
+            return False
+        if target.startswith("/channels"):
+            assert socket.take() == messages[1]
+        else:
+            wait_until(lambda: get(server, path_of("talk", last=1, wait=0)).body == messages[1].encode(), what="the second message")
+        return True
+
+
+def say_over_xhr(server: Server, *messages: str) -> bool:
+    session = Session(server, "/talk").open()
+    session.put(*messages)
+    if "x.y.z" in messages[0]:
+        assert session.poll().startswith(b"c[4401,")
+        return False
+    return session.post("xhr_send", "[]").status == 204
+
+
+WAYS = {"tcp": say_over_tcp, "feed": partial(say_over_websocket, path_of("talk")), "sockjs": partial(say_over_websocket, "/talk/websocket"),
+        "xhr": say_over_xhr}
+
+
+@pytest.mark.parametrize("secret", SECRETS, ids=["good", "bad", "json"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_token_that_comes_first_is_published_to_nobody(open_to_all: Server, way: str, secret: str, channel: str) -> None:
+    last = f"hello {channel}"
+    assert WAYS[way](open_to_all, secret, last) == ("x.y.z" not in secret)
+    publish(open_to_all, "talk", "end")
+    told = get(open_to_all, path_of("talk", last=10, wait=0), Accept="application/json").json["messages"]
+    assert not any("AUTH" in each["data"] or "token" in each["data"] for each in told), told
+    assert ("x.y.z" in secret) != any(each["data"] == last for each in told), told
+
+
+def test_a_later_message_that_looks_like_a_token_is_one_like_others(open_to_all: Server) -> None:
+    with WebSocket(open_to_all, path_of("talk")) as socket:
+        for message in ("one", "AUTH two"):
+            socket.put_text(message)
+            assert socket.take() == message
+
+
+def test_a_token_that_comes_first_takes_the_place_of_the_handshakes() -> None:
+    rules = key_file("handshake.conf", "publish = anyone\n")
+    with Server("--config", rules, "--jwt-key", f"HS256:{secret_file()}") as server:
+        with WebSocket(server, path_of("talk", token=make_token(["talk"]))) as socket:
+            socket.put_text(f"AUTH {make_token(['talk'])}")
+            socket.put_text("x")
+            assert socket.take() == "x"
+        with WebSocket(server, path_of("talk", token=make_token(["talk"]))) as socket:
+            socket.put_text(f"AUTH {make_token(['other'])}")
+            assert socket.take_close()[0] == 4403
+
+
+def test_without_keys_there_are_no_tokens_to_hide() -> None:
+    with Server() as server, WebSocket(server, path_of("talk")) as socket:
+        socket.put_text("AUTH is a word")
+        assert socket.take() == "AUTH is a word"
+
+
+def test_resp_tells_nobody_of_the_server_where_there_are_keys() -> None:
+    options = ("--tcp", "127.0.0.1:0 framing=resp", "--jwt-key", f"HS256:{secret_file()}")
+    with Server(*options) as server, Resp(server) as client:
+        for words in (("INFO",), ("PUBSUB", "CHANNELS"), ("PUBSUB", "NUMSUB", "a"), ("PUBSUB", "NUMPAT")):
+            assert str(client.run(*words)).startswith("-NOAUTH Authentication required."), words
+        client.run("AUTH", make_token(["a"]))
+        told = client.run("INFO")
+        assert isinstance(told, bytes) and b"redis_version:" in told and b"connected_clients" not in told
+        assert client.run("PUBSUB", "NUMPAT") == 0
+        client.run("AUTH", make_token(admin=True))
+        told = client.run("INFO")
+        assert isinstance(told, bytes) and b"connected_clients:" in told
+    with Server("--tcp", "127.0.0.1:0 framing=resp") as server, Resp(server) as client:
+        assert b"connected_clients:" in client.run("INFO")  # type: ignore[operator]

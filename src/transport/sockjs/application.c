@@ -50,12 +50,25 @@ static void application_take_token(struct application *application, struct text 
 {
     struct conversation *conversation = &application->conversation;
     char fault[AUTH_FAULT_MAX];
+    bool is_awaited = conversation->awaits_token;
     enum error_code error = auth_take_message(&conversation->bearer, conversation->shard, message, fault);
     conversation->awaits_token = false;
-    if (error == ERROR_NONE)
+    if (error == ERROR_NONE && is_awaited)
         error = application_join(application);
+    else if (error == ERROR_NONE)
+        conversation_follow_grant(conversation);
     if (error != ERROR_NONE)
         conversation->ops->over(conversation, error);
+}
+
+static bool application_is_token(const struct application *application, struct text message)
+{
+    const struct conversation *conversation = &application->conversation;
+    enum sockjs_app app = application->service->declaration.app;
+    if (conversation->awaits_token)
+        return app != APP_COMMANDS;
+    return app == APP_PUBLISH && !application->has_spoken &&
+           auth_message_is_token(conversation->shard, message);
 }
 
 /* Of what it publishes the client is told only what has failed. */
@@ -105,7 +118,9 @@ int application_take(struct application *application, struct text message, bool 
     }
     if (application->conversation.errands.is_over)
         return 0;
-    if (application->conversation.awaits_token && application->service->declaration.app != APP_COMMANDS) {
+    bool is_token = application_is_token(application, message);
+    application->has_spoken = true;
+    if (is_token) {
         application_take_token(application, message);
         return 0;
     }

@@ -15,6 +15,7 @@
 struct application {
     struct conversation conversation; /* tells what it is to be told, commands or not */
     const struct sockjs_service *service;
+    bool has_spoken; /* its first message is done with */
 };
 
 /* Begins with the grant that `who` has; ends with conversation_deinit. Returns why it is over already,

@@ -18,19 +18,40 @@ void connection_begin(struct connection *connection)
         connection_end(connection, error, fault);
 }
 
-void connection_take_token(struct connection *connection, const struct frame *frame)
+bool connection_take_token(struct connection *connection, const struct frame *frame)
 {
     struct conversation *conversation = &connection->conversation;
+    const struct shard *shard = connection_shard(connection);
+    const struct text message = {frame->bytes, frame->len};
+    const enum tcp_input input = connection->declaration->input;
+    bool is_awaited = input != INPUT_COMMAND && conversation->awaits_token;
+    bool is_first = !connection->has_spoken;
     char fault[AUTH_FAULT_MAX];
-    enum error_code error = auth_take_message(&conversation->bearer, connection_shard(connection),
-                                              (struct text){frame->bytes, frame->len}, fault);
+    connection->has_spoken = true;
+    if (!is_awaited && !(is_first && input == INPUT_PUBLISH && auth_message_is_token(shard, message)))
+        return false;
+    enum error_code error = auth_take_message(&conversation->bearer, shard, message, fault);
     if (error != ERROR_NONE) {
         connection_end(connection, error, fault);
-        return;
+        return true;
     }
     connection_answer_text(connection, "CONFIRMED");
     conversation->awaits_token = false;
-    connection_begin(connection);
+    if (is_awaited)
+        connection_begin(connection);
+    else
+        conversation_follow_grant(conversation);
+    return true;
+}
+
+bool resp_refuses_nobody(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    bool is_nobody =
+        auth_keys_are_there(connection_shard(connection)->keys) && !connection->conversation.bearer.grant;
+    if (is_nobody)
+        connection_answer_error(connection, ERROR_NO_TOKEN, "this needs a token");
+    return is_nobody;
 }
 
 bool resp_authenticate(const struct resp_call *call, struct text token,

@@ -209,10 +209,8 @@ void connection_refuse_frame(struct connection *connection, enum update_format f
 static bool connection_handle_frame(struct connection *connection, const struct frame *frame)
 {
     const struct declaration *declaration = connection->declaration;
-    if (declaration->input != INPUT_COMMAND && connection->conversation.awaits_token) {
-        connection_take_token(connection, frame);
+    if (connection_take_token(connection, frame))
         return true;
-    }
     switch (declaration->input) {
     case INPUT_COMMAND:
         return commands_handle(connection, frame);

@@ -54,6 +54,7 @@ struct connection {
     struct frame_reader reader;
     uint32_t id; /* as CLIENT ID says it */
     uint16_t pattern_count;
+    bool has_spoken; /* its first frame is done with */
     uint8_t refusal; /* enum error_code: told at last, behind all that was taken before */
 };
 
@@ -130,8 +131,9 @@ void connection_wait_free(struct connection *connection);
  * awaited. */
 void connection_begin(struct connection *connection);
 
-/* The first frame on a listener whose frames are no commands: the token, where that is awaited. */
-void connection_take_token(struct connection *connection, const struct frame *frame);
+/* Takes a frame that is a token: the first one, on a listener whose frames are no commands. Returns whether
+ * it is one; where one is awaited it has to be. */
+bool connection_take_token(struct connection *connection, const struct frame *frame);
 
 /* pattern.c */
 

@@ -33,6 +33,9 @@ uint64_t resp_bulk_limit(const struct connection *connection);
 bool resp_authenticate(const struct resp_call *call, struct text token,
                        void (*confirm)(const struct connection *connection, struct buf *to));
 
+/* Refuses whoever has said no token, where there are keys. Returns whether it did. */
+bool resp_refuses_nobody(const struct resp_call *call);
+
 /* range.c: answered when what is asked for is gathered. */
 
 void resp_run_xrange(const struct resp_call *call);

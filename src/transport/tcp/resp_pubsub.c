@@ -208,6 +208,8 @@ static void pubsub_ask(const struct resp_call *call, enum pubsub_question questi
 
 void resp_run_pubsub(const struct resp_call *call)
 {
+    if (resp_refuses_nobody(call))
+        return;
     if (resp_argument_is(call, 1, "CHANNELS") && call->count <= 3) {
         /* A longer pattern costs each shard more than it can be worth. */
         if (call->count == 3 && call->arguments[2].len > GLOB_MAX)

@@ -113,23 +113,39 @@ void resp_run_client(const struct resp_call *call)
         reply_error(connection, "ERR unknown subcommand. Try CLIENT SETNAME, SETINFO or ID.");
 }
 
-void resp_run_info(const struct resp_call *call)
+/* What goes on in the process is for those who may read /metrics. */
+static void resp_append_numbers(struct buf *to, const struct shard_group *group)
 {
-    struct connection *connection = call->connection;
-    const struct shard_group *group = connection_shard(connection)->group;
-    char text[1024];
-    int len = snprintf(
+    char text[512];
+    snprintf(
         text, sizeof(text),
-        "# Server\r\nserver_name:sluice\r\nsluice_version:%s\r\nredis_version:7.0.0\r\nredis_mode:standalone"
-        "\r\nuptime_in_seconds:%llu\r\n\r\n# Clients\r\nconnected_clients:%llu\r\npubsub_clients:%llu\r\n"
-        "\r\n# Stats\r\ntotal_connections_received:%llu\r\npubsub_channels:%llu\r\n\r\n# Replication\r\n"
-        "role:master\r\nconnected_slaves:0\r\n",
-        PACKAGE_VERSION, (unsigned long long)(clock_monotonic_ms() - group->started_ms) / 1000,
+        "uptime_in_seconds:%llu\r\n\r\n# Clients\r\nconnected_clients:%llu\r\npubsub_clients:%llu\r\n\r\n"
+        "# Stats\r\ntotal_connections_received:%llu\r\npubsub_channels:%llu\r\n",
+        (unsigned long long)(clock_monotonic_ms() - group->started_ms) / 1000,
         (unsigned long long)shard_group_sum(group, METRIC_CONNECTIONS),
         (unsigned long long)shard_group_sum(group, METRIC_SUBSCRIBERS_TCP),
         (unsigned long long)shard_group_sum(group, METRIC_ACCEPTED),
         (unsigned long long)shard_group_sum(group, METRIC_CHANNELS_ATTACHED));
-    reply_bulk(connection, text, (size_t)len);
+    buf_append_text(to, text);
+}
+
+void resp_run_info(const struct resp_call *call)
+{
+    struct connection *connection = call->connection;
+    struct buf text = {0};
+    char fault[AUTH_FAULT_MAX];
+    if (resp_refuses_nobody(call))
+        return;
+    buf_append_text(&text, "# Server\r\nserver_name:sluice\r\nsluice_version:" PACKAGE_VERSION
+                           "\r\nredis_version:7.0.0\r\nredis_mode:standalone\r\n");
+    if (conversation_check(&connection->conversation, ACCESS_ADMIN, (struct text){0}, fault) == ERROR_NONE)
+        resp_append_numbers(&text, connection_shard(connection)->group);
+    buf_append_text(&text, "\r\n# Replication\r\nrole:master\r\nconnected_slaves:0\r\n");
+    if (text.has_failed)
+        connection_answer_error(connection, ERROR_OUT_OF_MEMORY, error_text(ERROR_OUT_OF_MEMORY));
+    else
+        reply_bulk(connection, text.bytes, text.len);
+    buf_deinit(&text);
 }
 
 /* As a connection that has just been made, but that its listener's feed has ended too: in RESP2 it could not

@@ -60,6 +60,7 @@ struct websocket_feed {
     struct websocket websocket;
     const struct feed_form *form; /* known from `opened` on */
     uint8_t phase;                /* enum feed_phase */
+    bool has_spoken;              /* the client's first message is done with */
     enum error_code error;        /* why the channels could not be joined while hands were shaken */
     struct errands errands;       /* what the client publishes */
     struct bearer bearer;
@@ -311,13 +312,24 @@ static enum error_code feed_join(struct websocket_feed *feed, char fault[AUTH_FA
     return error;
 }
 
+/* Whether what is joined is allowed by a token that nobody has waited for. */
+static enum error_code feed_check(const struct websocket_feed *feed, char fault[AUTH_FAULT_MAX])
+{
+    const struct subscriber *subscriber = &feed->subscriber;
+    enum error_code error = ERROR_NONE;
+    for (unsigned i = 0; error == ERROR_NONE && i < subscriber->count; i++)
+        error = bearer_check(&feed->bearer, websocket_shard(&feed->websocket), ACCESS_SUBSCRIBE,
+                             subscription_channel(&subscriber->subscriptions[i]), fault);
+    return error;
+}
+
 static void feed_take_token(struct websocket_feed *feed, struct text message)
 {
     char fault[AUTH_FAULT_MAX];
     enum error_code error =
         auth_take_message(&feed->bearer, websocket_shard(&feed->websocket), message, fault);
     if (error == ERROR_NONE)
-        error = feed_join(feed, fault);
+        error = feed->phase == FEED_ASKING ? feed_join(feed, fault) : feed_check(feed, fault);
     free(feed->wish);
     feed->wish = NULL;
     if (error != ERROR_NONE)
@@ -338,8 +350,12 @@ static bool feed_admits_publish(struct websocket_feed *feed, struct text channel
 static bool feed_message(struct websocket *websocket, bool is_text, const char *bytes, size_t len)
 {
     struct websocket_feed *feed = feed_of_websocket(websocket);
-    if (feed->phase == FEED_ASKING) {
-        feed_take_token(feed, (struct text){bytes, len});
+    const struct text message = {bytes, len};
+    bool is_first = !feed->has_spoken;
+    feed->has_spoken = true;
+    if (feed->phase == FEED_ASKING ||
+        (is_first && auth_message_is_token(websocket_shard(websocket), message))) {
+        feed_take_token(feed, message);
         return true;
     }
     if (!errands_may_publish(&feed->errands))
