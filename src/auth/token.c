@@ -106,24 +106,29 @@ static bool token_key_fits(const struct verifier *key, const struct token_header
     return !header->kid.bytes || !key->kid.bytes || text_equals(key->kid, header->kid);
 }
 
-static bool token_is_signed_by(struct text token, const struct verifier *key)
+/* Returns 0, -EBADMSG or -ENOMEM. Neither cjose nor OpenSSL tell the two apart, but malloc leaves its mark.
+ */
+static int token_check_signature(struct text token, const struct verifier *key)
 {
+    errno = 0;
     cjose_jws_t *jws = cjose_jws_import(token.bytes, token.len, NULL);
     bool is_right = jws && cjose_jws_verify(jws, key->jwk, NULL);
+    int err = is_right ? 0 : errno == ENOMEM ? -ENOMEM : -EBADMSG;
     cjose_jws_release(jws);
     ERR_clear_error();
-    return is_right;
+    return err;
 }
 
-/* The key that has signed it; NULL when none has. cjose compares as many bytes of an HMAC as there should be,
- * so what is not of that length does not come before it. */
-static const struct verifier *token_find_key(const struct auth_keys *keys, struct text token,
-                                             const struct token_header *header, size_t signature_len,
-                                             char *fault)
+/* The key that has signed it. cjose compares as many bytes of an HMAC as there should be, so what is not of
+ * that length does not come before it. */
+static enum error_code token_find_key(const struct verifier **found, const struct auth_keys *keys,
+                                      struct text token, const struct token_header *header,
+                                      size_t signature_len, char *fault)
 {
     const struct verifier *key;
     unsigned tried = 0;
     bool has_fitting = false;
+    bool has_memory = true;
     for (size_t i = 0; (key = auth_keys_verifier(keys, i)) && tried < TOKEN_KEYS_TRIED_MAX; i++) {
         if (!token_key_fits(key, header))
             continue;
@@ -131,13 +136,17 @@ static const struct verifier *token_find_key(const struct auth_keys *keys, struc
         if (signature_len != key->signature_bytes)
             continue;
         tried++;
-        if (token_is_signed_by(token, key))
-            return key;
+        *found = key;
+        int err = token_check_signature(token, key);
+        if (!err)
+            return ERROR_NONE;
+        has_memory = has_memory && err != -ENOMEM;
     }
-    (void)token_refuse(fault, ERROR_BAD_SIGNATURE,
-                       has_fitting ? "the token's signature is not right"
-                                   : "there is no key here for the token's \"alg\" and \"kid\"");
-    return NULL;
+    if (!has_memory)
+        return token_fail_memory(fault);
+    return token_refuse(fault, ERROR_BAD_SIGNATURE,
+                        has_fitting ? "the token's signature is not right"
+                                    : "there is no key here for the token's \"alg\" and \"kid\"");
 }
 
 /* The parts of a token, decoded. */
@@ -187,10 +196,10 @@ static enum error_code token_verify_signed(struct grant **grant, const struct au
         return token_refuse(fault, ERROR_BAD_TOKEN,
                             "the token is not three parts of base64url with dots between them");
     enum error_code error = token_read_header(&header, parts.header, fault);
-    if (!error) {
-        key = token_find_key(keys, token, &header, parts.signature.len, fault);
-        error = key ? claims_judge(grant, parts.claims, options, now_ms, fault) : ERROR_BAD_SIGNATURE;
-    }
+    if (!error)
+        error = token_find_key(&key, keys, token, &header, parts.signature.len, fault);
+    if (!error)
+        error = claims_judge(grant, parts.claims, options, now_ms, fault);
     if (!error)
         memcpy((*grant)->key_print, key->print, sizeof((*grant)->key_print));
     json_object_deinit(&header.object);

@@ -15,7 +15,7 @@
 
 enum revocation_kind {
     REVOCATION_TOKEN,   /* the one token with this id (jti) */
-    REVOCATION_SUBJECT, /* every token of this subject (sub) that was issued by then */
+    REVOCATION_SUBJECT, /* every token of this subject (sub) that says it was issued by then */
 };
 
 struct revocation {

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "auth/revoked.h"
+#include "auth/token.h"
 #include "base/clock.h"
 #include "http/origin.h"
 #include "http/router.h"
@@ -27,6 +28,10 @@ static void revoking_done(struct broker_request *super)
         buf_append_text(&json, revocation->kind == REVOCATION_TOKEN ? "{\"revoked\":\"token\",\"id\":"
                                                                     : "{\"revoked\":\"subject\",\"sub\":");
         render_json_string(&json, revocation->text.bytes, revocation->text.len);
+        if (revocation->kind == REVOCATION_SUBJECT) {
+            buf_append_text(&json, ",\"before\":");
+            buf_append_u64(&json, (uint64_t)revocation->before_ms);
+        }
         buf_append_text(&json, ",\"until\":");
         buf_append_u64(&json, (uint64_t)revocation->until_ms);
         buf_append_text(&json, "}\n");
@@ -56,7 +61,8 @@ static struct revoking *revoking_new(struct exchange *exchange, enum revocation_
     revoking->request.revocation = (struct revocation){
         .kind = kind,
         .text = {revoking->request.text, text.len},
-        .before_ms = now_ms,
+        /* The clock of who has issued the tokens may be ahead of ours. */
+        .before_ms = now_ms + TOKEN_LEEWAY_MS,
         .until_ms = now_ms + (int64_t)exchange->shard->options->revocation_time_ms,
     };
     return revoking;

@@ -380,7 +380,7 @@ def revoke(server: Server, target: str, **headers: str) -> Response:
 
 def test_one_token_or_all_of_a_subject(guarded: Server) -> None:
     one, two = (make_token(["news/a"], sub="anna", jti=name) for name in ("one", "two"))
-    undated, later = make_token(["news/a"], sub="anna", iat=None), make_token(["news/a"], sub="anna", iat=int(time.time()) + 10)
+    undated, ahead = make_token(["news/a"], sub="anna", iat=None), make_token(["news/a"], sub="anna", iat=int(time.time()) + 20)
     answer = revoke(guarded, "/one")
     assert answer.status == 200 and answer.json["revoked"] == "token" and answer.json["id"] == "one"
     wait_until(lambda: look(guarded, **bearer(one)) == "token-revoked")
@@ -390,7 +390,7 @@ def test_one_token_or_all_of_a_subject(guarded: Server) -> None:
         began = time.monotonic()
         assert revoke(guarded, "?sub=anna").json["revoked"] == "subject"
         assert stream.next_event().event == "expired" and time.monotonic() - began < 1
-    assert [look(guarded, **bearer(token)) for token in (two, undated, later)] == ["token-revoked", "token-revoked", "done"]
+    assert [look(guarded, **bearer(token)) for token in (two, undated, ahead)] == ["token-revoked"] * 3
 
 
 def test_revoking_wants_an_administrator(guarded: Server) -> None:

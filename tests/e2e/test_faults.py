@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.client import Connection, EventStream, get, path_of, publish, request_bytes
+from support.client import Connection, Ended, EventStream, get, path_of, publish, request_bytes
 from support.faults import FaultyServer
 from support.redis import metric
 from support.server import wait_until
 from support.tcp import Raw, Resp
+from support.tokens import bearer, make_token, secret_file
 from support.websocket import CLOSE, TEXT, WebSocket, frame_bytes, handshake_bytes
 
 TCP = ("--tcp", "127.0.0.1:0 framing=crlf")
@@ -312,3 +313,20 @@ def test_a_connection_that_cannot_change_its_memory_is_closed(kind: str, channel
                     assert connection.is_closed()
                 assert server.mend(kind)
         wait_until(lambda: metric(server, "connections") <= 1)
+
+
+@pytest.mark.parametrize("kind", ["jose", "malloc", "calloc", "realloc"])
+def test_a_good_token_is_never_called_bad_for_want_of_memory(kind: str) -> None:
+    seen = set()
+    with FaultyServer("--jwt-key", f"HS256:{secret_file()}") as server:
+        fields = bearer(make_token(["a"]))
+        for nth in range(1, 60):
+            server.fail(kind, nth)
+            with contextlib.suppress(OSError, Ended):
+                response = get(server, path_of("a", last=1, wait=0), **fields)
+                assert response.status in (204, 503), response
+                seen.add(response.status)
+                assert kind != "jose" or response.status == 204 or response.error == "out-of-memory"
+            if not server.mend(kind):
+                break
+    assert kind != "jose" or seen == {204, 503}
