@@ -283,6 +283,18 @@ static int server_tell_ready(struct server *server)
     return err ? server_fail(SERVER_EXIT_FAILED, "watchdog", strerror(-err)) : 0;
 }
 
+/* A file that is cut off, or half written, has no keys either: with them gone everybody would be let in. */
+static int server_check_keys_stay(const struct server *server, const struct options *options,
+                                  char error[CONFIGURATION_ERROR_MAX])
+{
+    if (!auth_keys_are_there(server->keys) || auth_keys_are_configured(options) || options->anonymous)
+        return 0;
+    snprintf(
+        error, CONFIGURATION_ERROR_MAX,
+        "there is no key any more, without which everybody may read and publish; to want that, start again");
+    return -EINVAL;
+}
+
 /* Whatever new options name is read before they come into force. What the broker reads it also takes: last,
  * so that nothing is refused behind it. */
 static int server_accept_options(void *context, struct options *options, char error[CONFIGURATION_ERROR_MAX])
@@ -298,6 +310,8 @@ static int server_accept_options(void *context, struct options *options, char er
     if (err)
         snprintf(error, CONFIGURATION_ERROR_MAX, "%.1000s", fault);
     else
+        err = server_check_keys_stay(server, options, error);
+    if (!err)
         err = auth_keys_load(&keys, options, error);
     if (err)
         return err;

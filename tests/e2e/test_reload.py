@@ -9,6 +9,7 @@ from support.client import Connection, EventStream, get, path_of, publish, reque
 from support.redis import RedisServer, await_ready, log_lines, metric
 from support.reloading import Reloading
 from support.server import Server, wait_until
+from support.tokens import secret_file
 from support.websocket import BINARY, CONTINUATION, PING, Frame, WebSocket, frame_bytes
 
 
@@ -128,3 +129,15 @@ def test_a_reload_while_stopping_changes_nothing(channel: str) -> None:
         server.process.send_signal(signal.SIGHUP)
         assert server.process.wait(10) == 0
         assert not log_lines(server, "reloaded")
+
+
+def test_a_reload_does_not_open_what_keys_have_closed(channel: str) -> None:
+    """A configuration file that is cut off has no keys either."""
+    def asked(server: Reloading) -> int:
+        return get(server, path_of(channel, wait=0)).status
+
+    with Reloading(f"jwt-key = HS256:{secret_file()}\n") as server:
+        assert "no key any more" in server.change("", "reload-failed")["reason"] and asked(server) == 401
+    with Reloading(f"jwt-key = HS256:{secret_file()}\n", "--anonymous") as server:
+        server.reload("")
+        assert asked(server) == 204
