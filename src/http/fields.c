@@ -12,11 +12,13 @@ static const struct {
 #undef FIELD_ROW
 };
 
+/* All begin with a letter; looking at that first spares most comparisons. */
 enum exchange_field field_find(const char *name, size_t len)
 {
+    const int first = len > 0 ? name[0] & ~0x20 : 0;
     unsigned field = 0;
-    while (field < FIELD_COUNT &&
-           (fields[field].len != len || strncasecmp(fields[field].name, name, len) != 0))
+    while (field < FIELD_COUNT && (fields[field].len != len || fields[field].name[0] != first ||
+                                   strncasecmp(fields[field].name, name, len) != 0))
         field++;
     return (enum exchange_field)field;
 }
