@@ -35,23 +35,42 @@ struct text text_cut(struct text *rest, char mark)
     return text_trim(part);
 }
 
-/* How many whole words at the beginning are ASCII: most of what people send is, and words go faster. */
-static size_t text_count_ascii(const char *text, size_t len)
+/* Eight bytes at once. */
+#define TEXT_EACH 0x0101010101010101u
+#define TEXT_HIGH_BITS (TEXT_EACH * 0x80u)
+
+static bool text_is_ascii(uint64_t word)
 {
-    const uint64_t high_bits = 0x8080808080808080u;
+    return !(word & TEXT_HIGH_BITS);
+}
+
+/* From 0x20 to 0x7e: one below makes a high bit by what it borrows, 0x7f by what it carries. */
+static bool text_is_printable(uint64_t word)
+{
+    return !((word | (word - TEXT_EACH * 0x20u) | (word + TEXT_EACH)) & TEXT_HIGH_BITS);
+}
+
+/* The bytes at the beginning that are in words which are so. */
+static inline size_t text_count_words(const char *text, size_t len, bool (*is_so)(uint64_t word))
+{
     size_t at = 0;
     uint64_t word;
     for (; len - at >= sizeof(word); at += sizeof(word)) {
         memcpy(&word, text + at, sizeof(word));
-        if (word & high_bits)
+        if (!is_so(word))
             break;
     }
     return at;
 }
 
+size_t text_count_printable(const char *text, size_t len)
+{
+    return text_count_words(text, len, text_is_printable);
+}
+
 bool text_is_utf8(const char *text, size_t len, size_t *bad)
 {
-    size_t begin = text_count_ascii(text, len);
+    size_t begin = text_count_words(text, len, text_is_ascii);
     const uint8_t *at = u8_check((const uint8_t *)text + begin, len - begin);
     if (at && bad)
         *bad = (size_t)((const char *)at - text);

@@ -86,5 +86,9 @@ struct text text_trim(struct text text);
 /* Cuts off what stands before the next `mark`, or all, trimmed; the mark goes too. */
 struct text text_cut(struct text *rest, char mark);
 
+/* How many bytes at the beginning are surely 0x20 to 0x7e, found faster than by looking at each; up to seven
+ * of those behind them, and what follows one that is not, may be too. */
+size_t text_count_printable(const char *text, size_t len);
+
 /* Whether it is UTF-8 (RFC 3629); *bad, unless NULL, is the index of the first byte that is not. */
 bool text_is_utf8(const char *text, size_t len, size_t *bad);

@@ -240,7 +240,7 @@ static bool head_read_framing(struct head_reading *reading, struct text name, st
 
 static bool head_is_value(struct text value)
 {
-    for (size_t i = 0; i < value.len; i++)
+    for (size_t i = text_count_printable(value.bytes, value.len); i < value.len; i++)
         if (((unsigned char)value.bytes[i] < 0x20 && value.bytes[i] != '\t') || value.bytes[i] == 0x7f)
             return false;
     return true;

@@ -83,6 +83,22 @@ static void test_the_first_byte_that_is_not_utf8_is_named(void **state)
     assert_int_equal(bad, 12);
 }
 
+static void test_only_printable_bytes_are_counted_as_such(void **state)
+{
+    char text[32];
+    (void)state;
+    for (unsigned byte = 0; byte < 256; byte++) {
+        bool is_printable = byte >= 0x20 && byte <= 0x7e;
+        for (size_t at = 0; at < sizeof(text); at++) {
+            memset(text, ' ' + (int)(byte % 95), sizeof(text));
+            text[at] = (char)byte;
+            size_t count = text_count_printable(text, sizeof(text));
+            assert_int_equal(count, is_printable ? sizeof(text) : at / 8 * 8);
+        }
+    }
+    assert_int_equal(text_count_printable("1234567", 7), 0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_word_is_that_word_whole),
     cmocka_unit_test(test_beginnings_and_ends_are_no_longer_than_the_text),
@@ -90,5 +106,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_text_is_cut_at_each_mark_until_nothing_is_left),
     cmocka_unit_test(test_a_word_is_found_before_the_end_of_the_list),
     cmocka_unit_test(test_the_first_byte_that_is_not_utf8_is_named),
+    cmocka_unit_test(test_only_printable_bytes_are_counted_as_such),
 };
 UNIT_MAIN(tests)
