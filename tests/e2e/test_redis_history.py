@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
 from support.follow import Ledger, check_complete, finish, follow
-from support.redis import KEEP_ALL, RedisServer, metric, nodes
+from support.redis import KEEP_ALL, SCHEME, RedisServer, metric, nodes
 from support.server import PATIENCE, Server, wait_until
 
 
@@ -252,8 +252,8 @@ def test_users_passwords_and_sockets(channel: str, secret: str) -> None:
     with RedisServer(password=secret) as redis:
         redis.client.execute_command("ACL", "SETUSER", "sluice", "on", f">{secret}", "~*", "&*", "+@all")
         quoted = quote(secret, safe="")
-        urls = (f"redis://:{quoted}@127.0.0.1:{redis.port}/0", f"redis://sluice:{quoted}@127.0.0.1:{redis.port}/0",
-                f"redis://sluice:{quoted}@localhost:{redis.port}")
+        urls = (f"{SCHEME}://:{quoted}@127.0.0.1:{redis.port}/0", f"{SCHEME}://sluice:{quoted}@127.0.0.1:{redis.port}/0",
+                f"{SCHEME}://sluice:{quoted}@localhost:{redis.port}")
         with nodes(3, *urls) as servers:
             name = publish(servers[0], channel, "x")
             for server in servers:

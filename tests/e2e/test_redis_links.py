@@ -13,10 +13,6 @@ from support.relay import Relay
 from support.server import Server, wait_until
 
 
-def relayed(relay: Relay) -> str:
-    return f"redis://127.0.0.1:{relay.port}/0"
-
-
 def is_unheard(reply: bytes) -> bool:
     """What a relay drops, so that the node hears nothing of some messages."""
     return b"message" in reply[:20] and b"unheard" in reply
@@ -70,7 +66,7 @@ def test_client_kill(channel: str, kind: str) -> None:
 def test_cut_links(channel: str, kind: str, is_abrupt: bool) -> None:
     ledger = Ledger()
     with (RedisServer() as redis, Relay(redis.port) as relay,
-          nodes(2, redis.url(), relayed(relay), options=KEEP_ALL) as servers):
+          nodes(2, redis.url(), relay.url, options=KEEP_ALL) as servers):
         followers = follow(servers, channel)
         publishers = publish_during(ledger, servers, redis, channel, 200)
         for times in range(1, 6):
@@ -85,7 +81,7 @@ def test_links_that_bring_bytes_in_small_late_pieces(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port) as relay:
         relay.split = 7
         # A large message takes seconds to its far end on a busy machine, and nothing is answered meanwhile.
-        with nodes(2, redis.url(), relayed(relay), options=(*KEEP_ALL, "--redis-timeout", "10s")) as servers:
+        with nodes(2, redis.url(), relay.url, options=(*KEEP_ALL, "--redis-timeout", "10s")) as servers:
             followers = follow(servers, channel)
             relay.delay = 0.0005
             join_all(publish_during(ledger, servers, redis, channel, 15))
@@ -98,7 +94,7 @@ def test_links_that_bring_bytes_in_small_late_pieces(channel: str) -> None:
 
 def test_a_slow_link_is_not_a_lost_one(channel: str) -> None:
     ledger = Ledger()
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay), options=KEEP_ALL) as servers:
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url, options=KEEP_ALL) as servers:
         followers = follow(servers, channel)
         relay.delay = 0.2
         join_all(publish_during(ledger, servers, redis, channel, 4))
@@ -109,7 +105,7 @@ def test_a_slow_link_is_not_a_lost_one(channel: str) -> None:
 def test_a_subscription_that_delivers_nothing_is_made_anew(channel: str) -> None:
     ledger = Ledger()
     with (RedisServer() as redis, Relay(redis.port) as relay,
-          nodes(2, redis.url(), relayed(relay), options=KEEP_ALL) as servers):
+          nodes(2, redis.url(), relay.url, options=KEEP_ALL) as servers):
         followers = follow(servers, channel)
         relay.swallow("subscriptions")
         for i in range(20):
@@ -120,7 +116,7 @@ def test_a_subscription_that_delivers_nothing_is_made_anew(channel: str) -> None
 
 
 def test_readiness_knows_of_a_subscription_that_delivers_nothing() -> None:
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay)) as (server,):
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url) as (server,):
         relay.is_refusing = True
         relay.swallow("subscriptions")
         wait_until(lambda: not is_ready(server), what="the probe's not coming back")
@@ -131,7 +127,7 @@ def test_readiness_knows_of_a_subscription_that_delivers_nothing() -> None:
 @pytest.mark.parametrize("direction", ["replies", "requests"])
 def test_a_command_link_that_answers_nothing_is_made_anew(channel: str, direction: str) -> None:
     ledger = Ledger()
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay), options=KEEP_ALL) as servers:
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url, options=KEEP_ALL) as servers:
         followers = follow(servers, channel)
         for i in range(3):
             wait_until(lambda: relay.chosen("commands"))
@@ -143,7 +139,7 @@ def test_a_command_link_that_answers_nothing_is_made_anew(channel: str, directio
 
 def test_a_publish_whose_answer_was_lost_is_in_the_log_once(channel: str) -> None:
     """No key of the client's: the node itself has to try again with one, or to say 503."""
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay), options=KEEP_ALL) as (server,):
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url, options=KEEP_ALL) as (server,):
         answers: dict[str, int] = {}
 
         def send(number: int) -> None:
@@ -181,7 +177,7 @@ def test_output_buffer_limit(channel: str) -> None:
     """The node does not read for a while, and Redis throws its subscription away with what was in it."""
     ledger = Ledger()
     with RedisServer("--client-output-buffer-limit", "pubsub 1mb 0 0") as redis, Relay(redis.port) as relay:
-        with nodes(2, redis.url(), relayed(relay), options=KEEP_ALL) as servers:
+        with nodes(2, redis.url(), relay.url, options=KEEP_ALL) as servers:
             followers = follow(servers, channel, kinds=("sse", "stream"))
             relay.hold("subscriptions")
             filler = "x" * 200_000
@@ -199,7 +195,7 @@ def test_output_buffer_limit(channel: str) -> None:
 def test_a_hole_is_filled_before_anything_newer(channel: str) -> None:
     ledger = Ledger()
     with RedisServer() as redis, Relay(redis.port, is_unheard) as relay:
-        with nodes(1, relayed(relay), options=KEEP_ALL) as servers:
+        with nodes(1, relay.url, options=KEEP_ALL) as servers:
             followers = follow(servers, channel)
             for i in range(100):
                 text = f"{random.choice(['heard', 'unheard'])} {i}"
@@ -214,7 +210,7 @@ def test_a_hole_is_filled_before_anything_newer(channel: str) -> None:
 
 def test_a_lost_last_message_is_found_without_another(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port, is_unheard) as relay:
-        with nodes(1, relayed(relay), options=("--redis-probe-time", "1h")) as (server,):
+        with nodes(1, relay.url, options=("--redis-probe-time", "1h")) as (server,):
             with EventStream(server, path_of(channel)) as events, LineStream(server, path_of(channel)) as lines:
                 events.next_block(), lines.next_line()
                 for i in range(3):
@@ -224,7 +220,7 @@ def test_a_lost_last_message_is_found_without_another(channel: str) -> None:
 
 def test_a_hole_that_is_no_longer_in_the_stream_is_told(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port, is_unheard) as relay:
-        with nodes(1, relayed(relay), options=("--history-size", "1", "--redis-check-time", "1h")) as (server,):
+        with nodes(1, relay.url, options=("--history-size", "1", "--redis-check-time", "1h")) as (server,):
             with LineStream(server, path_of(channel)) as lines:
                 lines.next_line()
                 names = [publish(server, channel, "heard")]
@@ -240,7 +236,7 @@ def test_a_hole_that_is_no_longer_in_the_stream_is_told(channel: str) -> None:
 
 
 def test_lost_links_leave_nothing_behind(channel: str) -> None:
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay)) as (server,):
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url) as (server,):
         with LineStream(server, path_of(channel)) as lines:
             lines.next_line()
             descriptors = len(os.listdir(f"/proc/{server.process.pid}/fd"))

@@ -31,7 +31,7 @@ def old(redis: RedisServer, count: int = 2) -> Iterator[list[Server]]:
     with Relay(redis.port) as relay:
         asked = b"redis.REDIS_VERSION_NUM"
         relay.rewrite = lambda data: data.replace(version, older).replace(asked, b"0x00060299".ljust(len(asked)))
-        with nodes(count, f"redis://127.0.0.1:{relay.port}/0", options=KEEP_ALL) as servers:
+        with nodes(count, relay.url, options=KEEP_ALL) as servers:
             yield servers
 
 

@@ -113,7 +113,7 @@ class Storm:
         with contextlib.ExitStack() as stack:
             redis = stack.enter_context(RedisServer(aof=True))
             relays = [stack.enter_context(Relay(redis.port, lambda reply: False)) for _ in range(3)]
-            servers = stack.enter_context(nodes(3, *(f"redis://127.0.0.1:{relay.port}/0" for relay in relays),
+            servers = stack.enter_context(nodes(3, *(relay.url for relay in relays),
                                                 options=(*KEEP_ALL, "--redis-timeout", "500ms", "--redis-probe-time", "500ms")))
             followers = follow(servers, *CHANNELS)
             publishers = run_all([lambda s=server, n=number: self.publish(s, redis, n)

@@ -17,10 +17,6 @@ from support.server import PATIENCE, Server, wait_until
 QUIET = ("--redis-probe-time", "1h", "--redis-check-time", "1h", "--redis-timeout", "30s")
 
 
-def relayed(relay: Relay) -> str:
-    return f"redis://127.0.0.1:{relay.port}/0"
-
-
 def fill(redis: RedisServer, channel: str, count: int) -> list[str]:
     texts = [str(i) for i in range(count)]
     for text in texts:
@@ -50,7 +46,7 @@ def test_a_link_that_was_quiet_for_long_has_a_deadline_again(channel: str) -> No
     """The deadline of connecting is long over when the first answer fails to come."""
     ledger = Ledger()
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "300ms")) as (server,):
+        with nodes(1, relay.url, options=(*QUIET, "--redis-timeout", "300ms")) as (server,):
             quiet = time.monotonic() + 1
             wait_until(lambda: time.monotonic() > quiet)
             for _ in range(2):
@@ -62,7 +58,7 @@ def test_a_link_that_was_quiet_for_long_has_a_deadline_again(channel: str) -> No
 
 def test_what_was_never_heard_and_is_gone_is_told_without_another_message(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port, lambda reply: b"message" in reply[:20] and b"unheard" in reply) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL, "--redis-check-time", "300ms")) as (server,):
+        with nodes(1, relay.url, options=(*QUIET, *KEEP_ALL, "--redis-check-time", "300ms")) as (server,):
             with LineStream(server, path_of(channel)) as lines:
                 lines.next_line()
                 publish(server, channel, "heard")
@@ -79,7 +75,7 @@ def test_what_was_never_heard_and_is_gone_is_told_without_another_message(channe
 def test_a_publish_whose_answer_never_comes_is_looked_up(channel: str, is_done: bool) -> None:
     """Either the answer was lost, and it is in the log, or the question, and it is sent again: once it is in the log in any case."""
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "2s")) as (server,):
+        with nodes(1, relay.url, options=(*QUIET, "--redis-timeout", "2s")) as (server,):
             first = publish(server, channel, "first")
             relay.swallow("commands", replies=is_done, requests=not is_done)
             answer = request(server, "POST", path_of(channel), "x", Content_Type="text/plain")
@@ -95,7 +91,7 @@ def test_a_publish_of_which_nothing_is_known_is_answered_in_time(channel: str) -
 
 def test_a_subscription_that_delivers_nothing_is_found(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, "--redis-timeout", "300ms", "--redis-probe-time", "300ms")) as (server,):
+        with nodes(1, relay.url, options=(*QUIET, "--redis-timeout", "300ms", "--redis-probe-time", "300ms")) as (server,):
             with LineStream(server, path_of(channel)) as lines:
                 lines.next_line()
                 relay.swallow("subscriptions")
@@ -107,7 +103,7 @@ def test_a_subscription_that_delivers_nothing_is_found(channel: str) -> None:
 def test_many_channels_come_back_however_long_it_takes(channel: str) -> None:
     """Longer than the time in which an answer is due: as long as Redis goes on answering, nothing is given up."""
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL, "--redis-timeout", "1s")) as (server,):
+        with nodes(1, relay.url, options=(*QUIET, *KEEP_ALL, "--redis-timeout", "1s")) as (server,):
             names = [f"{channel}/{i}" for i in range(400)]
             groups = [names[first:first + 50] for first in range(0, len(names), 50)]
             streams = [LineStream(server, path_of(group[0], transport="stream") + "".join(f"&channel={name}" for name in group[1:]))
@@ -133,7 +129,7 @@ def test_what_a_node_publishes_itself_is_no_gap(channel: str) -> None:
 
 
 def test_what_is_heard_while_the_log_is_opened_is_kept_once(channel: str) -> None:
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL)) as (server,):
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url, options=(*QUIET, *KEEP_ALL)) as (server,):
         fill(redis, channel, 1)
         relay.hold("commands")
         with Connection(server) as poll:
@@ -148,7 +144,7 @@ def test_what_is_heard_while_the_log_is_opened_is_kept_once(channel: str) -> Non
 
 def test_what_is_heard_before_its_predecessor_is_kept_once(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port, lambda reply: b"message" in reply[:20] and b"unheard" in reply) as relay:
-        with nodes(1, relayed(relay), options=(*QUIET, *KEEP_ALL)) as (server,), LineStream(server, path_of(channel)) as lines:
+        with nodes(1, relay.url, options=(*QUIET, *KEEP_ALL)) as (server,), LineStream(server, path_of(channel)) as lines:
             lines.next_line()
             texts = ["heard 1", "heard 2", "unheard 3", "heard 4", "heard 5"]
             for text in texts:
@@ -161,7 +157,7 @@ def test_what_is_heard_before_its_predecessor_is_kept_once(channel: str) -> None
 
 def test_a_page_of_history_that_was_lost_is_read_again(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(2, redis.url(), relayed(relay), options=(*QUIET, *KEEP_ALL, "--redis-timeout", "300ms")) as (other, server):
+        with nodes(2, redis.url(), relay.url, options=(*QUIET, *KEEP_ALL, "--redis-timeout", "300ms")) as (other, server):
             publish(other, channel, "first")
             texts = ["first", *fill(redis, channel, 500)]
             with LineStream(server, path_of(channel)) as live:
@@ -216,7 +212,7 @@ def test_options_are_reloaded(channel: str) -> None:
             file.flush()
 
         write("redis-timeout = 1s\n")
-        with Server("--broker", relayed(relay), "--config", file.name) as server:
+        with Server("--broker", relay.url, "--config", file.name) as server:
             await_ready(server)
             publish(server, channel)
             before = redis.client.hget(meta_key(channel), "limits")

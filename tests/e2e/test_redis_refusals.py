@@ -139,7 +139,7 @@ def test_a_link_that_says_what_redis_never_says(channel: str, kind: str, data: b
     # A publish that is under way takes the nonsense for its answer.
     ledger = Ledger(("broker-down", "broker-refused"))
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(1, f"redis://127.0.0.1:{relay.port}/0", options=KEEP_ALL) as servers:
+        with nodes(1, relay.url, options=KEEP_ALL) as servers:
             followers = follow(servers, channel, kinds=("sse",))
             ledger.publish(servers[0], channel, "before")
             relay.inject(kind, data)

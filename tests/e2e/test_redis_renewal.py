@@ -261,7 +261,7 @@ def test_a_change_that_was_lost_itself_is_known_by_the_nodes(channel: str) -> No
 
 def test_a_node_that_has_not_heard_of_an_epoch_asks_before_it_says_a_word(channel: str) -> None:
     with RedisServer() as redis, Relay(redis.port) as relay:
-        with nodes(2, redis.url(), f"redis://127.0.0.1:{relay.port}/0", options=(*KEEP_ALL, *QUIET, "--redis-timeout", "30s")) as servers:
+        with nodes(2, redis.url(), relay.url, options=(*KEEP_ALL, *QUIET, "--redis-timeout", "30s")) as servers:
             with LineStream(servers[1], path_of(channel)) as lines:
                 lines.next_line()
                 old = publish(servers[0], channel, "old")

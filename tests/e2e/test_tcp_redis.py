@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import publish, request, subscribers
-from support.redis import RedisServer
+from support.redis import RedisServer, asking_context
 from support.server import Server, wait_until
 from support.tcp import Raw, Resp, command, tcp_port
 
@@ -169,7 +169,7 @@ def test_a_small_message_size_is_the_limit_of_publish(channel: str) -> None:
     "XRANGE a", "XRANGE a - + COUNT", "XRANGE a - + COUNT x", "XRANGE a - + FOO 1", "XRANGE a x +", "XRANGE a - x", "XRANGE none - +",
     "XRANGE a x + COUNT 1", "XREAD COUNT 0 STREAMS none 0", "XREAD BLOCK 1 STREAMS none $", "PUBSUB NUMSUB", "PUBSUB"])
 def test_commands_are_answered_as_redis_answers_them(server: Server, redis: RedisServer, text: str) -> None:
-    with Resp(server) as client, Resp(None, port=redis.port) as model:
+    with Resp(server) as client, Resp(None, port=redis.port, tls=asking_context()) as model:
         assert client.run(*text.split(" ")) == model.run(*text.split(" "))
         assert client.run("PING") == model.run("PING")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import get, publish
-from support.redis import RedisServer, nodes
+from support.redis import RedisServer, asking_context, nodes
 from support.server import Server, wait_until
 from support.tcp import Resp, command, tcp_port
 
@@ -58,9 +58,9 @@ def server() -> Iterator[Server]:
     pytest.param(("SELECT 0", "SELECT x", "SELECT", "PING x", "MULTI a", "UNWATCH", "WATCH"), id="select"),
 ])
 def test_transactions_are_answered_as_redis_answers_them(server: Server, redis: RedisServer, commands: tuple[str, ...]) -> None:
-    with Resp(server) as client, Resp(None, port=redis.port) as model:
+    with Resp(server) as client, Resp(None, port=redis.port, tls=asking_context()) as model:
         assert client.run_all(*commands) == model.run_all(*commands)
-    with Resp(server) as client, Resp(None, port=redis.port) as model:
+    with Resp(server) as client, Resp(None, port=redis.port, tls=asking_context()) as model:
         assert [client.run(*text.split(" ")) for text in commands] == [model.run(*text.split(" ")) for text in commands]
 
 

@@ -14,6 +14,7 @@ import random
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -43,6 +44,11 @@ def redis_authority() -> Authority:
 @functools.cache
 def redis_pair() -> Pair:
     return redis_authority().issue("redis", usage="serverAuth,clientAuth")  # of the nodes of a Cluster among themselves
+
+
+def asking_context() -> ssl.SSLContext | None:
+    """Of a client that takes any certificate, which is not what it tests."""
+    return ssl._create_unverified_context() if OVER_TLS else None
 
 
 # So that nothing is trimmed while a test counts messages.

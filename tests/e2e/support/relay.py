@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
 from typing import Any
 
-from .redis import Port
+from .redis import OVER_TLS, SCHEME, Port, asking_context, redis_pair
 from .server import PATIENCE
 
 SUBSCRIBES = re.compile(rb"\r\n[SP]?SUBSCRIBE\r\n", re.IGNORECASE)
@@ -37,11 +39,21 @@ def frame_end(data: bytes | bytearray, at: int = 0) -> int | None:
     return after
 
 
+def serving_context() -> ssl.SSLContext | None:
+    if not OVER_TLS:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(redis_pair().cert, redis_pair().key)
+    return context
+
+
 class Link:
     """One connection through the relay."""
 
     def __init__(self, relay: Relay, to_sluice: asyncio.StreamWriter, to_redis: asyncio.StreamWriter) -> None:
         self.relay, self.to_sluice, self.to_redis = relay, to_sluice, to_redis
+        # With TLS a writer that has ended does not tell its socket any more.
+        self.sockets = [writer.get_extra_info("socket") for writer in (to_sluice, to_redis)]
         self.is_subscription = False
         self.is_held = False  # nothing is read any more, in both directions; what was sent waits
         self.swallows_replies = False  # what Redis sends is thrown away
@@ -63,16 +75,17 @@ class Link:
                 await self.relay.forward(self, self.relay.rewrite(data), self.to_sluice)
 
     def end(self, is_abrupt: bool) -> None:
-        for writer in (self.to_sluice, self.to_redis):
-            stream = writer.get_extra_info("socket")
+        for writer, stream in zip((self.to_sluice, self.to_redis), self.sockets):
             if is_abrupt and not writer.is_closing():
-                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with contextlib.suppress(OSError):
+                    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
             writer.close()
 
 
 class Relay:
-    """`with Relay(redis.port) as relay:`, then connect to `relay.port`; the knobs may be turned at any time.
+    """`with Relay(redis.port) as relay:`, then connect to `relay.url`; the knobs may be turned at any time. Where Redis speaks
+    TLS, so does the relay, on both sides.
 
     `drop`, set before the first connection, is asked about each reply of Redis and leaves it out when it says so.
     """
@@ -91,7 +104,7 @@ class Relay:
 
     def __enter__(self) -> Relay:
         self.thread.start()
-        self.server = self.run(asyncio.start_server(self.serve, "127.0.0.1", 0))
+        self.server = self.run(asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=serving_context()))
         self.port = self.server.sockets[0].getsockname()[1]
         return self
 
@@ -100,6 +113,10 @@ class Relay:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
         self.loop.close()
+
+    @property
+    def url(self) -> str:
+        return f"{SCHEME}://127.0.0.1:{self.port}/0"
 
     def run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(PATIENCE)
@@ -117,13 +134,14 @@ class Relay:
         self.accepted += 1
         try:
             assert not self.is_refusing
-            from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.target)
+            from_redis, to_redis = await asyncio.open_connection("127.0.0.1", self.target, ssl=asking_context())
         except (AssertionError, OSError):
             to_sluice.close()
             return
         link = Link(self, to_sluice, to_redis)
-        for writer in (to_sluice, to_redis):
-            writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for stream in link.sockets:
+            with contextlib.suppress(OSError):
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.links.append(link)
         directions = [asyncio.ensure_future(link.requests(from_sluice)), asyncio.ensure_future(link.replies(from_redis))]
         try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 
 from .client import Connection
@@ -62,11 +63,13 @@ def command(*words: str | bytes) -> bytes:
 class Resp(Raw):
     """A client of the Redis protocol, of a server or of a Redis on a port. Errors are the text of their line, `-` included; pushes stand in `pushes`."""
 
-    def __init__(self, server: Server | None, index: int = 0, port: int = 0) -> None:
+    def __init__(self, server: Server | None, index: int = 0, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         if server:
             super().__init__(server, index)
         else:
             self.socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
+            if tls:
+                self.socket = tls.wrap_socket(self.socket)
             self.buffer, self.ends = b"", b"\r\n"
         self.pushes: list[object] = []
 
