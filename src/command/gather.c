@@ -49,6 +49,7 @@ enum error_code gather_begin(struct gather *gather, struct shard *shard, const s
     gather->ops = ops;
     gather->shard = shard;
     gather->until = UINT64_MAX;
+    gather->subscriber.is_of_log = true;
     return subscriber_join(&gather->subscriber, &shard->hub, &gather_subscriber_ops, transport, &channel, 1,
                            start);
 }

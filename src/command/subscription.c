@@ -210,6 +210,7 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
         .is_history = wish->is_history,
     };
     subscription->subscriber.ahead = conversation->ahead;
+    subscription->subscriber.is_of_log = wish->is_history;
     list_init(&subscription->link);
     list_append(&conversation->subscriptions, &subscription->link);
     conversation->subscription_count++;

@@ -11,6 +11,9 @@
  * come first. */
 #define WINDOW_BUSY_COUNT 4096u
 #define WINDOW_BUSY_BYTES (16u << 20)
+/* Of the transient messages that somebody is behind the newest are kept, so many and of so many bytes. */
+#define PASSING_COUNT 256u
+#define PASSING_BYTES (1u << 20)
 /* A broker that was away is asked again after this. */
 #define CHANNEL_RETRY_MS 250u
 
@@ -114,6 +117,7 @@ static void channel_free(struct channel *channel)
     list_remove(&channel->dirty_link);
     channel_memo_clear(&channel->memo);
     ring_deinit(&channel->window);
+    ring_deinit(&channel->passing);
     ring_deinit(&channel->request.tail);
     free(channel);
 }
@@ -263,6 +267,7 @@ static struct channel *channel_new(struct hub *hub, const char *name, size_t len
     channel->hub = hub;
     channel->state = CHANNEL_ATTACHING;
     ring_init(&channel->window);
+    ring_init(&channel->passing);
     ring_init(&channel->request.tail);
     list_init(&channel->pages);
     list_init(&channel->pending);
@@ -325,12 +330,31 @@ void channel_remove_subscription(struct subscription *subscription)
     list_remove(&subscription->link);
     subscription->channel = NULL;
     channel->subscriptions[subscription->subscriber->transport]--;
+    if (channel->passing.count > 0)
+        channel_mark_dirty(channel); /* it may have been the last one behind them */
     if (--channel->subscription_count == 0 && (channel->state == CHANNEL_ATTACHED || channel->is_asked))
         channel_begin_lingering(channel);
 }
 
+static bool channel_is_fetching(const struct channel *channel)
+{
+    list_for_each (link, &channel->pages)
+        if (!list_is_empty(&container_of(link, struct page, link)->fetching))
+            return true;
+    return false;
+}
+
+static void channel_trim_passing(struct channel *channel)
+{
+    bool has_reader = !list_is_empty(&channel->ready) || !list_is_empty(&channel->blocked);
+    if (!has_reader && !channel_is_fetching(channel))
+        ring_deinit(&channel->passing);
+}
+
 void channel_trim(struct channel *channel)
 {
+    if (channel->passing.count > 0)
+        channel_trim_passing(channel);
     if (channel->terms_generation != channel->hub->generation)
         channel_find_terms(channel);
     const struct retention *kept = &channel->terms.kept;
@@ -349,6 +373,27 @@ static void channel_make_all_ready(struct channel *channel)
         return;
     list_splice(&channel->ready, &channel->waiting);
     channel_mark_dirty(channel);
+}
+
+/* It stands behind the message of its offset. Where that is not known here, letters were lost on the way; and
+ * what is behind already is not told, so that what is told never goes back. */
+static void channel_take_transient(struct channel *channel, struct message *message)
+{
+    static const struct retention kept = {PASSING_COUNT, PASSING_BYTES, 0};
+    if (message->offset > channel->log.top) {
+        channel_memo_clear(&channel->memo);
+        ring_deinit(&channel->window);
+        channel->log.top = message->offset;
+        channel_make_all_ready(channel);
+    }
+    if (message->offset < channel->log.top || channel->subscription_count == 0 ||
+        ring_append(&channel->passing, message)) {
+        message_unref(message);
+        return;
+    }
+    channel->serial++;
+    channel_make_all_ready(channel);
+    ring_trim(&channel->passing, &kept);
 }
 
 static void channel_take_message(struct channel *channel, struct message *message)
@@ -376,6 +421,7 @@ static void channel_begin_log(struct channel *channel, const struct log_state *l
 {
     list_init(checking);
     channel_memo_clear(&channel->memo);
+    ring_deinit(&channel->passing);
     channel->log = *log;
     list_for_each (page_link, &channel->pages) {
         struct page *page = container_of(page_link, struct page, link);
@@ -445,6 +491,8 @@ void channel_take_feed(struct channel *channel, const struct feed *feed)
 {
     if (channel->state != CHANNEL_ATTACHED)
         message_unref(feed->message);
+    else if (feed->message && feed->message->is_transient)
+        channel_take_transient(channel, feed->message);
     else if (feed->message)
         channel_take_message(channel, feed->message);
     else if (feed->reason != RESET_NONE)

@@ -50,6 +50,8 @@ struct channel {
     bool is_near;  /* the broker answers in the call */
     struct log_state log; /* as far as it is known here */
     struct ring window;
+    struct ring passing; /* the newest transient messages, while somebody may be behind them */
+    uint32_t serial;     /* of the newest transient message: this shard counts them */
     struct list pages;
     uint64_t pages_unread;   /* asked for and not answered, also those no longer in the list */
     struct list pending;     /* subscriptions, until attached */
@@ -114,7 +116,8 @@ void channel_start_subscription(struct subscription *subscription, bool is_late)
 /* It no longer waits for a page while starting; `top` is the offset of the newest message known. */
 void channel_go_on_starting(struct subscription *subscription, uint64_t top);
 
-/* Drops what the window need not keep, once nobody waits for his turn. */
+/* Drops what the window need not keep, once nobody waits for his turn; and transient messages, when nobody is
+ * behind them. */
 void channel_trim(struct channel *channel);
 
 /* What a broker's letter brings; takes the reference to its message. */

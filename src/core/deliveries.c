@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a subscription is to be told next: out of the window, out of pages below it, or that something is
- * missing. */
+/* What a subscription is to be told next: out of the window, out of pages below it, that something is
+ * missing, or between those what is in no log. */
 
 #include "core/channel.h"
 #include "core/page.h"
@@ -11,12 +11,16 @@ struct deliveries {
     size_t count;
     size_t most;
     uint64_t offset;
+    uint32_t serial;
+    uint64_t until; /* offset behind which a transient message comes first */
 };
 
 static void deliveries_add(struct deliveries *deliveries, struct message *message, uint64_t offset)
 {
-    deliveries->at[deliveries->count++] =
-        (struct delivery){.subscription = deliveries->subscription, .message = message, .offset = offset};
+    deliveries->at[deliveries->count++] = (struct delivery){.subscription = deliveries->subscription,
+                                                            .message = message,
+                                                            .serial = deliveries->serial,
+                                                            .offset = offset};
     deliveries->offset = offset;
 }
 
@@ -39,6 +43,8 @@ static bool deliveries_add_ring(struct deliveries *deliveries, const struct ring
             deliveries_add_gap(deliveries, message->offset - 1);
             continue;
         }
+        if (message->offset > deliveries->until)
+            break;
         deliveries_add(deliveries, message, message->offset);
         index++;
     }
@@ -66,12 +72,48 @@ static bool deliveries_add_page(struct deliveries *deliveries, struct channel *c
     return false;
 }
 
+/* The transient message that comes next. Those that its log has passed meanwhile, because something was
+ * missing, are passed over: what is told never goes back. */
+static struct message *deliveries_find_passing(struct deliveries *deliveries, const struct channel *channel)
+{
+    const struct ring *passing = &channel->passing;
+    uint32_t behind = channel->serial - deliveries->serial;
+    if (behind > passing->count)
+        behind = (uint32_t)passing->count;
+    for (; behind > 0; behind--) {
+        struct message *message = ring_at(passing, passing->count - behind);
+        if (message->offset >= deliveries->offset)
+            break;
+    }
+    deliveries->serial = channel->serial - behind;
+    return behind > 0 ? ring_at(passing, passing->count - behind) : NULL;
+}
+
+/* Those that stand behind the place that has been come to. Returns whether the log goes on behind them. */
+static bool deliveries_add_passing(struct deliveries *deliveries, const struct channel *channel)
+{
+    struct message *next = NULL;
+    while (channel->passing.count > 0 && deliveries->count < deliveries->most &&
+           (next = deliveries_find_passing(deliveries, channel)) && next->offset == deliveries->offset) {
+        deliveries->serial++;
+        deliveries_add(deliveries, next, deliveries->offset);
+    }
+    deliveries->until = next ? next->offset : UINT64_MAX;
+    return deliveries->count < deliveries->most && deliveries->offset < channel->log.top;
+}
+
+bool deliveries_have_transient(const struct delivery *deliveries, size_t count)
+{
+    return deliveries[count - 1].serial != deliveries[0].subscription->serial;
+}
+
 bool channel_read_reset(struct subscription *subscription, struct delivery *delivery)
 {
     if (subscription->state != SUBSCRIPTION_LIVE || subscription->reset == RESET_NONE)
         return false;
     *delivery = (struct delivery){.subscription = subscription,
                                   .reset = (enum reset_reason)subscription->reset,
+                                  .serial = subscription->serial,
                                   .missed = subscription->missed,
                                   .offset = subscription->offset};
     return true;
@@ -80,11 +122,14 @@ bool channel_read_reset(struct subscription *subscription, struct delivery *deli
 size_t channel_read(struct subscription *subscription, struct delivery *to, size_t most)
 {
     struct channel *channel = subscription->channel;
-    struct deliveries deliveries = {subscription, to, 0, most, subscription->offset};
+    struct deliveries deliveries = {subscription,         to,        0, most, subscription->offset,
+                                    subscription->serial, UINT64_MAX};
     if (subscription->state != SUBSCRIPTION_LIVE)
         return 0;
+    if (subscription->subscriber->is_of_log)
+        deliveries.serial = channel->serial;
     bool has_moved = true;
-    while (has_moved && deliveries.count < most && deliveries.offset < channel->log.top) {
+    while (has_moved && deliveries_add_passing(&deliveries, channel)) {
         uint64_t next = deliveries.offset + 1;
         if (next < channel->log.oldest)
             deliveries_add_gap(&deliveries, channel->log.oldest - 1);

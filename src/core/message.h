@@ -37,6 +37,7 @@ enum message_type message_type_guess(const char *data, size_t len);
 /* The wire forms of a message that are kept with it. */
 enum message_form {
     FORM_SSE,
+    FORM_SSE_JSON,
     FORM_JSON,
     FORM_CRLF,
     FORM_NUL,

@@ -163,6 +163,7 @@ void channel_start_subscription(struct subscription *subscription, bool is_late)
     const struct start *start = subscription->subscriber->start;
     const struct position *position = start_find_position(channel, start);
     subscription->offset = channel->log.top;
+    subscription->serial = channel->serial;
     if (position)
         subscription->subscriber->is_resumed = true;
     if (position && start_question(channel, position) > 0) {

@@ -125,16 +125,19 @@ size_t subscriber_read(struct subscriber *subscriber, struct delivery *deliverie
 
 /* Advancing swaps what the delivery holds with what the subscription held, so that retreating is the same
  * again. */
-static void subscriber_swap_offset(struct delivery *delivery)
+static void subscriber_swap_place(struct delivery *delivery)
 {
     uint64_t offset = delivery->subscription->offset;
+    uint32_t serial = delivery->subscription->serial;
     delivery->subscription->offset = delivery->offset;
+    delivery->subscription->serial = delivery->serial;
     delivery->offset = offset;
+    delivery->serial = serial;
 }
 
 void subscriber_advance(struct delivery *delivery)
 {
-    subscriber_swap_offset(delivery);
+    subscriber_swap_place(delivery);
     delivery->subscription->is_after_gap = !delivery->message;
     if (!delivery->message) {
         delivery->subscription->reset = RESET_NONE;
@@ -144,7 +147,7 @@ void subscriber_advance(struct delivery *delivery)
 
 void subscriber_retreat(struct delivery *delivery)
 {
-    subscriber_swap_offset(delivery);
+    subscriber_swap_place(delivery);
     delivery->subscription->is_after_gap = false;
     if (delivery->message)
         return;

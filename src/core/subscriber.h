@@ -42,6 +42,7 @@ struct subscription {
     uint8_t state;     /* enum subscription_state */
     uint8_t reset;     /* enum reset_reason to be told before anything else */
     bool is_after_gap; /* the last thing that it was told is a reset */
+    uint32_t serial;   /* of the last transient message delivered, or passed over; see struct channel */
 };
 
 struct subscriber_ops {
@@ -65,6 +66,7 @@ struct subscriber {
     uint8_t count;
     uint8_t pending; /* channels not yet attached */
     bool is_resumed; /* the cursor that it came with has an entry for one of its channels */
+    bool is_of_log;  /* it reads what the logs keep: transient messages are not for it; set before it joins */
     struct subscription *subscriptions; /* `one` or malloc'd; NULL when it has left */
     struct subscription one;
 };
@@ -74,6 +76,7 @@ struct delivery {
     struct subscription *subscription;
     struct message *message; /* borrowed until the thread goes back to its loop; NULL is a reset */
     enum reset_reason reset;
+    uint32_t serial; /* of the subscription once this is delivered; as `offset` */
     uint64_t
         missed; /* messages, or MISSED_UNKNOWN; of a failover, how many of those that it was told are gone */
     uint64_t offset; /* of the subscription once this is delivered; before it, once advanced */
@@ -130,12 +133,17 @@ size_t subscriber_cursor(const struct subscriber *subscriber, char *to);
 struct channel_memo {
     uint64_t from;   /* offset behind which it begins, where it is of several messages */
     uint64_t offset; /* of the message that it was made for, or of the last one */
+    uint32_t serial; /* of the transient message that it was made for, or where it begins; else 0 */
     uint64_t count;  /* of messages */
     void *value;
     void (*release)(void *value); /* also tells whose it is */
 };
 struct channel_memo *subscription_memo(const struct subscription *subscription);
 void channel_memo_clear(struct channel_memo *memo);
+
+/* Whether any of `count` deliveries, more than none, is transient: read together for a subscriber of one
+ * channel, and not advanced yet. */
+bool deliveries_have_transient(const struct delivery *deliveries, size_t count);
 
 /* The name of the channel that a delivery is of, and its log's epoch. */
 struct text subscription_channel(const struct subscription *subscription);

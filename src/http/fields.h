@@ -26,7 +26,9 @@
     ROW(PREFER, "Prefer")                                                                                    \
     ROW(REQUEST_HEADERS, "Access-Control-Request-Headers")                                                   \
     ROW(SLUICE_EVENT, "Sluice-Event")                                                                        \
+    ROW(SLUICE_KEY, "Sluice-Key")                                                                            \
     ROW(SLUICE_PRODUCER, "Sluice-Producer")                                                                  \
+    ROW(SLUICE_STORE, "Sluice-Store")                                                                        \
     ROW(SLUICE_TTL, "Sluice-TTL")                                                                            \
     ROW(TOKEN_COOKIE, "Sluice-Token-Cookie")                                                                 \
     ROW(UPGRADE, "Upgrade")                                                                                  \

@@ -130,18 +130,19 @@ void origin_add_headers(const struct exchange *exchange, struct MHD_Response *re
     exchange_response_header(
         response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
         "ETag, Location, Retry-After, Sluice-Channel, Sluice-Id, Sluice-Time, Sluice-Event, "
-        "Sluice-Producer, Sluice-Reset, WWW-Authenticate");
+        "Sluice-Key, Sluice-Producer, Sluice-Reset, Sluice-Store, Sluice-Tree, WWW-Authenticate");
 }
 
 /* Whatever fields a page that may come asks for, it may send: nothing here hangs on them. */
 void origin_add_allowed_headers(const struct exchange *exchange, struct MHD_Response *response)
 {
     const char *asked = origin_asked_headers(exchange);
-    exchange_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
-                             asked ? asked
-                                   : "Authorization, Cache-Control, Content-Type, Idempotency-Key, "
-                                     "If-None-Match, Last-Event-ID, Prefer, Sluice-Event, Sluice-Producer, "
-                                     "Sluice-TTL, X-CSRF-Token, X-Requested-With");
+    exchange_response_header(
+        response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_HEADERS,
+        asked ? asked
+              : "Authorization, Cache-Control, Content-Type, Idempotency-Key, "
+                "If-None-Match, Last-Event-ID, Prefer, Sluice-Event, Sluice-Key, "
+                "Sluice-Producer, Sluice-Store, Sluice-TTL, X-CSRF-Token, X-Requested-With");
     exchange_response_header(response, MHD_HTTP_HEADER_VARY, "Access-Control-Request-Headers");
 }
 

@@ -86,7 +86,8 @@ void http_publish_render(struct buf *to, const struct publish_item *item)
 
 #define LOCATION_MAX (3u * CHANNEL_NAME_MAX + POSITION_TEXT_MAX + 32u)
 
-static const char *const publish_queries[] = {"event", "ttl", "producer", "idempotency_key", "token", NULL};
+static const char *const publish_queries[] = {"event", "ttl",   "producer", "idempotency_key",
+                                              "key",   "store", "token",    NULL};
 
 struct publish_one {
     struct http_publish super;
@@ -151,12 +152,14 @@ static size_t publish_escape(char *to, const char *name, size_t len)
     return out;
 }
 
+/* From where it is told next; what stands in no log, what comes behind it. */
 static void publish_format_location(char *to, const struct publish_item *item)
 {
+    const uint64_t since = item->is_transient ? item->offset : item->offset - 1;
     size_t len = (size_t)sprintf(to, "/channels/");
     len += publish_escape(to + len, item->channel, item->channel_len);
     len += (size_t)sprintf(to + len, "?since=");
-    len += position_format(to + len, &item->epoch, item->offset - 1);
+    len += position_format(to + len, &item->epoch, since);
     to[len] = '\0';
 }
 
@@ -193,6 +196,12 @@ static bool publish_read_options(struct exchange *exchange, struct publish_wish 
         exchange_fail(exchange, ERROR_BAD_OPTION, "ttl must be a whole number of seconds from 1 on");
         return false;
     }
+    struct text store = publish_option(exchange, "store", FIELD_SLUICE_STORE);
+    if (store.bytes && publish_parse_store(&wish->parts.is_transient, store)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "store must be yes or no");
+        return false;
+    }
+    wish->parts.key = publish_option(exchange, "key", FIELD_SLUICE_KEY);
     wish->parts.event = publish_option(exchange, "event", FIELD_SLUICE_EVENT);
     wish->parts.producer = publish_option(exchange, "producer", FIELD_SLUICE_PRODUCER);
     wish->key = publish_option(exchange, "idempotency_key", FIELD_IDEMPOTENCY_KEY);

@@ -19,7 +19,12 @@ void render_fields(const struct message *message, struct text channel, const str
                    render_field_taker *take, void *cls)
 {
     char text[POSITION_TEXT_MAX + 1];
-    fields_take(cls, take, "Sluice-Channel", channel.bytes, channel.len);
+    const struct text published_to = message_channel(message);
+    const struct text key = message_key(message);
+    const struct text told = published_to.len > 0 ? published_to : channel;
+    fields_take(cls, take, "Sluice-Channel", told.bytes, told.len);
+    if (published_to.len > 0)
+        fields_take(cls, take, "Sluice-Tree", channel.bytes, channel.len);
     fields_take(cls, take, "Sluice-Id", text, position_format(text, epoch, message->offset));
     text[number_format_u64(text, (uint64_t)message->time_ms)] = '\0';
     take(cls, "Sluice-Time", text);
@@ -27,6 +32,10 @@ void render_fields(const struct message *message, struct text channel, const str
         fields_take(cls, take, "Sluice-Event", message_event(message), message->event_len);
     if (message->producer_len > 0)
         fields_take(cls, take, "Sluice-Producer", message_producer(message), message->producer_len);
+    if (key.len > 0)
+        fields_take(cls, take, "Sluice-Key", key.bytes, key.len);
+    if (message->is_transient)
+        take(cls, "Sluice-Store", "no");
 }
 
 void render_reset_item(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed)

@@ -65,23 +65,39 @@ static void json_append_data(struct buf *to, const struct message *message)
     }
 }
 
+static void json_append_member(struct buf *to, const char *begin, struct text value)
+{
+    buf_append_text(to, begin);
+    render_json_string(to, value.bytes, value.len);
+}
+
+/* The channel that it was published to, and the tree whose log the id is of. */
+static void json_append_channels(struct buf *to, struct text channel, struct text log)
+{
+    json_append_member(to, "\"channel\":", channel);
+    if (channel.bytes != log.bytes)
+        json_append_member(to, ",\"tree\":", log);
+}
+
 void render_json_members(struct buf *to, const struct message *message, struct text channel,
                          const struct epoch *epoch)
 {
-    buf_append_text(to, "\"channel\":");
-    render_json_string(to, channel.bytes, channel.len);
+    const struct text published_to = message_channel(message);
+    const struct text key = message_key(message);
+    json_append_channels(to, published_to.len > 0 ? published_to : channel, channel);
     buf_append_text(to, ",\"id\":\"");
     render_id(to, epoch, message->offset);
     buf_append_text(to, "\",\"time\":");
     buf_append_u64(to, (uint64_t)message->time_ms);
-    if (message->event_len > 0) {
-        buf_append_text(to, ",\"event\":");
-        render_json_string(to, message_event(message), message->event_len);
-    }
-    if (message->producer_len > 0) {
-        buf_append_text(to, ",\"producer\":");
-        render_json_string(to, message_producer(message), message->producer_len);
-    }
+    if (message->event_len > 0)
+        json_append_member(to, ",\"event\":", (struct text){message_event(message), message->event_len});
+    if (message->producer_len > 0)
+        json_append_member(to,
+                           ",\"producer\":", (struct text){message_producer(message), message->producer_len});
+    if (key.len > 0)
+        json_append_member(to, ",\"key\":", key);
+    if (message->is_transient)
+        buf_append_text(to, ",\"stored\":false");
     json_append_data(to, message);
 }
 

@@ -62,6 +62,10 @@ struct rendering *render_websocket_command(const struct message *message, struct
  * after it. */
 struct rendering *render_sse(const struct message *message, struct text channel, const struct epoch *epoch);
 
+/* The same with the JSON form of the message as its data, from which a page can tell channels apart. */
+struct rendering *render_sse_json(const struct message *message, struct text channel,
+                                  const struct epoch *epoch);
+
 /* Frames of the raw TCP feed (docs/TCP.md): the data and CRLF, or and NUL, or behind its length in four
  * bytes. Data that has the delimiter in it becomes a JSON string, of base64 if it is not text. */
 struct rendering *render_crlf(const struct message *message, struct text channel, const struct epoch *epoch);

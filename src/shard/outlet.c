@@ -214,13 +214,14 @@ static void run_release(void *run)
     free(run);
 }
 
-/* Whether the batch may be a run; anything but a message has a text of its own. */
+/* Whether the batch may be a run, which its offsets tell from others; anything but a message has a text of
+ * its own. */
 static bool batch_can_run(const struct outlet_batch *batch)
 {
     bool can_run = batch->format->run != 0 && batch->count >= OUTLET_RUN_LEAST;
     for (size_t i = 0; can_run && i < batch->count; i++)
         can_run = batch->deliveries[i].message != NULL;
-    return can_run;
+    return can_run && !deliveries_have_transient(batch->deliveries, batch->count);
 }
 
 /* The run that somebody else was told, if it is the same. */

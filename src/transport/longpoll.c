@@ -107,9 +107,12 @@ static void longpoll_release_shared(void *value)
 static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery *delivery)
 {
     struct channel_memo *memo = subscription_memo(delivery->subscription);
+    const struct message *message = delivery->message;
+    uint32_t serial = message->is_transient ? delivery->subscription->serial : 0;
     if (poll->subscriber.count > 1 || !exchange_can_share(poll->exchange))
         return false;
-    if (memo->release != longpoll_release_shared || memo->offset != delivery->message->offset) {
+    if (memo->release != longpoll_release_shared || memo->offset != message->offset ||
+        memo->serial != serial) {
         struct MHD_Response *response = longpoll_message(delivery);
         if (response)
             longpoll_add_cursor(poll, response);
@@ -118,7 +121,7 @@ static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery 
             return false;
         channel_memo_clear(memo);
         *memo = (struct channel_memo){
-            .offset = delivery->message->offset, .value = answer, .release = longpoll_release_shared};
+            .offset = message->offset, .serial = serial, .value = answer, .release = longpoll_release_shared};
     }
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, 1);
     exchange_answer_shared(poll->exchange, memo->value);
@@ -271,14 +274,15 @@ static bool longpoll_answer_page_again(struct longpoll *poll)
     const struct channel_memo *memo = subscription_memo(subscription);
     if (poll->form != LONGPOLL_JSON || poll->subscriber.count > 1 || !exchange_can_share(poll->exchange) ||
         memo->release != longpoll_release_page || memo->from != subscription->offset ||
-        subscription->state != SUBSCRIPTION_LIVE || subscription->reset != RESET_NONE)
+        memo->serial != subscription->serial || subscription->state != SUBSCRIPTION_LIVE ||
+        subscription->reset != RESET_NONE)
         return false;
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, memo->count);
     exchange_answer_shared(poll->exchange, memo->value);
     return true;
 }
 
-static void longpoll_answer_page(struct longpoll *poll, struct body *page, uint64_t from,
+static void longpoll_answer_page(struct longpoll *poll, struct body *page, const struct subscription *from,
                                  struct page_count told)
 {
     const struct subscription *subscription = &poll->subscriber.subscriptions[0];
@@ -299,7 +303,8 @@ static void longpoll_answer_page(struct longpoll *poll, struct body *page, uint6
     }
     struct channel_memo *memo = subscription_memo(subscription);
     channel_memo_clear(memo);
-    *memo = (struct channel_memo){from, subscription->offset, told.messages, answer, longpoll_release_page};
+    *memo = (struct channel_memo){from->offset, subscription->offset, from->serial, told.messages,
+                                  answer,       longpoll_release_page};
     exchange_answer_shared(poll->exchange, answer);
 }
 
@@ -307,7 +312,7 @@ static bool longpoll_tell_json(struct longpoll *poll)
 {
     struct body page = {0};
     struct buf resets = {0};
-    uint64_t from = poll->subscriber.subscriptions[0].offset;
+    const struct subscription from = poll->subscriber.subscriptions[0];
     if (longpoll_answer_page_again(poll))
         return true;
     longpoll_open_page(poll, &page);
@@ -315,7 +320,7 @@ static bool longpoll_tell_json(struct longpoll *poll)
     bool has_any = told.messages + told.resets > 0 || page.has_failed;
     if (has_any) {
         longpoll_close_page(poll, &page, &resets);
-        longpoll_answer_page(poll, &page, from, told);
+        longpoll_answer_page(poll, &page, &from, told);
     }
     body_deinit(&page);
     buf_deinit(&resets);

@@ -66,21 +66,24 @@ static void sse_error(struct buf *to, struct text json)
     buf_append_text(to, "\n\n");
 }
 
-static const struct stream_format sse_format = {
-    .transport = &sse_transport,
-    .kind = TRANSPORT_SSE,
-    .form = FORM_SSE,
-    .render = render_sse,
-    .begin_message = sse_append_id,
-    .opening = sse_opening,
-    .reset = sse_reset,
-    .heartbeat = sse_heartbeat,
-    .error = sse_error,
-};
+#define SSE_FORMAT(kept, renderer)                                                                           \
+    {                                                                                                        \
+        .transport = &sse_transport, .kind = TRANSPORT_SSE, .form = kept, .render = renderer,                \
+        .begin_message = sse_append_id, .opening = sse_opening, .reset = sse_reset,                          \
+        .heartbeat = sse_heartbeat, .error = sse_error,                                                      \
+    }
+
+static const struct stream_format sse_format = SSE_FORMAT(FORM_SSE, render_sse);
+static const struct stream_format sse_format_of_objects = SSE_FORMAT(FORM_SSE_JSON, render_sse_json);
 
 static void sse_begin(struct exchange *exchange, const struct subscription_wish *wish)
 {
-    stream_begin(exchange, wish, &sse_format);
+    const struct text format = exchange_query(exchange, "format");
+    bool is_json = text_is(format, "json");
+    if (format.bytes && !is_json && !text_is(format, "raw"))
+        exchange_fail(exchange, ERROR_BAD_OPTION, "format must be raw or json");
+    else
+        stream_begin(exchange, wish, is_json ? &sse_format_of_objects : &sse_format);
 }
 
 const struct transport sse_transport = {

@@ -80,6 +80,36 @@ static void memory_apply_options(struct memory_broker *memory)
 
 /* Publishing. */
 
+/* It is accepted, and nobody knows yet. */
+static void memory_accept(struct memory_broker *memory, struct publish_item *item, struct log *log)
+{
+    const struct message *message = item->message;
+    item->epoch = log->epoch;
+    item->offset = message->offset;
+    item->time_ms = message->time_ms;
+    /* An accepted message whose key cannot be remembered stays accepted: a repeat is then a second message,
+     * as without a key. */
+    if (item->key)
+        (void)log_remember_key(log, item->key, item->key_len, message);
+    broker_count(&memory->super, METRIC_PUBLISHED, 1);
+}
+
+/* Tells those who are there of what stands in no log. */
+static enum error_code memory_pass(struct memory_broker *memory, struct log *log, struct publish_item *item)
+{
+    struct message *message = item->message;
+    const struct feed feed = {.message = message};
+    struct letter *letters;
+    if (broker_reserve_feeds(&letters, &log->attachments, &feed))
+        return ERROR_OUT_OF_MEMORY;
+    message->time_ms = clock_wall_ms();
+    message->offset = log->top;
+    log_touch(log);
+    memory_accept(memory, item, log);
+    broker_post_feeds(letters, &log->attachments, &feed);
+    return ERROR_NONE;
+}
+
 /* What cannot be told is not accepted. */
 static enum error_code memory_append(struct memory_broker *memory, struct log *log, struct publish_item *item)
 {
@@ -95,14 +125,7 @@ static enum error_code memory_append(struct memory_broker *memory, struct log *l
         message_unref(message);
         return ERROR_OUT_OF_MEMORY;
     }
-    item->epoch = log->epoch;
-    item->offset = message->offset;
-    item->time_ms = message->time_ms;
-    /* An accepted message whose key cannot be remembered stays accepted: a repeat is then a second message,
-     * as without a key. */
-    if (item->key)
-        (void)log_remember_key(log, item->key, item->key_len, message);
-    broker_count(&memory->super, METRIC_PUBLISHED, 1);
+    memory_accept(memory, item, log);
     broker_post_feeds(letters, &log->attachments, &feed);
     return ERROR_NONE;
 }
@@ -138,8 +161,10 @@ static enum error_code memory_publish_one(struct memory_broker *memory, struct p
     if (!log)
         return error != ERROR_NONE ? error : ERROR_OUT_OF_MEMORY;
     const struct publish_key *key = item->key ? log_find_key(log, item->key, item->key_len) : NULL;
+    if (!key && error != ERROR_NONE)
+        return error;
     if (!key)
-        return error != ERROR_NONE ? error : memory_append(memory, log, item);
+        return item->is_transient ? memory_pass(memory, log, item) : memory_append(memory, log, item);
     item->is_duplicate = true;
     item->epoch = log->epoch;
     item->offset = key->offset;

@@ -8,8 +8,8 @@
 #include "transport/tcp/connection.h"
 
 static const char commands_help[] =
-    "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, HISTORY [channel] "
-    "[since|last=N], AUTH token, PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
+    "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, SIGNAL channel data, "
+    "HISTORY [channel] [since|last=N], AUTH token, PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
 
 /* The next word from `at` on; where it ends is the new `at`. */
 static struct text command_next_word(const char *bytes, size_t len, size_t *at)
@@ -126,6 +126,15 @@ static void commands_publish(struct connection *connection, const struct command
     tcp_publish(connection, command->first, command->data, PUBLISH_CONFIRMED);
 }
 
+static void commands_signal(struct connection *connection, const struct command *command)
+{
+    if (!command->data.bytes) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND, "SIGNAL takes a channel and data");
+        return;
+    }
+    tcp_publish(connection, command->first, command->data, PUBLISH_SIGNAL);
+}
+
 static void commands_auth(struct connection *connection, const struct command *command)
 {
     char fault[AUTH_FAULT_MAX];
@@ -197,11 +206,11 @@ static const struct {
     void (*run)(struct connection *connection, const struct command *command);
 } command_words[] = {
     {"SUBSCRIBE", commands_subscribe}, {"UNSUBSCRIBE", commands_unsubscribe},
-    {"PUBLISH", commands_publish},     {"HISTORY", commands_history},
-    {"AUTH", commands_auth},           {"PING", commands_ping},
-    {"PONG", commands_pong},           {"ECHO", commands_echo},
-    {"FORMAT", commands_format},       {"HELP", commands_tell_help},
-    {"QUIT", commands_quit},
+    {"PUBLISH", commands_publish},     {"SIGNAL", commands_signal},
+    {"HISTORY", commands_history},     {"AUTH", commands_auth},
+    {"PING", commands_ping},           {"PONG", commands_pong},
+    {"ECHO", commands_echo},           {"FORMAT", commands_format},
+    {"HELP", commands_tell_help},      {"QUIT", commands_quit},
 };
 
 void command_parse(struct command *command, const char *bytes, size_t len)
@@ -227,7 +236,7 @@ bool commands_handle(struct connection *connection, const struct frame *frame)
     if (connection->format == UPDATE_JSON && frame->len > 0 && frame->bytes[0] == '{')
         return conversation_take(conversation, frame->bytes, frame->len) == 0;
     command_parse(&command, frame->bytes, frame->len);
-    bool is_publish = command.run == commands_publish;
+    bool is_publish = command.run == commands_publish || command.run == commands_signal;
     bool is_auth = command.run == commands_auth;
     const struct options *options = connection_shard(connection)->options;
     uint64_t most =

@@ -192,6 +192,7 @@ void resp_transaction_forget(struct connection *connection);
 enum tcp_publish_answer {
     PUBLISH_SILENT,    /* only errors are told */
     PUBLISH_CONFIRMED, /* CONFIRMED */
+    PUBLISH_SIGNAL,    /* the same, of a transient message */
     PUBLISH_COUNT,     /* how many receive it, as a RESP integer */
 };
 

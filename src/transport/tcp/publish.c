@@ -30,7 +30,7 @@ static void tcp_publish_answer(struct publication *super, enum error_code error,
     struct connection *connection = tcp_publish_connection(publish);
     if (error != ERROR_NONE) {
         connection_answer_error(connection, error, what);
-    } else if (publish->answer == PUBLISH_CONFIRMED) {
+    } else if (publish->answer == PUBLISH_CONFIRMED || publish->answer == PUBLISH_SIGNAL) {
         connection_answer_text(connection, "CONFIRMED");
     } else if (publish->answer == PUBLISH_COUNT) {
         struct buf *out = connection_text(connection);
@@ -76,7 +76,10 @@ void tcp_publish(struct connection *connection, struct text channel, struct text
 {
     /* What is not UTF-8 is kept and delivered as the bytes that it is. */
     const struct publish_wish wish = {
-        .parts = {.type = message_type_guess(data.bytes, data.len), .data = data.bytes, .size = data.len},
+        .parts = {.type = message_type_guess(data.bytes, data.len),
+                  .data = data.bytes,
+                  .size = data.len,
+                  .is_transient = answer == PUBLISH_SIGNAL},
         .channel = channel,
         .is_checked = true,
     };

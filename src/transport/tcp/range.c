@@ -61,7 +61,10 @@ static void range_append_entry(struct range *range, const struct subscription *s
     struct buf *to = &range->entries;
     char id[POSITION_TEXT_MAX];
     char time[20];
-    uint64_t fields = 3u + (message->event_len > 0) + (message->producer_len > 0);
+    const struct text key = message_key(message);
+    const struct text channel = message_channel(message);
+    uint64_t fields =
+        3u + (message->event_len > 0) + (message->producer_len > 0) + (key.len > 0) + (channel.len > 0);
     reply_append_header(to, '*', 2);
     render_resp_bulk(to, id, position_format(id, subscription_epoch(subscription), message->offset));
     reply_append_header(to, '*', 2 * fields);
@@ -72,6 +75,10 @@ static void range_append_entry(struct range *range, const struct subscription *s
         range_append_field(to, "event", message_event(message), message->event_len);
     if (message->producer_len > 0)
         range_append_field(to, "producer", message_producer(message), message->producer_len);
+    if (key.len > 0)
+        range_append_field(to, "key", key.bytes, key.len);
+    if (channel.len > 0)
+        range_append_field(to, "channel", channel.bytes, channel.len);
     range->count++;
     range->gather.is_patient = false;
 }

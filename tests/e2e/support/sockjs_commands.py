@@ -46,6 +46,8 @@ class Commands(commands.Commands):
             self.receiver.close()
             self.receiver = None
 
+    close = cut
+
     def frame(self) -> str:
         """The next frame; a response that has ended is followed by the next."""
         while True:
