@@ -102,11 +102,6 @@ static bool deliveries_add_passing(struct deliveries *deliveries, const struct c
     return deliveries->count < deliveries->most && deliveries->offset < channel->log.top;
 }
 
-bool deliveries_have_transient(const struct delivery *deliveries, size_t count)
-{
-    return deliveries[count - 1].serial != deliveries[0].subscription->serial;
-}
-
 bool channel_read_reset(struct subscription *subscription, struct delivery *delivery)
 {
     if (subscription->state != SUBSCRIPTION_LIVE || subscription->reset == RESET_NONE)

@@ -143,7 +143,10 @@ void channel_memo_clear(struct channel_memo *memo);
 
 /* Whether any of `count` deliveries, more than none, is transient: read together for a subscriber of one
  * channel, and not advanced yet. */
-bool deliveries_have_transient(const struct delivery *deliveries, size_t count);
+static inline bool deliveries_have_transient(const struct delivery *deliveries, size_t count)
+{
+    return deliveries[count - 1].serial != deliveries[0].subscription->serial;
+}
 
 /* The name of the channel that a delivery is of, and its log's epoch. */
 struct text subscription_channel(const struct subscription *subscription);
