@@ -29,7 +29,7 @@ libsodium-dev libinih-dev uthash-dev libunistring-dev libjudy-dev libwslay-dev
 libcjose-dev libssl-dev libseccomp-dev libgnutls28-dev'
 check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp clang-format ca-certificates procps redis-server
 redis-tools python3-redis python3-jsonschema python3-tornado python3-websockets node-redis node-ws nginx haproxy
-python3-jwt python3-cryptography openssl gnutls-bin'
+python3-jwt python3-cryptography openssl gnutls-bin python3-django python3-flask'
 
 is_installed() {
     case $(dpkg-query -W -f '${Status}' "$1" 2>/dev/null) in

@@ -290,6 +290,7 @@ for (const [look, options] of Object.entries({
 test('the chat is linked from the start page', async () => {
   const page = await browser.newPage();
   await page.goto(server.origin);
+  await page.click('a:text-is("Examples")');
   await page.click('a:text-is("Chat")');
   await page.waitForSelector('#state[data-state="live"]');
   assert.equal(await page.textContent('#title'), 'lobby');

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 import { explainReset } from '../../sluice.js';
-import { Feed } from './feed.js';
+import { Feed } from '../feed.js';
 
 const ROWS = 500;
 const ROOMS_MS = 5000;
@@ -9,6 +9,7 @@ const RETRY_MS = 1000;
 const QUIET_MS = 1000;
 const NAME_MAX = 40;
 const PREFIX = 'chat/';
+const HISTORY = 'last=50';
 const find = (id) => document.getElementById(id);
 const outbox = []; // {key, text, from, at}: said, and not yet known to be accepted
 const sending = new Map(); // their rows by key, until the room shows them
@@ -209,7 +210,7 @@ function enter() {
   find('room').value = room;
   find('title').textContent = room;
   document.title = `${room} · Chat`;
-  const here = new Feed(PREFIX + room, {
+  const here = new Feed(PREFIX + room, HISTORY, {
     onMessage: showMessage,
     onReset: showReset,
     onState: (state, reason) => { if (here === feed) showState(state, reason); },

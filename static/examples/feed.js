@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 // A channel that is followed over WebSocket, Server-Sent Events or long-poll, whichever is chosen, from one to another and over
 // every loss with the same cursor.
-import { channelUrl, pause, refusal } from '../../sluice.js';
+import { channelUrl, pause, refusal } from '../sluice.js';
 
 const DELAY_MS = 500;
 const DELAY_MAX_MS = 15000;
-const HISTORY = 'last=50';
 /** Errors of the command protocol that pass by themselves. */
 const PASSING = ['broker-down', 'broker-full', 'broker-refused', 'internal', 'memory-limit', 'out-of-memory', 'stopping'];
 
@@ -100,18 +99,19 @@ async function poll(channel, since, { signal, take }) {
 const TRANSPORTS = { websocket: openWebSocket, sse: openEventSource, poll };
 
 /**
- * Follows a channel, beginning some messages back. Of `handlers`, onMessage gets {id, data, …}, onReset what the server says of a
+ * Follows a channel from `since` on: a cursor, 'earliest', 'now' or 'last=N'. Of `handlers`, onMessage gets {id, data, …}, onReset what the server says of a
  * gap, onState 'connecting', 'live', 'reconnecting' or 'refused' (which is the end until a transport is chosen) and a reason or ''.
  */
 export class Feed {
   #channel;
   #handlers;
-  #cursor = HISTORY;
+  #cursor;
   #turn = new AbortController();
   #publish = null;
 
-  constructor(channel, handlers) {
+  constructor(channel, since, handlers) {
     this.#channel = channel;
+    this.#cursor = since;
     this.#handlers = handlers;
   }
 
