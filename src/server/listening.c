@@ -290,7 +290,7 @@ static int listening_give(struct listening *listening, struct shard *shard, int 
     const struct entrance *entrance = &declaration->entrance;
     if (!listening->is_tcp)
         return listener_add(&shard->listeners, fd, &door_listener_ops, entrance, NULL, listening->identity);
-    stream_table_tick(&shard->streams, connection_tick_ms(declaration));
+    stream_table_tick(&shard->streams, connection_tick_ms(declaration, shard->options));
     return listener_add(&shard->listeners, fd, &connection_listener_ops, entrance, declaration,
                         listening->identity);
 }

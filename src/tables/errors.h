@@ -46,7 +46,7 @@
     ROW(UNSUBSCRIBED, 409, "unsubscribed",                                                                   \
         "The channels were unsubscribed before their subscription was in place.")                            \
     ROW(HEAD_TIMEOUT, 408, "head-timeout", "The request head did not arrive in time.")                       \
-    ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body did not arrive in time.")                       \
+    ROW(BODY_TIMEOUT, 408, "body-timeout", "The request body, or a frame, did not arrive in time.")          \
     ROW(TOO_LARGE, 413, "too-large",                                                                         \
         "The body is larger than message-size, or that of a batch than batch-size.")                         \
     ROW(MEDIA_TYPE, 415, "unsupported-media-type", "A body of this type cannot be published.")               \

@@ -129,7 +129,7 @@
     DURATION("head-timeout", head_timeout_ms, "10s", 10, 3600000, RELOAD, "TIME",                            \
              "How long a client may take to send a request head.")                                           \
     DURATION("body-timeout", body_timeout_ms, "30s", 10, 3600000, RELOAD, "TIME",                            \
-             "How long a client may take to send a request body, or a WebSocket message.")                   \
+             "How long a client may take to send a request body, a WebSocket message or a TCP frame.")       \
     DURATION("keepalive-timeout", keepalive_timeout_ms, "75s", 1000, 3600000, RESTART, "TIME",               \
              "How long an idle connection is kept for the next request.")                                    \
     DURATION("poll-wait", poll_wait_ms, "25s", 0, 3600000, RELOAD, "TIME",                                   \

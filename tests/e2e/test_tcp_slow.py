@@ -393,3 +393,28 @@ def test_a_reader_who_falls_out_of_the_log_is_told(channel: str) -> None:
             missed = sum(int(words[3]) for words in (reset.split(b" ") for reset in resets))
             assert all(reset.split(b" ")[1:3] == [channel.encode(), b"trimmed"] for reset in resets)
             assert len(frames) - len(resets) + missed == 3 * MESSAGES
+
+
+@pytest.mark.parametrize("framing, begun, said", [
+    ("crlf", b"PUBLISH a hel", b"ERROR body-timeout "), ("nul", b"PING", b"ERROR body-timeout "),
+    ("len32", b"\0\0\0\x09PI", b"\0\0\0"), ("resp", b"*2\r\n$4\r\nECHO\r\n$5\r\nhe", b"-ERR body-timeout "), ("auto", b"*1\r\n$4\r\nPI", b"-ERR body-timeout "),
+])
+def test_a_frame_that_is_never_whole_ends_its_connection(framing: str, begun: bytes, said: bytes) -> None:
+    with Server("--tcp", f"127.0.0.1:0 framing={framing}", "--body-timeout", "500ms") as server, Raw(server) as raw, Raw(server) as idle:
+        began = time.monotonic()
+        raw.send(begun)
+        told = raw.read_to_end()
+        assert told.startswith(said) and b"body-timeout" in told, told
+        assert 0.4 < time.monotonic() - began < 15
+        if framing == "crlf":
+            assert idle.ask(b"PING") == b"PONG", "who sends nothing may wait"
+
+
+def test_frames_that_follow_each_other_slowly_are_each_in_time() -> None:
+    with Server("--tcp", "127.0.0.1:0 framing=crlf", "--body-timeout", "2s") as server, Raw(server) as raw:
+        began = time.monotonic()
+        raw.send(b"PI")
+        while time.monotonic() - began < 3:  # each time the end of one and the beginning of the next
+            time.sleep(0.25)
+            raw.send(b"NG\r\nPI")
+            assert raw.take() == b"PONG"

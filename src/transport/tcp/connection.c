@@ -15,6 +15,9 @@
 /* A command is at most this much longer than the message that it publishes. */
 #define COMMAND_HEAD_MAX (CHANNEL_NAME_MAX + 16u)
 
+/* How often is looked who is late, at least. */
+#define CONNECTION_TICK_MOST_MS 5000u
+
 static struct connection *connection_of(struct stream_socket *socket)
 {
     return container_of(socket, struct connection, socket);
@@ -288,7 +291,12 @@ static size_t connection_read(struct stream_socket *socket, const char *bytes, s
         connection->framing = (uint8_t)framing_detect(bytes, len);
     if (connection->framing == FRAMING_AUTO)
         return 0;
-    return connection_take(connection, bytes, len);
+    size_t done = connection_take(connection, bytes, len);
+    if (done > 0 || socket->is_paused)
+        connection->partial_ms = 0;
+    if (done < len && !socket->is_paused && connection->partial_ms == 0)
+        connection->partial_ms = connection_shard(connection)->now_ms;
+    return done;
 }
 
 static void connection_ended(struct stream_socket *socket, enum error_code why)
@@ -301,6 +309,9 @@ static void connection_ended(struct stream_socket *socket, enum error_code why)
 static void connection_writable(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
+    if (connection->partial_ms > 0)
+        connection->partial_ms =
+            connection_shard(connection)->now_ms; /* it may not have been read until now */
     conversation_unblock(&connection->conversation);
     connection_try_leave(connection);
 }
@@ -314,9 +325,24 @@ static void connection_drain(struct stream_socket *socket)
         outlet_flush(&socket->outlet);
 }
 
-uint64_t connection_tick_ms(const struct declaration *declaration)
+uint64_t connection_tick_ms(const struct declaration *declaration, const struct options *options)
 {
-    return declaration->ping_ms / 4;
+    uint64_t tick_ms = CONNECTION_TICK_MOST_MS;
+    if (options->body_timeout_ms / 4 < tick_ms)
+        tick_ms = options->body_timeout_ms / 4 + 1;
+    if (declaration->ping_ms > 0 && declaration->ping_ms / 4 < tick_ms)
+        tick_ms = declaration->ping_ms / 4;
+    return tick_ms;
+}
+
+/* As the body of a request has to come in time, so has a frame, while it is read: what has come of it takes
+ * memory. */
+static bool connection_is_late(const struct connection *connection)
+{
+    const struct stream_socket *socket = &connection->socket;
+    const struct shard *shard = connection_shard(connection);
+    return connection->partial_ms > 0 && !socket->is_paused && socket->outlet.state == OUTLET_READY &&
+           shard->now_ms - connection->partial_ms >= shard->options->body_timeout_ms;
 }
 
 /* A peer that has been silent is asked to show that it is there, where its declaration says so. */
@@ -324,6 +350,10 @@ static void connection_tick(struct stream_socket *socket)
 {
     struct connection *connection = connection_of(socket);
     uint64_t ping_ms = connection->declaration->ping_ms;
+    if (connection_is_late(connection)) {
+        connection_end(connection, ERROR_BODY_TIMEOUT, "a frame has not come whole in time (body-timeout)");
+        return;
+    }
     if (ping_ms > 0 && outlet_is_silent(&socket->outlet, ping_ms * 3 / 4))
         connection_answer_text(connection, connection->format == UPDATE_JSON ? "{\"op\":\"pong\"}" : "PING");
 }

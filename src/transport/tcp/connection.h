@@ -52,7 +52,8 @@ struct connection {
     struct connection_wait *wait;         /* NULL when the next command may be looked at */
     struct resp_transaction *transaction; /* from MULTI to EXEC; NULL otherwise */
     struct frame_reader reader;
-    uint32_t id; /* as CLIENT ID says it */
+    uint64_t partial_ms; /* when the frame began that is not whole yet; 0 when there is none */
+    uint32_t id;         /* as CLIENT ID says it */
     uint16_t pattern_count;
     bool has_spoken; /* its first frame is done with */
     uint8_t refusal; /* enum error_code: told at last, behind all that was taken before */

@@ -10,4 +10,4 @@
 extern const struct listener_ops connection_listener_ops;
 
 /* How often the connections of a declaration's listener have to be ticked. */
-uint64_t connection_tick_ms(const struct declaration *declaration);
+uint64_t connection_tick_ms(const struct declaration *declaration, const struct options *options);
