@@ -238,6 +238,18 @@ def test_raw_tcp_and_resp_are_told_and_closed_when_their_token_ends(server: Serv
         assert raw.take() == b"+OK" and raw.take().startswith(b"-WRONGPASS ") and raw.is_closed()
 
 
+def test_a_command_that_waits_and_one_that_speaks_json_are_told_when_their_token_ends(server: Server, channel: str) -> None:
+    name = f"a/{channel}"
+    with Raw(server, AUTO) as raw:
+        raw.send(command("AUTH", make(name, ends_in=0.5)) + command("XREAD", "BLOCK", "0", "STREAMS", name, "$"))
+        assert raw.take() == b"+OK" and raw.take().startswith(b"-WRONGPASS ") and raw.is_closed()
+    with Raw(server, LINES) as raw:
+        client = raw_commands(raw)
+        assert client.ask("auth", token=make(name, ends_in=0.5))["op"] == "authenticated" and client.subscribe(name)
+        told = client.get()
+        assert (told["op"], told["code"]) == ("error", "token-expired") and raw.is_closed()
+
+
 def test_what_is_open_ends_when_its_key_is_no_longer_in_force() -> None:
     folder = pathlib.Path(key_file("open", "")).parent
     old, new = key_file("old", "o" * 64), key_file("new", "n" * 64)
