@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "shard/door_refusal.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
 #include "shard/transfer.h"
@@ -19,29 +20,9 @@
 /* Requests of one client that has sent them at once, before it is the next one's turn. */
 #define DOOR_PIPELINED 64u
 #define DOOR_ROUND_MS 100u
-#define DOOR_ERROR_BYTES 1024u
 /* Whoever is over a limit is waited for this long until his head is there, so many at a time. */
 #define DOOR_UNWANTED_MS 500u
 #define DOOR_UNWANTED_MOST 64u
-
-static size_t door_render_refusal(struct shard *shard, enum error_code error, const char *head,
-                                  size_t head_len, char *to, size_t size)
-{
-    shard_count(shard, METRIC_ERRORS, 1);
-    return shard->group->door_handlers->render_error(shard->options, error, head, head_len, to, size);
-}
-
-static void door_write_refusal(struct shard *shard, int fd, enum error_code error, const char *head,
-                               size_t head_len)
-{
-    char text[DOOR_ERROR_BYTES];
-    farewell_tell(fd, text, door_render_refusal(shard, error, head, head_len, text, sizeof(text)));
-}
-
-void door_write_error(struct shard *shard, int fd, enum error_code error)
-{
-    door_write_refusal(shard, fd, error, "", 0);
-}
 
 static void door_arm_for_first(struct door *door, struct timer *timer, enum client_state state)
 {
@@ -58,49 +39,6 @@ static void door_arm(struct door *door)
     door_arm_for_first(door, &door->idle, CLIENT_KEPT);
     if (has_round && !timer_is_armed(&door->round))
         timer_arm(&door->shard->wheel, &door->round, door->shard->now_ms + DOOR_ROUND_MS);
-}
-
-/* Whose head is in door->head, `len` bytes of it. */
-static void door_refuse_head(struct client *client, enum error_code error, size_t len)
-{
-    struct shard *shard = client->shard;
-    if (client->cell && !cell_leave(client))
-        return;
-    int fd = client->watch.fd;
-    door_write_refusal(shard, fd, error, shard->door.head, len);
-    shard_count(shard, METRIC_REFUSED, 1);
-    client_move(client, CLIENT_GONE);
-    if (error == ERROR_NO_DESCRIPTORS)
-        farewell_close(fd); /* there is no descriptor to wait with */
-    else
-        farewell_begin(&shard->farewells, fd);
-}
-
-static void door_refuse(struct client *client, enum error_code error)
-{
-    struct door *door = &client->shard->door;
-    size_t len = door->seen;
-    if (len == 0 && client_can_wait(client)) {
-        ssize_t got = socket_peek(client->watch.fd, door->head, door->head_size);
-        len = got > 0 ? (size_t)got : 0;
-    }
-    door_refuse_head(client, error, len);
-}
-
-/* Whoever has not sent its head in time may be an EventSource, which gives up at a status that is not its
- * own, and comes back when the connection ends. */
-static void door_drop_unwanted(struct client *client)
-{
-    shard_count(client->shard, METRIC_REFUSED, 1);
-    client_close(client);
-}
-
-static bool door_drop_longest_unwanted(struct door *door)
-{
-    struct list *link = list_first(&door->clients[CLIENT_UNWANTED]);
-    if (link)
-        door_drop_unwanted(container_of(link, struct client, link));
-    return link != NULL;
 }
 
 static void client_event(struct watch *watch, uint32_t events);
@@ -181,7 +119,7 @@ static bool door_admit_asker(struct client *client, size_t len)
     const struct limit_caps caps = {.of_address = shard->options->max_connections_per_ip};
     enum error_code error = connection_limits_check(limits, &client->key, &caps);
     if (error != ERROR_NONE)
-        door_refuse_head(client, error, len);
+        door_refusal_tell(client, error, len);
     return error == ERROR_NONE;
 }
 
@@ -300,7 +238,7 @@ static void door_turn_away(struct client *client, enum error_code error)
 {
     struct door *door = &client->shard->door;
     if (door->unwanted_count >= DOOR_UNWANTED_MOST)
-        door_drop_longest_unwanted(door);
+        (void)door_refusal_drop_longest(door); /* so many are there */
     client_move(client, CLIENT_UNWANTED);
     client->refusal = error;
     client->deadline_ms = client->shard->now_ms + DOOR_UNWANTED_MS;
@@ -362,12 +300,12 @@ int door_receive(struct shard *shard, const struct arrival *arrival, const struc
 
 static size_t door_render_error(struct listener *listener, enum error_code error, char *to, size_t size)
 {
-    return door_render_refusal(listener->shard, error, "", 0, to, size);
+    return door_refusal_render(listener->shard, error, "", 0, to, size);
 }
 
 static bool door_make_room(struct listener *listener)
 {
-    return door_drop_longest_unwanted(&listener->shard->door);
+    return door_refusal_drop_longest(&listener->shard->door);
 }
 
 const struct listener_ops door_listener_ops = {
@@ -495,7 +433,7 @@ static void door_round(struct timer *timer)
     list_for_each_safe (link, &door->clients[CLIENT_UNWANTED]) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms <= now_ms)
-            door_drop_unwanted(client);
+            door_refusal_drop(client);
     }
     door_arm(door);
 }
