@@ -110,7 +110,7 @@ def test_ten_thousand_slow_requests_cost_little_and_end_in_time(what: str) -> No
             assert {text[:len(answer)] for text in answers} <= {answer, b""} and answer in {text[:len(answer)] for text in answers}
 
 
-def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody() -> None:
+def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody(capsys: pytest.CaptureFixture[str]) -> None:
     """The attacker gets as much as his own kernel takes, and is cut; there is one message, however many owe it."""
     options = ("--slow-client-timeout", "3s", "--memory-limit", "64MiB", "--history-size", "4", "--message-size", "4MiB")
     with Server(*options) as server, EventStream(server, "/channels/a") as reader:
@@ -121,6 +121,8 @@ def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody() -> None:
                 publish(server, "a", f"{number}" * 3_000_000)
                 assert reader.next_event().data == f"{number}" * 3_000_000
             assert server.resident_bytes() - before < 100 << 20
+            with capsys.disabled():
+                print(f"peak of {CROWD} who never read: {server.peak_bytes() >> 20} MiB, {before >> 20} MiB before the messages")
             wait_until(lambda: metric(server, "slow_clients_cut_total") >= CROWD, timeout=60, what="the cut")
             wait_until(lambda: subscribers(server, "a")["sse"] == 1)
 
