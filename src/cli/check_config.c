@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,12 +119,15 @@ int cli_check_config(int argument_count, char **arguments, char **environment)
         return CLI_EXIT_USAGE;
     configuration_init(&configuration, argument_count, arguments, environment);
     int err = configuration_load(&configuration, fault);
+    bool is_read = !err;
     if (err)
         configuration_visit_strays(&configuration, check_config_warn_of_stray);
     else
         err = precheck_run(&configuration, &warnings, &listenings, fault);
     if (!err)
         err = auth_keys_load(&keys, configuration.options, fault);
+    if (err && is_read)
+        configuration_locate(&configuration, fault, sizeof(fault));
     if (err)
         check_config_tell(fault);
     else if (explained)

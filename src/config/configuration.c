@@ -16,6 +16,7 @@
 
 #define ENVIRONMENT_PREFIX "SLUICE_"
 #define SOURCE_DEFAULT "default"
+#define SOURCE_COMMAND_LINE "command line"
 #define NAME_MAX_BYTES 64u
 #define SHOWN_VALUE_MAX 200u /* so that what is allowed still fits into the sentence */
 
@@ -59,6 +60,9 @@ __attribute__((format(printf, 2, 3))) static int loader_fail(struct loader *load
 static int loader_fail_unknown(struct loader *loader, const char *name, const char *place)
 {
     const char *suggestion = option_suggest(name);
+    if (strncmp(name, "tls-", strlen("tls-")) == 0 || strcmp(name, "proxy-protocol") == 0)
+        return loader_fail(loader, "%s: '%.64s' stands behind an address, as http = 0.0.0.0:8443 %.64s=VALUE",
+                           place, name, name);
     return loader_fail(loader, "%s: there is no option '%.64s'%s%s%s", place, name,
                        suggestion ? "; did you mean '" : "; see sluice --help", suggestion ? suggestion : "",
                        suggestion ? "'?" : "");
@@ -79,18 +83,32 @@ static int loader_fail_value(struct loader *loader, const struct option_row *row
                        strlen(value) > SHOWN_VALUE_MAX ? "..." : "", fault);
 }
 
+/* The lines of a file on which a repeatable option stands are told as FILE:1,2,5, as far as there is room. */
+static void loader_add_place(struct configuration_source *source, const char *place)
+{
+    const char *line = strrchr(place, ':');
+    size_t len = strlen(source->place);
+    if (source->has_items && line && strncmp(source->place, place, (size_t)(line - place) + 1) == 0)
+        snprintf(source->place + len, sizeof(source->place) - len, ",%s", line + 1);
+    else
+        snprintf(source->place, sizeof(source->place), "%s", place);
+    source->has_items = true;
+}
+
 static int loader_set(struct loader *loader, const struct option_row *row, const char *value,
                       const char *place)
 {
     char fault[OPTION_FAULT_MAX];
     struct configuration_source *source = &loader->made.sources[row - option_rows];
-    if (!source->is_new)
+    if (!source->is_new) {
         option_clear(loader->made.options, row);
+        source->has_items = false;
+    }
     source->is_new = true;
     int err = option_set(loader->made.options, row, value, fault);
     if (err)
         return loader_fail_value(loader, row, value, place, err, fault);
-    snprintf(source->place, sizeof(source->place), "%s", place);
+    loader_add_place(source, place);
     return 0;
 }
 
@@ -143,7 +161,7 @@ static int loader_read_argument(struct loader *loader, int *index, const struct 
     if (!*row) {
         char name[NAME_MAX_BYTES + 1];
         snprintf(name, sizeof(name), "%.*s", (int)strcspn(argument + 2, "="), argument + 2);
-        return loader_fail_unknown(loader, name, "command line");
+        return loader_fail_unknown(loader, name, SOURCE_COMMAND_LINE);
     }
     bool is_next_value = *index + 1 < configuration->argument_count &&
                          strncmp(configuration->arguments[*index + 1], "--", 2) != 0;
@@ -162,7 +180,8 @@ static int loader_read_arguments(struct loader *loader)
     for (int i = 0; i < loader->made.argument_count; i++) {
         const struct option_row *row;
         const char *value;
-        if (loader_read_argument(loader, &i, &row, &value) || loader_set(loader, row, value, "command line"))
+        if (loader_read_argument(loader, &i, &row, &value) ||
+            loader_set(loader, row, value, SOURCE_COMMAND_LINE))
             return -EINVAL;
     }
     return 0;
@@ -425,6 +444,29 @@ static int loader_init(struct loader *loader, const struct configuration *config
     return 0;
 }
 
+void configuration_locate(const struct configuration *configuration, char *fault, size_t size)
+{
+    size_t len = strcspn(fault, " :");
+    for (size_t i = 0; i < option_count; i++) {
+        const char *place = configuration->sources[i].place;
+        if (strlen(option_rows[i].name) != len || strncmp(option_rows[i].name, fault, len) != 0)
+            continue;
+        if (strcmp(place, SOURCE_DEFAULT) == 0 || strcmp(place, SOURCE_COMMAND_LINE) == 0)
+            return;
+        size_t place_len = strlen(place) + strlen(": ");
+        size_t kept = strlen(fault);
+        if (place_len >= size)
+            return;
+        if (kept > size - place_len - 1)
+            kept = size - place_len - 1;
+        memmove(fault + place_len, fault, kept);
+        fault[place_len + kept] = '\0';
+        memcpy(fault, place, place_len - strlen(": "));
+        memcpy(fault + place_len - strlen(": "), ": ", strlen(": "));
+        return;
+    }
+}
+
 static int configuration_merge(const struct configuration *configuration, struct loader *loader,
                                struct reload_report *report)
 {
@@ -457,8 +499,11 @@ static int configuration_renew(struct configuration *configuration, const struct
         err = loader_read_all(&loader);
     if (!err && report)
         err = configuration_merge(configuration, &loader, report);
-    if (!err && judge)
+    if (!err && judge) {
         err = judge->accept(judge->context, loader.made.options, error);
+        if (err)
+            configuration_locate(&loader.made, error, CONFIGURATION_ERROR_MAX);
+    }
     if (err) {
         configuration_deinit(&loader.made);
         return err;

@@ -14,7 +14,8 @@
 /* Where an option's value comes from, for people. */
 struct configuration_source {
     char place[CONFIGURATION_PLACE_MAX];
-    bool is_new; /* set by the source that is being read */
+    bool is_new;    /* set by the source that is being read */
+    bool has_items; /* of which one value or more has been taken */
 };
 
 struct configuration {
@@ -43,6 +44,10 @@ void configuration_visit_strays(const struct configuration *configuration,
  * not that somebody asked for; with a sentence. */
 int configuration_check_static_dir(const struct configuration *configuration,
                                    char error[CONFIGURATION_ERROR_MAX]);
+
+/* Puts before a fault that begins with the name of an option where that stands in a file or in the
+ * environment; what is not found, or was said on the command line, stays as it is. */
+void configuration_locate(const struct configuration *configuration, char *fault, size_t size);
 
 /* Room for the names of all options, several times over: as much as a line of the log takes. */
 #define CONFIGURATION_NAMES_MAX 4096u

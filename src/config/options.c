@@ -245,9 +245,10 @@ static int option_check_origin(const char *text, char *fault)
     const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
                        : strncmp(text, "https://", 8) == 0 ? text + 8
                                                            : NULL;
-    if (strcmp(text, "*") == 0 || strcmp(text, "null") == 0 || (host && *host && !strpbrk(host, "/?# ")))
+    if (strcmp(text, "*") == 0 || strcmp(text, "null") == 0 || (host && *host && !strpbrk(host, "/?#* ")))
         return 0;
-    snprintf(fault, OPTION_FAULT_MAX, "must be *, null or an origin as https://host[:port], without a path");
+    snprintf(fault, OPTION_FAULT_MAX,
+             "must be *, null or an origin as https://host[:port], without a path or a * in it");
     return -EINVAL;
 }
 

@@ -116,17 +116,19 @@ static int server_check_configuration(struct server *server)
 {
     static const struct precheck_warnings warnings = {server_warn_of_stray, server_warn_of_static_dir};
     char fault[PRECHECK_FAULT_MAX];
-    return precheck_run(server->configuration, &warnings, &server->listenings, fault)
-               ? server_fail(SERVER_EXIT_OPTIONS, "options", fault)
-               : 0;
+    int err = precheck_run(server->configuration, &warnings, &server->listenings, fault);
+    if (err)
+        configuration_locate(server->configuration, fault, sizeof(fault));
+    return err ? server_fail(SERVER_EXIT_OPTIONS, "options", fault) : 0;
 }
 
 static int server_load_keys(struct server *server)
 {
     char fault[AUTH_FAULT_MAX];
-    return auth_keys_load(&server->keys, server->configuration->options, fault)
-               ? server_fail(SERVER_EXIT_OPTIONS, "options", fault)
-               : 0;
+    int err = auth_keys_load(&server->keys, server->configuration->options, fault);
+    if (err)
+        configuration_locate(server->configuration, fault, sizeof(fault));
+    return err ? server_fail(SERVER_EXIT_OPTIONS, "options", fault) : 0;
 }
 
 static int server_listen(struct server *server)
