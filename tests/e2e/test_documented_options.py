@@ -50,6 +50,8 @@ EXAMPLES = {
     "seccomp": ["yes", "no"],
     "subscribe": ["auto", "anyone", "token", "nobody"],
     "publish": ["auto", "key", "token", "key,token", "anyone", "nobody"],
+    "tree": ["yes", "no"],
+    "policy": ["all", "newest"],
     "history-ttl": ["100ms", "5", "5s", "5m", "5h", "5d"],
     "history-bytes": ["4096", "4KiB", "4MiB", "4GiB"],
 }
