@@ -42,3 +42,11 @@ uint64_t random_jitter(uint64_t value)
 {
     return value + random_below(value + 1);
 }
+
+void random_word(char *to, size_t len)
+{
+    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    for (size_t i = 0; i < len; i++)
+        to[i] = alphabet[random_below(sizeof(alphabet) - 1)];
+    to[len] = '\0';
+}

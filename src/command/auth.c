@@ -10,6 +10,7 @@
 #include "auth/token.h"
 #include "command/answer.h"
 #include "command/commands.h"
+#include "command/presence.h"
 #include "render/render.h"
 
 #define AUTH_WORD "AUTH "
@@ -147,6 +148,7 @@ void conversation_follow_grant(struct conversation *conversation)
 {
     char fault[AUTH_FAULT_MAX];
     conversation_lose(conversation);
+    presence_follow_grant(conversation);
     enum error_code error =
         conversation->feed ? conversation_feed(conversation, conversation->feed, fault) : ERROR_NONE;
     if (error != ERROR_NONE)

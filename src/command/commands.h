@@ -11,4 +11,5 @@ void command_run_subscribe(struct conversation *conversation, struct command_req
 void command_run_unsubscribe(struct conversation *conversation, struct command_request *request);
 void command_run_publish(struct conversation *conversation, struct command_request *request);
 void command_run_auth(struct conversation *conversation, struct command_request *request);
+void command_run_presence(struct conversation *conversation, struct command_request *request);
 void command_run_history(struct conversation *conversation, struct command_request *request);

@@ -60,6 +60,8 @@ void conversation_deinit(struct conversation *conversation)
     bearer_end(&conversation->bearer);
     command_unsubscribe_all(conversation);
     errands_forget(&conversation->errands);
+    persona_unref(conversation->said);
+    conversation->said = NULL;
 }
 
 /* Commands. */
@@ -77,6 +79,7 @@ static void (*const command_runs[COMMAND_OP_COUNT])(struct conversation *convers
     [COMMAND_SUBSCRIBE] = command_run_subscribe, [COMMAND_UNSUBSCRIBE] = command_run_unsubscribe,
     [COMMAND_PUBLISH] = command_run_publish,     [COMMAND_HISTORY] = command_run_history,
     [COMMAND_PING] = command_run_ping,           [COMMAND_AUTH] = command_run_auth,
+    [COMMAND_PRESENCE] = command_run_presence,
 };
 
 static bool conversation_has_to_wait(struct conversation *conversation, enum command_op op)

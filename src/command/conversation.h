@@ -60,7 +60,13 @@ struct conversation {
     struct timer authenticated;   /* armed from a token to the next turn of the loop */
     const struct name_list *feed; /* see conversation_feed; NULL when there is none */
     struct bearer bearer;
+    struct persona *said;   /* what the client has said of itself last; one reference, or NULL */
+    uint64_t introduced_ms; /* see conversation_introduce */
 };
+
+/* The client says who it is, or what it wants to be known of it (both checked; what is not given stays), for
+ * what it subscribes to from now on. Says so too often: ERROR_PRESENCE_RATE. */
+enum error_code conversation_introduce(struct conversation *conversation, struct text as, struct text info);
 
 void conversation_init(struct conversation *conversation, struct shard *shard,
                        const struct conversation_ops *ops, enum transport_kind transport);

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/number.h"
+#include "core/message.h"
 #include "core/names.h"
+#include "core/persona.h"
 
 enum request_member {
     MEMBER_CHANNELS = PUBLISH_MEMBER_COUNT,
@@ -17,32 +19,39 @@ enum request_member {
     MEMBER_OP,
     MEMBER_REF,
     MEMBER_TOKEN,
+    MEMBER_AS,
+    MEMBER_INFO,
+    MEMBER_AFTER,
 };
 
 static const char *const request_members[] = {PUBLISH_MEMBERS, "channels", "since", "last", "limit", "op",
-                                              "ref",           "token",    NULL};
+                                              "ref",           "token",    "as",    "info", "after", NULL};
 
 #define REQUEST_MEMBER(member) (1u << (member))
 #define REQUEST_COMMON (REQUEST_MEMBER(MEMBER_OP) | REQUEST_MEMBER(MEMBER_REF))
 #define REQUEST_CHANNELS (REQUEST_MEMBER(PUBLISH_CHANNEL) | REQUEST_MEMBER(MEMBER_CHANNELS))
+#define REQUEST_PERSONA (REQUEST_MEMBER(MEMBER_AS) | REQUEST_MEMBER(MEMBER_INFO))
 #define REQUEST_START (REQUEST_MEMBER(MEMBER_SINCE) | REQUEST_MEMBER(MEMBER_LAST))
 
 static const struct request_row {
     const char *word;
     uint32_t members;
     enum start_kind start; /* unless the request says where */
-    bool is_reserved;      /* with what members is not known yet */
 } request_rows[COMMAND_OP_COUNT] = {
-    [COMMAND_SUBSCRIBE] = {"subscribe", REQUEST_COMMON | REQUEST_CHANNELS | REQUEST_START, START_NOW, false},
-    [COMMAND_UNSUBSCRIBE] = {"unsubscribe", REQUEST_COMMON | REQUEST_CHANNELS, START_NOW, false},
-    [COMMAND_PUBLISH] = {"publish", REQUEST_COMMON | PUBLISH_MEMBER_SET, START_NOW, false},
+    [COMMAND_SUBSCRIBE] = {"subscribe", REQUEST_COMMON | REQUEST_CHANNELS | REQUEST_START | REQUEST_PERSONA,
+                           START_NOW},
+    [COMMAND_UNSUBSCRIBE] = {"unsubscribe", REQUEST_COMMON | REQUEST_CHANNELS, START_NOW},
+    [COMMAND_PUBLISH] = {"publish", REQUEST_COMMON | PUBLISH_MEMBER_SET, START_NOW},
     [COMMAND_HISTORY] = {"history",
                          REQUEST_COMMON | REQUEST_START | REQUEST_MEMBER(PUBLISH_CHANNEL) |
                              REQUEST_MEMBER(MEMBER_LIMIT),
-                         START_EARLIEST, false},
-    [COMMAND_PING] = {"ping", REQUEST_COMMON, START_NOW, false},
-    [COMMAND_AUTH] = {"auth", REQUEST_COMMON | REQUEST_MEMBER(MEMBER_TOKEN), START_NOW, false},
-    [COMMAND_PRESENCE] = {"presence", REQUEST_COMMON, START_NOW, true},
+                         START_EARLIEST},
+    [COMMAND_PING] = {"ping", REQUEST_COMMON, START_NOW},
+    [COMMAND_AUTH] = {"auth", REQUEST_COMMON | REQUEST_MEMBER(MEMBER_TOKEN), START_NOW},
+    [COMMAND_PRESENCE] = {"presence",
+                          REQUEST_COMMON | REQUEST_PERSONA | REQUEST_MEMBER(PUBLISH_CHANNEL) |
+                              REQUEST_MEMBER(MEMBER_LIMIT) | REQUEST_MEMBER(MEMBER_AFTER),
+                          START_NOW},
 };
 
 __attribute__((format(printf, 3, 4))) static int
@@ -100,7 +109,7 @@ static int request_read_ref(struct command_request *request)
 
 static int request_read_op(struct command_request *request)
 {
-    static const char most[] = "subscribe, unsubscribe, publish, history, auth or ping";
+    static const char most[] = "subscribe, unsubscribe, publish, history, presence, auth or ping";
     struct text word;
     if (request_check(request,
                       json_object_string(&request->object.members, MEMBER_OP, &word, request->fault)))
@@ -211,6 +220,28 @@ static int request_read_start(struct command_request *request)
                                           "or earliest, now or last=N");
 }
 
+/* Who asks says so of himself. */
+static int request_read_persona(struct command_request *request)
+{
+    char fault[PERSONA_FAULT_MAX];
+    struct json_object *members = &request->object.members;
+    if (request_check(request, json_object_string(members, MEMBER_AS, &request->as, request->fault)))
+        return -EINVAL;
+    request->info = *request_value(request, MEMBER_INFO);
+    enum error_code error = persona_check(request->as, &request->info, fault);
+    return error == ERROR_NONE ? 0 : request_refuse(request, error, "%s", fault);
+}
+
+static int request_read_after(struct command_request *request)
+{
+    struct json_object *members = &request->object.members;
+    if (request_check(request, json_object_string(members, MEMBER_AFTER, &request->after, request->fault)))
+        return -EINVAL;
+    if (request->after.len <= PERSONA_NAME_MAX && message_attribute_is_valid(request->after))
+        return 0;
+    return request_refuse(request, ERROR_BAD_OPTION, "\"after\" must be a name that was listed");
+}
+
 static void request_read_token(struct command_request *request)
 {
     struct json_object *members = &request->object.members;
@@ -223,18 +254,13 @@ static void request_read(struct command_request *request)
 {
     struct json_object *members = &request->object.members;
     const struct request_row *row = &request_rows[request->op];
-    if (row->is_reserved) {
-        request_refuse(request, ERROR_NOT_SUPPORTED, "this server does not do %s yet; the name is reserved",
-                       row->word);
-        return;
-    }
     int err = request_check(request, json_object_check(members, row->members, row->word, request->fault));
     if (!err && request->op == COMMAND_PUBLISH)
         request_check(request, publish_object_wish(&request->object, &request->wish, request->fault));
     else if (!err && request->op == COMMAND_AUTH)
         request_read_token(request);
     else if (!err && row->members & REQUEST_CHANNELS && !request_read_channels(request) &&
-             !request_read_start(request))
+             !request_read_start(request) && !request_read_persona(request) && !request_read_after(request))
         request_read_number(request, MEMBER_LIMIT, 1, &request->limit);
 }
 
@@ -246,6 +272,9 @@ void command_request_parse(struct command_request *request, const char *text, si
     request->start.count = 0;
     request->limit = UINT64_MAX;
     request->token = (struct text){0};
+    request->as = (struct text){0};
+    request->info = (struct text){0};
+    request->after = (struct text){0};
     request->wish = (struct publish_wish){0};
     request->object = (struct publish_object){0};
     if (json_scan(&value, text, len, fault)) {

@@ -42,8 +42,11 @@ struct command_request {
     struct text channels;   /* names for command_channels_next; without bytes when none is given */
     unsigned channel_count; /* how many */
     struct start start;
-    uint64_t limit;           /* UINT64_MAX when none is given */
-    struct text token;        /* of COMMAND_AUTH */
+    uint64_t limit;    /* UINT64_MAX when none is given */
+    struct text token; /* of COMMAND_AUTH */
+    struct text as;    /* checked, as the next two; without bytes when it is not given */
+    struct text info;  /* JSON */
+    struct text after;
     struct publish_wish wish; /* of COMMAND_PUBLISH; its channel is not checked */
     struct publish_object object;
     char fault[PUBLISH_FAULT_MAX];

@@ -7,6 +7,7 @@
 #include "command/answer.h"
 #include "command/auth.h"
 #include "command/commands.h"
+#include "command/presence.h"
 #include "render/render.h"
 
 /* A subscribe on its way: all of its channels or none. */
@@ -149,7 +150,7 @@ void command_run_subscribe(struct conversation *conversation, struct command_req
         command_answer_error(conversation, &request->ref, ERROR_TOO_MANY_CHANNELS, fault);
         return;
     }
-    if (subscribe_refuses(conversation, request))
+    if (subscribe_refuses(conversation, request) || presence_refuses(conversation, request))
         return;
     subscribing = calloc(1, sizeof(*subscribing));
     if (!subscribing) {

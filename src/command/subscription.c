@@ -215,6 +215,8 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
     list_append(&conversation->subscriptions, &subscription->link);
     conversation->subscription_count++;
     conversation->made_count = (uint16_t)(conversation->made_count + (subscription->maker != NULL));
+    if (!wish->is_history && hub_follows(&conversation->shard->hub, wish->channel))
+        subscription->subscriber.persona = bearer_introduce(&conversation->bearer, conversation->said);
     if (wait)
         wait->awaited++;
     errands_join(&conversation->errands);

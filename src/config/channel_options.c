@@ -61,6 +61,29 @@ void channel_options_resolve(struct channel_options *to, const struct options *o
         to->subscribe = SUBSCRIBERS_AUTO;
 }
 
+/* What Sluice publishes itself is no content of anybody's. */
+static bool channel_is_reserved(struct text name)
+{
+    return name.bytes[0] == '$' || text_contains(name, "/$");
+}
+
+bool channel_has_presence(const struct options *options, struct text name)
+{
+    struct channel_options found;
+    channel_options_resolve(&found, options, name);
+    return found.presence && !channel_is_reserved(name);
+}
+
+bool channel_options_follow_any(const struct options *options)
+{
+    bool follows = options->presence || options->events;
+    for (size_t i = 0; !follows && i < channel_rules_count(options->rules); i++) {
+        const struct channel_options *values = &channel_rules_at(options->rules, i)->values;
+        follows = values->presence || values->events;
+    }
+    return follows;
+}
+
 uint64_t channel_message_size(const struct options *options, struct text name)
 {
     struct channel_options found;
@@ -72,12 +95,6 @@ uint64_t channel_message_size_most(const struct options *options)
 {
     return number_greater(options->message_size_bytes,
                           options->rules ? channel_rules_message_size_most(options->rules) : 0);
-}
-
-/* What Sluice publishes itself is no content of anybody's. */
-static bool channel_is_reserved(struct text name)
-{
-    return name.bytes[0] == '$' || text_contains(name, "/$");
 }
 
 static bool channel_is_tree(const struct options *options, struct text name)

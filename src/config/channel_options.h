@@ -75,6 +75,12 @@ struct channel_trees {
  * A look at a flag where no channel is a tree. */
 int channel_trees_find(struct channel_trees *trees, const struct options *options, struct text name);
 
+/* Whether who is in the channel of that name is known. */
+bool channel_has_presence(const struct options *options, struct text name);
+
+/* Whether any channel may have presence or events. */
+bool channel_options_follow_any(const struct options *options);
+
 /* Takes the option over from the options of all channels. */
 void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option);
 

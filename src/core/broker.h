@@ -14,12 +14,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/container.h"
 #include "base/mailbox.h"
 #include "core/ancestry.h"
 #include "core/epoch.h"
 #include "core/message.h"
 #include "core/names.h"
+#include "core/persona.h"
 #include "core/revocation.h"
 #include "core/ring.h"
 #include "tables/errors.h"
@@ -44,6 +46,8 @@ enum broker_operation {
                      */
     BROKER_REVOKE,  /* struct revoke_request; answered when it is kept and all shards of this process are told
                      */
+    BROKER_PRESENCE, /* struct presence_request: somebody comes, changes or goes */
+    BROKER_ROSTER,   /* struct roster_request */
 };
 
 struct broker_request {
@@ -168,6 +172,38 @@ struct revoke_request {
     struct broker_request super;
     struct revocation revocation; /* its text is in `text` */
     char text[REVOCATION_TEXT_MAX];
+};
+
+enum presence_step { PRESENCE_JOIN, PRESENCE_UPDATE, PRESENCE_LEAVE };
+
+struct roster_member;
+struct roster_room;
+
+/* The same one from the join to the leave. */
+struct presence_request {
+    struct broker_request super;
+    enum presence_step step;
+    uint8_t transport;       /* enum transport_kind */
+    struct text channel;     /* belongs to the request */
+    struct persona *persona; /* the request's; NULL is nobody in particular */
+    /* The broker's own (core/roster.h): */
+    struct roster_room *room;
+    struct roster_member *member; /* NULL for one who is counted only */
+};
+
+/* Who is present in a channel. */
+struct roster_request {
+    struct broker_request super;
+    char channel[CHANNEL_NAME_MAX + 1];
+    char
+        after[PERSONA_NAME_MAX + 1]; /* only names greater than this, byte by byte; empty is from the first */
+    size_t limit;
+    /* Answer, by name: */
+    struct buf members; /* objects with commas between; the receiver's to free */
+    bool has_more;
+    char last[PERSONA_NAME_MAX + 1]; /* that is in the answer */
+    uint64_t count;                  /* of all members */
+    uint64_t anonymous;              /* connections of nobody in particular */
 };
 
 /* What a broker posts to the mailbox of an attached shard: a message, or that the log is another one. */

@@ -6,6 +6,7 @@
 
 #include "base/number.h"
 #include "core/page.h"
+#include "core/presence.h"
 
 /* While subscribers wait for their turn the window may grow to this, so that nobody falls off because others
  * come first. */
@@ -328,12 +329,21 @@ void channel_remove_subscription(struct subscription *subscription)
 {
     struct channel *channel = subscription->channel;
     list_remove(&subscription->link);
+    presence_end(subscription->presence);
+    subscription->presence = NULL;
     subscription->channel = NULL;
     channel->subscriptions[subscription->subscriber->transport]--;
     if (channel->passing.count > 0)
         channel_mark_dirty(channel); /* it may have been the last one behind them */
     if (--channel->subscription_count == 0 && (channel->state == CHANNEL_ATTACHED || channel->is_asked))
         channel_begin_lingering(channel);
+}
+
+bool channel_is_followed(struct channel *channel)
+{
+    if (channel->terms_generation != channel->hub->generation)
+        channel_find_terms(channel);
+    return channel->terms.is_followed;
 }
 
 static bool channel_is_fetching(const struct channel *channel)

@@ -116,6 +116,9 @@ void channel_start_subscription(struct subscription *subscription, bool is_late)
 /* It no longer waits for a page while starting; `top` is the offset of the newest message known. */
 void channel_go_on_starting(struct subscription *subscription, uint64_t top);
 
+/* Whether who is subscribed is made known, as the options say now. */
+bool channel_is_followed(struct channel *channel);
+
 /* Drops what the window need not keep, once nobody waits for his turn; and transient messages, when nobody is
  * behind them. */
 void channel_trim(struct channel *channel);

@@ -34,6 +34,11 @@ void hub_configure(struct hub *hub, const struct hub_settings *settings)
     hub->generation++;
 }
 
+bool hub_follows(const struct hub *hub, struct text name)
+{
+    return hub->settings.follows_any && hub->settings.find_terms(hub->settings.context, name).is_followed;
+}
+
 void hub_tend(struct hub *hub)
 {
     if (hub->broker->ops->tend)

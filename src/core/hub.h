@@ -23,6 +23,7 @@ struct publish_guard;
 struct channel_terms {
     struct retention kept; /* of its log */
     bool is_newest;        /* who says nothing else is told the newest of each key when he is slow */
+    bool is_followed;      /* who is subscribed is made known (core/presence.h) */
 };
 
 /* What the hub takes from the options. */
@@ -31,6 +32,7 @@ struct hub_settings {
      * settings. */
     struct channel_terms (*find_terms)(const void *context, struct text name);
     const void *context;
+    bool follows_any; /* some channel may be followed */
     uint64_t linger_ms;
     uint64_t linger_most; /* channels */
 };
@@ -65,6 +67,9 @@ void hub_configure(struct hub *hub, const struct hub_settings *settings);
 /* Detaches every channel that no subscriber is left on; again, until hub_is_idle. */
 void hub_close(struct hub *hub);
 bool hub_is_idle(const struct hub *hub);
+
+/* Whether who is subscribed to that channel is made known. A look at a flag where no channel is followed. */
+bool hub_follows(const struct hub *hub, struct text name);
 
 /* Serves ready subscribers, channel by channel in turns, for about `budget_ns`. Returns whether more are
  * waiting. */

@@ -5,12 +5,19 @@
 #include <string.h>
 
 #include "core/channel.h"
+#include "core/presence.h"
 
 static void subscriber_forget_start(struct subscriber *subscriber)
 {
     free(subscriber->own_start);
     subscriber->own_start = NULL;
     subscriber->start = NULL;
+}
+
+static void subscriber_forget_persona(struct subscriber *subscriber)
+{
+    persona_unref(subscriber->persona);
+    subscriber->persona = NULL;
 }
 
 static struct start *start_copy(const struct start *start, uint64_t asked_ms)
@@ -37,6 +44,17 @@ void subscriber_leave(struct subscriber *subscriber)
     if (subscriptions != &subscriber->one)
         free(subscriptions);
     subscriber_forget_start(subscriber);
+    subscriber_forget_persona(subscriber);
+}
+
+void subscriber_introduce(struct subscriber *subscriber, struct persona *persona)
+{
+    persona_ref(persona);
+    subscriber_forget_persona(subscriber);
+    subscriber->persona = persona;
+    for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
+        if (subscriber->subscriptions[i].presence)
+            presence_change(subscriber->subscriptions[i].presence, persona);
 }
 
 void subscription_failed(struct subscription *subscription, enum error_code error)
@@ -49,6 +67,11 @@ void subscription_failed(struct subscription *subscription, enum error_code erro
 void subscription_attached(struct subscription *subscription)
 {
     struct subscriber *subscriber = subscription->subscriber;
+    struct channel *channel = subscription->channel;
+    if (!subscriber->is_of_log && !subscription->presence && channel_is_followed(channel))
+        subscription->presence =
+            presence_begin(subscriber->hub, (struct text){channel->name, channel->name_len},
+                           subscriber->persona, (enum transport_kind)subscriber->transport);
     if (--subscriber->pending > 0)
         return;
     subscriber_forget_start(subscriber);
@@ -94,8 +117,10 @@ enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
     subscriber->own_start = NULL;
     struct subscription *subscriptions =
         count == 1 ? &subscriber->one : calloc(count, sizeof(*subscriptions));
-    if (!subscriptions)
+    if (!subscriptions) {
+        subscriber_forget_persona(subscriber);
         return ERROR_OUT_OF_MEMORY;
+    }
     for (unsigned i = 0; i < count; i++) {
         subscriptions[i] = (struct subscription){.subscriber = subscriber};
         list_init(&subscriptions[i].link);
@@ -106,6 +131,7 @@ enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
         subscriber->subscriptions = NULL;
         if (subscriptions != &subscriber->one)
             free(subscriptions);
+        subscriber_forget_persona(subscriber);
     }
     return error;
 }

@@ -21,6 +21,8 @@
 
 struct channel;
 struct hub;
+struct persona;
+struct presence;
 struct subscriber;
 
 #define MISSED_UNKNOWN UINT64_MAX
@@ -37,12 +39,13 @@ struct subscription {
     struct list link; /* in a list of the channel, or of the page that it waits for */
     struct channel *channel;
     struct subscriber *subscriber;
-    uint64_t offset;   /* of the last message delivered */
-    uint64_t missed;   /* of the reset that is to be told; see struct delivery */
-    uint8_t state;     /* enum subscription_state */
-    uint8_t reset;     /* enum reset_reason to be told before anything else */
-    bool is_after_gap; /* the last thing that it was told is a reset */
-    uint32_t serial;   /* of the last transient message delivered, or passed over; see struct channel */
+    struct presence *presence; /* NULL where nobody wants to know who is there */
+    uint64_t offset;           /* of the last message delivered */
+    uint64_t missed;           /* of the reset that is to be told; see struct delivery */
+    uint8_t state;             /* enum subscription_state */
+    uint8_t reset;             /* enum reset_reason to be told before anything else */
+    bool is_after_gap;         /* the last thing that it was told is a reset */
+    uint32_t serial; /* of the last transient message delivered, or passed over; see struct channel */
 };
 
 struct subscriber_ops {
@@ -66,7 +69,12 @@ struct subscriber {
     uint8_t count;
     uint8_t pending; /* channels not yet attached */
     bool is_resumed; /* the cursor that it came with has an entry for one of its channels */
-    bool is_of_log;  /* it reads what the logs keep: transient messages are not for it; set before it joins */
+    /* It reads what the logs keep: transient messages are not for it, and it is not present in its channels;
+     * set before it joins. */
+    bool is_of_log;
+    /* Who it is, set before it joins, and released when it has left or could not join. NULL is nobody in
+     * particular, which is enough where hub_follows none of its channels. */
+    struct persona *persona;
     struct subscription *subscriptions; /* `one` or malloc'd; NULL when it has left */
     struct subscription one;
 };
@@ -87,6 +95,9 @@ struct delivery {
 enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
                                 const struct subscriber_ops *ops, enum transport_kind transport,
                                 const struct text *channels, unsigned count, const struct start *start);
+
+/* It is somebody else from now on, or says something else of itself. */
+void subscriber_introduce(struct subscriber *subscriber, struct persona *persona);
 
 /* Leaves all channels; nothing is woken afterwards. Does nothing when it has left. */
 void subscriber_leave(struct subscriber *subscriber);

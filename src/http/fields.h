@@ -25,7 +25,9 @@
     ROW(ORIGIN, "Origin")                                                                                    \
     ROW(PREFER, "Prefer")                                                                                    \
     ROW(REQUEST_HEADERS, "Access-Control-Request-Headers")                                                   \
+    ROW(SLUICE_AS, "Sluice-As")                                                                              \
     ROW(SLUICE_EVENT, "Sluice-Event")                                                                        \
+    ROW(SLUICE_INFO, "Sluice-Info")                                                                          \
     ROW(SLUICE_KEY, "Sluice-Key")                                                                            \
     ROW(SLUICE_PRODUCER, "Sluice-Producer")                                                                  \
     ROW(SLUICE_STORE, "Sluice-Store")                                                                        \

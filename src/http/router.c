@@ -218,6 +218,8 @@ static const struct route router_misdirected_route = {
 static const struct route router_options_route = {"", true, 0, false, router_answer_options, .elsewhere = ""};
 static const struct route router_nowhere_route = {
     "", true, 0, false, router_answer_not_found, .elsewhere = ""};
+static const struct route router_presence_route = {"/api/channels/", true,           METHODS_READ, false,
+                                                   presence_handle,  .elsewhere = ""};
 static const struct route router_hidden_route = {"", true, 0, false, router_answer_hidden, .elsewhere = ""};
 static const struct route router_method_route = {"", true, 0, false, router_answer_method, .elsewhere = ""};
 
@@ -234,6 +236,9 @@ static uint64_t router_body_limit(const struct exchange *exchange, const struct 
 void router_choose(struct exchange *exchange)
 {
     const struct route *route = router_find(exchange->path);
+    if (route->handle == channel_handle && exchange->method & METHODS_READ &&
+        presence_is_asked(router_name_behind(exchange, route)))
+        route = &router_presence_route;
     origin_judge(exchange);
     exchange->body_limit = router_body_limit(exchange, route);
     if (!route->is_for_probes && !host_is_ours(exchange_field(exchange, FIELD_HOST),

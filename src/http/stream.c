@@ -337,6 +337,7 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
     stream->exchange = exchange;
     stream->format = format;
     stream->padding = (uint32_t)wish->padding;
+    stream->subscriber.persona = persona_ref(wish->persona);
     stream->is_chunked = exchange_is_chunked(exchange);
     exchange_hold(exchange, &stream_hold_ops, stream);
     exchange_bear(exchange);

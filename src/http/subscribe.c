@@ -59,9 +59,10 @@ static bool subscribe_allow(struct exchange *exchange, const struct transport *t
  * to ask for a preamble. */
 static bool subscribe_refuses_query(struct exchange *exchange)
 {
-    static const char *const names[] = {
-        "channel",   "since",    "last",  "wait",        "transport",         "format", "padding",
-        "heartbeat", "callback", "token", "lastEventId", "evs_last_event_id", NULL};
+    static const char *const names[] = {"channel",   "since",  "last",        "wait",
+                                        "transport", "format", "padding",     "heartbeat",
+                                        "callback",  "token",  "lastEventId", "evs_last_event_id",
+                                        "as",        "info",   NULL};
     static const char *const harmless[] = {"r", "t", "evs_preamble", NULL};
     return query_refuses(exchange, &(const struct query_rules){"receiving", names, harmless});
 }
@@ -265,6 +266,42 @@ static bool subscribe_is_in_time(struct exchange *exchange, const struct transpo
     return error == ERROR_NONE;
 }
 
+static struct text subscribe_find_said(const struct exchange *exchange, const char *parameter,
+                                       enum exchange_field field)
+{
+    struct text said = exchange_query(exchange, parameter);
+    return said.bytes ? said : text_of(exchange_field(exchange, field));
+}
+
+static bool subscribe_follows_any(const struct exchange *exchange, const struct subscription_wish *wish)
+{
+    for (unsigned i = 0; i < wish->count; i++)
+        if (hub_follows(&exchange->shard->hub, wish->channels[i]))
+            return true;
+    return false;
+}
+
+/* Who asks, where somebody wants to know. */
+static bool subscribe_read_persona(struct exchange *exchange, struct subscription_wish *wish)
+{
+    char fault[PERSONA_FAULT_MAX];
+    struct text as = subscribe_find_said(exchange, "as", FIELD_SLUICE_AS);
+    struct text info = subscribe_find_said(exchange, "info", FIELD_SLUICE_INFO);
+    enum error_code error = persona_check(as, &info, fault);
+    if (error != ERROR_NONE) {
+        exchange_fail(exchange, error, "%s", fault);
+        return false;
+    }
+    if (!subscribe_follows_any(exchange, wish))
+        return true;
+    struct persona *given = persona_new(as, info);
+    wish->persona = wish->awaits_token ? persona_ref(given) : bearer_introduce(&exchange->bearer, given);
+    persona_unref(given);
+    if (!wish->persona)
+        exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+    return wish->persona != NULL;
+}
+
 static void subscribe_answer_head(struct exchange *exchange, const struct transport *transport)
 {
     struct MHD_Response *response = exchange_response("", 0, transport->content_type, false);
@@ -282,11 +319,12 @@ void subscribe_handle(struct exchange *exchange)
     wish.awaits_token = false;
     wish.padding = 0;
     wish.start.count = 0;
+    wish.persona = NULL;
     const struct transport *transport = subscribe_choose(exchange);
     if (!transport || !subscribe_allow(exchange, transport) || subscribe_refuses_query(exchange) ||
         !subscribe_read_channels(exchange, &wish) || !subscribe_read_start(exchange, &wish) ||
         !subscribe_read_options(exchange, &wish) || !subscribe_admit(exchange, transport, &wish) ||
-        !subscribe_is_in_time(exchange, transport, &wish))
+        !subscribe_is_in_time(exchange, transport, &wish) || !subscribe_read_persona(exchange, &wish))
         return;
     if (exchange->method == METHOD_HEAD)
         wish.wait_ms = 0;
@@ -294,4 +332,5 @@ void subscribe_handle(struct exchange *exchange)
         subscribe_answer_head(exchange, transport);
     else
         transport->begin(exchange, &wish);
+    persona_unref(wish.persona);
 }

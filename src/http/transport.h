@@ -17,6 +17,8 @@ struct subscription_wish {
     uint64_t wait_ms;   /* how long a long-poll is held; 0 only looks */
     bool awaits_token;  /* it is not decided who asks: the client is to say it first of all */
     uint64_t padding;   /* bytes of comment before an event stream */
+    struct persona
+        *persona; /* who asks; one that is to say its token first has said this of itself besides */
 };
 
 struct transport {

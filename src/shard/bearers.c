@@ -128,6 +128,14 @@ enum error_code bearer_certify(struct bearer *bearer, const struct shard *shard,
     return ERROR_NONE;
 }
 
+struct persona *bearer_introduce(const struct bearer *bearer, struct persona *said)
+{
+    const struct grant *grant = bearer->grant;
+    if (!grant || grant->is_key || grant->subject[0] == '\0')
+        return persona_ref(said);
+    return persona_new(text_of(grant->subject), said ? persona_info(said) : (struct text){0});
+}
+
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,
                   void (*over)(struct bearer *bearer, enum error_code why))
 {

@@ -9,6 +9,7 @@
 #include "auth/access.h"
 #include "base/list.h"
 #include "base/timer.h"
+#include "core/persona.h"
 #include "core/revocation.h"
 #include "tables/errors.h"
 
@@ -52,6 +53,10 @@ void bearer_share(struct bearer *bearer, const struct bearer *with);
 /* Has the bearer the grant of the certificate that was shown on this connection (shard/tls.h). Returns
  * ERROR_NONE, also when none was shown, or why it does not count any more; then nothing has changed. */
 enum error_code bearer_certify(struct bearer *bearer, const struct shard *shard, int fd);
+
+/* Who that is, for others to know: the subject of the token, where it has one, with the info of what he has
+ * said of himself (not NULL), or else that. One reference; NULL when memory is out. */
+struct persona *bearer_introduce(const struct bearer *bearer, struct persona *said);
 
 /* It is open: `over` follows when its grant, this one or a later one, is over. */
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,

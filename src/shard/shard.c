@@ -67,6 +67,7 @@ static struct channel_terms shard_find_terms(const void *options, struct text na
     return (struct channel_terms){
         .kept = {found.history_size, found.history_bytes, found.history_ttl_ms},
         .is_newest = found.policy == CHANNEL_POLICY_NEWEST,
+        .is_followed = (found.presence || found.events) && !channel_name_is_reserved(name),
     };
 }
 
@@ -75,6 +76,7 @@ static struct hub_settings shard_hub_settings(const struct options *options)
     return (struct hub_settings){
         .find_terms = shard_find_terms,
         .context = options,
+        .follows_any = channel_options_follow_any(options),
         .linger_ms = options->linger_time_ms,
         .linger_most = options->linger_channels,
     };

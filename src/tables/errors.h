@@ -39,6 +39,7 @@
     ROW(FORBIDDEN_ORIGIN, 403, "forbidden-origin", "The page's origin may not publish here.")                \
     ROW(NOT_FOUND, 404, "not-found", "Nothing is at this path.")                                             \
     ROW(NO_CHANNEL, 404, "no-such-channel", "Nobody uses this channel, and nothing of it is kept.")          \
+    ROW(NO_PRESENCE, 404, "no-presence", "Who is in this channel is not known: its option presence is no.")  \
     ROW(NO_SESSION, 404, "no-such-session", "There is no SockJS session of this name, or not any more.")     \
     ROW(METHOD, 405, "method-not-allowed", "The method is not for this path; Allow lists what is.")          \
     ROW(NOT_ACCEPTABLE, 406, "not-acceptable", "There is no such way to receive.")                           \
@@ -57,7 +58,6 @@
     ROW(UPGRADE_REQUIRED, 426, "upgrade-required",                                                           \
         "This is for WebSockets, of version 13; Upgrade and Sec-WebSocket-Version say so.")                  \
     ROW(HEAD_TOO_LARGE, 431, "head-too-large", "The request head is larger than head-size.")                 \
-    ROW(NOT_SUPPORTED, 501, "not-supported", "This server does not do that yet; the name is reserved.")      \
     ROW(INTERNAL, 500, "internal", "The server failed; its log says why.")                                   \
     ROW(OUT_OF_MEMORY, 503, "out-of-memory", "The server has no memory for this now.")                       \
     ROW(MEMORY_LIMIT, 503, "memory-limit", "Messages of channels in use fill the memory limit.")             \
@@ -78,6 +78,8 @@
         "This address, token or channel has more subscriptions a second than it may.")                       \
     ROW(PUBLISH_RATE, 429, "publish-rate",                                                                   \
         "This address, token or channel has more messages a second published than it may.")                  \
+    ROW(PRESENCE_RATE, 429, "presence-rate",                                                                 \
+        "The connection changes its name or what is known of it more often than it may.")                    \
     ROW(TOO_MANY_CONNECTIONS, 503, "too-many-connections", "The server holds all the connections it may.")   \
     ROW(TOO_MANY_FROM_ADDRESS, 503, "too-many-from-address",                                                 \
         "This address holds all the connections, or SockJS sessions, it may.")                               \

@@ -198,4 +198,11 @@
             "The channel's log has, behind what is published to itself, everything that is published below " \
             "it too.")                                                                                       \
     CHOICE("policy", policy, "all", 0, 0, CHANNEL, "all|newest",                                             \
-           "What a slow subscriber is told: all messages, or of each key the newest.")
+           "What a slow subscriber is told: all messages, or of each key the newest.")                       \
+    BOOLEAN("presence", presence, "no", 0, 1, CHANNEL, "yes|no",                                             \
+            "Who is subscribed is known, and told on NAME/$presence; see docs/PRESENCE.md.")                 \
+    DURATION("presence-grace", presence_grace_ms, "5s", 0, 3600000, CHANNEL, "TIME",                         \
+             "How long somebody stays present, and a channel occupied, after the last connection has gone.") \
+    BOOLEAN("events", events, "no", 0, 1, CHANNEL, "yes|no",                                                 \
+            "That the channel is created, occupied, vacated, purged or forgotten is told on $channel and "   \
+            "$channel/NAME; see docs/PRESENCE.md.")

@@ -411,6 +411,7 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     *poll = (struct longpoll){
         .exchange = exchange,
         .subscriber.ahead = exchange,
+        .subscriber.persona = persona_ref(wish->persona),
         .form = form,
         .until_ms = exchange->shard->now_ms + wish->wait_ms,
     };

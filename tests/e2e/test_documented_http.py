@@ -39,11 +39,13 @@ def check(response: Response, code: str, hint: str) -> None:
 
 
 # What only commands are told: tests/unit/command/ has them.
-COMMAND_CODES = ("already-subscribed", "not-supported", "unsubscribed")
+COMMAND_CODES = ("already-subscribed", "presence-rate", "unsubscribed")
 PROVOKED: list[tuple[str, str, Callable[[Server], Response]]] = [
     ("bad-request", "", lambda s: said(s, b"GET /healthz HTTP/1.1\r\n" + HEAD + b"no colon\r\n\r\n")),
     ("bad-path", "percent", lambda s: get(s, "/channels/a%zz")),
     ("bad-path", "NUL", lambda s: get(s, "/channels/a%00")),
+    ("reserved-channel", "begins with $", lambda s: request(s, "POST", "/channels/a/$b", "x")),
+    ("no-presence", "presence is no", lambda s: get(s, "/api/channels/a/presence")),
     ("bad-channel", "A-Z a-z 0-9", lambda s: get(s, "/channels/a%20b")),
     ("bad-channel", "segment", lambda s: get(s, "/channels/a//b")),
     ("bad-channel", "255", lambda s: get(s, "/channels/" + "a" * 256)),

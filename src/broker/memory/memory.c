@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "broker/memory/log.h"
+#include "broker/memory/presence.h"
 #include "config/channel_options.h"
 
 /* How often time is looked after, at least. */
@@ -36,6 +37,7 @@ struct memory_broker {
     struct store store;
     struct list watches;
     struct revocation_listeners listeners;
+    struct memory_presence presence;
 };
 
 static struct memory_broker *memory_of(struct broker *broker)
@@ -75,6 +77,7 @@ static void memory_apply_options(struct memory_broker *memory)
 {
     memory->store.memory_limit_bytes = memory->options->memory_limit_bytes;
     memory->store.channels_most = memory->options->max_channels;
+    memory_presence_renew(&memory->presence);
     store_renew_limits(&memory->store);
 }
 
@@ -248,6 +251,7 @@ static enum error_code memory_purge(struct memory_broker *memory, struct inspect
     }
     feed.log = log_state(log);
     broker_post_feeds(letters, &log->attachments, &feed);
+    memory_presence_tell(&memory->presence, (struct text){log->name, log->name_len}, "purged");
     return ERROR_NONE;
 }
 
@@ -307,14 +311,21 @@ static int memory_tell(const struct memory_watch *watch, const struct log *log, 
 
 static int memory_log_begun(struct store *store, const struct log *log)
 {
-    const struct memory_broker *memory = container_of(store, struct memory_broker, store);
+    struct memory_broker *memory = container_of(store, struct memory_broker, store);
     int err = 0;
     list_for_each (link, &memory->watches) {
         const struct memory_watch *watch = container_of(link, struct memory_watch, link);
         if (!err && memory_is_below(log, watch))
             err = memory_tell(watch, log, true);
     }
+    if (!err)
+        memory_presence_tell(&memory->presence, (struct text){log->name, log->name_len}, "created");
     return err;
+}
+
+static void memory_log_forgotten(struct store *store, struct text name)
+{
+    memory_presence_tell(&container_of(store, struct memory_broker, store)->presence, name, "forgotten");
 }
 
 static void memory_forget_watch(struct memory_watch *watch)
@@ -409,6 +420,14 @@ static bool memory_serve(struct memory_broker *memory, struct broker_request *re
     case BROKER_REVOKE:
         request->error = memory_revoke(memory, container_of(request, struct revoke_request, super));
         return true;
+    case BROKER_PRESENCE:
+        request->error =
+            memory_presence_apply(&memory->presence, container_of(request, struct presence_request, super));
+        return true;
+    case BROKER_ROSTER:
+        request->error =
+            memory_presence_list(&memory->presence, container_of(request, struct roster_request, super));
+        return true;
     /* These are answered behind what has been posted before. */
     case BROKER_DETACH:
         memory_detach(memory, container_of(request, struct attach_request, super));
@@ -479,6 +498,8 @@ static bool memory_is_ready(struct broker *broker)
 static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = memory_of(broker);
+    memory_presence_deinit(&memory->presence);
+    memory->store.forgotten = NULL;
     store_deinit(&memory->store);
     revocation_listeners_deinit(&memory->listeners);
     pthread_mutex_destroy(&memory->lock);
@@ -510,6 +531,8 @@ struct broker *memory_broker_new(struct options *options)
     memory->store.now_ms = clock_monotonic_ms();
     timer_wheel_init(&memory->store.wheel, memory->store.now_ms);
     memory->store.begun = memory_log_begun;
+    memory->store.forgotten = memory_log_forgotten;
+    memory_presence_init(&memory->presence, &memory->store, &memory->options);
     memory->store.limit = memory_limit;
     memory_apply_options(memory);
     return &memory->super;

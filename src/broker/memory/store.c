@@ -100,8 +100,11 @@ static void store_discard(struct log *log)
 
 void store_drop(struct log *log)
 {
-    (void)JudySLDel(&log->store->logs, (const uint8_t *)log->name, PJE0); /* it is there */
+    struct store *store = log->store;
+    (void)JudySLDel(&store->logs, (const uint8_t *)log->name, PJE0); /* it is there */
     store_discard(log);
+    if (store->forgotten)
+        store->forgotten(store, (struct text){log->name, log->name_len});
 }
 
 struct log *store_purge(struct log *log)

@@ -44,6 +44,8 @@ struct store {
     uint64_t log_bytes; /* of logs and keys themselves, without their messages */
     /* There is a log that was not there before. Returns 0, or -ENOMEM when there may not be. */
     int (*begun)(struct store *store, const struct log *log);
+    /* A log is dropped, whose time is over or whose room is wanted. */
+    void (*forgotten)(struct store *store, struct text name);
     uint64_t count;
     uint64_t message_count;
     uint64_t evicted;

@@ -93,6 +93,10 @@ static void redis_serve(struct letter *letter)
     case BROKER_REVOKE:
         revocations_revoke(broker, container_of(request, struct revoke_request, super));
         break;
+    case BROKER_PRESENCE:
+    case BROKER_ROSTER:
+        broker_answer(request, ERROR_NONE);
+        break;
     }
 }
 
@@ -299,7 +303,6 @@ static int redis_start(struct redis_broker *broker, char fault[URL_FAULT_MAX])
 
 struct broker *redis_broker_new(struct options *options, char fault[URL_FAULT_MAX])
 {
-    static const char alphabet[] = "0123456789abcdefghjkmnpqrstvwxyz";
     struct redis_broker *broker = calloc(1, sizeof(*broker));
     if (!broker) {
         snprintf(fault, URL_FAULT_MAX, "no memory");
@@ -312,8 +315,7 @@ struct broker *redis_broker_new(struct options *options, char fault[URL_FAULT_MA
     list_init(&broker->homeless);
     list_init(&broker->watches);
     list_init(&broker->bridged_publishes);
-    for (unsigned i = 0; i < REDIS_NODE_LEN; i++)
-        broker->node[i] = alphabet[random_below(sizeof(alphabet) - 1)];
+    random_word(broker->node, REDIS_NODE_LEN);
     if (redis_start(broker, fault)) {
         redis_free(broker);
         return NULL;

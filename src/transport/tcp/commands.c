@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "transport/tcp/commands.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/container.h"
@@ -9,7 +10,9 @@
 
 static const char commands_help[] =
     "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, SIGNAL channel data, "
-    "HISTORY [channel] [since|last=N], AUTH token, PING [text], ECHO text, FORMAT raw|json, HELP, QUIT";
+    "HISTORY [channel] [since|last=N], AS name [json], AUTH token, PING [text], ECHO text, FORMAT raw|json, "
+    "HELP, "
+    "QUIT";
 
 /* The next word from `at` on; where it ends is the new `at`. */
 static struct text command_next_word(const char *bytes, size_t len, size_t *at)
@@ -151,6 +154,26 @@ static void commands_auth(struct connection *connection, const struct command *c
     conversation_follow_grant(&connection->conversation);
 }
 
+static void commands_as(struct connection *connection, const struct command *command)
+{
+    char fault[PERSONA_FAULT_MAX];
+    struct text info = command->data;
+    if (!command->first.bytes) {
+        connection_answer_error(connection, ERROR_BAD_COMMAND,
+                                "AS takes a name, and JSON if there is more to say");
+        return;
+    }
+    enum error_code error = persona_check(command->first, &info, fault);
+    if (error == ERROR_NONE) {
+        error = conversation_introduce(&connection->conversation, command->first, info);
+        snprintf(fault, sizeof(fault), "%s", error == ERROR_NONE ? "" : error_text(error));
+    }
+    if (error == ERROR_NONE)
+        connection_answer_text(connection, "CONFIRMED");
+    else
+        connection_answer_error(connection, error, fault);
+}
+
 static void commands_ping(struct connection *connection, const struct command *command)
 {
     if (command->rest.len > 0)
@@ -207,10 +230,11 @@ static const struct {
 } command_words[] = {
     {"SUBSCRIBE", commands_subscribe}, {"UNSUBSCRIBE", commands_unsubscribe},
     {"PUBLISH", commands_publish},     {"SIGNAL", commands_signal},
-    {"HISTORY", commands_history},     {"AUTH", commands_auth},
-    {"PING", commands_ping},           {"PONG", commands_pong},
-    {"ECHO", commands_echo},           {"FORMAT", commands_format},
-    {"HELP", commands_tell_help},      {"QUIT", commands_quit},
+    {"HISTORY", commands_history},     {"AS", commands_as},
+    {"AUTH", commands_auth},           {"PING", commands_ping},
+    {"PONG", commands_pong},           {"ECHO", commands_echo},
+    {"FORMAT", commands_format},       {"HELP", commands_tell_help},
+    {"QUIT", commands_quit},
 };
 
 void command_parse(struct command *command, const char *bytes, size_t len)

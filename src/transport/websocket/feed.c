@@ -50,9 +50,17 @@ static const struct feed_form feed_json = {FORM_WEBSOCKET_JSON, render_websocket
 /* A subscription that has to wait. */
 struct feed_wish {
     struct start start;
+    struct persona *persona; /* what the client has said of itself; one reference, or NULL */
     unsigned count;
     struct channel_name channels[];
 };
+
+static void feed_wish_free(struct feed_wish *wish)
+{
+    if (wish)
+        persona_unref(wish->persona);
+    free(wish);
+}
 
 /* What a delivery touches is side by side. */
 struct websocket_feed {
@@ -306,20 +314,27 @@ static enum error_code feed_join(struct websocket_feed *feed, char fault[AUTH_FA
         return error;
     feed_move(feed, FEED_WAITING);
     errands_join(&feed->errands);
+    feed->subscriber.persona = wish->persona ? bearer_introduce(&feed->bearer, wish->persona) : NULL;
     error = subscriber_join(&feed->subscriber, &shard->hub, &feed_subscriber_ops, TRANSPORT_WEBSOCKET,
                             channels, wish->count, &wish->start);
     snprintf(fault, AUTH_FAULT_MAX, "%s", error == ERROR_NONE ? "" : error_text(error));
     return error;
 }
 
-/* Whether what is joined is allowed by a token that nobody has waited for. */
-static enum error_code feed_check(const struct websocket_feed *feed, char fault[AUTH_FAULT_MAX])
+/* Whether what is joined is allowed by a token that nobody has waited for; who it names is there from now on.
+ */
+static enum error_code feed_check(struct websocket_feed *feed, char fault[AUTH_FAULT_MAX])
 {
     const struct subscriber *subscriber = &feed->subscriber;
     enum error_code error = ERROR_NONE;
     for (unsigned i = 0; error == ERROR_NONE && i < subscriber->count; i++)
         error = bearer_check(&feed->bearer, websocket_shard(&feed->websocket), ACCESS_SUBSCRIBE,
                              subscription_channel(&subscriber->subscriptions[i]), fault);
+    struct persona *said = feed->subscriber.persona;
+    struct persona *persona = error == ERROR_NONE && said ? bearer_introduce(&feed->bearer, said) : NULL;
+    if (persona)
+        subscriber_introduce(&feed->subscriber, persona);
+    persona_unref(persona);
     return error;
 }
 
@@ -330,7 +345,7 @@ static void feed_take_token(struct websocket_feed *feed, struct text message)
         auth_take_message(&feed->bearer, websocket_shard(&feed->websocket), message, fault);
     if (error == ERROR_NONE)
         error = feed->phase == FEED_ASKING ? feed_join(feed, fault) : feed_check(feed, fault);
-    free(feed->wish);
+    feed_wish_free(feed->wish);
     feed->wish = NULL;
     if (error != ERROR_NONE)
         feed_close(feed, error, fault);
@@ -398,7 +413,7 @@ static void feed_closing(struct websocket *websocket)
 
 static void feed_release(struct websocket *websocket)
 {
-    free(feed_of_websocket(websocket)->wish);
+    feed_wish_free(feed_of_websocket(websocket)->wish);
     free(feed_of_websocket(websocket));
 }
 
@@ -444,6 +459,7 @@ static struct feed_wish *feed_wish_new(const struct subscription_wish *wish)
     if (!copy)
         return NULL;
     copy->start = wish->start;
+    copy->persona = persona_ref(wish->persona);
     copy->count = wish->count;
     for (unsigned i = 0; i < wish->count; i++) {
         copy->channels[i].len = (uint8_t)wish->channels[i].len;
@@ -462,6 +478,7 @@ static enum error_code feed_prepare(struct websocket_feed *feed, struct exchange
         return feed->wish ? ERROR_NONE : ERROR_OUT_OF_MEMORY;
     }
     errands_join(&feed->errands);
+    feed->subscriber.persona = persona_ref(wish->persona);
     return subscriber_join(&feed->subscriber, &exchange->shard->hub, &feed_subscriber_ops,
                            TRANSPORT_WEBSOCKET, wish->channels, wish->count, &wish->start);
 }

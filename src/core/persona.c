@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/persona.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/json_scan.h"
+#include "core/message.h"
+
+_Static_assert(PERSONA_NAME_MAX == MESSAGE_ATTRIBUTE_MAX, "a name follows the rules of attributes");
+
+enum error_code persona_check(struct text name, struct text *info, char fault[PERSONA_FAULT_MAX])
+{
+    char why[JSON_FAULT_MAX];
+    if (name.bytes && (name.len == 0 || !message_attribute_is_valid(name))) {
+        snprintf(fault, PERSONA_FAULT_MAX, "as must be 1 to %u bytes of UTF-8 without control characters",
+                 PERSONA_NAME_MAX);
+        return ERROR_BAD_OPTION;
+    }
+    if (info->bytes && info->len > PERSONA_INFO_MAX) {
+        snprintf(fault, PERSONA_FAULT_MAX, "info has at most %u bytes, not %zu", PERSONA_INFO_MAX, info->len);
+        return ERROR_BAD_OPTION;
+    }
+    if (info->bytes && json_scan(info, info->bytes, info->len, why)) {
+        snprintf(fault, PERSONA_FAULT_MAX, "info is not JSON: %s", why);
+        return ERROR_BAD_OPTION;
+    }
+    return ERROR_NONE;
+}
+
+struct persona *persona_new(struct text name, struct text info)
+{
+    if (!message_attribute_is_valid(name))
+        name.len = 0;
+    struct persona *persona = malloc(sizeof(*persona) + name.len + 1 + info.len);
+    if (!persona)
+        return NULL;
+    atomic_init(&persona->references, 1);
+    persona->name_len = (uint8_t)name.len;
+    persona->info_len = (uint16_t)info.len;
+    if (name.len > 0)
+        memcpy(persona->bytes, name.bytes, name.len);
+    persona->bytes[name.len] = '\0';
+    /* White space between its tokens becomes blanks: no line that it stands in is broken. */
+    for (size_t i = 0; i < info.len; i++)
+        persona->bytes[name.len + 1 + i] = (unsigned char)info.bytes[i] < ' ' ? ' ' : info.bytes[i];
+    return persona;
+}
+
+struct persona *persona_ref(struct persona *persona)
+{
+    if (persona)
+        atomic_fetch_add_explicit(&persona->references, 1, memory_order_relaxed);
+    return persona;
+}
+
+void persona_unref(struct persona *persona)
+{
+    if (persona && atomic_fetch_sub_explicit(&persona->references, 1, memory_order_acq_rel) == 1)
+        free(persona);
+}
