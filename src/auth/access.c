@@ -1,21 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "auth/access.h"
 
-#include <stdarg.h>
-#include <stdio.h>
-
+#include "auth/fault.h"
 #include "config/channel_options.h"
 #include "core/names.h"
-
-__attribute__((format(printf, 3, 4))) static enum error_code access_refuse(char *fault, enum error_code error,
-                                                                           const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(fault, AUTH_FAULT_MAX, format, arguments);
-    va_end(arguments);
-    return error;
-}
 
 static enum error_code access_check_subscribe(const struct grant *grant, bool has_keys, unsigned subscribers,
                                               struct text channel, char *fault)
@@ -25,20 +13,19 @@ static enum error_code access_check_subscribe(const struct grant *grant, bool ha
     if (subscribers == SUBSCRIBERS_ANYONE)
         return ERROR_NONE;
     if (subscribers == SUBSCRIBERS_NOBODY)
-        return access_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "nobody may subscribe to %.*s", (int)channel.len,
-                             channel.bytes);
+        return auth_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "nobody may subscribe to %.*s", (int)channel.len,
+                           channel.bytes);
     if (!grant)
-        return access_refuse(fault, ERROR_NO_TOKEN, "subscribing to %.*s needs a token", (int)channel.len,
-                             channel.bytes);
+        return auth_refuse(fault, ERROR_NO_TOKEN, "subscribing to %.*s needs a token", (int)channel.len,
+                           channel.bytes);
     if (grant->is_key)
-        return access_refuse(fault, ERROR_FORBIDDEN_CHANNEL,
-                             "subscribing to %.*s needs a token; a publisher key is for publishing",
-                             (int)channel.len, channel.bytes);
+        return auth_refuse(fault, ERROR_FORBIDDEN_CHANNEL,
+                           "subscribing to %.*s needs a token; a publisher key is for publishing",
+                           (int)channel.len, channel.bytes);
     return grant_patterns_cover(&grant->subscribe, channel)
                ? ERROR_NONE
-               : access_refuse(fault, ERROR_FORBIDDEN_CHANNEL,
-                               "the token does not grant to subscribe to %.*s", (int)channel.len,
-                               channel.bytes);
+               : auth_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "the token does not grant to subscribe to %.*s",
+                             (int)channel.len, channel.bytes);
 }
 
 static enum error_code access_check_publish(const struct grant *grant, bool has_keys, unsigned publishers,
@@ -49,29 +36,29 @@ static enum error_code access_check_publish(const struct grant *grant, bool has_
     if (publishers & PUBLISHERS_ANYONE)
         return ERROR_NONE;
     if (!(publishers & (PUBLISHERS_KEY | PUBLISHERS_TOKEN)))
-        return access_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "nobody may publish to %.*s", (int)channel.len,
-                             channel.bytes);
+        return auth_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "nobody may publish to %.*s", (int)channel.len,
+                           channel.bytes);
     const char *wanted = !(publishers & PUBLISHERS_TOKEN) ? "a publisher key"
                          : publishers & PUBLISHERS_KEY    ? "a publisher key or a token"
                                                           : "a token";
     if (!grant)
-        return access_refuse(fault, ERROR_NO_TOKEN, "publishing to %.*s needs %s", (int)channel.len,
-                             channel.bytes, wanted);
+        return auth_refuse(fault, ERROR_NO_TOKEN, "publishing to %.*s needs %s", (int)channel.len,
+                           channel.bytes, wanted);
     if (!(publishers & (grant->is_key ? PUBLISHERS_KEY : PUBLISHERS_TOKEN)))
-        return access_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "publishing to %.*s needs %s", (int)channel.len,
-                             channel.bytes, wanted);
+        return auth_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "publishing to %.*s needs %s", (int)channel.len,
+                           channel.bytes, wanted);
     return grant->is_key || grant_patterns_cover(&grant->publish, channel)
                ? ERROR_NONE
-               : access_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "the token does not grant to publish to %.*s",
-                               (int)channel.len, channel.bytes);
+               : auth_refuse(fault, ERROR_FORBIDDEN_CHANNEL, "the token does not grant to publish to %.*s",
+                             (int)channel.len, channel.bytes);
 }
 
 static enum error_code access_check_admin(const struct grant *grant, bool has_keys, char *fault)
 {
     if (!has_keys || (grant && grant->is_admin))
         return ERROR_NONE;
-    return grant ? access_refuse(fault, ERROR_FORBIDDEN_ADMIN, "this needs a token whose \"admin\" is true")
-                 : access_refuse(fault, ERROR_NO_TOKEN, "this needs a token of an administrator");
+    return grant ? auth_refuse(fault, ERROR_FORBIDDEN_ADMIN, "this needs a token whose \"admin\" is true")
+                 : auth_refuse(fault, ERROR_NO_TOKEN, "this needs a token of an administrator");
 }
 
 enum error_code access_check(const struct grant *grant, const struct auth_keys *keys,

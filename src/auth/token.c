@@ -4,10 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <openssl/err.h>
-#include <stdarg.h>
-#include <stdio.h>
 
 #include "auth/claims.h"
+#include "auth/fault.h"
 #include "auth/publishers.h"
 #include "auth/verifier.h"
 #include "base/base64.h"
@@ -17,19 +16,9 @@ static_assert(sizeof(((struct verifier *)0)->print) == GRANT_KEY_PRINT_BYTES,
               "a grant keeps its key's print");
 static_assert(PUBLISHER_SALT_BYTES == GRANT_KEY_PRINT_BYTES, "a grant keeps its publisher key's salt");
 
-__attribute__((format(printf, 3, 4))) static enum error_code token_refuse(char *fault, enum error_code error,
-                                                                          const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(fault, AUTH_FAULT_MAX, format, arguments);
-    va_end(arguments);
-    return error;
-}
-
 static enum error_code token_fail_memory(char *fault)
 {
-    return token_refuse(fault, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
+    return auth_refuse(fault, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
 }
 
 /* The header. */
@@ -58,8 +47,8 @@ static enum error_code token_read_members(struct token_header *header, char *fau
     struct text type;
     int err = object->has_failed ? -ENOMEM : 0;
     if (object->values[HEADER_CRIT].bytes || object->values[HEADER_B64].bytes)
-        return token_refuse(fault, ERROR_BAD_TOKEN,
-                            "the token's header has \"crit\" or \"b64\", which are not for this server");
+        return auth_refuse(fault, ERROR_BAD_TOKEN,
+                           "the token's header has \"crit\" or \"b64\", which are not for this server");
     if (!err)
         err = json_object_string(object, HEADER_ALG, &algorithm, fault);
     if (!err)
@@ -70,9 +59,9 @@ static enum error_code token_read_members(struct token_header *header, char *fau
         return err == -ENOMEM ? token_fail_memory(fault) : ERROR_BAD_TOKEN;
     header->algorithm = algorithm.bytes ? algorithm_find(algorithm) : ALGORITHM_COUNT;
     if (header->algorithm == ALGORITHM_COUNT)
-        return token_refuse(fault, ERROR_BAD_TOKEN, "the token's \"alg\" must be one of %s", algorithm_names);
+        return auth_refuse(fault, ERROR_BAD_TOKEN, "the token's \"alg\" must be one of %s", algorithm_names);
     if (type.bytes && !token_type_is_ours(type))
-        return token_refuse(fault, ERROR_BAD_TOKEN, "the token's \"typ\" must be JWT or at+jwt");
+        return auth_refuse(fault, ERROR_BAD_TOKEN, "the token's \"typ\" must be JWT or at+jwt");
     return ERROR_NONE;
 }
 
@@ -82,16 +71,16 @@ static enum error_code token_read_header(struct token_header *header, struct tex
     char why[JSON_FAULT_MAX];
     struct text value;
     if (json_scan(&value, text.bytes, text.len, why))
-        return token_refuse(fault, ERROR_BAD_TOKEN, "the token's header is not JSON: %s", why);
+        return auth_refuse(fault, ERROR_BAD_TOKEN, "the token's header is not JSON: %s", why);
     int err = json_check_names(value);
     if (err == -ENOMEM)
         return token_fail_memory(fault);
     if (err)
-        return token_refuse(fault, ERROR_BAD_TOKEN,
-                            "the token's header has a member twice, or a number that is too large");
+        return auth_refuse(fault, ERROR_BAD_TOKEN,
+                           "the token's header has a member twice, or a number that is too large");
     json_object_read(&header->object, value, names);
     if (!header->object.is_object)
-        return token_refuse(fault, ERROR_BAD_TOKEN, "the token's header must be an object");
+        return auth_refuse(fault, ERROR_BAD_TOKEN, "the token's header must be an object");
     return token_read_members(header, fault);
 }
 
@@ -144,9 +133,9 @@ static enum error_code token_find_key(const struct verifier **found, const struc
     }
     if (!has_memory)
         return token_fail_memory(fault);
-    return token_refuse(fault, ERROR_BAD_SIGNATURE,
-                        has_fitting ? "the token's signature is not right"
-                                    : "there is no key here for the token's \"alg\" and \"kid\"");
+    return auth_refuse(fault, ERROR_BAD_SIGNATURE,
+                       has_fitting ? "the token's signature is not right"
+                                   : "there is no key here for the token's \"alg\" and \"kid\"");
 }
 
 /* The parts of a token, decoded. */
@@ -193,8 +182,8 @@ static enum error_code token_verify_signed(struct grant **grant, const struct au
     struct token_parts parts;
     const struct verifier *key = NULL;
     if (!token_take_apart(&parts, token))
-        return token_refuse(fault, ERROR_BAD_TOKEN,
-                            "the token is not three parts of base64url with dots between them");
+        return auth_refuse(fault, ERROR_BAD_TOKEN,
+                           "the token is not three parts of base64url with dots between them");
     enum error_code error = token_read_header(&header, parts.header, fault);
     if (!error)
         error = token_find_key(&key, keys, token, &header, parts.signature.len, fault);
@@ -215,7 +204,7 @@ static enum error_code token_verify_publisher(struct grant **grant, const struct
     struct text name = text_cut(&secret, '.');
     const struct publisher *publisher = publishers_find(auth_keys_publishers(keys), name);
     if (!publisher || !publisher_verify(publisher, secret))
-        return token_refuse(fault, ERROR_BAD_SIGNATURE, "there is no such publisher key");
+        return auth_refuse(fault, ERROR_BAD_SIGNATURE, "there is no such publisher key");
     *grant = grant_new(name, (struct text){0});
     if (!*grant)
         return token_fail_memory(fault);
@@ -230,9 +219,9 @@ enum error_code token_verify(struct grant **grant, const struct auth_keys *keys,
 {
     *grant = NULL;
     if (token.len == 0)
-        return token_refuse(fault, ERROR_BAD_TOKEN, "the token is empty");
+        return auth_refuse(fault, ERROR_BAD_TOKEN, "the token is empty");
     if (token.len > TOKEN_MAX)
-        return token_refuse(fault, ERROR_BAD_TOKEN, "a token has at most %u bytes", TOKEN_MAX);
+        return auth_refuse(fault, ERROR_BAD_TOKEN, "a token has at most %u bytes", TOKEN_MAX);
     enum error_code error = token_count_dots(token) == 1
                                 ? token_verify_publisher(grant, keys, token, fault)
                                 : token_verify_signed(grant, keys, options, token, now_ms, fault);
@@ -240,5 +229,5 @@ enum error_code token_verify(struct grant **grant, const struct auth_keys *keys,
         return error;
     grant_unref(*grant);
     *grant = NULL;
-    return token_refuse(fault, ERROR_TOKEN_REVOKED, "%s", error_text(ERROR_TOKEN_REVOKED));
+    return auth_refuse(fault, ERROR_TOKEN_REVOKED, "%s", error_text(ERROR_TOKEN_REVOKED));
 }
