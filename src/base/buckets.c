@@ -58,14 +58,46 @@ static uint64_t buckets_depth(const struct bucket_rate *rate, uint64_t token_ns)
     return number_greater(depth_ns, token_ns);
 }
 
+/* Where a key's tokens are counted, and in what units. */
+struct buckets_place {
+    _Atomic uint64_t *cells[BUCKETS_ROWS];
+    uint64_t token_ns;
+    uint64_t depth_ns;
+};
+
+static struct buckets_place buckets_find(struct buckets *buckets, const void *key, size_t len,
+                                         const struct bucket_rate *rate)
+{
+    const uint64_t hash = table_hash(key, len);
+    const uint64_t token_ns = BUCKETS_NS_PER_S / rate->per_second;
+    return (struct buckets_place){
+        .cells = {&buckets->full_ns[0][hash % BUCKETS_CELLS],
+                  &buckets->full_ns[1][(hash >> 32) % BUCKETS_CELLS]},
+        .token_ns = token_ns,
+        .depth_ns = buckets_depth(rate, token_ns),
+    };
+}
+
+uint64_t buckets_ask(struct buckets *buckets, const void *key, size_t len, const struct bucket_rate *rate,
+                     uint64_t tokens, uint64_t now_ns)
+{
+    const struct buckets_place place = buckets_find(buckets, key, len, rate);
+    uint64_t needed_ns;
+    if (__builtin_mul_overflow(place.token_ns, tokens, &needed_ns) || needed_ns > place.depth_ns)
+        return UINT64_MAX;
+    const uint64_t found[BUCKETS_ROWS] = {buckets_read(place.cells[0], now_ns + place.depth_ns),
+                                          buckets_read(place.cells[1], now_ns + place.depth_ns)};
+    uint64_t ahead_ns = number_greater(found[found[1] < found[0]], now_ns) - now_ns + needed_ns;
+    return ahead_ns > place.depth_ns ? ahead_ns - place.depth_ns : 0;
+}
+
 uint64_t buckets_take(struct buckets *buckets, const void *key, size_t len, const struct bucket_rate *rate,
                       uint64_t now_ns)
 {
-    const uint64_t hash = table_hash(key, len);
-    _Atomic uint64_t *const cells[BUCKETS_ROWS] = {&buckets->full_ns[0][hash % BUCKETS_CELLS],
-                                                   &buckets->full_ns[1][(hash >> 32) % BUCKETS_CELLS]};
-    const uint64_t token_ns = BUCKETS_NS_PER_S / rate->per_second;
-    const uint64_t depth_ns = buckets_depth(rate, token_ns);
+    const struct buckets_place place = buckets_find(buckets, key, len, rate);
+    _Atomic uint64_t *const *cells = place.cells;
+    const uint64_t token_ns = place.token_ns;
+    const uint64_t depth_ns = place.depth_ns;
     uint64_t full_ns;
     unsigned row;
     do {

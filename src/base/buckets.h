@@ -26,6 +26,11 @@ struct bucket_rate {
 struct buckets *buckets_new(void);
 void buckets_free(struct buckets *buckets);
 
+/* In how many nanoseconds there will be so many tokens of the key, 0 when there are now, UINT64_MAX when
+ * there never are, since a full bucket has fewer. Nothing is taken. */
+uint64_t buckets_ask(struct buckets *buckets, const void *key, size_t len, const struct bucket_rate *rate,
+                     uint64_t tokens, uint64_t now_ns);
+
 /* Takes a token of the key. Returns 0, or in how many nanoseconds there will be one: then nothing is taken.
  */
 uint64_t buckets_take(struct buckets *buckets, const void *key, size_t len, const struct bucket_rate *rate,

@@ -9,6 +9,7 @@
 #include "command/commands.h"
 #include "command/presence.h"
 #include "render/render.h"
+#include "shard/rates.h"
 
 /* A subscribe on its way: all of its channels or none. */
 struct command_subscribing {
@@ -142,6 +143,32 @@ static bool subscribe_refuses(struct conversation *conversation, const struct co
     return error != ERROR_NONE;
 }
 
+/* All channels or none. Returns whether it is answered. */
+static bool subscribe_is_too_often(struct conversation *conversation, const struct command_request *request)
+{
+    struct command_channels channels = {0};
+    struct text channel;
+    char fault[PUBLISH_FAULT_MAX];
+    uint32_t retry_after_s = 0;
+    enum error_code error = ERROR_NONE;
+    const struct asker by = conversation_asker(conversation);
+    while (error == ERROR_NONE && command_channels_next(&channels, request, &channel))
+        if (channel.bytes)
+            error = rates_ask_subscription(conversation->shard, &by, channel, request->channel_count,
+                                           &retry_after_s, fault);
+    command_channels_deinit(&channels);
+    if (error != ERROR_NONE) {
+        command_answer_error_for(conversation, &request->ref, error, fault, retry_after_s);
+        return true;
+    }
+    channels = (struct command_channels){0};
+    while (command_channels_next(&channels, request, &channel))
+        if (channel.bytes)
+            rates_take_subscription(conversation->shard, &by, channel);
+    command_channels_deinit(&channels);
+    return false;
+}
+
 void command_run_subscribe(struct conversation *conversation, struct command_request *request)
 {
     struct command_subscribing *subscribing;
@@ -150,7 +177,8 @@ void command_run_subscribe(struct conversation *conversation, struct command_req
         command_answer_error(conversation, &request->ref, ERROR_TOO_MANY_CHANNELS, fault);
         return;
     }
-    if (subscribe_refuses(conversation, request) || presence_refuses(conversation, request))
+    if (subscribe_refuses(conversation, request) || presence_refuses(conversation, request) ||
+        subscribe_is_too_often(conversation, request))
         return;
     subscribing = calloc(1, sizeof(*subscribing));
     if (!subscribing) {

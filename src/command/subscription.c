@@ -180,24 +180,21 @@ bool command_has_room(const struct conversation *conversation, unsigned count, c
     return false;
 }
 
-/* What has been declared, or follows a pattern, was not asked for now. */
-static enum error_code command_admit(const struct conversation *conversation, const struct command_wish *wish,
-                                     const struct command_wait *wait)
+enum error_code command_admit(const struct conversation *conversation, struct text channel,
+                              char fault[PUBLISH_FAULT_MAX])
 {
-    char fault[PUBLISH_FAULT_MAX];
     uint32_t retry_after_s;
     const struct asker by = conversation_asker(conversation);
-    if (!wait || wish->maker)
-        return ERROR_NONE;
-    return rates_admit_subscription(conversation->shard, &by, wish->channel, &retry_after_s, fault);
+    enum error_code error =
+        rates_ask_subscription(conversation->shard, &by, channel, 1, &retry_after_s, fault);
+    if (error == ERROR_NONE)
+        rates_take_subscription(conversation->shard, &by, channel);
+    return error;
 }
 
 enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
                                   struct command_wait *wait)
 {
-    enum error_code refusal = command_admit(conversation, wish, wait);
-    if (refusal != ERROR_NONE)
-        return refusal;
     struct command_subscription *subscription = malloc(sizeof(*subscription));
     if (!subscription)
         return ERROR_OUT_OF_MEMORY;

@@ -84,6 +84,12 @@ struct command_wish {
  * is a sentence (ERROR_TOO_MANY_CHANNELS). */
 bool command_has_room(const struct conversation *conversation, unsigned count, char fault[COMMAND_FAULT_MAX]);
 
+/* Whether the rates let the conversation subscribe to one channel more, which takes of them; otherwise
+ * `fault` is a sentence (ERROR_SUBSCRIBE_RATE). What has been declared, or follows a pattern, is not asked.
+ */
+enum error_code command_admit(const struct conversation *conversation, struct text channel,
+                              char fault[PUBLISH_FAULT_MAX]);
+
 /* Subscribes; `wait`, which may be NULL, counts it. Returns why it cannot. */
 enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
                                   struct command_wait *wait);

@@ -251,7 +251,7 @@ static bool subscribe_admit(struct exchange *exchange, const struct transport *t
     return true;
 }
 
-/* None when one is too many; what was taken of the rates for those before it is lost. */
+/* All channels or none. */
 static bool subscribe_is_in_time(struct exchange *exchange, const struct transport *transport,
                                  const struct subscription_wish *wish)
 {
@@ -259,11 +259,15 @@ static bool subscribe_is_in_time(struct exchange *exchange, const struct transpo
     const struct asker by = rates_asker(&exchange->client->key, exchange->bearer.grant);
     enum error_code error = ERROR_NONE;
     for (unsigned i = 0; error == ERROR_NONE && i < wish->count; i++)
-        error = rates_admit_subscription(exchange->shard, &by, wish->channels[i], &exchange->retry_after_s,
-                                         fault);
-    if (error != ERROR_NONE)
+        error = rates_ask_subscription(exchange->shard, &by, wish->channels[i], wish->count,
+                                       &exchange->retry_after_s, fault);
+    if (error != ERROR_NONE) {
         refusal_answer_saying(exchange, error, transport, fault);
-    return error == ERROR_NONE;
+        return false;
+    }
+    for (unsigned i = 0; i < wish->count; i++)
+        rates_take_subscription(exchange->shard, &by, wish->channels[i]);
+    return true;
 }
 
 static struct text subscribe_find_said(const struct exchange *exchange, const char *parameter,

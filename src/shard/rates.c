@@ -76,6 +76,12 @@ struct asker rates_asker(const struct limit_key *key, const struct grant *grant)
     return by;
 }
 
+/* Whole seconds, rounded up. */
+static uint32_t rates_seconds(uint64_t wait_ns)
+{
+    return (uint32_t)((wait_ns + RATES_NS_PER_S - 1) / RATES_NS_PER_S);
+}
+
 /* Returns after how many seconds there is another one; 0 when there was one now. */
 static uint32_t rates_take(struct shard *shard, enum rate which, uint64_t per_second, struct text key)
 {
@@ -84,17 +90,16 @@ static uint32_t rates_take(struct shard *shard, enum rate which, uint64_t per_se
         return 0;
     uint64_t wait_ns =
         buckets_take(shard->group->rates->buckets[which], key.bytes, key.len, &rate, clock_monotonic_ns());
-    if (wait_ns == 0)
-        return 0;
-    shard_count(shard, rate_rows[which].metric, 1);
-    return (uint32_t)((wait_ns + RATES_NS_PER_S - 1) / RATES_NS_PER_S);
+    return rates_seconds(wait_ns);
 }
 
 enum error_code rates_admit_connection(struct shard *shard, const struct limit_key *key)
 {
     const struct text address = {(const char *)key->bytes, key->len};
-    return rates_take(shard, RATE_CONNECT, shard->options->connect_rate, address) > 0 ? ERROR_CONNECT_RATE
-                                                                                      : ERROR_NONE;
+    if (rates_take(shard, RATE_CONNECT, shard->options->connect_rate, address) == 0)
+        return ERROR_NONE;
+    shard_count(shard, rate_rows[RATE_CONNECT].metric, 1);
+    return rate_rows[RATE_CONNECT].error;
 }
 
 struct rate_demand {
@@ -103,34 +108,76 @@ struct rate_demand {
     struct text key;
 };
 
+static enum error_code rates_refuse(struct shard *shard, const struct rate_demand *demand,
+                                    uint32_t retry_after_s, char fault[PUBLISH_FAULT_MAX])
+{
+    const struct rate_row *row = &rate_rows[demand->which];
+    shard_count(shard, row->metric, 1);
+    snprintf(fault, PUBLISH_FAULT_MAX, "%s more than %llu times a second (%s); try again in %u s", row->what,
+             (unsigned long long)demand->per_second, row->option, (unsigned)retry_after_s);
+    return row->error;
+}
+
 static enum error_code rates_admit(struct shard *shard, const struct rate_demand demands[3],
                                    uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX])
 {
     for (unsigned i = 0; i < 3; i++) {
         const struct rate_demand *demand = &demands[i];
-        const struct rate_row *row = &rate_rows[demand->which];
         *retry_after_s = rates_take(shard, demand->which, demand->per_second, demand->key);
-        if (*retry_after_s == 0)
-            continue;
-        snprintf(fault, PUBLISH_FAULT_MAX, "%s more than %llu times a second (%s); try again in %u s",
-                 row->what, (unsigned long long)demand->per_second, row->option, (unsigned)*retry_after_s);
-        return row->error;
+        if (*retry_after_s > 0)
+            return rates_refuse(shard, demand, *retry_after_s, fault);
     }
     return ERROR_NONE;
 }
 
-enum error_code rates_admit_subscription(struct shard *shard, const struct asker *by, struct text channel,
-                                         uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX])
+/* Of what a subscription to the channel takes. */
+static void rates_list_subscription(struct rate_demand demands[3], const struct options *options,
+                                    const struct asker *by, struct text channel)
 {
-    const struct options *options = shard->options;
     struct channel_options found;
     channel_options_resolve(&found, options, channel);
-    const struct rate_demand demands[3] = {
-        {RATE_SUBSCRIBE, options->subscribe_rate, by->address},
-        {RATE_SUBSCRIBE_TOKEN, options->subscribe_rate_per_token, by->subject},
-        {RATE_SUBSCRIBE_CHANNEL, found.subscribe_rate_per_channel, channel},
-    };
-    return rates_admit(shard, demands, retry_after_s, fault);
+    demands[0] = (struct rate_demand){RATE_SUBSCRIBE, options->subscribe_rate, by->address};
+    demands[1] = (struct rate_demand){RATE_SUBSCRIBE_TOKEN, options->subscribe_rate_per_token, by->subject};
+    demands[2] = (struct rate_demand){RATE_SUBSCRIBE_CHANNEL, found.subscribe_rate_per_channel, channel};
+}
+
+static enum error_code rates_ask(struct shard *shard, const struct rate_demand *demand, unsigned tokens,
+                                 uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX])
+{
+    const struct bucket_rate rate = {demand->per_second, shard->options->rate_burst_ms};
+    if (demand->per_second == 0 || demand->key.len == 0)
+        return ERROR_NONE;
+    uint64_t wait_ns = buckets_ask(shard->group->rates->buckets[demand->which], demand->key.bytes,
+                                   demand->key.len, &rate, tokens, clock_monotonic_ns());
+    if (wait_ns == 0)
+        return ERROR_NONE;
+    *retry_after_s = wait_ns < UINT64_MAX ? rates_seconds(wait_ns) : 0;
+    enum error_code error = rates_refuse(shard, demand, *retry_after_s, fault);
+    if (*retry_after_s == 0)
+        snprintf(fault, PUBLISH_FAULT_MAX, "%s %u times at once, more than %s and rate-burst ever allow",
+                 rate_rows[demand->which].what, tokens, rate_rows[demand->which].option);
+    return error;
+}
+
+enum error_code rates_ask_subscription(struct shard *shard, const struct asker *by, struct text channel,
+                                       unsigned count, uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX])
+{
+    struct rate_demand demands[3];
+    enum error_code error = ERROR_NONE;
+    rates_list_subscription(demands, shard->options, by, channel);
+    for (unsigned i = 0; error == ERROR_NONE && i < 3; i++) {
+        bool is_of_channel = demands[i].which == RATE_SUBSCRIBE_CHANNEL;
+        error = rates_ask(shard, &demands[i], is_of_channel ? 1 : count, retry_after_s, fault);
+    }
+    return error;
+}
+
+void rates_take_subscription(struct shard *shard, const struct asker *by, struct text channel)
+{
+    struct rate_demand demands[3];
+    rates_list_subscription(demands, shard->options, by, channel);
+    for (unsigned i = 0; i < 3; i++)
+        (void)rates_take(shard, demands[i].which, demands[i].per_second, demands[i].key);
 }
 
 static enum error_code rates_admit_publish(const struct publish_guard *guard, const struct asker *by,

@@ -26,10 +26,15 @@ struct asker rates_asker(const struct limit_key *key, const struct grant *grant)
 /* Whether one more connection may come from there. */
 enum error_code rates_admit_connection(struct shard *shard, const struct limit_key *key);
 
-/* Whether one more subscription to the channel may begin. Returns ERROR_NONE, or why not, with `fault` a
- * sentence and after how many seconds it is worth trying again. */
-enum error_code rates_admit_subscription(struct shard *shard, const struct asker *by, struct text channel,
-                                         uint32_t *retry_after_s, char fault[PUBLISH_FAULT_MAX]);
+/* Whether a subscription to the channel may begin, which is one of `count` that begin together or not at all:
+ * nothing is taken. Returns ERROR_NONE, or why not, with `fault` a sentence and after how many seconds it is
+ * worth trying again; 0 when so many at once are never let in. */
+enum error_code rates_ask_subscription(struct shard *shard, const struct asker *by, struct text channel,
+                                       unsigned count, uint32_t *retry_after_s,
+                                       char fault[PUBLISH_FAULT_MAX]);
+
+/* Takes what the subscription to one channel costs, when all that begin with it have been asked for. */
+void rates_take_subscription(struct shard *shard, const struct asker *by, struct text channel);
 
 /* Has the shard's hub ask for each publish. */
 void rates_guard(struct shard *shard);

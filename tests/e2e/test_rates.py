@@ -197,6 +197,76 @@ def test_each_channel_of_a_subscription_counts() -> None:
         assert commands.has_nothing()
 
 
+def subscribe_over_websocket(server: Server) -> str:
+    with WebSocket(server, "/ws") as client:
+        return subscribe_by_commands(Commands(client.put_text, client.take))
+
+
+def subscribe_by_commands(commands: Commands) -> str:
+    commands.subscribe("a")
+    error = commands.ask("subscribe", channels=["b"])
+    assert (error["code"], error["retry_after"]) == ("subscribe-rate", 1)
+    return str(error["message"])
+
+
+def subscribe_over_tcp_json(server: Server) -> str:
+    with Raw(server) as client:
+        return subscribe_by_commands(raw_commands(client))
+
+
+def subscribe_over_tcp(server: Server) -> str:
+    with Raw(server) as client:
+        assert client.ask(b"SUBSCRIBE a") == b"CONFIRMED"
+        return client.ask(b"SUBSCRIBE b").decode()
+
+
+def subscribe_over_resp(server: Server) -> str:
+    with Resp(server, 1) as client:
+        client.run("SUBSCRIBE", "a")
+        return str(client.run("SUBSCRIBE", "b"))
+
+
+@pytest.mark.parametrize("way", [subscribe_over_websocket, subscribe_over_tcp_json, subscribe_over_tcp, subscribe_over_resp])
+def test_every_way_to_subscribe_is_told_when_to_come_back(way: Callable[[Server], str]) -> None:
+    with Server(*ONCE, "--subscribe-rate", "1", "--tcp", "127.0.0.1:0 framing=crlf", "--tcp", "127.0.0.1:0 framing=resp") as server:
+        assert "(subscribe-rate); try again in 1 s" in way(server)
+        assert metric(server, "subscriptions_over_rate_total") == 1
+
+
+def look_at(server: Server, *channels: str) -> Response:
+    return request(server, "GET", path_of(channels[0], wait=0) + "".join(f"&channel={name}" for name in channels[1:]))
+
+
+THREE = ("--shards", "1", "--rate-burst", "3s")
+
+
+def test_a_feed_of_several_channels_that_is_refused_takes_nothing() -> None:
+    with Server(*THREE, "--subscribe-rate", "1") as server:
+        refused = look_at(server, *"abcd")
+        assert (refused.status, refused.error) == (429, "subscribe-rate")
+        assert "subscribes 4 times at once, more than subscribe-rate and rate-burst ever allow" in refused.json["message"]
+        assert look_at(server, *"abc").status == 204
+        assert metric(server, "subscriptions_over_rate_total") == 1
+
+
+def test_a_command_of_several_channels_that_is_refused_takes_nothing() -> None:
+    with Server(*THREE, "--subscribe-rate", "1") as server, WebSocket(server, "/ws") as client:
+        commands = Commands(client.put_text, client.take)
+        error = commands.ask("subscribe", channels=["a", "b", "c", "d"])
+        assert error["code"] == "subscribe-rate" and "retry_after" not in error and "4 times at once" in error["message"]
+        commands.subscribe("a", "b", "c")
+        assert metric(server, "subscriptions_over_rate_total") == 1
+
+
+def test_what_one_channel_refuses_takes_nothing_of_the_others(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "sluice.conf"
+    file.write_text('subscribe-rate-per-channel = 1\nrate-burst = 0\n[channel "free"]\nsubscribe-rate-per-channel = 0\n')
+    with Server("--shards", "1", "--config", str(file)) as server:
+        assert look_at(server, "busy").status == 204
+        assert look_at(server, "free", "idle", "busy").status == 429
+        assert look_at(server, "idle").status == 204
+
+
 def test_a_channel_is_subscribed_to_so_often() -> None:
     with Server(*ONCE, "--subscribe-rate-per-channel", "1") as server:
         assert [request(server, "GET", path_of(name, wait=0)).status for name in "aba"] == [204, 204, 429]

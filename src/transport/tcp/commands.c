@@ -65,10 +65,16 @@ static bool commands_read_start(struct connection *connection, const struct comm
 /* A subscription that is answered when it is in place. */
 static void commands_begin(struct connection *connection, const struct command_wish *wish)
 {
+    char fault[PUBLISH_FAULT_MAX];
+    enum error_code error = command_admit(&connection->conversation, wish->channel, fault);
+    if (error != ERROR_NONE) {
+        connection_answer_error(connection, error, fault);
+        return;
+    }
     struct connection_wait *wait = connection_wait_begin(connection);
     if (!wait)
         return;
-    enum error_code error = command_subscribe(&connection->conversation, wish, &wait->super);
+    error = command_subscribe(&connection->conversation, wish, &wait->super);
     if (error != ERROR_NONE)
         connection_append_error(connection, &wait->text, error, error_text(error));
     else if (wait->text.len == 0)

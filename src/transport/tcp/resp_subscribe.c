@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SUBSCRIBE and its kin, as Redis answers them. */
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/container.h"
@@ -43,6 +44,21 @@ static bool resp_check_channel(struct connection *connection, struct text channe
     return false;
 }
 
+/* Nothing to do where the channel is subscribed to already. */
+static enum error_code resp_subscribe(struct connection *connection, const struct command_wish *wish,
+                                      struct command_wait *wait, char fault[PUBLISH_FAULT_MAX])
+{
+    struct conversation *conversation = &connection->conversation;
+    if (command_subscription_find(conversation, NULL, wish->channel))
+        return ERROR_NONE;
+    enum error_code error = command_admit(conversation, wish->channel, fault);
+    if (error != ERROR_NONE)
+        return error;
+    error = command_subscribe(conversation, wish, wait);
+    snprintf(fault, PUBLISH_FAULT_MAX, "%s", error == ERROR_NONE ? "" : error_text(error));
+    return error;
+}
+
 /* All channels of the command are joined, and answered together when all are in place. */
 void resp_run_subscribe(const struct resp_call *call)
 {
@@ -54,11 +70,10 @@ void resp_run_subscribe(const struct resp_call *call)
         const struct command_wish wish = {.channel = *channel, .start = &start};
         if (!resp_check_channel(connection, *channel, &wait->text))
             continue;
-        enum error_code error = ERROR_NONE;
-        if (!command_subscription_find(&connection->conversation, NULL, *channel))
-            error = command_subscribe(&connection->conversation, &wish, &wait->super);
+        char fault[PUBLISH_FAULT_MAX];
+        enum error_code error = resp_subscribe(connection, &wish, &wait->super, fault);
         if (error != ERROR_NONE)
-            connection_append_error(connection, &wait->text, error, error_text(error));
+            connection_append_error(connection, &wait->text, error, fault);
         else
             resp_append_subscription(connection, &wait->text, "subscribe", channel, resp_count(connection));
     }

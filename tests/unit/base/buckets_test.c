@@ -54,6 +54,26 @@ static void test_a_full_bucket_has_its_burst_and_then_one_token_at_a_time(void *
     assert_int_equal(drain("a", &rate, BEGIN_NS + 100ull * SECOND_NS), 5);
 }
 
+static void test_who_asks_for_several_tokens_takes_none(void **state)
+{
+    const struct bucket_rate rate = {.per_second = 10, .burst_ms = 500};
+    (void)state;
+    assert_int_equal(buckets_ask(buckets, "a", 1, &rate, 5, BEGIN_NS), 0);
+    assert_int_equal(drain("a", &rate, BEGIN_NS), 5);
+    assert_int_equal(buckets_ask(buckets, "a", 1, &rate, 1, BEGIN_NS), SECOND_NS / 10);
+    assert_int_equal(buckets_ask(buckets, "a", 1, &rate, 3, BEGIN_NS), 3ull * SECOND_NS / 10);
+    assert_int_equal(buckets_ask(buckets, "a", 1, &rate, 3, BEGIN_NS + 3ull * SECOND_NS / 10), 0);
+    assert_int_equal(drain("a", &rate, BEGIN_NS + 3ull * SECOND_NS / 10), 3);
+}
+
+static void test_more_tokens_than_a_bucket_holds_are_never_there(void **state)
+{
+    const struct bucket_rate rate = {.per_second = 10, .burst_ms = 500};
+    (void)state;
+    assert_true(buckets_ask(buckets, "a", 1, &rate, 6, BEGIN_NS) == UINT64_MAX);
+    assert_true(buckets_ask(buckets, "a", 1, &rate, UINT64_MAX, BEGIN_NS) == UINT64_MAX);
+}
+
 static void test_a_burst_of_less_than_a_token_is_one(void **state)
 {
     const struct bucket_rate rate = {.per_second = 1, .burst_ms = 0};
@@ -190,6 +210,8 @@ static void test_threads_share_a_bucket(void **state)
 
 static const struct CMUnitTest tests[] = {
     TEST(test_a_full_bucket_has_its_burst_and_then_one_token_at_a_time),
+    TEST(test_who_asks_for_several_tokens_takes_none),
+    TEST(test_more_tokens_than_a_bucket_holds_are_never_there),
     TEST(test_a_burst_of_less_than_a_token_is_one),
     TEST(test_keys_have_buckets_of_their_own),
     TEST(test_a_clock_that_is_set_back_costs_one_token),
