@@ -44,9 +44,9 @@ def test_the_keys_of_a_channel(node: Server, redis: RedisServer) -> None:
     headers = {"Sluice_Event": "e", "Sluice_Producer": "p", "Sluice_TTL": "50", "Idempotency_Key": "again"}
     name = publish(node, "a/b", "x", **headers)
     fields = set(redis.client.hgetall(meta_key("a/b")))
-    assert fields == {b"epoch", b"offset", b"time", b"until", b"limits", b"run", b"why", b"log", b"before"}
+    assert fields == {b"epoch", b"offset", b"time", b"until", b"bytes", b"limits", b"run", b"why", b"log", b"before"}
     (entry, values), = redis.client.xrange(stream_key("a/b"))
-    assert entry == b"1-0" and set(values) == {b"time", b"type", b"data", b"event", b"ttl", b"producer", b"mime", b"mark"}
+    assert entry == b"1-0" and set(values) == {b"time", b"at", b"type", b"data", b"event", b"ttl", b"producer", b"mime", b"mark"}
     assert redis.client.get("sluice:{a}:k:a/b#again").decode().startswith(name)
     assert 240_000 < redis.client.pttl(stream_key("a/b")) <= 300_000
     assert 3_840_000 < redis.client.pttl(meta_key("a/b")) <= 3_900_000

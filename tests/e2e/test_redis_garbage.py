@@ -131,7 +131,7 @@ def test_an_idempotency_key_of_another_type(redis: RedisServer, node: Server, ch
     assert publish(node, channel).endswith("-1")
 
 
-@pytest.mark.parametrize("limits", ["garbage", "", "1 2 3", "1 2 3 4 5", "-1 2 3 4", "1e3 2 3 4", "9999999999999 2 3 4"])
+@pytest.mark.parametrize("limits", ["garbage", "", "1 2 3", "1 2 3 4 5 6", "-1 2 3 4", "1e3 2 3 4", "9999999999999 2 3 4"])
 def test_bad_limits_of_fcall_change_nothing(redis: RedisServer, channel: str, limits: str) -> None:
     with pytest.raises(ResponseError, match="limits"):
         redis.publish(channel, "x", "", "limits", limits)

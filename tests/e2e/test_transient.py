@@ -14,10 +14,9 @@ from support.sockjs_commands import Commands
 from support.tcp import Raw, Resp
 
 POLLS = ("poll", "json")
-LATER = pytest.mark.skip(reason="Redis does not know transient messages yet")
 
 
-@pytest.fixture(scope="module", params=["memory", pytest.param("redis", marks=LATER)])
+@pytest.fixture(scope="module", params=["memory", "redis"])
 def both(request: pytest.FixtureRequest) -> Iterator[list[Server]]:
     """Where one publishes, and where one reads: other shards, or another node."""
     if request.param == "redis":

@@ -64,7 +64,7 @@ static int answer_read_epoch(struct epoch *epoch, struct text text, struct text 
 static int answer_read_id(struct published *published, struct text text, struct text channel)
 {
     struct position position;
-    if (position_parse(&position, text.bytes, text.len) || position.offset == 0)
+    if (position_parse(&position, text.bytes, text.len))
         return -EBADMSG;
     published->offset = position.offset;
     return answer_read_epoch(&published->epoch, (struct text){text.bytes, EPOCH_LEN}, channel);
@@ -133,15 +133,26 @@ int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply)
     return answer_is_array(reply, 1) ? answer_read_number(dropped, reply->element[0]) : answer_fault(reply);
 }
 
-int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel)
+int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel,
+                           size_t trees, bool is_transient)
 {
     uint64_t is_duplicate;
-    if (!answer_is_array(reply, 3) || answer_read_id(published, answer_text(reply->element[0]), channel) ||
+    if (!answer_is(reply, REDIS_REPLY_ARRAY) || (reply->elements != 3 && reply->elements != 3 + trees) ||
+        answer_read_id(published, answer_text(reply->element[0]), channel) ||
         answer_read_time(&published->time_ms, reply->element[1]) ||
         answer_read_number(&is_duplicate, reply->element[2]))
         return -EBADMSG;
     published->is_duplicate = is_duplicate != 0;
-    return 0;
+    bool is_whole = reply->elements == 3 + trees || published->is_duplicate;
+    return is_whole && (published->offset > 0 || is_transient) ? 0 : -EBADMSG;
+}
+
+int answer_parse_published_in(struct published *published, const struct redisReply *reply, size_t index,
+                              struct text tree)
+{
+    if (reply->elements < 4 + index)
+        return -ENOENT;
+    return answer_read_id(published, answer_text(reply->element[3 + index]), tree);
 }
 
 int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t count)
@@ -165,7 +176,7 @@ int answer_parse_found_at(struct published *published, const struct redisReply *
         return -ENOENT;
     const char *space = memchr(at->str, ' ', at->len);
     size_t len = space ? (size_t)(space - at->str) : 0;
-    if (!space || answer_read_id(published, (struct text){at->str, len}, channel) ||
+    if (!space || answer_read_id(published, (struct text){at->str, len}, channel) || published->offset == 0 ||
         number_parse_u64(&time_ms, space + 1, at->len - len - 1) || time_ms > INT64_MAX)
         return -EBADMSG;
     published->time_ms = (int64_t)time_ms;

@@ -49,13 +49,18 @@ int answer_parse_purge(uint64_t *dropped, const struct redisReply *reply);
 /* Where a message is in its log. */
 struct published {
     struct epoch epoch;
-    uint64_t offset; /* from 1 on */
+    uint64_t offset; /* of a transient one that of the top, and be it 0 */
     int64_t time_ms;
     bool is_duplicate;
 };
 
-/* sluice_publish. */
-int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel);
+/* sluice_publish into the log of the channel and those of `trees` trees. */
+int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel,
+                           size_t trees, bool is_transient);
+
+/* The same: where it is in the log of tree `index`, of that name. */
+int answer_parse_published_in(struct published *published, const struct redisReply *reply, size_t index,
+                              struct text tree);
 
 /* sluice_find: whether all of the time asked for was seen, of `count` marks; then of each where it is. */
 int answer_parse_found(bool *is_complete, const struct redisReply *reply, size_t count);

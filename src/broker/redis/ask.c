@@ -23,7 +23,7 @@ static void ask_begin(struct redis_broker *broker, struct broker_request *reques
 {
     struct ask *ask = calloc(1, sizeof(*ask));
     enum error_code error =
-        ask ? call_prepare(&ask->call, broker, function, channel, (struct text){0}, arguments, count, done)
+        ask ? call_prepare(&ask->call, broker, function, channel, NULL, arguments, count, done)
             : ERROR_OUT_OF_MEMORY;
     if (error != ERROR_NONE) {
         free(ask);

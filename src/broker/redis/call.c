@@ -17,6 +17,10 @@
 #define CALL_RETRY_MS 50u
 #define CALL_RETRIES_MAX 100u
 #define CALL_KEY_MAX (2u * CHANNEL_NAME_MAX + MESSAGE_ATTRIBUTE_MAX + 32u)
+/* The words of a call besides its arguments: the command, the function, how many keys, and for a script the
+ * handler; and those of a move in a Cluster. */
+#define CALL_KEYS_MAX (3u + 2u * CHANNEL_TREES_MAX)
+#define CALL_WORDS_MAX (CALL_ARGUMENTS_MAX + CALL_KEYS_MAX + 8u)
 
 uint16_t call_slot(const char *channel, size_t len)
 {
@@ -92,8 +96,8 @@ static int call_split(const struct link_command *command, const char **argv, siz
  * which some do not exist would be refused, so only the first is declared there. */
 static int call_declare_one_key(struct call *call)
 {
-    const char *argv[CALL_ARGUMENTS_MAX + 8];
-    size_t lengths[CALL_ARGUMENTS_MAX + 8];
+    const char *argv[CALL_WORDS_MAX];
+    size_t lengths[CALL_WORDS_MAX];
     struct link_command command = {.done = call->command.done};
     unsigned more = call->key_count - 1u;
     int count = call_split(&call->command, argv, lengths) - (int)more;
@@ -207,40 +211,60 @@ static void call_init(struct call *call, struct redis_broker *broker,
     timer_init(&call->timer, call_retry_over);
 }
 
-/* In a Cluster every key that is touched is declared, so that Redis sees when some of them have moved
- * already. */
-static unsigned call_list_keys(struct text keys[3], char *text, bool is_cluster, struct text channel,
-                               struct text key)
+struct call_keys {
+    unsigned count;
+    struct text items[CALL_KEYS_MAX];
+    char *end; /* of what is written in `text` */
+    char text[CALL_KEYS_MAX * CALL_KEY_MAX];
+};
+
+static void call_add_key(struct call_keys *keys, char kind, struct text channel, struct text name)
 {
     const char *slash = memchr(channel.bytes, '/', channel.len);
     int first = (int)(slash ? (size_t)(slash - channel.bytes) : channel.len);
-    unsigned count = 0;
-    keys[0] = channel;
-    if (!is_cluster)
-        return 1;
-    for (const char *kind = "ms"; *kind; kind++) {
-        int len = sprintf(text, "sluice:{%.*s}:%c:%.*s", first, channel.bytes, *kind, (int)channel.len,
-                          channel.bytes);
-        keys[count++] = (struct text){text, (size_t)len};
-        text += len;
+    int len =
+        sprintf(keys->end, "sluice:{%.*s}:%c:%.*s", first, channel.bytes, kind, (int)name.len, name.bytes);
+    keys->items[keys->count++] = (struct text){keys->end, (size_t)len};
+    keys->end += len;
+}
+
+/* In a Cluster every key that is touched is declared, so that Redis sees when some of them have moved
+ * already. */
+static void call_list_keys(struct call_keys *keys, bool is_cluster, struct text channel,
+                           const struct call_touched *touched)
+{
+    const struct channel_trees *trees = touched ? touched->trees : NULL;
+    keys->end = keys->text;
+    keys->count = 0;
+    if (!is_cluster) {
+        keys->items[keys->count++] = channel;
+        return;
     }
-    if (key.len > 0) {
-        int len =
-            sprintf(text, "sluice:{%.*s}:k:%.*s#", first, channel.bytes, (int)channel.len, channel.bytes);
-        memcpy(text + len, key.bytes, key.len);
-        keys[count++] = (struct text){text, (size_t)len + key.len};
+    call_add_key(keys, 'm', channel, channel);
+    call_add_key(keys, 's', channel, channel);
+    if (touched && touched->key.len > 0) {
+        call_add_key(keys, 'k', channel, channel);
+        struct text *key = &keys->items[keys->count - 1];
+        *keys->end++ = '#';
+        memcpy(keys->end, touched->key.bytes, touched->key.len);
+        keys->end += touched->key.len;
+        key->len = (size_t)(keys->end - key->bytes);
     }
-    return count;
+    for (unsigned i = 0; trees && i < trees->count; i++) {
+        call_add_key(keys, 'm', channel, (struct text){channel.bytes, trees->lens[i]});
+        call_add_key(keys, 's', channel, (struct text){channel.bytes, trees->lens[i]});
+    }
 }
 
 enum error_code call_prepare(struct call *call, struct redis_broker *broker, const char *function,
-                             struct text channel, struct text key, const struct text *arguments,
-                             unsigned count, void (*done)(struct call *call, const struct redisReply *reply))
+                             struct text channel, const struct call_touched *touched,
+                             const struct text *arguments, unsigned count,
+                             void (*done)(struct call *call, const struct redisReply *reply))
 {
-    const char *argv[CALL_ARGUMENTS_MAX + 8];
-    size_t lengths[CALL_ARGUMENTS_MAX + 8];
-    struct text keys[3];
-    char text[3 * CALL_KEY_MAX];
+    const char *argv[CALL_WORDS_MAX];
+    size_t lengths[CALL_WORDS_MAX];
+    struct call_keys keys;
+    char number[21];
     char name[32];
     int argc = 0;
     call_init(call, broker, done);
@@ -248,17 +272,18 @@ enum error_code call_prepare(struct call *call, struct redis_broker *broker, con
     const struct redis_server *server = call_find_server(broker, call->slot);
     if (!server)
         return ERROR_BROKER_DOWN;
-    unsigned key_count = call_list_keys(keys, text, broker->is_cluster, channel, key);
-    call->key_count = (uint8_t)key_count;
+    call_list_keys(&keys, broker->is_cluster, channel, touched);
+    call->key_count = (uint8_t)keys.count;
     snprintf(name, sizeof(name), "sluice_%s", function);
+    snprintf(number, sizeof(number), "%u", keys.count);
     argv[argc++] = server->has_functions ? "FCALL" : "EVALSHA";
     argv[argc++] = server->has_functions ? name : server->script;
-    argv[argc++] = key_count == 1 ? "1" : key_count == 2 ? "2" : "3";
+    argv[argc++] = number;
     for (int i = 0; i < argc; i++)
         lengths[i] = strlen(argv[i]);
-    for (unsigned i = 0; i < key_count; i++, argc++) {
-        argv[argc] = keys[i].bytes;
-        lengths[argc] = keys[i].len;
+    for (unsigned i = 0; i < keys.count; i++, argc++) {
+        argv[argc] = keys.items[i].bytes;
+        lengths[argc] = keys.items[i].len;
     }
     if (!server->has_functions) {
         argv[argc] = function;
@@ -291,8 +316,8 @@ static const char *call_address(const struct call *call)
 /* FCALL sluice_open 1 CHANNEL, EVALSHA SHA 1 CHANNEL open, SCAN. */
 static void call_tell_odd_answer(const struct call *call)
 {
-    const char *argv[CALL_ARGUMENTS_MAX + 8];
-    size_t lengths[CALL_ARGUMENTS_MAX + 8];
+    const char *argv[CALL_WORDS_MAX];
+    size_t lengths[CALL_WORDS_MAX];
     char reason[LINK_FAULT_MAX];
     int argc = call_split(&call->command, argv, lengths);
     bool has_key = argc > 3 && call->key_count > 0;

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "broker/redis/link.h"
+#include "config/channel_options.h"
 #include "core/broker.h"
 
 struct redis_broker;
@@ -35,12 +36,18 @@ struct call {
  */
 uint16_t call_slot(const char *channel, size_t len);
 
-/* Formats a call of `function` for the channel. `key`, unless it is empty, is an idempotency key that the
- * call touches. Borrows all of it. Returns why it cannot be, ERROR_BROKER_DOWN when the slot's server is
- * away; then `done` is not called. */
+/* What a call touches besides the log of its channel. */
+struct call_touched {
+    struct text key;                   /* an idempotency key; empty for none */
+    const struct channel_trees *trees; /* whose logs above the channel; NULL for none */
+};
+
+/* Formats a call of `function` for the channel; `touched` may be NULL. Borrows all of it. Returns why it
+ * cannot be, ERROR_BROKER_DOWN when the slot's server is away; then `done` is not called. */
 enum error_code call_prepare(struct call *call, struct redis_broker *broker, const char *function,
-                             struct text channel, struct text key, const struct text *arguments,
-                             unsigned count, void (*done)(struct call *call, const struct redisReply *reply));
+                             struct text channel, const struct call_touched *touched,
+                             const struct text *arguments, unsigned count,
+                             void (*done)(struct call *call, const struct redisReply *reply));
 
 /* Formats a plain command for one server. Returns 0 or -ENOMEM. */
 int call_prepare_command(struct call *call, struct redis_server *server, int argc, const char *const *argv,

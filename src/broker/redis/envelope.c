@@ -4,11 +4,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/container.h"
 #include "base/json_scan.h"
 #include "base/number.h"
+#include "core/names.h"
 #include "core/publish.h"
 
-#define ENVELOPE_WORDS 11u
+#define ENVELOPE_WORDS 13u
 /* As the option history-ttl allows; more would overflow the clock. */
 #define ENVELOPE_KEEP_MAX_MS 31536000000u
 
@@ -48,8 +50,11 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
     size_t head = envelope_split(words, bytes, len);
     if (head == 0)
         return -EINVAL;
+    struct message_parts *parts = &envelope->parts;
     envelope->reason = reset_reason_find(words[1]);
-    if (!text_is(words[0], "sluice1") || (envelope->reason == RESET_NONE && !text_is(words[1], "message")) ||
+    parts->is_transient = text_is(words[1], "transient");
+    bool is_message = parts->is_transient || text_is(words[1], "message");
+    if (!text_is(words[0], "sluice2") || (envelope->reason == RESET_NONE && !is_message) ||
         words[2].len != EPOCH_LEN || epoch_parse(&envelope->epoch, words[2].bytes) ||
         message_type_parse(&envelope->parts.type, words[6].bytes, words[6].len))
         return -EINVAL;
@@ -57,18 +62,28 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
         if (i != 6 && number_parse_u64(&numbers[i], words[i].bytes, words[i].len))
             return -EINVAL;
     size_t rest = len - head;
-    if (numbers[7] > MESSAGE_ATTRIBUTE_MAX || numbers[8] > MESSAGE_ATTRIBUTE_MAX ||
-        numbers[9] > MESSAGE_ATTRIBUTE_MAX || numbers[7] + numbers[8] + numbers[9] > rest ||
-        rest > MESSAGE_SIZE_MAX || numbers[4] > INT64_MAX || (numbers[3] == 0 && !envelope->reason))
+    if (rest > MESSAGE_SIZE_MAX || numbers[4] > INT64_MAX ||
+        (numbers[3] == 0 && !parts->is_transient && !envelope->reason))
         return -EINVAL;
-    struct message_parts *parts = &envelope->parts;
+    const struct {
+        struct text *to;
+        uint64_t len;
+    } attributes[] = {{&parts->event, numbers[7]},
+                      {&parts->producer, numbers[8]},
+                      {&parts->mime, numbers[9]},
+                      {&parts->key, numbers[11]},
+                      {&parts->channel, numbers[12]}};
+    const char *at = bytes + head;
+    for (size_t i = 0; i < ARRAY_LENGTH(attributes); i++) {
+        if (attributes[i].len > MESSAGE_ATTRIBUTE_MAX || attributes[i].len > (size_t)(bytes + len - at))
+            return -EINVAL;
+        *attributes[i].to = (struct text){at, (size_t)attributes[i].len};
+        at += attributes[i].len;
+    }
     envelope->offset = numbers[3];
     envelope->time_ms = (int64_t)numbers[4];
-    parts->event = (struct text){bytes + head, (size_t)numbers[7]};
-    parts->producer = (struct text){parts->event.bytes + parts->event.len, (size_t)numbers[8]};
-    parts->mime = (struct text){parts->producer.bytes + parts->producer.len, (size_t)numbers[9]};
-    parts->data = parts->mime.bytes + parts->mime.len;
-    parts->size = (size_t)(bytes + len - parts->data);
+    parts->data = at;
+    parts->size = (size_t)(bytes + len - at);
     envelope_set_keep(envelope, numbers[10], numbers[5]);
     return 0;
 }
@@ -99,6 +114,10 @@ static int envelope_read_field(struct envelope *envelope, const struct redisRepl
         parts->producer = text;
     } else if (text_is(word, "mime")) {
         parts->mime = text;
+    } else if (text_is(word, "key")) {
+        parts->key = text;
+    } else if (text_is(word, "channel")) {
+        parts->channel = text;
     }
     if (text_is(word, "type"))
         return message_type_parse(&parts->type, text.bytes, text.len);
@@ -127,7 +146,8 @@ int envelope_parse_entry(struct envelope *envelope, const struct redisReply *ent
     if (!envelope->parts.data || envelope->parts.size > MESSAGE_SIZE_MAX ||
         envelope->parts.event.len > MESSAGE_ATTRIBUTE_MAX ||
         envelope->parts.producer.len > MESSAGE_ATTRIBUTE_MAX ||
-        envelope->parts.mime.len > MESSAGE_ATTRIBUTE_MAX)
+        envelope->parts.mime.len > MESSAGE_ATTRIBUTE_MAX || envelope->parts.key.len > MESSAGE_ATTRIBUTE_MAX ||
+        envelope->parts.channel.len > CHANNEL_NAME_MAX)
         return -EINVAL;
     envelope_set_keep(envelope, keep_ms, ttl_s);
     return 0;
@@ -170,6 +190,11 @@ bool envelope_mend(struct envelope *envelope)
     is_changed |= envelope_mend_attribute(&parts->event);
     is_changed |= envelope_mend_attribute(&parts->producer);
     is_changed |= envelope_mend_attribute(&parts->mime);
+    is_changed |= envelope_mend_attribute(&parts->key);
+    if (parts->channel.len > 0 && !channel_name_is_valid(parts->channel.bytes, parts->channel.len)) {
+        parts->channel.len = 0;
+        is_changed = true;
+    }
     if (is_changed && parts->type != type)
         parts->mime.len = 0;
     return is_changed;

@@ -3,10 +3,11 @@
 
 /* A message as it travels: what sluice.lua publishes on a channel's feed, and what it keeps in the stream.
  *
- *   sluice1 KIND EPOCH OFFSET TIME TTL TYPE EVENT-LEN PRODUCER-LEN MIME-LEN KEEP-MS\n event producer mime
- * data
+ *   sluice2 KIND EPOCH OFFSET TIME TTL TYPE EVENT-LEN PRODUCER-LEN MIME-LEN KEEP-MS KEY-LEN CHANNEL-LEN\n
+ *   event producer mime key channel data
  *
- * KIND is `message`, or the reason of a reset. Anybody who reaches Redis can write either: hostile input.
+ * KIND is `message`, `transient`, or the reason of a reset. CHANNEL is where it was published to, on the feed
+ * of a tree above that; else empty. Anybody who reaches Redis can write either: hostile input.
  * Parsing copies nothing; any thread.
  */
 
@@ -20,9 +21,9 @@
 #include "tables/resets.h"
 
 struct envelope {
-    enum reset_reason reason; /* RESET_NONE: a message */
+    enum reset_reason reason; /* RESET_NONE: a message, transient or not as its parts say */
     struct epoch epoch;       /* of a stream's entry: zeros */
-    uint64_t offset;
+    uint64_t offset;          /* 0 is that of a transient message before the first */
     int64_t time_ms;
     uint64_t keep_ms; /* how long it is kept from `time_ms` on, its own ttl included */
     struct message_parts parts;

@@ -41,7 +41,7 @@ static void finding_conclude(struct finding *finding, size_t index, const struct
     struct published published;
     int err = answer_parse_found_at(&published, reply, index, publish_channel(publish));
     if (err == 0)
-        publish_accept(publish, &published);
+        publish_accept(publish, &published, NULL);
     else if (err != -ENOENT)
         publish_finish(publish, call_error(&finding->call, reply));
     else if (is_complete)
@@ -101,7 +101,7 @@ static enum error_code finding_prepare(struct finding *finding, struct redis_bro
     arguments[0] = call_number(since, since_ms > 0 ? (uint64_t)since_ms : 0);
     for (size_t i = 0; i < finding->count; i++)
         arguments[i + 1] = text_of(finding->publishes[i]->mark);
-    return call_prepare(&finding->call, broker, "find", publish_channel(first), (struct text){0}, arguments,
+    return call_prepare(&finding->call, broker, "find", publish_channel(first), NULL, arguments,
                         (unsigned)finding->count + 1, finding_answered);
 }
 
@@ -210,7 +210,7 @@ bool in_doubt_keep(struct publish *publish)
 {
     const struct redis_broker *broker = publish->call.broker;
     struct redis_server *server = publish->call.server;
-    if (!server || broker->is_stopping || broker->is_cut)
+    if (!server || broker->is_stopping || broker->is_cut || publish->item->is_transient)
         return false;
     list_append(&server->in_doubt.publishes, &publish->link);
     return true;

@@ -25,5 +25,6 @@ struct in_doubt {
 void in_doubt_init(struct redis_server *server);
 
 /* Keeps a publish whose answer was lost, behind those that its server lost before. Returns false when it is
- * not in doubt, because it was sent nowhere or the broker ends: then the caller finishes it. */
+ * not in doubt, because it was sent nowhere, is transient, or the broker ends: then the caller finishes it.
+ */
 bool in_doubt_keep(struct publish *publish);

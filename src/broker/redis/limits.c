@@ -10,9 +10,17 @@ struct text limits_format(char to[LIMITS_TEXT_MAX], const struct options *option
 {
     struct channel_options found;
     channel_options_resolve(&found, options, channel);
-    snprintf(to, LIMITS_TEXT_MAX, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, found.history_size,
-             found.history_ttl_ms, found.channel_ttl_ms, found.idempotency_time_ms);
+    snprintf(to, LIMITS_TEXT_MAX, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+             found.history_size, found.history_ttl_ms, found.channel_ttl_ms, found.idempotency_time_ms,
+             found.history_bytes);
     return text_of(to);
+}
+
+bool limits_are_of_tree(const struct options *options, struct text channel)
+{
+    struct channel_options found;
+    channel_options_resolve(&found, options, channel);
+    return found.tree;
 }
 
 struct retention limits_retention(const struct options *options, struct text channel)

@@ -8,10 +8,13 @@
 
 struct options;
 
-#define LIMITS_TEXT_MAX 96u
+#define LIMITS_TEXT_MAX 112u
 
 /* Writes what sluice.lua wants with its calls: how many messages are kept and, in milliseconds, how long; how
- * long an empty channel is remembered, and a key. */
+ * long an empty channel is remembered, and a key; how many bytes of messages are kept. */
 struct text limits_format(char to[LIMITS_TEXT_MAX], const struct options *options, struct text channel);
+
+/* Whether the channel is a tree. */
+bool limits_are_of_tree(const struct options *options, struct text channel);
 
 struct retention limits_retention(const struct options *options, struct text channel);

@@ -114,7 +114,7 @@ static void listing_inspect_all(struct listing *listing)
         entry->channel = channel;
         if (topic && topic->state == TOPIC_BRIDGED) {
             ask_inspect_bridged(channel, topic);
-        } else if (call_prepare(&entry->call, listing->broker, "inspect", name, (struct text){0}, NULL, 0,
+        } else if (call_prepare(&entry->call, listing->broker, "inspect", name, NULL, NULL, 0,
                                 listing_inspected)) {
             listing->error = ERROR_BROKER_DOWN;
         } else {

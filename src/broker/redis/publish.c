@@ -15,6 +15,8 @@
 
 /* What may wait for Redis to read it: then publishing is refused, not stored up. */
 #define PUBLISH_UNSENT_MAX (64u << 20)
+/* A line for each: its length, part of an epoch, and limits. */
+#define PUBLISH_TREES_TEXT_MAX (CHANNEL_TREES_MAX * (LIMITS_TEXT_MAX + 16u))
 
 /* One of the request, or whoever has begun them, is done. */
 static void publish_count_down(struct publish_request *request)
@@ -44,31 +46,57 @@ void publish_finish(struct publish *publish, enum error_code error)
 }
 
 /* The message as every other node will make it out of the envelope. */
-static void publish_read_own(struct publish *publish)
+static void publish_append_own(const struct publish *publish, struct text log, struct message *message,
+                               const struct published *published)
 {
     struct redis_broker *broker = publish->call.broker;
-    struct publish_item *item = publish->item;
-    struct message *message = item->message;
-    struct topic *topic = topic_find(broker, publish_channel(publish));
-    if (!topic || item->is_duplicate)
+    struct topic *topic = topic_find(broker, log);
+    if (!topic)
         return;
     uint64_t keep_ms = topic_kept(topic)->ttl_ms;
     if (message->ttl_ms > 0 && message->ttl_ms < keep_ms)
         keep_ms = message->ttl_ms;
-    message->offset = item->offset;
-    message->time_ms = item->time_ms;
+    message->offset = published->offset;
+    message->time_ms = published->time_ms;
     message->expires_ms = broker->now_ms + keep_ms;
-    topic_append_own(topic, &item->epoch, message);
+    topic_append_own(topic, &published->epoch, message);
 }
 
-void publish_accept(struct publish *publish, const struct published *published)
+static struct text publish_tree(const struct publish *publish, unsigned index)
+{
+    return (struct text){publish->item->channel, publish->trees.lens[index]};
+}
+
+/* What no memory is there for comes by the feed. So does what is transient: it has no offset of its own by
+ * which it would be known again. */
+static void publish_read_own(const struct publish *publish, const struct published *published,
+                             const struct redisReply *reply)
+{
+    struct message *message = publish->item->message;
+    if (published->is_duplicate || message->is_transient)
+        return;
+    publish_append_own(publish, publish_channel(publish), message, published);
+    for (unsigned i = 0; reply && i < publish->trees.count; i++) {
+        struct published above = *published;
+        if (!topic_find(publish->call.broker, publish_tree(publish, i)) ||
+            answer_parse_published_in(&above, reply, i, publish_tree(publish, i)))
+            continue;
+        struct message *entry = message_new_entry(message, publish_channel(publish));
+        if (entry)
+            publish_append_own(publish, publish_tree(publish, i), entry, &above);
+        message_unref(entry);
+    }
+}
+
+void publish_accept(struct publish *publish, const struct published *published,
+                    const struct redisReply *reply)
 {
     struct publish_item *item = publish->item;
     item->epoch = published->epoch;
     item->offset = published->offset;
     item->time_ms = published->time_ms;
     item->is_duplicate = published->is_duplicate;
-    publish_read_own(publish);
+    publish_read_own(publish, published, reply);
     publish_finish(publish, ERROR_NONE);
 }
 
@@ -78,10 +106,33 @@ static void publish_answered(struct call *call, const struct redisReply *reply)
     struct published published;
     if (!reply && in_doubt_keep(publish))
         return;
-    if (reply && answer_parse_published(&published, reply, publish_channel(publish)) == 0)
-        publish_accept(publish, &published);
+    if (reply && answer_parse_published(&published, reply, publish_channel(publish), publish->trees.count,
+                                        publish->item->is_transient) == 0)
+        publish_accept(publish, &published, reply);
     else
         publish_finish(publish, call_error(call, reply));
+}
+
+/* Finds the trees and writes them as sluice.lua wants them. What is bridged is no tree. */
+static int publish_list_trees(struct publish *publish, char to[PUBLISH_TREES_TEXT_MAX])
+{
+    const struct redis_broker *broker = publish->call.broker;
+    struct channel_trees *trees = &publish->trees;
+    struct channel_trees found;
+    char limits[LIMITS_TEXT_MAX];
+    int err = channel_trees_find(&found, broker->options, publish_channel(publish));
+    to[0] = '\0';
+    trees->count = 0;
+    for (unsigned i = 0; !err && i < found.count; i++) {
+        const struct text name = {publish->item->channel, found.lens[i]};
+        const struct epoch name_part = epoch_of_name(name.bytes, name.len);
+        if (bridge_matches(broker, name))
+            continue;
+        trees->lens[trees->count++] = found.lens[i];
+        to += sprintf(to, "%u %.*s %s\n", found.lens[i], EPOCH_NAME_LEN, name_part.text,
+                      limits_format(limits, broker->options, name).bytes);
+    }
+    return err;
 }
 
 static enum error_code publish_send(struct publish *publish)
@@ -90,6 +141,9 @@ static enum error_code publish_send(struct publish *publish)
     const struct publish_item *item = publish->item;
     const struct message *message = item->message;
     char ttl[21];
+    char trees[PUBLISH_TREES_TEXT_MAX];
+    if (publish_list_trees(publish, trees))
+        return ERROR_BAD_CHANNEL;
     char limits[LIMITS_TEXT_MAX];
     const char *type = message_type_word((enum message_type)message->type);
     const struct epoch name_part = epoch_of_name(item->channel, item->channel_len);
@@ -108,14 +162,20 @@ static enum error_code publish_send(struct publish *publish)
         {message_producer(message), message->producer_len},
         {"mime", 4},
         {message_producer(message) + message->producer_len, message->mime_len},
+        {"conflate", 8},
+        message_key(message),
+        {"store", 5},
+        text_of(message->is_transient ? "no" : "yes"),
+        {"trees", 5},
+        text_of(trees),
         {"part", 4},
         {name_part.text, EPOCH_NAME_LEN},
         {"key", 3},
         {item->key, item->key_len},
     };
+    const struct call_touched touched = {{item->key, item->key_len}, &publish->trees};
     enum error_code error = call_prepare(&publish->call, broker, "publish", publish_channel(publish),
-                                         (struct text){item->key, item->key_len}, arguments,
-                                         ARRAY_LENGTH(arguments), publish_answered);
+                                         &touched, arguments, ARRAY_LENGTH(arguments), publish_answered);
     if (error != ERROR_NONE)
         return error;
     if (call_find_server(broker, publish->call.slot)->commands.unsent_bytes > PUBLISH_UNSENT_MAX)
@@ -159,7 +219,8 @@ static enum error_code publish_send_bridged(struct publish *publish)
     const char *const argv[] = {"PUBLISH", item->channel, message_data(message)};
     const size_t lengths[] = {7, item->channel_len, message->size};
     struct redis_server *server = bridge_server(broker);
-    if (message->event_len > 0 || message->producer_len > 0 || message->ttl_ms > 0 || item->key_len > 0)
+    if (message->event_len > 0 || message->producer_len > 0 || message->key_len > 0 || message->ttl_ms > 0 ||
+        item->key_len > 0 || message->is_transient)
         return ERROR_BRIDGED;
     if (!server)
         return ERROR_BROKER_DOWN;

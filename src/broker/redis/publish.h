@@ -5,7 +5,7 @@
  *
  * When a link breaks, nobody knows which of the publishes on their way Redis has executed. Those with an
  * idempotency key are sent again; of the others, whose stream entries carry a mark of this node, it is first
- * looked up what became of them.
+ * looked up what became of them. A transient one leaves no trace, and is refused.
  */
 
 #include "base/list.h"
@@ -26,8 +26,9 @@ struct publish {
     struct list link;  /* in in_doubt.publishes, or broker.bridged_publishes */
     struct timer echo; /* bridged: the message has to come back by then */
     uint64_t submitted_ms;
-    bool is_answered; /* bridged: Redis has taken it */
-    bool is_seen;     /* bridged: it has come back */
+    struct channel_trees trees; /* above the channel, whose logs it goes into too */
+    bool is_answered;           /* bridged: Redis has taken it */
+    bool is_seen;               /* bridged: it has come back */
     char mark[PUBLISH_MARK_MAX];
 };
 
@@ -39,8 +40,11 @@ static inline struct text publish_channel(const struct publish *publish)
 /* The end of a publish; the last one of its request answers it. */
 void publish_finish(struct publish *publish, enum error_code error);
 
-/* It is in the log. Finishes. */
-void publish_accept(struct publish *publish, const struct published *published);
+/* It is in the log; where in those of the trees, the answer to sluice_publish says, which may be NULL.
+ * Finishes.
+ */
+void publish_accept(struct publish *publish, const struct published *published,
+                    const struct redisReply *reply);
 
 /* A request of a shard; answered when all of it is. */
 void publish_submit(struct redis_broker *broker, struct publish_request *request);

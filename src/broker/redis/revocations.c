@@ -77,8 +77,8 @@ static void revocations_ask_page(struct revocations *revocations)
     char at[21];
     char count[21];
     const struct text arguments[] = {call_number(at, revocations->at), call_number(count, REVOCATIONS_PAGE)};
-    if (call_prepare(&revocations->call, revocations->broker, "revoked", revocations_slot_name,
-                     (struct text){0}, arguments, ARRAY_LENGTH(arguments), revocations_page_answered)) {
+    if (call_prepare(&revocations->call, revocations->broker, "revoked", revocations_slot_name, NULL,
+                     arguments, ARRAY_LENGTH(arguments), revocations_page_answered)) {
         revocations_retry_later(revocations);
         return;
     }
@@ -235,8 +235,8 @@ void revocations_revoke(struct redis_broker *broker, struct revoke_request *requ
     char form[REVOCATION_FORM_MAX];
     const struct text argument = {form, revocation_format(form, &request->revocation)};
     struct revocation_call *asked = calloc(1, sizeof(*asked));
-    enum error_code error = asked ? call_prepare(&asked->call, broker, "revoke", revocations_slot_name,
-                                                 (struct text){0}, &argument, 1, revocations_revoked)
+    enum error_code error = asked ? call_prepare(&asked->call, broker, "revoke", revocations_slot_name, NULL,
+                                                 &argument, 1, revocations_revoked)
                                   : ERROR_OUT_OF_MEMORY;
     if (error != ERROR_NONE) {
         free(asked);

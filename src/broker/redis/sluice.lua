@@ -3,9 +3,11 @@
 -- registered as sluice_NAME; as a script (Redis 6) the handler's name is the first argument.
 --
 -- Keys of channel NAME, whose first segment is FIRST (docs/REDIS.md):
---   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, limits, why it was begun, log, the epoch that it began with, run,
---                               the master that wrote last, and before, its forebears (see read_forebears)
---   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0
+--   sluice:{FIRST}:m:NAME       hash: epoch, offset, time, until, bytes, all that ever were in the stream, limits, tree, whether it is
+--                               one, why it was begun, log, the epoch that it began with, run, the master that wrote last, and
+--                               before, its forebears (see read_forebears)
+--   sluice:{FIRST}:s:NAME       stream: one entry a message, id OFFSET-0; in that of a tree also those that stand for the messages
+--                               of channels below it
 --   sluice:{FIRST}:k:NAME#KEY   string: what a publish with that idempotency key was answered
 --   sluice:{FIRST}:p:NAME       Pub/Sub channel of the envelopes
 --   sluice:{FIRST}:n            Pub/Sub channel of names whose log was begun
@@ -16,10 +18,13 @@
 --   sluice:{$tokens}:z          stream of such forms, field `form`, as version 4 kept them
 
 local VERSION = 5
-local LIMITS = '100 300000 3600000 120000' -- messages kept, for how long, how long a channel and a key are remembered; in ms
+-- Messages kept, for how long, how long a channel and a key are remembered, in ms, and bytes kept.
+local LIMITS = '100 300000 3600000 120000 4194304'
 local SIZE_MAX = 67108864
 local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
 local TRIM_EVERY = 32
+local TREES_MAX = 8 -- above a channel
+local ENTRY_BYTES = 64 -- counted for each besides what it holds
 local FOREBEARS = 8
 local REVOKED = 'sluice:{$tokens}:u'
 local REVOKED_BEFORE = 'sluice:{$tokens}:b'
@@ -146,6 +151,22 @@ local function clock()
     return redis.call('TIME')
 end
 
+-- The time is that of clock().
+local function name_log(name, prefix, time)
+    return {
+        name = name,
+        prefix = prefix,
+        time_of_call = time,
+        meta = prefix .. 'm:' .. name,
+        stream = prefix .. 's:' .. name,
+        key = prefix .. 'k:' .. name .. '#',
+        feed = prefix .. 'p:' .. name,
+        news = prefix .. 'n',
+        now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
+        micros = time[1] .. '.' .. time[2],
+    }
+end
+
 -- A key is the channel's name, in a Cluster with its first segment in braces so that the call goes to where the channel's keys
 -- are; or, with the others declared behind it so that it is safe while slots move, the key of its hash.
 local function open_log(key)
@@ -156,18 +177,7 @@ local function open_log(key)
         or string.find(fenced, '/*/', 1, true) or string.find(fenced, '/**/', 1, true) then
         fail(BAD_NAME)
     end
-    local prefix = 'sluice:{' .. string.match(name, '^[^/]+') .. '}:'
-    local time = clock()
-    return {
-        name = name,
-        meta = prefix .. 'm:' .. name,
-        stream = prefix .. 's:' .. name,
-        key = prefix .. 'k:' .. name .. '#',
-        feed = prefix .. 'p:' .. name,
-        news = prefix .. 'n',
-        now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
-        micros = time[1] .. '.' .. time[2],
-    }
+    return name_log(name, 'sluice:{' .. string.match(name, '^[^/]+') .. '}:', clock())
 end
 
 local function refuse_type(key, kind)
@@ -189,11 +199,11 @@ local function check(answer, key, kind)
     return answer
 end
 
--- Four numbers, which must not overflow when they are added to the time.
+-- Numbers, which must not overflow when they are added to the time. Version 4 wrote no bytes: then they are not limited.
 local function read_limits(text)
-    local keep, keep_ms, meta_ms, key_ms = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+)$')
-    if keep and #keep <= 12 and #keep_ms <= 12 and #meta_ms <= 12 and #key_ms <= 12 then
-        return { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms) }
+    local keep, keep_ms, meta_ms, key_ms, bytes = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) ?(%d*)$')
+    if keep and #keep <= 12 and #keep_ms <= 12 and #meta_ms <= 12 and #key_ms <= 12 and #bytes <= 13 then
+        return { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms), tonumber(bytes) or math.huge }
     end
 end
 
@@ -226,13 +236,14 @@ local function find_shared(log, epoch)
     end
 end
 
-local BAD_LIMITS = 'limits must be four whole numbers below 10^12: messages, and ms for messages, channels and keys'
+local BAD_LIMITS = 'limits must be five whole numbers below 10^12: messages, ms for messages, channels and keys, and bytes of messages'
 
 -- `limits` have been checked. Of what others may have written to the hash, what is not as we write it counts as missing; without
 -- epoch and offset the log is lost.
 local function load_log(log, limits)
     local meta = check(
-        redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log', 'before'), log.meta, 'hash')
+        redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log', 'before', 'bytes', 'tree'),
+        log.meta, 'hash')
     log.offset = whole(meta[2])
     log.epoch = log.offset and is_epoch(meta[1]) and meta[1]
     log.is_bad = not log.epoch and (meta[1] or meta[2]) and true
@@ -244,7 +255,10 @@ local function load_log(log, limits)
     log.why = meta[7] == 'purged' and 'purged' or 'epoch'
     log.log = meta[8] or ''
     log.before = meta[9] or ''
-    log.keep, log.keep_ms, log.meta_ms, log.key_ms = unpack(read_limits(log.limits))
+    log.bytes = whole(meta[10]) or 0
+    log.is_tree = meta[11] == '1'
+    log.keep, log.keep_ms, log.meta_ms, log.key_ms, log.keep_bytes = unpack(read_limits(log.limits))
+    log.keep = log.keep_bytes > 0 and log.keep or 0
 end
 
 local function has_stream(log)
@@ -290,12 +304,12 @@ end
 local function begin(log, why)
     require_stream(log)
     local epoch = new_epoch(log)
-    redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'limits', log.limits,
+    redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'bytes', '0', 'limits', log.limits,
         'run', log.here, 'why', why, 'log', epoch, 'before', '')
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, log.here, why
-    log.old_limits, log.before = log.limits, ''
+    log.old_limits, log.before, log.bytes = log.limits, '', 0
     publish_on(log.news, log.name)
 end
 
@@ -320,8 +334,12 @@ local function time_of(entry)
     return whole(field(entry, 'time')) or 0
 end
 
-local function has_expired(log, entry)
+-- For its age, or for the bytes of all that is newer and its own: `at` is how many were in the stream before it. The newest is
+-- kept however large it is.
+local function is_over(log, entry)
+    local at = whole(field(entry, 'at'))
     return time_of(entry) + log.keep_ms <= log.now
+        or at and log.bytes - at > log.keep_bytes and offset_of(entry) < log.offset
 end
 
 -- What an entry takes in an answer; nothing that we have written is larger than `data` may be, and a little.
@@ -333,7 +351,8 @@ local function weigh(entry)
     return #fields <= FIELDS_MAX and size <= SIZE_MAX + 65536 and size
 end
 
--- The first offset that is kept; offset + 1 when there is none. Ages grow with offsets, so it can be searched for by halves.
+-- The first offset that is kept; offset + 1 when there is none. Ages and bytes grow with offsets, so it can be searched for by
+-- halves.
 local function find_oldest(log)
     local low, high = math.max(1, log.offset - log.keep + 1), log.offset + 1
     local last = log.offset .. '-0'
@@ -342,13 +361,13 @@ local function find_oldest(log)
         return high
     end
     low = offset_of(first)
-    if not has_expired(log, first) then
+    if not is_over(log, first) then
         return low
     end
     while low + 1 < high do
         local middle = math.floor((low + high) / 2)
         local entry = redis.call('XRANGE', log.stream, middle .. '-0', last, 'COUNT', 1)[1]
-        if entry and has_expired(log, entry) then
+        if entry and is_over(log, entry) then
             low = offset_of(entry)
         else
             high = middle
@@ -383,7 +402,7 @@ local function renew(log)
     end
     log.epoch, log.run, log.before = new_epoch(log), log.here, write_forebears(forebears)
     redis.call('HSET', log.meta, 'epoch', log.epoch, 'run', log.run, 'before', log.before)
-    publish_on(log.feed, table.concat({ 'sluice1 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0\n' }))
+    publish_on(log.feed, table.concat({ 'sluice2 failover ', log.epoch, ' ', log.offset, ' ', log.now, ' 0 text 0 0 0 0 0 0\n' }))
 end
 
 -- A node may know of an epoch that was lost together with the word of it: it says which forebears that one had. Through those of
@@ -438,7 +457,8 @@ end
 local RESERVED = { reset = true, error = true, open = true, subscribed = true }
 
 -- What Sluice itself publishes, which bears a mark, has been checked.
-local function check_message(data, event, options)
+local function check_message(options)
+    local data, event = options.data, options.event
     if #data > SIZE_MAX or #event > 255 or string.find(event, '%c') then
         fail('data has at most 64 MiB, an event at most 255 bytes without control characters')
     end
@@ -454,19 +474,20 @@ local function check_message(data, event, options)
     if options.type == 'json' and not pcall(cjson.decode, data) then
         fail('the data is not JSON')
     end
-    if not is_utf8(event .. options.producer .. options.mime .. options.key) then
-        fail('event, producer, mime and key must be UTF-8')
+    if not is_utf8(event .. options.producer .. options.mime .. options.conflate .. options.key) then
+        fail('event, producer, mime, conflate and key must be UTF-8')
     end
 end
 
 local TYPES = { text = true, json = true, binary = true }
 
 local function read_options(args)
-    local options = { type = 'text', ttl = '0', producer = '', mime = '', key = '', mark = '', part = '' }
+    local options = { type = 'text', ttl = '0', producer = '', mime = '', conflate = '', store = 'yes', key = '', mark = '', part = '' }
     for i = 3, #args, 2 do
         local name, value = args[i], args[i + 1]
-        if not options[name] and name ~= 'limits' or not value then
-            fail('unknown option ' .. string.sub(name, 1, 40) .. ', or one without a value; there are key, ttl, type, producer, mime')
+        if not options[name] and name ~= 'limits' and name ~= 'trees' or not value then
+            fail('unknown option ' .. string.sub(name, 1, 40)
+                .. ', or one without a value; there are key, ttl, type, producer, mime, conflate, store')
         end
         options[name] = value
     end
@@ -476,22 +497,29 @@ local function read_options(args)
     if not string.match(options.ttl, '^%d%d?%d?%d?%d?%d?%d?%d?$') then
         fail('ttl must be a whole number of seconds')
     end
+    if options.store ~= 'yes' and options.store ~= 'no' then
+        fail('store must be yes or no')
+    end
     if options.limits and not read_limits(options.limits) then
         fail(BAD_LIMITS)
     end
-    for _, name in ipairs({ 'producer', 'mime', 'key', 'mark' }) do
+    for _, name in ipairs({ 'producer', 'mime', 'conflate', 'key', 'mark' }) do
         if #options[name] > 255 or string.find(options[name], '%c') then
             fail(name .. ' must be up to 255 bytes without control characters')
         end
     end
+    options.data, options.event = args[1], args[2] or ''
     return options
 end
 
-local function append(log, event, data, options)
+-- `channel` is that which the message was published to, in the log of a tree above it.
+local function append(log, message, channel)
     local entry = { 'XADD', log.stream, 'MAXLEN', '~', log.keep, (log.offset + 1) .. '-0',
-        'time', log.now, 'type', options.type, 'data', data }
-    local ttl = options.ttl ~= '0' and options.ttl or ''
-    local optional = { 'event', event, 'ttl', ttl, 'producer', options.producer, 'mime', options.mime, 'mark', options.mark }
+        'time', log.now, 'at', log.bytes, 'type', message.type, 'data', message.data }
+    local optional = {
+        'event', message.event, 'ttl', message.ttl ~= '0' and message.ttl or '', 'producer', message.producer, 'mime', message.mime,
+        'key', message.conflate, 'channel', channel or '', 'mark', channel and '' or message.mark,
+    }
     for i = 1, #optional, 2 do
         if optional[i + 1] ~= '' then
             entry[#entry + 1] = optional[i]
@@ -501,27 +529,112 @@ local function append(log, event, data, options)
     return redis.pcall(unpack(entry))
 end
 
--- Now and then, what has expired goes; in between readers pass over it.
-local function trim(log)
-    if log.offset % TRIM_EVERY == 0 then
+-- Now and then, what is over goes; in between readers pass over it. `size` is what the last message has added.
+local function trim(log, size)
+    local step = math.max(log.keep_bytes / 8, 1)
+    if log.offset % TRIM_EVERY == 0 or math.floor(log.bytes / step) > math.floor((log.bytes - size) / step) then
         local first = redis.call('XRANGE', log.stream, '-', '+', 'COUNT', 1)[1]
-        if first and has_expired(log, first) then
+        if first and is_over(log, first) then
             redis.call('XTRIM', log.stream, 'MINID', find_oldest(log) .. '-0')
         end
     end
 end
 
-local function keep(log, event, data, options)
-    local answer = append(log, event, data, options)
+-- Returns the error, if it is one.
+local function keep(log, message, channel)
+    local answer = append(log, message, channel)
     local err = error_of(answer) or ''
     -- The stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
     if string.find(err, ' smaller ', 1, true) or string.find(err, 'exhausted', 1, true) then
         begin(log, 'epoch')
-        answer = append(log, event, data, options)
+        answer = append(log, message, channel)
     end
-    check(answer, log.stream, 'stream')
-    log.till = log.now + log.keep_ms
-    redis.call('PEXPIRE', log.stream, math.max(log.keep_ms, 1))
+    return error_of(answer) and answer
+end
+
+local function take_back(log)
+    redis.call('XDEL', log.stream, (log.offset + 1) .. '-0')
+    if log.offset > 0 then
+        redis.call('XSETID', log.stream, log.offset .. '-0')
+    else
+        redis.call('DEL', log.stream)
+    end
+end
+
+-- Into all of the logs or none. The first is the channel's own.
+local function keep_in_all(logs, message)
+    for i, log in ipairs(logs) do
+        local failure = log.keep > 0 and keep(log, message, i > 1 and logs[1].name or nil)
+        if failure then
+            for j = 1, i - 1 do
+                if logs[j].keep > 0 then
+                    take_back(logs[j])
+                end
+            end
+            check(failure, log.stream, 'stream')
+        end
+    end
+end
+
+-- The hash follows the stream.
+local function advance(log, size, is_tree)
+    log.offset = log.offset + 1
+    log.till = log.keep > 0 and log.now + log.keep_ms or 0
+    log.bytes = log.keep > 0 and log.bytes + size or log.bytes
+    local facts = { 'HSET', log.meta, 'offset', log.offset, 'time', log.now, 'until', log.till, 'bytes', log.bytes }
+    if log.old_limits ~= log.limits then
+        facts[#facts + 1] = 'limits'
+        facts[#facts + 1] = log.limits
+    end
+    if is_tree and not log.is_tree then
+        facts[#facts + 1] = 'tree'
+        facts[#facts + 1] = '1'
+    end
+    redis.call(unpack(facts))
+    if log.keep > 0 then
+        redis.call('PEXPIRE', log.stream, math.max(log.keep_ms, 1))
+        trim(log, size)
+    end
+end
+
+local function tell(log, kind, message, channel)
+    publish_on(log.feed, table.concat({ 'sluice2 ', kind, ' ', log.epoch, ' ', log.offset, ' ', log.now, ' ', message.ttl, ' ',
+        message.type, ' ', #message.event, ' ', #message.producer, ' ', #message.mime, ' ', log.keep_ms, ' ', #message.conflate, ' ',
+        #channel, '\n', message.event, message.producer, message.mime, message.conflate, channel, message.data }))
+end
+
+-- Trees: the logs above a channel that have its messages too.
+
+-- As a node names them: the length of each name, the part of an epoch that comes from it, and its limits.
+local function read_trees(log, text)
+    local trees = {}
+    for len, part, limits in string.gmatch(text, '(%d+) (%w+) ([%d ]+)\n') do
+        local name = string.sub(log.name, 1, tonumber(len))
+        if #name == 0 or string.sub(log.name, #name + 1, #name + 1) ~= '/' or not read_limits(limits) or #trees == TREES_MAX then
+            fail('trees are at most ' .. TREES_MAX .. ' lines of LENGTH PART LIMITS')
+        end
+        local tree = name_log(name, log.prefix, log.time_of_call)
+        load_log(tree, limits)
+        tree.name_part = #part == 5 and part or nil
+        trees[#trees + 1] = tree
+    end
+    return trees
+end
+
+-- Those that a node has said of that they are trees.
+local function find_trees(log)
+    local trees = {}
+    for slash in string.gmatch(log.name, '()/') do
+        local tree = name_log(string.sub(log.name, 1, slash - 1), log.prefix, log.time_of_call)
+        if redis.pcall('HGET', tree.meta, 'tree') == '1' then
+            load_log(tree)
+            trees[#trees + 1] = tree
+        end
+    end
+    if #trees > TREES_MAX then
+        fail('there are more than ' .. TREES_MAX .. ' trees above this channel')
+    end
+    return trees
 end
 
 -- What the publish with that key was answered before, as long as it is of this log.
@@ -529,7 +642,7 @@ local function recall(log, options)
     local before = check(redis.pcall('GET', log.key .. options.key), log.key .. options.key, 'string')
     local begun, offset, time, mark = string.match(before or '', '^(%w+)%-(%d+) (%d+) (.*)$')
     offset, time = whole(offset), whole(time)
-    if log.epoch and begun == log.log and offset and offset > 0 and offset <= log.offset and time then
+    if log.epoch and begun == log.log and offset and (offset > 0 or options.store == 'no') and offset <= log.offset and time then
         return { log.epoch .. '-' .. offset, time, mark ~= '' and mark == options.mark and 0 or 1 }
     end
 end
@@ -544,57 +657,60 @@ local function is_of_other_name(log)
     return log.name_part and string.sub(log.epoch, 1, 5) ~= log.name_part
 end
 
-local USAGE = ' is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]'
-
-function handlers.publish(keys, args)
-    if not keys[1] then
-        fail('the channel' .. USAGE)
-    end
-    local log = open_log(keys[1])
-    if string.find('/' .. log.name, '/$', 1, true) then
-        fail('a segment of a name that begins with $ is the server\'s own: nobody publishes there')
-    end
-    local data, event = args[1], args[2] or ''
-    if not data then
-        fail('the data' .. USAGE)
-    end
-    local options = read_options(args)
-    check_message(data, event, options)
-    load_log(log, options.limits)
-    set_name_part(log, options.part)
-    local before = options.key ~= '' and recall(log, options)
-    if before then
-        return before
-    end
-    log.here = find_run(log)
+-- As it has to be before anything is appended.
+local function mend(log, here)
+    log.here = here
     if not log.epoch or is_evicted(log) or is_of_other_name(log) or is_elsewhere(log) and not is_sound(log) then
         begin(log, 'epoch')
     elseif is_elsewhere(log) then
         renew(log)
     end
-    if log.keep == 0 then
-        log.till = 0
-    else
-        keep(log, event, data, options)
+end
+
+local USAGE = ' is missing: sluice_publish 1 CHANNEL DATA [EVENT [OPTION VALUE]...]'
+
+-- Returns the id, the time, whether the idempotency key was known (0 or 1), and the ids in the logs of the trees.
+function handlers.publish(keys, args)
+    if not keys[1] then
+        fail('the channel' .. USAGE)
     end
-    log.offset = log.offset + 1
-    redis.call('HSET', log.meta, 'offset', log.offset, 'time', log.now, 'until', log.till)
-    if log.old_limits ~= log.limits then
-        redis.call('HSET', log.meta, 'limits', log.limits)
+    local log = open_log(keys[1])
+    if not args[1] then
+        fail('the data' .. USAGE)
     end
-    redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
-    if log.keep > 0 then
-        trim(log)
+    local message = read_options(args)
+    check_message(message)
+    load_log(log, message.limits)
+    set_name_part(log, message.part)
+    local before = message.key ~= '' and recall(log, message)
+    if before then
+        return before
     end
-    local id = log.epoch .. '-' .. log.offset
-    if options.key ~= '' and log.key_ms > 0 then
-        redis.call('SET', log.key .. options.key, log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. options.mark,
+    local logs = message.trees and read_trees(log, message.trees) or find_trees(log)
+    table.insert(logs, 1, log)
+    local here, is_kept = find_run(log), message.store == 'yes'
+    for _, each in ipairs(logs) do
+        mend(each, here)
+    end
+    if is_kept then
+        keep_in_all(logs, message)
+    end
+    local size = #message.data + #message.event + #message.producer + #message.mime + #message.conflate + ENTRY_BYTES
+    local reply = {}
+    for i, each in ipairs(logs) do
+        if is_kept then
+            advance(each, size, i > 1)
+        end
+        redis.call('PEXPIRE', each.meta, each.keep_ms + each.meta_ms)
+        tell(each, is_kept and 'message' or 'transient', message, i > 1 and log.name or '')
+        reply[i > 1 and i + 2 or 1] = each.epoch .. '-' .. each.offset
+    end
+    reply[2], reply[3] = log.now, 0
+    if message.key ~= '' and log.key_ms > 0 then
+        redis.call('SET', log.key .. message.key, log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. message.mark,
             'PX', log.key_ms)
     end
-    publish_on(log.feed, table.concat({ 'sluice1 message ', log.epoch, ' ', log.offset, ' ', log.now, ' ', options.ttl, ' ',
-        options.type, ' ', #event, ' ', #options.producer, ' ', #options.mime, ' ', log.keep_ms, '\n', event,
-        options.producer, options.mime, data }))
-    return { id, log.now, 0 }
+    return reply
 end
 
 -- Reading.
@@ -649,8 +765,8 @@ local function answer(log, oldest, entries)
         entries }
 end
 
--- args: epoch known or '', offset known, the forebears of that epoch, limits, most, bytes, and the part of an epoch that comes from
--- the name.
+-- args: epoch known or '', offset known, the forebears of that epoch, limits, most, bytes, the part of an epoch that comes from the
+-- name, and whether it is a tree (0 or 1).
 -- Returns epoch, offset, oldest, now, why, forebears, last published, how long messages are kept, and the entries that follow what is
 -- known (or the newest).
 function handlers.open(keys, args)
@@ -668,6 +784,9 @@ function handlers.open(keys, args)
     end
     if log.old_limits ~= log.limits then
         redis.call('HSET', log.meta, 'limits', log.limits)
+    end
+    if args[8] and log.is_tree ~= (args[8] == '1') then
+        redis.call('HSET', log.meta, 'tree', args[8] == '1' and 1 or 0)
     end
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     local oldest, entries = find_oldest(log), {}
@@ -711,7 +830,7 @@ function handlers.purge(keys)
     local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
     log.here = find_run(log)
     begin(log, 'purged')
-    publish_on(log.feed, table.concat({ 'sluice1 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0\n' }))
+    publish_on(log.feed, table.concat({ 'sluice2 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0 0 0\n' }))
     return { count }
 end
 

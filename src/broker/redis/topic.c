@@ -41,6 +41,7 @@ static struct topic *topic_new(struct redis_broker *broker, struct text name)
     memcpy(topic->name, name.bytes, name.len);
     ring_init(&topic->ring);
     ring_init(&topic->early);
+    ring_init(&topic->passing);
     timer_init(&topic->timer, topic_check);
     HASH_ADD_KEYPTR(hh, broker->topics, topic->name, name.len, topic);
     if (!topic->hh.tbl) {
@@ -262,6 +263,7 @@ void topic_opened(struct topic *topic)
         broker_count(&topic->broker->super, METRIC_BROKER_GAPS_FILLED, 1);
     topic->is_gap = false;
     topic_answer_waiting(topic, ERROR_NONE);
+    topic_tell_passing(topic);
     topic_arm_check(topic);
 }
 

@@ -43,6 +43,8 @@ struct topic {
     size_t counted;    /* messages of the ring, in the numbers */
     struct ring early; /* heard of while opening or filling a hole, of the log `early_epoch` */
     struct epoch early_epoch;
+    struct ring passing; /* transient messages heard of too early, of the log `passing_epoch` */
+    struct epoch passing_epoch;
     struct open *open; /* the call under way that asks for what is new; NULL when none */
     struct attachments attachments;
     struct letter *waiting;   /* attach requests, linked by their letters */

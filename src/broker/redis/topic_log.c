@@ -22,6 +22,9 @@
 #define OPEN_TAIL 64u
 #define OPEN_BYTES (1u << 20)
 #define EARLY_MOST 8192u
+/* Of transient messages that came too early the newest are kept. */
+#define PASSING_MOST 256u
+#define PASSING_BYTES (1u << 20)
 /* A hole that three readings do not fill is in the log itself: subscribers are told by a reset. */
 #define OPEN_FUTILE_MOST 3u
 
@@ -74,6 +77,7 @@ static void topic_trim_ring(struct topic *topic)
 /* Appends, taking over the reference, and feeds the shards. */
 static void topic_append(struct topic *topic, struct message *message)
 {
+    topic_tell_passing(topic);
     if (message->offset != topic->log.top + 1)
         ring_deinit(&topic->ring);
     topic->log.top = message->offset;
@@ -88,6 +92,47 @@ static void topic_count_reset(struct topic *topic)
 {
     if (topic->attachments.count > 0)
         broker_count(&topic->broker->super, METRIC_BROKER_RESETS, 1);
+}
+
+/* Transient messages. */
+
+/* Takes over the reference. It stands behind what this node knows of the log by now, which is at least what
+ * it was accepted behind. */
+static void topic_pass(struct topic *topic, struct message *message)
+{
+    message->offset = topic->log.top;
+    /* Without memory for the letters it is not told: nobody asks for it again. */
+    (void)broker_feed(&topic->attachments, &(struct feed){.message = message});
+    message_unref(message);
+}
+
+void topic_tell_passing(struct topic *topic)
+{
+    struct ring *passing = &topic->passing;
+    if (passing->count > 0 && topic->has_log && !epoch_equals(&topic->passing_epoch, &topic->log.epoch))
+        ring_deinit(passing);
+    /* As long as nobody is attached, those who wait to be will want it. */
+    while (passing->count > 0 && topic->attachments.count > 0 &&
+           ring_at(passing, 0)->offset <= topic->log.top) {
+        struct message *message = message_ref(ring_at(passing, 0));
+        ring_drop_oldest(passing);
+        topic_pass(topic, message);
+    }
+    if (passing->count == 0)
+        ring_deinit(passing);
+}
+
+static void topic_keep_passing(struct topic *topic, const struct envelope *envelope)
+{
+    static const struct retention kept = {PASSING_MOST, PASSING_BYTES, 0};
+    struct ring *passing = &topic->passing;
+    if (passing->count > 0 && !epoch_equals(&topic->passing_epoch, &envelope->epoch))
+        ring_deinit(passing);
+    topic->passing_epoch = envelope->epoch;
+    struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
+    if (message && ring_append(passing, message))
+        message_unref(message);
+    ring_trim(passing, &kept);
 }
 
 /* Tells the shards what the log is now. */
@@ -190,6 +235,7 @@ static bool topic_append_early(struct topic *topic, bool is_forced)
 void topic_stop_opening(struct topic *topic)
 {
     ring_deinit(&topic->early);
+    ring_deinit(&topic->passing);
     topic->has_hole = false;
     if (topic->open)
         topic->open->topic = NULL;
@@ -314,11 +360,11 @@ void topic_open(struct topic *topic)
         call_number(most, topic->has_log ? OPEN_MOST : OPEN_TAIL),
         call_number(bytes, topic->has_log ? OPEN_BYTES : OPEN_BYTES / 16),
         {name_part.text, EPOCH_NAME_LEN},
+        {limits_are_of_tree(broker->options, topic_name(topic)) ? "1" : "0", 1},
     };
-    enum error_code error =
-        open ? call_prepare(&open->call, broker, "open", topic_name(topic), (struct text){0}, arguments,
-                            ARRAY_LENGTH(arguments), topic_open_answered)
-             : ERROR_OUT_OF_MEMORY;
+    enum error_code error = open ? call_prepare(&open->call, broker, "open", topic_name(topic), NULL,
+                                                arguments, ARRAY_LENGTH(arguments), topic_open_answered)
+                                 : ERROR_OUT_OF_MEMORY;
     if (error != ERROR_NONE) {
         free(open);
         topic_open_failed(topic, error);
@@ -334,9 +380,13 @@ void topic_open(struct topic *topic)
 static void topic_follow(struct topic *topic, const struct envelope *envelope)
 {
     bool is_of_this_log = epoch_equals(&topic->log.epoch, &envelope->epoch);
-    if (is_of_this_log && (envelope->reason != RESET_NONE || envelope->offset <= topic->log.top))
+    if (envelope->parts.is_transient)
+        topic_keep_passing(topic, envelope);
+    if (is_of_this_log && (envelope->reason != RESET_NONE || envelope->offset <= topic->log.top)) {
+        topic_tell_passing(topic);
         return;
-    if (is_of_this_log && envelope->offset == topic->log.top + 1) {
+    }
+    if (is_of_this_log && envelope->offset == topic->log.top + 1 && !envelope->parts.is_transient) {
         struct message *message = envelope_make_message(envelope, topic->broker->now_ms, 0);
         if (message)
             topic_append(topic, message);
@@ -348,7 +398,7 @@ static void topic_follow(struct topic *topic, const struct envelope *envelope)
         broker_count(&topic->broker->super, METRIC_BROKER_GAPS, 1);
         topic->is_gap = true;
     }
-    if (envelope->reason == RESET_NONE)
+    if (envelope->reason == RESET_NONE && !envelope->parts.is_transient)
         topic_keep_early(topic, envelope);
     topic_open(topic);
 }
@@ -359,15 +409,18 @@ void topic_receive(struct topic *topic, const char *bytes, size_t len)
     broker_count(&topic->broker->super, METRIC_BROKER_RECEIVED, 1);
     if (envelope_parse(&envelope, bytes, len)) {
         log_event(LOG_WARN, "envelope-refused", LOG_TEXT("channel", topic->name),
-                  LOG_TEXT("reason", "it does not have the form of version 1"),
+                  LOG_TEXT("reason", "it does not have the form of version 2"),
                   LOG_TEXT("action", "something else publishes on Sluice's own Pub/Sub channels"));
         return;
     }
     if (envelope_mend(&envelope))
         reading_tell_mended(topic->name);
+    bool is_expected = topic->state >= TOPIC_SUBSCRIBING && topic->state <= TOPIC_LIVE;
     if (topic->state == TOPIC_LIVE && !topic->open)
         topic_follow(topic, &envelope);
-    else if (topic->state >= TOPIC_SUBSCRIBING && topic->state <= TOPIC_LIVE && envelope.reason == RESET_NONE)
+    else if (is_expected && envelope.parts.is_transient)
+        topic_keep_passing(topic, &envelope);
+    else if (is_expected && envelope.reason == RESET_NONE)
         topic_keep_early(topic, &envelope);
     else if (topic->open)
         topic->has_hole = true;

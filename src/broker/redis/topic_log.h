@@ -17,6 +17,10 @@ struct topic;
  * Ends with topic_opened or topic_open_failed. */
 void topic_open(struct topic *topic);
 
+/* Tells the shards of the transient messages that were heard of too early, and behind which the log has come.
+ */
+void topic_tell_passing(struct topic *topic);
+
 /* Forgets what came too early, and the call under way. */
 void topic_stop_opening(struct topic *topic);
 

@@ -19,6 +19,7 @@ class Publication(NamedTuple):
     id: str
     time: int
     was_known: int
+    trees: tuple[str, ...] = ()  # where it is in their logs
 
 
 class Entry(NamedTuple):
@@ -67,8 +68,13 @@ def key_of(channel: str, key: str) -> str:
     return f"{stream_key(channel).replace('}:s:', '}:k:')}#{key}"
 
 
-def limits(keep: int = 100, keep_ms: int = 300_000, meta_ms: int = 3_600_000, key_ms: int = 120_000) -> str:
-    return f"{keep} {keep_ms} {meta_ms} {key_ms}"
+def limits(keep: int = 100, keep_ms: int = 300_000, meta_ms: int = 3_600_000, key_ms: int = 120_000, size: int | None = None) -> str:
+    return f"{keep} {keep_ms} {meta_ms} {key_ms}{'' if size is None else f' {size}'}"
+
+
+def trees(*names: str, with_limits: str = limits()) -> str:
+    """As a node names them."""
+    return "".join(f"{len(name)} x {with_limits}\n" for name in names)
 
 
 def read_library(name: str) -> str:
@@ -124,8 +130,8 @@ class Library:
 
     def publish(self, keys: str | list[str], data: bytes | str = "x", event: bytes | str = "", **options: Any) -> Publication:
         words = [word for pair in options.items() for word in pair]
-        name, at, was_known = self.call("publish", keys, data, event, *words)
-        return Publication(name.decode(), at, was_known)
+        name, at, was_known, *trees = self.call("publish", keys, data, event, *words)
+        return Publication(name.decode(), at, was_known, tuple(tree.decode() for tree in trees))
 
     def fill(self, channel: str, count: int, **options: Any) -> list[Publication]:
         return [self.publish(channel, str(number), **options) for number in range(1, count + 1)]

@@ -102,7 +102,7 @@ static void test_an_answer_of_another_form_is_none(void **state)
         assert_int_equal(answer_parse_reading(&reading, made, NAME), -EBADMSG);
         assert_int_equal(answer_parse_inspection(&inspection, made), -EBADMSG);
         assert_int_equal(answer_parse_purge(&dropped, made), -EBADMSG);
-        assert_int_equal(answer_parse_published(&published, made, NAME), -EBADMSG);
+        assert_int_equal(answer_parse_published(&published, made, NAME, 0, false), -EBADMSG);
         assert_int_equal(answer_parse_found(&is_complete, made, 7), -EBADMSG);
         assert_int_equal(answer_parse_scan(&keys, cursor, made), -EBADMSG);
     }
@@ -110,7 +110,7 @@ static void test_an_answer_of_another_form_is_none(void **state)
     assert_int_equal(answer_parse_reading(&reading, reply, NAME), -ENOENT);
     assert_int_equal(answer_parse_inspection(&inspection, reply), -ENOENT);
     assert_int_equal(answer_parse_purge(&dropped, reply), -ENOENT);
-    assert_int_equal(answer_parse_published(&published, reply, NAME), -EBADMSG);
+    assert_int_equal(answer_parse_published(&published, reply, NAME, 0, false), -EBADMSG);
 }
 
 static void test_a_reading(void **state)
@@ -182,10 +182,22 @@ static void test_what_became_of_a_publish(void **state)
     uint64_t dropped;
     (void)state;
     (void)parsed("*3\r\n$15\r\n8w979abcdefg-42\r\n:1700000000000\r\n:1\r\n");
-    assert_int_equal(answer_parse_published(&published, reply, NAME), 0);
+    assert_int_equal(answer_parse_published(&published, reply, NAME, 0, false), 0);
     assert_int_equal(published.offset, 42);
     assert_int_equal(published.time_ms, 1700000000000);
     assert_true(published.is_duplicate);
+    assert_int_equal(answer_parse_published(&published, reply, NAME, 2, false),
+                     0); /* told of the first one only */
+    assert_int_equal(answer_parse_published_in(&published, reply, 0, NAME), -ENOENT);
+    (void)parsed("*4\r\n$14\r\n8w979abcdefg-0\r\n:1700000000000\r\n:0\r\n$14\r\n8w979abcdefg-7\r\n");
+    assert_int_equal(answer_parse_published(&published, reply, NAME, 1, false), -EBADMSG);
+    assert_int_equal(answer_parse_published(&published, reply, NAME, 1, true), 0);
+    assert_int_equal(published.offset, 0);
+    assert_int_equal(answer_parse_published(&published, reply, NAME, 2, false), -EBADMSG);
+    assert_int_equal(answer_parse_published_in(&published, reply, 0, NAME), 0);
+    assert_int_equal(published.offset, 7);
+    assert_int_equal(answer_parse_published_in(&published, reply, 0, text_of("other")), -EBADMSG);
+    assert_int_equal(answer_parse_published_in(&published, reply, 1, NAME), -ENOENT);
     (void)parsed("*1\r\n:17\r\n");
     assert_int_equal(answer_parse_purge(&dropped, reply), 0);
     assert_int_equal(dropped, 17);

@@ -8,7 +8,7 @@
 #include "broker/redis/call.h"
 #include "unit.h"
 
-#define HEAD "sluice1 message fxrnz7bkz9yw 42 1700000000000 7 json 2 3 4 300000\n"
+#define HEAD "sluice2 message fxrnz7bkz9yw 42 1700000000000 7 json 2 3 4 300000 5 4\n"
 
 static int parse(struct envelope *envelope, const char *text)
 {
@@ -19,7 +19,7 @@ static void test_a_message(void **state)
 {
     struct envelope envelope;
     (void)state;
-    assert_int_equal(parse(&envelope, HEAD "evpromime{\"a\":\"\n\"}"), 0);
+    assert_int_equal(parse(&envelope, HEAD "evpromimepricenews{\"a\":\"\n\"}"), 0);
     assert_int_equal(envelope.reason, RESET_NONE);
     assert_memory_equal(envelope.epoch.text, "fxrnz7bkz9yw", EPOCH_LEN);
     assert_int_equal(envelope.offset, 42);
@@ -29,17 +29,32 @@ static void test_a_message(void **state)
     assert_memory_equal(envelope.parts.event.bytes, "ev", 2);
     assert_memory_equal(envelope.parts.producer.bytes, "pro", 3);
     assert_memory_equal(envelope.parts.mime.bytes, "mime", 4);
+    assert_int_equal(envelope.parts.key.len, 5);
+    assert_memory_equal(envelope.parts.key.bytes, "price", 5);
+    assert_int_equal(envelope.parts.channel.len, 4);
+    assert_memory_equal(envelope.parts.channel.bytes, "news", 4);
+    assert_false(envelope.parts.is_transient);
     assert_int_equal(envelope.parts.size, 9);
     assert_memory_equal(envelope.parts.data, "{\"a\":\"\n\"}", 9);
+}
+
+static void test_a_transient_message_may_stand_before_the_first(void **state)
+{
+    struct envelope envelope;
+    (void)state;
+    assert_int_equal(parse(&envelope, "sluice2 transient fxrnz7bkz9yw 0 5 0 text 0 0 0 9 0 0\nx"), 0);
+    assert_int_equal(envelope.reason, RESET_NONE);
+    assert_true(envelope.parts.is_transient);
+    assert_int_equal(envelope.offset, 0);
 }
 
 static void test_a_reset(void **state)
 {
     struct envelope envelope;
     (void)state;
-    assert_int_equal(parse(&envelope, "sluice1 purged fxrnz7bkz9yw 0 5 0 text 0 0 0 0\n"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 purged fxrnz7bkz9yw 0 5 0 text 0 0 0 0 0 0\n"), 0);
     assert_int_equal(envelope.reason, RESET_PURGED);
-    assert_int_equal(parse(&envelope, "sluice1 failover fxrnz7bkz9yw 9 5 0 text 0 0 0 0\n"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 failover fxrnz7bkz9yw 9 5 0 text 0 0 0 0 0 0\n"), 0);
     assert_int_equal(envelope.reason, RESET_FAILOVER);
 }
 
@@ -49,22 +64,24 @@ static void test_what_is_no_envelope_is_refused(void **state)
         "",
         "\n",
         "hello",
-        "sluice1 message",
-        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0\n",
-        "sluice1 none fxrnz7bkz9yw 1 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9y 1 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yI 1 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 0 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw -1 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 5 0 html 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 5 0 text 1 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0",
-        "sluice1 message fxrnz7bkz9yw 18446744073709551616 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 99999999999999999999 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 5 0 text 18446744073709551615 1 0 0\n",
-        "sluice1  message fxrnz7bkz9yw 1 5 0 text 0 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 5 0 text 0 0 0\n",
-        "sluice1 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0\n"};
+        "sluice2 message",
+        "sluice1 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 none fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9y 1 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yI 1 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 0 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw -1 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 html 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 1 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 1 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 256\n",
+        "sluice2 message fxrnz7bkz9yw 18446744073709551616 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 99999999999999999999 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 18446744073709551615 1 0 0 0 0\n",
+        "sluice2  message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0\n"};
     struct envelope envelope;
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
@@ -75,16 +92,22 @@ static void test_data_that_lies_about_its_type_is_mended(void **state)
 {
     struct envelope envelope;
     (void)state;
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 json 0 0 0 9\n{"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 json 0 0 0 9 0 0\n{"), 0);
     assert_true(envelope_mend(&envelope));
     assert_int_equal(envelope.parts.type, MESSAGE_TEXT);
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 0 0 0 9\n\xff"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 9 0 0\n\xff"), 0);
     assert_true(envelope_mend(&envelope));
     assert_int_equal(envelope.parts.type, MESSAGE_BINARY);
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 2 0 0 9\na\rx"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 2 0 0 9 0 0\na\rx"), 0);
     assert_true(envelope_mend(&envelope));
     assert_int_equal(envelope.parts.event.len, 0);
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 2 0 0 9\nabx"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 9 2 0\na\rx"), 0);
+    assert_true(envelope_mend(&envelope));
+    assert_int_equal(envelope.parts.key.len, 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 9 0 2\na/x"), 0);
+    assert_true(envelope_mend(&envelope));
+    assert_int_equal(envelope.parts.channel.len, 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 2 0 0 9 0 0\nabx"), 0);
     assert_false(envelope_mend(&envelope));
 }
 
@@ -92,13 +115,13 @@ static void test_an_event_that_nobody_may_publish_is_left_out(void **state)
 {
     struct envelope envelope;
     (void)state;
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 5 0 0 9\nresetx"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 5 0 0 9 0 0\nresetx"), 0);
     assert_true(envelope_mend(&envelope));
     assert_int_equal(envelope.parts.event.len, 0);
     assert_int_equal(envelope.parts.size, 1);
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 4 0 0 9\nopenx"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 4 0 0 9 0 0\nopenx"), 0);
     assert_true(envelope_mend(&envelope));
-    assert_int_equal(parse(&envelope, "sluice1 message fxrnz7bkz9yw 1 5 0 text 6 0 0 9\nopenedx"), 0);
+    assert_int_equal(parse(&envelope, "sluice2 message fxrnz7bkz9yw 1 5 0 text 6 0 0 9 0 0\nopenedx"), 0);
     assert_false(envelope_mend(&envelope));
     assert_int_equal(envelope.parts.event.len, 6);
 }
@@ -144,6 +167,7 @@ static void test_slots(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_a_message),
+    cmocka_unit_test(test_a_transient_message_may_stand_before_the_first),
     cmocka_unit_test(test_a_reset),
     cmocka_unit_test(test_what_is_no_envelope_is_refused),
     cmocka_unit_test(test_data_that_lies_about_its_type_is_mended),
