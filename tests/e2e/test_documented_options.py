@@ -18,7 +18,8 @@ PUBLISHERS_FILE = key_file("documented.keys", "shop:" + "A" * 64 + "\n")
 ROW = re.compile(r"^\| `([a-z-]+)` \| (.+?)(?:, repeatable)? \| (.+?) \| (.+) \|$", re.MULTILINE)
 RANGE = re.compile(r"^(N|TIME|BYTES), (\S+) to (\S+)$")
 BEYOND = {"N": ["{over}", "1.5", "-1"], "TIME": ["{over}", "5min", "1.5h"], "BYTES": ["{over}", "4MB", "1.5KiB"]}
-# Values that the text of a row names; where a row has a range, its ends and its default come on top.
+# Values that the text of a row names; where a row has a range, its ends and its default come on top. A row of words (yes|no) names all of
+# its values.
 EXAMPLES = {
     "http": ["127.0.0.1:8080", "[::1]:8080", ":8080", "localhost:0 proxy-protocol=yes", "unix:/tmp/http", "unix:/tmp/http mode=0666"],
     "admin": ["127.0.0.1:8081", "unix:/tmp/admin mode=0600", ""],
@@ -32,8 +33,6 @@ EXAMPLES = {
     "redis-tls-ca": [""], "redis-tls-cert": [""], "redis-tls-key": [""], "redis-tls-name": [""],
     "redis-subscribe": ["updates", "scores.*"],
     "static-dir": ["/tmp", ""],
-    "anonymous": ["yes", "no"],
-    "legacy": ["yes", "no"],
     "jwt-key": [f"HS256:{secret_file()}", f"RS256/2026:{PEM_FILE}", f"HS512/a-b:{secret_file()}", ""],
     "jwt-jwks": [SET_FILE, ""],
     "jwt-audience": ["https://push.example", "push", ""],
@@ -41,17 +40,10 @@ EXAMPLES = {
     "publish-keys": [PUBLISHERS_FILE, ""],
     "allowed-hosts": ["push.example", "192.0.2.1", "[2001:db8::1]", "*", ""],
     "trusted-proxies": ["local", "10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1", ""],
-    "forwarded-header": ["x-forwarded-for", "forwarded"],
     "allowed-origins": ["https://host", "https://host:8443", "http://localhost:3000", "*"],
-    "log-level": ["debug", "info", "warn", "error"],
-    "log-format": ["logfmt", "json"],
     "ready-file": ["/tmp/ready"],
     "user": ["nobody", "nobody:nogroup", ""],
-    "seccomp": ["yes", "no"],
-    "subscribe": ["auto", "anyone", "token", "nobody"],
     "publish": ["auto", "key", "token", "key,token", "anyone", "nobody"],
-    "tree": ["yes", "no"],
-    "policy": ["all", "newest"],
     "history-ttl": ["100ms", "5", "5s", "5m", "5h", "5d"],
     "history-bytes": ["4096", "4KiB", "4MiB", "4GiB"],
 }
@@ -73,7 +65,6 @@ WRONG = {
     "redis-subscribe": {"updates, scores.*": "one", "a b": "one"},
     "static-dir": {"/nonexistent": "No such file or directory", "/etc/passwd": "Not a directory"},
     "anonymous": {"maybe": "yes or no", "": "yes or no"},
-    "legacy": {"perhaps": "yes or no"},
     "jwt-key": {"HS256": "ALG:FILE or ALG/KID:FILE", "none:/etc/passwd": "HS256, HS384", "HS256:": "names no file", "HS256:/nonexistent": "No such file"},
     "jwt-jwks": {"/nonexistent": "No such file", "/etc/passwd": "is not JSON"},
     "publish-keys": {"/nonexistent": "No such file", "/etc/passwd": "NAME:HASH"},
@@ -86,8 +77,6 @@ WRONG = {
                 "": "separated by commas"},
     "log-level": {"warning": "debug|info|warn|error"},
     "user": {"nosuch": "there is no user"},
-    "seccomp": {"maybe": "yes or no"},
-    "log-format": {"text": "logfmt|json"},
 }
 
 
@@ -100,6 +89,9 @@ class Option:
 
 def option(name: str, value: str, default: str) -> Option:
     values, wrong = list(EXAMPLES.get(name, [])), dict(WRONG.get(name, {}))
+    if "\\|" in value and not values:
+        values = value.split("\\|")
+        wrong |= {"perhaps": "yes or no" if values == ["yes", "no"] else "|".join(values)}
     if found := RANGE.match(value):
         kind, least, most = found.groups()
         values += [least, most, default]

@@ -206,7 +206,7 @@ def test_an_unknown_query_parameter_is_refused_with_those_there_are(server: Serv
                                                                    shown: str) -> None:
     refused = request(server, "POST", f"{path_of(channel)}?{query}", "x")
     assert (refused.status, refused.error) == (400, "bad-option") and shown in refused.json["message"]
-    assert refused.json["message"].endswith("takes event, ttl, producer, idempotency_key, token")
+    assert refused.json["message"].endswith("takes event, ttl, producer, idempotency_key, key, store, token")
     assert get(server, f"/api/channels/{channel}").status == 404
     assert request(server, "POST", f"{path_of(channel)}?&", "x").status == 201
 

@@ -305,6 +305,7 @@ class Changing:
     def give(self, content: bytes) -> None:
         file = wait_until(self.try_open, what="its being read")
         os.write(file, content)
+        wait_until(self.is_open)  # else the next one would find the same reader, still on its way into open()
         os.close(file)
         wait_until(lambda: not self.is_open())
 

@@ -66,7 +66,8 @@ static inline void paper_make(struct paper *paper, const char *folder, const cha
     gnutls_datum_t text;
     snprintf(paper->cert, sizeof(paper->cert), "%s/%s.pem", folder, file);
     snprintf(paper->key, sizeof(paper->key), "%s/%s.key", folder, file);
-    paper_need(gnutls_x509_privkey_init(&key) == 0 && gnutls_x509_crt_init(&crt) == 0);
+    paper_need(gnutls_x509_privkey_init(&key) == 0);
+    paper_need(gnutls_x509_crt_init(&crt) == 0);
     paper_need(gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA, bits, 0) == 0);
     paper_fill(crt, file, names, now_s);
     gnutls_x509_crt_set_key(crt, key);

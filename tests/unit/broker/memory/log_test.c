@@ -159,6 +159,7 @@ static void test_what_expires_together_goes_in_slices(void **state)
 {
     (void)state;
     limits.retention.count = 10000;
+    limits.retention.bytes = 1u << 24;
     for (unsigned i = 0; i < 5000; i++)
         publish("a", 10, i % 2 == 0 ? 1000 : 0);
     char name[16];
