@@ -17,7 +17,7 @@ void channels_handle(struct exchange *exchange);  /* GET /api/channels */
 void channel_handle(struct exchange *exchange);   /* GET, DELETE /api/channels/NAME */
 void presence_handle(struct exchange *exchange);  /* GET /api/channels/NAME/presence */
 void token_handle(struct exchange *exchange);     /* DELETE /api/tokens/ID */
-void tokens_handle(struct exchange *exchange);    /* DELETE /api/tokens?sub= */
+void tokens_handle(struct exchange *exchange);    /* DELETE /api/tokens?sub=&before= */
 void stats_handle(struct exchange *exchange);     /* GET /api/stats */
 void metrics_handle(struct exchange *exchange);   /* GET /metrics */
 void health_handle(struct exchange *exchange);    /* GET /healthz */

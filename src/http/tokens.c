@@ -7,7 +7,9 @@
 #include "auth/revoked.h"
 #include "auth/token.h"
 #include "base/clock.h"
+#include "base/number.h"
 #include "http/origin.h"
+#include "http/query.h"
 #include "http/router.h"
 #include "http/routes.h"
 #include "render/render.h"
@@ -50,21 +52,34 @@ static bool tokens_is_name(struct text text)
     return text_is_utf8(text.bytes, text.len, NULL);
 }
 
-static struct revoking *revoking_new(struct exchange *exchange, enum revocation_kind kind, struct text text)
+/* The whole second that is named, since `iat` may have a fraction; else the latest that is good now, for the
+ * clock of who has issued the tokens may be ahead of ours. Returns whether it is one. */
+static bool tokens_read_before(struct exchange *exchange, int64_t now_ms, int64_t *before_ms)
+{
+    struct text text = exchange_query(exchange, "before");
+    uint64_t before_s;
+    *before_ms = now_ms + TOKEN_LEEWAY_MS;
+    if (!text.bytes)
+        return true;
+    if (number_parse_u64(&before_s, text.bytes, text.len) || before_s > (uint64_t)*before_ms / 1000) {
+        exchange_fail(exchange, ERROR_BAD_OPTION,
+                      "before is a time in whole seconds since 1970, at most %d seconds from now",
+                      TOKEN_LEEWAY_MS / 1000);
+        return false;
+    }
+    *before_ms = (int64_t)before_s * 1000 + 999;
+    return true;
+}
+
+static struct revoking *revoking_new(struct exchange *exchange, const struct revocation *revocation)
 {
     struct revoking *revoking = calloc(1, sizeof(*revoking));
-    int64_t now_ms = clock_wall_ms();
     if (!revoking)
         return NULL;
     revoking->exchange = exchange;
-    memcpy(revoking->request.text, text.bytes, text.len);
-    revoking->request.revocation = (struct revocation){
-        .kind = kind,
-        .text = {revoking->request.text, text.len},
-        /* The clock of who has issued the tokens may be ahead of ours. */
-        .before_ms = now_ms + TOKEN_LEEWAY_MS,
-        .until_ms = now_ms + (int64_t)exchange->shard->options->revocation_time_ms,
-    };
+    memcpy(revoking->request.text, revocation->text.bytes, revocation->text.len);
+    revoking->request.revocation = *revocation;
+    revoking->request.revocation.text.bytes = revoking->request.text;
     return revoking;
 }
 
@@ -83,11 +98,19 @@ static void tokens_revoke(struct exchange *exchange, enum revocation_kind kind, 
                       kind == REVOCATION_TOKEN ? "the id of a token" : "sub", REVOCATION_TEXT_MAX);
         return;
     }
-    if (!revoked_has_room(exchange->shard->revoked, kind, text, clock_wall_ms())) {
+    int64_t now_ms = clock_wall_ms();
+    struct revocation revocation = {
+        .kind = kind,
+        .text = text,
+        .until_ms = now_ms + (int64_t)exchange->shard->options->revocation_time_ms,
+    };
+    if (!tokens_read_before(exchange, now_ms, &revocation.before_ms))
+        return;
+    if (!revoked_has_room(exchange->shard->revoked, kind, text, now_ms)) {
         exchange_fail(exchange, ERROR_TOO_MANY_REVOKED, "%s", error_text(ERROR_TOO_MANY_REVOKED));
         return;
     }
-    struct revoking *revoking = revoking_new(exchange, kind, text);
+    struct revoking *revoking = revoking_new(exchange, &revocation);
     if (!revoking) {
         exchange_fail(exchange, ERROR_OUT_OF_MEMORY, "%s", error_text(ERROR_OUT_OF_MEMORY));
         return;
@@ -99,10 +122,16 @@ static void tokens_revoke(struct exchange *exchange, enum revocation_kind kind, 
 
 void token_handle(struct exchange *exchange)
 {
+    static const char *const names[] = {"token", NULL};
+    if (query_refuses(exchange, &(const struct query_rules){.doing = "revoking a token", .names = names}))
+        return;
     tokens_revoke(exchange, REVOCATION_TOKEN, router_name(exchange));
 }
 
 void tokens_handle(struct exchange *exchange)
 {
+    static const char *const names[] = {"sub", "before", "token", NULL};
+    if (query_refuses(exchange, &(const struct query_rules){.doing = "revoking a subject", .names = names}))
+        return;
     tokens_revoke(exchange, REVOCATION_SUBJECT, exchange_query(exchange, "sub"));
 }

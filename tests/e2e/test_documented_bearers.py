@@ -394,6 +394,14 @@ def test_one_token_or_all_of_a_subject(guarded: Server) -> None:
     assert [look(guarded, **bearer(token)) for token in (two, undated, ahead)] == ["token-revoked"] * 3
 
 
+def test_who_signs_in_again_is_in_at_once_when_before_is_named(guarded: Server) -> None:
+    now = int(time.time())
+    assert revoke(guarded, f"?sub=olga&before={now - 1}").json["before"] == (now - 1) * 1000 + 999
+    assert look(guarded, **bearer(make_token(["news/a"], sub="olga", iat=now))) == "done"
+    wait_until(lambda: look(guarded, **bearer(make_token(["news/a"], sub="olga", iat=now - 1))) == "token-revoked")
+    assert revoke(guarded, f"?sub=olga&before={now + 60}").error == "bad-option"
+
+
 def test_revoking_wants_an_administrator(guarded: Server) -> None:
     assert "?sub=NAME" in revoke(guarded, "").json["message"]
     assert revoke(guarded, "/x", **bearer(good())).error == "forbidden-admin"

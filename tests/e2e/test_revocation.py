@@ -105,6 +105,43 @@ def test_a_subject_is_revoked_with_all_that_was_issued_by_then(guarded: Server) 
     wait_until(lambda: look(guarded, later).status != 401, what="a token that was issued later")
 
 
+def revoke_until(server: Server, sub: str, before: object) -> Response:
+    return request(server, "DELETE", f"/api/tokens?sub={sub}&before={before}", **ADMIN)
+
+
+def test_a_subject_is_revoked_until_a_second_of_the_issuers_clock(guarded: Server) -> None:
+    then = int(time.time()) - 3
+    undated, early, at_last, next_one = (make_token(["a"], sub="ida", iat=iat) for iat in (None, then - 60, then + 0.9, then + 1))
+    response = revoke_until(guarded, "ida", then)
+    assert response.status == 200 and response.json["before"] == then * 1000 + 999
+    for token in (undated, early, at_last):
+        await_revoked(guarded, token)
+    assert not is_revoked(guarded, next_one), "who signs in again is in again at once"
+    assert revoke(guarded, sub="ida").status == revoke_until(guarded, "ida", then).status == 200
+    await_revoked(guarded, next_one)
+    assert is_revoked(guarded, next_one), "what reaches further counts"
+
+
+def test_what_is_open_goes_on_when_it_was_issued_after_what_is_revoked(guarded: Server) -> None:
+    then = int(time.time()) - 3
+    old, new = (EventStream(guarded, path_of("a"), **bearer(make_token(["a"], sub="eva", iat=iat))) for iat in (then, then + 1))
+    assert [stream.next_block().event for stream in (old, new)] == ["subscribed"] * 2
+    with expect_end_soon(old):
+        assert revoke_until(guarded, "eva", then).status == 200
+    assert request(guarded, "POST", "/channels/a", "still here", **bearer(make_token(publish=["a"]))).status == 201
+    assert new.next_event().data == "still here"
+
+
+def test_before_is_a_time_that_may_have_come(guarded: Server) -> None:
+    for before in ("", "x", "-1", "1.5", int(time.time()) + 60, 2**64 - 1, 2**64):
+        response = revoke_until(guarded, "fred", before)
+        assert (response.status, response.error) == (400, "bad-option") and "whole seconds" in response.json["message"]
+    response = request(guarded, "DELETE", "/api/tokens/x?before=1", **ADMIN)
+    assert (response.status, response.error) == (400, "bad-option")
+    assert not is_revoked(guarded, make_token(["a"], sub="fred", iat=None))
+    assert revoke_until(guarded, "fred", int(time.time()) + 30).status == revoke_until(guarded, "fred", 0).status == 200
+
+
 def test_revoking_is_for_administrators_and_has_a_form(guarded: Server) -> None:
     def error(response: Response) -> tuple[int, str]:
         return response.status, response.error
