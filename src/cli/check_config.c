@@ -50,6 +50,22 @@ static void check_config_print_all(const struct configuration *configuration)
         check_config_print_section(configuration, channel_rules_at(rules, i));
 }
 
+/* Who else is told what is published there. */
+static void check_config_explain_trees(const struct options *options, const char *name)
+{
+    struct channel_options found;
+    struct channel_trees trees;
+    if (channel_trees_find(&trees, options, text_of(name)))
+        printf("; nothing can be published here: more than %u of the channels above it are trees\n",
+               CHANNEL_TREES_MAX);
+    for (unsigned i = 0; i < trees.count; i++)
+        printf("; what is published here is told to those who may subscribe to %.*s too, which is a tree\n",
+               trees.lens[i], name);
+    channel_options_resolve(&found, options, text_of(name));
+    if (found.tree)
+        printf("; who may subscribe here is told everything that is published below %s/ too\n", name);
+}
+
 /* What holds for one channel, and where each option of it comes from. */
 static void check_config_explain(const struct configuration *configuration, const char *name)
 {
@@ -68,6 +84,7 @@ static void check_config_explain(const struct configuration *configuration, cons
                found[option]->lines[option], found[option]->pattern);
         free(value);
     }
+    check_config_explain_trees(options, name);
 }
 
 static void check_config_warn_of_stray(const char *variable, const char *nearest)

@@ -10,6 +10,8 @@
     ROW(BAD_PATH, 400, "bad-path", "The path has a broken percent escape or a NUL byte.")                    \
     ROW(TOO_MANY_ARGUMENTS, 400, "too-many-arguments", "The query has more than 256 arguments.")             \
     ROW(BAD_CHANNEL, 400, "bad-channel", "The channel name is too long or out of the alphabet.")             \
+    ROW(TOO_MANY_TREES, 400, "too-many-trees",                                                               \
+        "More than 8 of the channels above this one are trees; nothing can be published so deep.")           \
     ROW(TOO_MANY_CHANNELS, 400, "too-many-channels",                                                         \
         "A subscription names more than 64 channels, or a connection has more than it may.")                 \
     ROW(BAD_CURSOR, 400, "bad-cursor", "The cursor cannot be parsed.")                                       \

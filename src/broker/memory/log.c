@@ -117,6 +117,17 @@ static uint64_t log_next_expiry_ms(const struct log *log)
     return log_is_over_limits(log) ? log->store->now_ms : next->expires_ms;
 }
 
+int log_reserve(struct log *log)
+{
+    PPvoid_t slot = JudyLIns(&log->messages, log->top + 1, PJE0);
+    return slot && slot != PPJERR ? 0 : -ENOMEM;
+}
+
+void log_release(struct log *log)
+{
+    (void)JudyLDel(&log->messages, log->top + 1, PJE0); /* it is there */
+}
+
 int log_append(struct log *log, struct message *message)
 {
     struct store *store = log->store;

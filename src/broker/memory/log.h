@@ -70,6 +70,11 @@ uint64_t log_oldest(const struct log *log);
 struct log_state log_state(const struct log *log);
 void log_inspect(const struct log *log, struct inspection *inspection);
 
+/* Makes room for the next message, so that appending it cannot fail; it is appended or released before
+ * anything else is done with the log. Returns 0 or -ENOMEM. */
+int log_reserve(struct log *log);
+void log_release(struct log *log);
+
 /* Appends, taking over the reference, and trims. Returns 0 or -ENOMEM. */
 int log_append(struct log *log, struct message *message);
 

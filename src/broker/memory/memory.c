@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "broker/memory/log.h"
+#include "broker/memory/placing.h"
 #include "broker/memory/presence.h"
 #include "config/channel_options.h"
 
@@ -83,10 +84,15 @@ static void memory_apply_options(struct memory_broker *memory)
 
 /* Publishing. */
 
-/* It is accepted, and nobody knows yet. */
-static void memory_accept(struct memory_broker *memory, struct publish_item *item, struct log *log)
+/* What cannot be told is not accepted. */
+static enum error_code memory_place(struct memory_broker *memory, struct placing *placing,
+                                    struct publish_item *item)
 {
-    const struct message *message = item->message;
+    struct message *message = item->message;
+    struct log *log = placing->of[0].log;
+    message->time_ms = clock_wall_ms();
+    if (placing_prepare(placing, message) || placing_commit(placing))
+        return ERROR_OUT_OF_MEMORY;
     item->epoch = log->epoch;
     item->offset = message->offset;
     item->time_ms = message->time_ms;
@@ -95,41 +101,7 @@ static void memory_accept(struct memory_broker *memory, struct publish_item *ite
     if (item->key)
         (void)log_remember_key(log, item->key, item->key_len, message);
     broker_count(&memory->super, METRIC_PUBLISHED, 1);
-}
-
-/* Tells those who are there of what stands in no log. */
-static enum error_code memory_pass(struct memory_broker *memory, struct log *log, struct publish_item *item)
-{
-    struct message *message = item->message;
-    const struct feed feed = {.message = message};
-    struct letter *letters;
-    if (broker_reserve_feeds(&letters, &log->attachments, &feed))
-        return ERROR_OUT_OF_MEMORY;
-    message->time_ms = clock_wall_ms();
-    message->offset = log->top;
-    log_touch(log);
-    memory_accept(memory, item, log);
-    broker_post_feeds(letters, &log->attachments, &feed);
-    return ERROR_NONE;
-}
-
-/* What cannot be told is not accepted. */
-static enum error_code memory_append(struct memory_broker *memory, struct log *log, struct publish_item *item)
-{
-    struct message *message = item->message;
-    const struct feed feed = {.message = message};
-    struct letter *letters;
-    if (broker_reserve_feeds(&letters, &log->attachments, &feed))
-        return ERROR_OUT_OF_MEMORY;
-    message->time_ms = clock_wall_ms();
-    message_ref(message);
-    if (log_append(log, message)) {
-        broker_release_feeds(letters);
-        message_unref(message);
-        return ERROR_OUT_OF_MEMORY;
-    }
-    memory_accept(memory, item, log);
-    broker_post_feeds(letters, &log->attachments, &feed);
+    placing_tell(placing);
     return ERROR_NONE;
 }
 
@@ -155,19 +127,48 @@ static enum error_code memory_admit(struct memory_broker *memory, struct text na
     return error;
 }
 
+/* Finds or makes the log of the channel, and that of each tree above it. Making room for one may take
+ * another. */
+static enum error_code memory_find_logs(struct memory_broker *memory, struct text name,
+                                        struct placing *placing)
+{
+    struct store *store = &memory->store;
+    struct channel_trees trees;
+    const uint64_t discarded = store->discarded;
+    if (channel_trees_find(&trees, memory->options, name))
+        return ERROR_TOO_MANY_TREES;
+    placing->count = 1u + trees.count;
+    for (unsigned i = 0; i < placing->count; i++) {
+        const struct text log = {name.bytes, i == 0 ? name.len : trees.lens[i - 1]};
+        enum error_code error = memory_admit(memory, log);
+        if (error != ERROR_NONE)
+            return error;
+        placing->of[i].log = store_get(store, log.bytes, log.len);
+        if (!placing->of[i].log)
+            return ERROR_OUT_OF_MEMORY;
+    }
+    if (placing->count == 1 || store->discarded == discarded)
+        return ERROR_NONE;
+    for (unsigned i = 0; i < placing->count; i++) {
+        placing->of[i].log = store_find(store, name.bytes, i == 0 ? name.len : trees.lens[i - 1]);
+        if (!placing->of[i].log)
+            return ERROR_CHANNEL_LIMIT;
+    }
+    return ERROR_NONE;
+}
+
 static enum error_code memory_publish_one(struct memory_broker *memory, struct publish_item *item)
 {
-    struct text name = {item->channel, item->channel_len};
-    enum error_code error = memory_admit(memory, name);
-    struct log *log = error == ERROR_NONE ? store_get(&memory->store, name.bytes, name.len)
-                                          : store_find(&memory->store, name.bytes, name.len);
+    const struct text name = {item->channel, item->channel_len};
+    struct placing placing;
+    enum error_code error = memory_find_logs(memory, name, &placing);
+    struct log *log =
+        error == ERROR_NONE ? placing.of[0].log : store_find(&memory->store, name.bytes, name.len);
     if (!log)
-        return error != ERROR_NONE ? error : ERROR_OUT_OF_MEMORY;
-    const struct publish_key *key = item->key ? log_find_key(log, item->key, item->key_len) : NULL;
-    if (!key && error != ERROR_NONE)
         return error;
+    const struct publish_key *key = item->key ? log_find_key(log, item->key, item->key_len) : NULL;
     if (!key)
-        return item->is_transient ? memory_pass(memory, log, item) : memory_append(memory, log, item);
+        return error != ERROR_NONE ? error : memory_place(memory, &placing, item);
     item->is_duplicate = true;
     item->epoch = log->epoch;
     item->offset = key->offset;

@@ -92,6 +92,7 @@ static void store_discard(struct log *log)
 {
     struct store *store = log->store;
     store->count--;
+    store->discarded++;
     store->message_count -= log->count;
     timer_stop(&store->wheel, &log->expiry);
     list_remove(&log->link);

@@ -49,7 +49,8 @@ struct store {
     uint64_t count;
     uint64_t message_count;
     uint64_t evicted;
-    unsigned steps; /* left in this slice */
+    uint64_t discarded; /* logs that have left the store: with another number a pointer to one may be stale */
+    unsigned steps;     /* left in this slice */
 };
 
 void store_init(struct store *store);

@@ -13,12 +13,14 @@
 #include "core/hub.h"
 #include "failing.h"
 
+static bool index_is_out;
+
 /* The library of the index asks here for its memory. */
 unsigned long JudyMalloc(unsigned long words);
 
 unsigned long JudyMalloc(unsigned long words)
 {
-    return (unsigned long)malloc(words * sizeof(unsigned long));
+    return index_is_out ? 0 : (unsigned long)malloc(words * sizeof(unsigned long));
 }
 
 static struct options *options;
@@ -179,6 +181,42 @@ static void test_an_attach_brings_the_newest(void **state)
     ask(&attach.super, BROKER_DETACH);
 }
 
+/* Where the log stands; 0 when there is none. */
+static uint64_t top_of(const char *channel)
+{
+    struct history_request history = {.name = text_of(channel), .from = 1};
+    ring_init(&history.messages);
+    ask(&history.super, BROKER_HISTORY);
+    return history.super.error == ERROR_NONE ? history.log.top : 0;
+}
+
+static void test_below_trees_all_logs_have_a_message_or_none(void **state)
+{
+    static const char *const names[] = {"a", "a/b", "a/b/c"};
+    unsigned refused = 0;
+    (void)state;
+    options->tree = true;
+    publish("a/b/c", 1);
+    for (unsigned at = 1; at < 60; at++) {
+        uint64_t before = message_memory_bytes();
+        const struct message_parts parts = {.type = MESSAGE_BINARY, .data = "x", .size = 1};
+        struct publish_item item = {
+            .channel = (char *)(uintptr_t) "a/b/c", .channel_len = 5, .message = message_new(&parts)};
+        struct publish_request request = {.count = 1, .items = &item};
+        index_is_out = at % 4 == 0;
+        memory_fails_at = at % 4 < 3 ? at % 4 : 0; /* the entry of one tree, or of the other */
+        assert_true(hub_submit(&hub, &request.super, BROKER_PUBLISH, answered));
+        memory_fails_at = 0;
+        index_is_out = false;
+        refused += item.error != ERROR_NONE;
+        if (item.error != ERROR_NONE)
+            assert_int_equal(message_memory_bytes(), before);
+        for (unsigned i = 0; i < 3; i++)
+            assert_int_equal(top_of(names[i]), 1 + at - refused);
+    }
+    assert_in_range(refused, 1, 58);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 static const struct CMUnitTest tests[] = {
@@ -186,6 +224,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_full_memory_does_not_take_the_log_that_is_published_to),
     TEST(test_a_key_is_not_known_after_a_purge),
     TEST(test_an_attach_brings_the_newest),
+    TEST(test_below_trees_all_logs_have_a_message_or_none),
     TEST(test_history_leaves_out_what_is_not_asked_for),
 };
 UNIT_MAIN(tests)
