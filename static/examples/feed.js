@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A channel that is followed over WebSocket, Server-Sent Events or long-poll, whichever is chosen, from one to another and over
+// Channels that are followed over WebSocket, Server-Sent Events or long-poll, whichever is chosen, from one to another and over
 // every loss with the same cursor.
 import { channelUrl, pause, refusal } from '../sluice.js';
 
@@ -8,15 +8,19 @@ const DELAY_MAX_MS = 15000;
 /** Errors of the command protocol that pass by themselves. */
 const PASSING = ['broker-down', 'broker-full', 'broker-refused', 'internal', 'memory-limit', 'out-of-memory', 'stopping'];
 
-/* Each transport opens a feed once. `since` is where it begins; `take` gets its opening ({cursor, recovered}), messages and
- * resets as the server says them. It resolves when the feed has ended or the signal has aborted, and throws what the server
+/* Each transport opens a feed once. `wish` is {channels, since, as, events}; `take` gets its opening ({cursor, recovered}), messages
+ * and resets as the server says them. It resolves when the feed has ended or the signal has aborted, and throws what the server
  * says when it refuses. Over a WebSocket one publishes as well: `onPublish` gets a function for as long as it is open. */
+
+function feedUrl({ channels: [first, ...others], as }, parameters) {
+  return channelUrl(first, [...Object.entries({ ...parameters, ...(as && { as }) }), ...others.map((name) => ['channel', name])]);
+}
 
 function readFault({ code, message }) {
   return Object.assign(new Error(message), { isFinal: !PASSING.includes(code) });
 }
 
-function openWebSocket(channel, since, { signal, take, onPublish }) {
+function openWebSocket({ channels, since, as }, { signal, take, onPublish }) {
   const socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
   const asked = new Map();
   let refs = 0;
@@ -36,9 +40,9 @@ function openWebSocket(channel, since, { signal, take, onPublish }) {
 
   return new Promise((resolve, reject) => {
     socket.onopen = () => {
-      ask({ op: 'subscribe', channel, since }).then((opening) => {
+      ask({ op: 'subscribe', channels, since, ...(as && { as }) }).then((opening) => {
         if (!signal.aborted) take(opening);
-        onPublish((data, key) => ask({ op: 'publish', channel, data, idempotency_key: key }));
+        onPublish((data, key) => ask({ op: 'publish', channel: channels[0], data, idempotency_key: key }));
       }, (fault) => { reject(fault); socket.close(); });
     };
     socket.onmessage = ({ data }) => {
@@ -59,32 +63,32 @@ function openWebSocket(channel, since, { signal, take, onPublish }) {
 }
 
 /** An EventSource says nothing of a refusal: a look at the channel does. */
-async function explain(channel) {
-  const response = await fetch(channelUrl(channel, { transport: 'json', wait: 0 }), { cache: 'no-store' });
+async function explain(wish) {
+  const response = await fetch(feedUrl(wish, { transport: 'json', wait: 0 }), { cache: 'no-store' });
   throw response.ok ? new Error('the stream was refused') : await refusal(response);
 }
 
-async function openEventSource(channel, since, { signal, take }) {
-  const source = new EventSource(channelUrl(channel, { transport: 'sse', since }));
+async function openEventSource(wish, { signal, take }) {
+  const source = new EventSource(feedUrl(wish, { transport: 'sse', format: 'json', since: wish.since }));
   const listen = (name, read) => source.addEventListener(name, (event) => { if (!signal.aborted) take(read(event)); });
   listen('subscribed', ({ data }) => JSON.parse(data));
   listen('reset', ({ data }) => ({ reset: JSON.parse(data) }));
-  listen('message', ({ data, lastEventId }) => ({ id: lastEventId, data }));
+  for (const name of ['message', ...wish.events]) listen(name, ({ data, lastEventId }) => ({ ...JSON.parse(data), cursor: lastEventId }));
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => { source.close(); resolve(); });
     source.onerror = () => {
       const isRefused = source.readyState === EventSource.CLOSED;
       source.close();
-      if (isRefused) explain(channel).catch(reject);
+      if (isRefused) explain(wish).catch(reject);
       else reject(new Error('the connection was lost'));
     };
   });
 }
 
-async function poll(channel, since, { signal, take }) {
-  let cursor = since;
+async function poll(wish, { signal, take }) {
+  let cursor = wish.since;
   for (let isOpen = false; !signal.aborted; isOpen = true) {
-    const url = channelUrl(channel, { transport: 'json', since: cursor, ...(!isOpen && { wait: 0 }) });
+    const url = feedUrl(wish, { transport: 'json', since: cursor, ...(!isOpen && { wait: 0 }) });
     const response = await fetch(url, { signal, cache: 'no-store' });
     if (!response.ok) throw await refusal(response);
     const batch = response.status === 204 ? { messages: [] } : await response.json();
@@ -99,19 +103,22 @@ async function poll(channel, since, { signal, take }) {
 const TRANSPORTS = { websocket: openWebSocket, sse: openEventSource, poll };
 
 /**
- * Follows a channel from `since` on: a cursor, 'earliest', 'now' or 'last=N'. Of `handlers`, onMessage gets {id, data, …}, onReset what the server says of a
- * gap, onState 'connecting', 'live', 'reconnecting' or 'refused' (which is the end until a transport is chosen) and a reason or ''.
+ * Follows channels from `since` on: a cursor, 'earliest', 'now' or 'last=N'. Of `options`, `as` is the name under which one is
+ * present, `events` the names of events that an EventSource has to listen to. Of `handlers`, onMessage gets {id, data, …}, onReset what
+ * the server says of a gap, onState 'connecting', 'live', 'reconnecting' or 'refused' (which is the end until a transport is chosen)
+ * and a reason or ''.
  */
 export class Feed {
-  #channel;
+  #wish;
   #handlers;
-  #cursor;
+  #since;
+  #cursor = new Map(); // its entries, by the part of each that stands for the channel
   #turn = new AbortController();
   #publish = null;
 
-  constructor(channel, since, handlers) {
-    this.#channel = channel;
-    this.#cursor = since;
+  constructor(channels, since, handlers, { as = '', events = [] } = {}) {
+    this.#wish = { channels: [channels].flat(), as, events };
+    this.#since = since;
     this.#handlers = handlers;
   }
 
@@ -127,10 +134,10 @@ export class Feed {
     this.#publish = null;
   }
 
-  /** Publishes JSON, over the WebSocket if that is what the feed has; the key makes it safe to repeat. Throws why it was not taken. */
+  /** Publishes JSON to the first channel, over the WebSocket if that is what the feed has; the key makes it safe to repeat. Throws why it was not taken. */
   async publish(data, key) {
     if (this.#publish) return this.#publish(data, key);
-    const response = await fetch(channelUrl(this.#channel, { idempotency_key: key }), {
+    const response = await fetch(channelUrl(this.#wish.channels[0], { idempotency_key: key }), {
       method: 'POST', body: JSON.stringify(data), headers: { 'Content-Type': 'application/json' },
     });
     if (!response.ok) throw await refusal(response);
@@ -140,7 +147,7 @@ export class Feed {
   #take(told) {
     if (told.reset) this.#handlers.onReset(told.reset);
     else if (told.id) this.#handlers.onMessage(told);
-    this.#cursor = told.reset?.cursor ?? told.id ?? told.cursor;
+    for (const entry of (told.reset?.cursor ?? told.cursor ?? told.id).split('.')) this.#cursor.set(entry.slice(0, 5), entry);
   }
 
   async #follow(open, signal) {
@@ -153,7 +160,7 @@ export class Feed {
         this.#take(told);
         this.#handlers.onState('live', '');
       };
-      const fault = await open(this.#channel, this.#cursor, { signal, take, onPublish }).catch((caught) => caught);
+      const fault = await open({ ...this.#wish, since: [...this.#cursor.values()].join('.') || this.#since }, { signal, take, onPublish }).catch((caught) => caught);
       if (signal.aborted) return;
       this.#publish = null;
       if (fault?.isFinal || fault instanceof RangeError) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { explainReset } from '../../sluice.js';
+import { channelUrl, explainReset } from '../../sluice.js';
 import { Feed } from '../feed.js';
 
 const ROWS = 500;
@@ -8,14 +8,23 @@ const RETRY_MS = 1000;
 /** What was said before one came is not read out. */
 const QUIET_MS = 1000;
 const NAME_MAX = 40;
+/** Somebody types for so long after he was last seen typing; he says so once in half of it. */
+const TYPING_MS = 4000;
 const PREFIX = 'chat/';
+/** What a room is below: with the option `tree` it is told everything that is said. */
+const ALL = 'chat';
 const HISTORY = 'last=50';
 const find = (id) => document.getElementById(id);
 const outbox = []; // {key, text, from, at}: said, and not yet known to be accepted
 const sending = new Map(); // their rows by key, until the room shows them
 const keys = new Set(); // of the messages that are shown: what was repeated is shown once
+const unread = new Map(); // messages by room, of rooms that one is not in
+const people = new Map(); // those who are here, by name
+const typing = new Map(); // timers by name
 let feed;
+let sideFeed; // who is here, and what is said elsewhere
 let room;
+let toldTyping = 0;
 let isSending = false;
 let isReading = false; // further up in the list
 let height = 0; // of the list
@@ -80,12 +89,22 @@ function hueOf(name) {
   return (sum * 137) % 360; // neighbours are far apart
 }
 
-function makeRow({ from, text, at }, isOwn) {
+const isBelow = (name, above) => name.startsWith(`${above}/`);
+const roomOf = ({ channel }) => channel?.slice(PREFIX.length) ?? '';
+
+function makeLink(name, text) {
+  const link = make('a', '', text);
+  link.href = `#${encodeURIComponent(name)}`;
+  return link;
+}
+
+function makeRow({ from, text, at, below }, isOwn) {
   const row = make('li', isOwn ? 'own' : '');
   const meta = make('div', 'meta');
   const name = make('span', 'from', from);
   name.style.setProperty('--hue', hueOf(from));
   meta.append(name);
+  if (below) meta.append(makeLink(`${room}/${below}`, below));
   const moment = new Date(at);
   if (at && !Number.isNaN(moment.getTime())) {
     const time = make('time', '', moment.toLocaleTimeString([], { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }));
@@ -118,11 +137,17 @@ function settle(key) {
   if (index >= 0) outbox.splice(index, 1);
 }
 
-function showMessage({ data, time }) {
+function showMessage({ data, time, event, channel }) {
   const said = readSaid(data);
+  if (event === 'typing') {
+    showTyping(said.from);
+    return;
+  }
+  stopTyping(said.from);
   settle(said.key);
   if (said.key && keys.has(said.key)) return;
-  const row = makeRow({ ...said, at: time ?? said.at }, said.from === find('name').value);
+  const below = channel && isBelow(roomOf({ channel }), room) ? roomOf({ channel }).slice(room.length + 1) : '';
+  const row = makeRow({ ...said, at: time ?? said.at, below }, said.from === find('name').value);
   if (said.key) keys.add(said.key);
   row.dataset.key = said.key;
   addRow(row);
@@ -147,6 +172,101 @@ function showState(state, reason) {
   if (state !== 'live') return;
   setTimeout(() => find('said').setAttribute('aria-live', 'polite'), QUIET_MS);
   send();
+}
+
+// Who is here, and who types.
+
+function listNames(names) {
+  return names.length < 3 ? names.join(' and ') : `${names.slice(0, 2).join(', ')} and ${names.length - 2} more`;
+}
+
+function showTypers() {
+  const names = [...typing.keys()];
+  find('typing').textContent = names.length === 0 ? '' : `${listNames(names)} ${names.length === 1 ? 'is' : 'are'} typing`;
+}
+
+function stopTyping(name) {
+  clearTimeout(typing.get(name));
+  if (typing.delete(name)) showTypers();
+}
+
+function showTyping(name) {
+  if (name === find('name').value) return;
+  clearTimeout(typing.get(name));
+  typing.set(name, setTimeout(stopTyping, TYPING_MS, name));
+  showTypers();
+}
+
+/** Is told to who is there and kept nowhere; when it is lost, nothing is. */
+function tellTyping() {
+  if (!find('text').value || Date.now() - toldTyping < TYPING_MS / 2) return;
+  toldTyping = Date.now();
+  fetch(channelUrl(PREFIX + room, { event: 'typing', store: 'no' }), {
+    method: 'POST', body: JSON.stringify({ from: find('name').value, text: '' }), headers: { 'Content-Type': 'application/json' },
+  }).catch(() => {});
+}
+
+function showPeople() {
+  find('people').replaceChildren(...[...people.keys()].sort().map((name) => make('li', name === find('name').value ? 'own' : '', name)));
+  find('here').hidden = people.size === 0;
+  find('here-count').textContent = people.size;
+}
+
+function changePeople({ event, data }) {
+  for (const { name } of data?.members ?? []) {
+    if (event === 'leave') people.delete(name);
+    else people.set(name, true);
+    if (event === 'leave') stopTyping(name);
+  }
+  showPeople();
+}
+
+/** The list is asked for once changes are heard of, and those that came meanwhile are applied to it: so nobody is missed. */
+async function listPeople(here, changes) {
+  let after = '';
+  do {
+    const response = await fetch(`/api/channels/${here.split('/').map(encodeURIComponent).join('/')}/presence?limit=1000&after=${encodeURIComponent(after)}`);
+    if (!response.ok) return; // a server without presence
+    const { members, next = '' } = await response.json();
+    if (here !== PREFIX + room) return;
+    for (const { name } of members) people.set(name, true);
+    after = next;
+  } while (after);
+  changes.splice(0).forEach(changePeople);
+  changes.isListed = true;
+  showPeople();
+}
+
+/** Rooms where something was said since, and that are not shown. */
+function countUnread(message) {
+  const name = roomOf(message);
+  if (!name || name === room || isBelow(name, room) || message.event || message.stored === false) return;
+  unread.set(name, (unread.get(name) ?? 0) + 1);
+  showUnread();
+}
+
+function followRoomsAndPeople() {
+  const channel = PREFIX + room;
+  const changes = [];
+  sideFeed?.stop();
+  people.clear();
+  showPeople();
+  const here = new Feed([ALL, `${channel}/$presence`], 'now', {
+    onMessage: (message) => {
+      if (here !== sideFeed) return;
+      if (!message.channel?.endsWith('/$presence')) countUnread(message);
+      else if (changes.isListed) changePeople(message);
+      else changes.push(message);
+    },
+    onReset: () => { if (here === sideFeed) followRoomsAndPeople(); },
+    onState: (state) => {
+      if (here !== sideFeed || state !== 'live' || changes.isAsked) return;
+      changes.isAsked = true;
+      listPeople(channel, changes).catch(() => { changes.isAsked = false; });
+    },
+  }, { events: ['join', 'leave', 'update', 'typing'] });
+  sideFeed = here;
+  here.use(chosen().value);
 }
 
 // Saying something.
@@ -179,6 +299,7 @@ function say(text) {
   const row = makeRow(item, true);
   row.append(make('span', 'sending', 'sending'));
   outbox.push(item);
+  toldTyping = 0;
   sending.set(item.key, row);
   changeList(() => find('outbox').append(row));
   showEnd();
@@ -214,20 +335,31 @@ function enter() {
     onMessage: showMessage,
     onReset: showReset,
     onState: (state, reason) => { if (here === feed) showState(state, reason); },
-  });
+  }, { as: find('name').value, events: ['typing'] });
   feed = here;
   feed.use(chosen().value);
+  for (const name of typing.keys()) stopTyping(name);
+  for (const name of unread.keys()) if (name === room || isBelow(name, room)) unread.delete(name);
+  followRoomsAndPeople();
   showRooms();
 }
 
 function makeRoom({ channel, subscribers }) {
-  const name = channel.slice(PREFIX.length);
-  const link = make('a', '', name);
-  link.href = `#${encodeURIComponent(name)}`;
+  const name = roomOf({ channel });
+  const link = makeLink(name, name.slice(name.lastIndexOf('/') + 1));
+  link.title = name;
   if (name === room) link.setAttribute('aria-current', 'page');
   const row = make('li');
-  row.append(link, make('span', 'count', subscribers.total === 1 ? '1 here' : `${subscribers.total} here`));
+  row.dataset.room = name;
+  row.style.setProperty('--depth', name.split('/').length - 1);
+  row.append(link, make('span', 'unread'), make('span', 'count', subscribers.total === 1 ? '1 here' : `${subscribers.total} here`));
   return row;
+}
+
+function showUnread() {
+  const rows = new Map([...find('rooms').children].map((row) => [row.dataset.room, row]));
+  for (const [name, row] of rows) row.querySelector('.unread').textContent = unread.get(name) ?? '';
+  if ([...unread.keys()].some((name) => !rows.has(name))) showRooms();
 }
 
 async function showRooms() {
@@ -235,7 +367,8 @@ async function showRooms() {
   try {
     const response = await fetch(`/api/channels?limit=50&prefix=${encodeURIComponent(PREFIX)}`);
     const { channels } = await response.json();
-    find('rooms').replaceChildren(...channels.map(makeRoom));
+    find('rooms').replaceChildren(...channels.filter(({ channel }) => !channel.endsWith('/$presence')).map(makeRoom));
+    for (const row of find('rooms').children) row.querySelector('.unread').textContent = unread.get(row.dataset.room) ?? '';
   } catch {
     // The state of the feed says that the server is away.
   }
@@ -261,12 +394,16 @@ find('name').addEventListener('change', () => {
   const name = find('name').value.trim() || memory.get('name') || 'guest';
   find('name').value = name;
   memory.set('name', name);
+  enter(); // under another name one is somebody else
 });
 
 find('transport').addEventListener('change', ({ target }) => {
   memory.set('transport', target.value);
   feed.use(target.value);
+  sideFeed.use(target.value);
 });
+
+find('text').addEventListener('input', tellTyping);
 
 find('scroll').addEventListener('scroll', () => {
   if (find('scroll').clientHeight !== height) return; // nobody has scrolled
