@@ -143,8 +143,7 @@ int answer_parse_published(struct published *published, const struct redisReply 
         answer_read_number(&is_duplicate, reply->element[2]))
         return -EBADMSG;
     published->is_duplicate = is_duplicate != 0;
-    bool is_whole = reply->elements == 3 + trees || published->is_duplicate;
-    return is_whole && (published->offset > 0 || is_transient) ? 0 : -EBADMSG;
+    return published->offset > 0 || is_transient ? 0 : -EBADMSG;
 }
 
 int answer_parse_published_in(struct published *published, const struct redisReply *reply, size_t index,

@@ -54,7 +54,8 @@ struct published {
     bool is_duplicate;
 };
 
-/* sluice_publish into the log of the channel and those of `trees` trees. */
+/* sluice_publish into the log of the channel and those of `trees` trees, of which it says nothing when the
+ * idempotency key was known. */
 int answer_parse_published(struct published *published, const struct redisReply *reply, struct text channel,
                            size_t trees, bool is_transient);
 

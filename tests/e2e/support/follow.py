@@ -133,10 +133,11 @@ class Follower(threading.Thread):
                     self.take(json.loads(text))
 
     def take(self, line: dict[str, Any]) -> None:
+        """What is transient has no place in the log."""
         if "reset" in line:
             self.tracks[line["reset"]["channel"]].take_reset(line["reset"])
-        else:
-            self.tracks[line["channel"]].take_message(line["id"], line["data"])
+        elif line.get("stored", True):
+            self.tracks[line.get("tree", line["channel"])].take_message(line["id"], line["data"])
 
     def follow_websocket(self) -> None:
         target = path_of(self.channels[0], since=self.since, format="json")
