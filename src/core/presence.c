@@ -113,6 +113,13 @@ void presence_append_member(struct buf *to, const struct presence_member *member
     buf_append_char(to, '}');
 }
 
+void presence_append_name(struct buf *to, struct text name)
+{
+    buf_append_text(to, "{\"name\":");
+    render_json_string(to, name.bytes, name.len);
+    buf_append_char(to, '}');
+}
+
 void presence_append_list(struct buf *to, const struct roster_request *request)
 {
     buf_append_text(to, "\"members\":[");

@@ -34,6 +34,9 @@ struct presence_member {
 };
 void presence_append_member(struct buf *to, const struct presence_member *member);
 
+/* The same of one who has gone. */
+void presence_append_name(struct buf *to, struct text name);
+
 /* Appends the answer of a list, as members of an object. */
 void presence_append_list(struct buf *to, const struct roster_request *request);
 

@@ -22,7 +22,7 @@ GRACE = ("--presence", "yes", "--events", "yes", "--presence-grace", "200ms")
 TCP = ("--tcp", "127.0.0.1:0 framing=crlf")
 
 
-@pytest.fixture(scope="module", params=["memory"])
+@pytest.fixture(scope="module", params=["memory", "redis"])
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Server]]:
     """Two servers that know of each other; in memory the same one twice."""
     if request.param == "memory":

@@ -120,7 +120,10 @@ static unsigned room_tell(struct roster_room *room, struct log *log)
                                                     : EVENT_JOIN];
         size_t before = text->len;
         buf_append_text(text, before > 0 ? "," : "{\"members\":[");
-        presence_append(text, presence, member);
+        if (member->is_gone)
+            presence_append_name(text, persona_name(member->persona));
+        else
+            presence_append(text, presence, member);
         bytes += text->len - before;
         roster_told(member);
     }

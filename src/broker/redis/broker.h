@@ -20,6 +20,7 @@
 #include "core/broker.h"
 
 struct bridge;
+struct presence_desk;
 struct revocations;
 struct options;
 struct redis_server;
@@ -65,6 +66,8 @@ struct redis_broker {
     uint64_t marks; /* given to publishes so far */
     /* bridge.c */
     struct bridge *bridge; /* NULL when nothing is bridged */
+    /* presence.c */
+    struct presence_desk *presence;
     /* revocations.c */
     struct revocations *revocations;
     _Atomic bool is_ready;

@@ -16,6 +16,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/listing.h"
+#include "broker/redis/presence.h"
 #include "broker/redis/publish.h"
 #include "broker/redis/revocations.h"
 #include "broker/redis/server.h"
@@ -94,8 +95,10 @@ static void redis_serve(struct letter *letter)
         revocations_revoke(broker, container_of(request, struct revoke_request, super));
         break;
     case BROKER_PRESENCE:
+        presence_apply(broker, container_of(request, struct presence_request, super));
+        break;
     case BROKER_ROSTER:
-        broker_answer(request, ERROR_NONE);
+        presence_list(broker, container_of(request, struct roster_request, super));
         break;
     }
 }
@@ -123,6 +126,7 @@ static void redis_apply_options(struct redis_broker *broker)
 {
     broker->links.timeout_ms = broker->options->redis_timeout_ms;
     broker->generation++;
+    presence_renew(broker);
     broker->links.trust = broker->trust;
 }
 
@@ -243,6 +247,7 @@ static void redis_free(struct redis_broker *broker)
 {
     servers_close(broker);
     revocations_deinit(broker);
+    presence_deinit(broker);
     mailbox_deinit(&broker->mailbox);
     close(broker->epoll_fd);
     url_deinit(&broker->url);
@@ -294,6 +299,8 @@ static int redis_start(struct redis_broker *broker, char fault[URL_FAULT_MAX])
         err = bridge_init(broker);
     if (!err)
         err = revocations_init(broker);
+    if (!err)
+        err = presence_init(broker);
     if (!err)
         err = -pthread_create(&broker->thread, NULL, redis_run, broker);
     if (err)

@@ -300,9 +300,24 @@ local function publish_on(channel, bytes)
     end
 end
 
+local function is_reserved(log)
+    return string.find('/' .. log.name, '/$', 1, true)
+end
+
+-- What has happened to a channel, on $channel and $channel/NAME. In a Cluster these have another slot, where a function does not reach.
+local function announce(log, event)
+    if is_reserved(log) or redis.pcall('EXISTS', 'sluice:{$channel}:l') ~= 1 then
+        return
+    end
+    local text = 'presence1 ' .. event .. ' ' .. string.format('%.0f', log.now) .. '\n{"channel":"' .. log.name .. '"}'
+    publish_on('sluice:{$channel}:p:$channel', text)
+    publish_on('sluice:{$channel}:p:$channel/' .. log.name, text)
+end
+
 -- Begins a new log: what was kept under the old one goes.
 local function begin(log, why)
     require_stream(log)
+    local is_new = not log.epoch and not log.is_bad and why ~= 'purged'
     local epoch = new_epoch(log)
     redis.call('HSET', log.meta, 'epoch', epoch, 'offset', '0', 'time', '0', 'until', '0', 'bytes', '0', 'limits', log.limits,
         'run', log.here, 'why', why, 'log', epoch, 'before', '')
@@ -311,6 +326,9 @@ local function begin(log, why)
     log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, log.here, why
     log.old_limits, log.before, log.bytes = log.limits, '', 0
     publish_on(log.news, log.name)
+    if is_new then
+        announce(log, 'created')
+    end
 end
 
 local function is_evicted(log)
@@ -675,6 +693,9 @@ function handlers.publish(keys, args)
         fail('the channel' .. USAGE)
     end
     local log = open_log(keys[1])
+    if is_reserved(log) then
+        fail('a segment of a name that begins with $ is the server\'s own: nobody publishes there')
+    end
     if not args[1] then
         fail('the data' .. USAGE)
     end
@@ -830,6 +851,7 @@ function handlers.purge(keys)
     local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
     log.here = find_run(log)
     begin(log, 'purged')
+    announce(log, 'purged')
     publish_on(log.feed, table.concat({ 'sluice2 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0 0 0\n' }))
     return { count }
 end
@@ -946,6 +968,326 @@ function handlers.revoked(_, args)
         forms[#forms + 1] = string.format('%s %s %s %s', found[i + 1], kind or '-', before, text or '-')
     end
     return forms
+end
+
+-- Presence (docs/PRESENCE.md). Of channel NAME, in the slot of FIRST:
+--   sluice:{FIRST}:h:NAME   hash: PERSON, a record (see read_person)
+--   sluice:{FIRST}:a:NAME   sorted set, all scores 0: the same names in order
+--   sluice:{FIRST}:l:NAME   hash: LEASE, until when it is and how many are there without a name; #next, when the next event may be
+--                           told, #sweep and #swept, how far those are taken out whose leases have lapsed, and which leases these are
+--   sluice:{FIRST}:c:NAME   set: who has changed and is to be told of
+-- A lease is a node's, its name NODE.NUMBER: one that has lapsed is never renewed, so that what hangs on it can be taken out. Events
+-- are published on the Pub/Sub channel of NAME/$presence as 'presence1 EVENT TIME\nJSON'.
+--
+-- Of what happens to channels, in the slot of $channel, told on that and $channel/NAME:
+--   sluice:{$channel}:o         hash: NAME, on how many nodes somebody is subscribed
+--   sluice:{$channel}:l         hash: NODE, until when its lease is
+--   sluice:{$channel}:b#NODE    set: the channels that are occupied there
+--   sluice:{$channel}:g         set: such sets, renamed, of nodes whose leases have lapsed
+
+local PACE_MS = 50 -- between messages to a reader, at least
+local TOLD_BYTES = 131072 -- of members in one message
+local SWEEP = 300 -- members looked at, or channels, in one call
+local FORGET_MS = 120000 -- what nobody renews
+
+local function open_room(key)
+    local log = open_log(key)
+    local prefix = 'sluice:{' .. string.match(log.name, '^[^/]+') .. '}:'
+    return {
+        name = log.name, now = log.now, people = prefix .. 'h:' .. log.name, order = prefix .. 'a:' .. log.name,
+        leases = prefix .. 'l:' .. log.name, changed = prefix .. 'c:' .. log.name, feed = log.feed .. '/$presence',
+    }
+end
+
+-- 'TOLD SINCE LEASE,JOINED,TRANSPORT…\nINFO': whether readers know, since when, and by which leases.
+local function read_person(room, person)
+    local told, since, leases, info = string.match(redis.call('HGET', room.people, person) or '', '^([01]) (%d+)([^\n]*)\n(.*)$')
+    local record = { told = told or '0', since = whole(since), info = info or '', entries = {}, was_there = told and true }
+    for lease, joined, transport in string.gmatch(leases or '', '([%w%.]+),(%d+),(%w+)') do
+        record.entries[#record.entries + 1] = { lease = lease, joined = joined, transport = transport }
+    end
+    return record
+end
+
+local function write_person(room, person, record)
+    if #record.entries == 0 then
+        redis.call('HDEL', room.people, person)
+        redis.call('ZREM', room.order, person)
+        return
+    end
+    local words = { record.told .. ' ' .. string.format('%.0f', record.since) }
+    for _, entry in ipairs(record.entries) do
+        words[#words + 1] = entry.lease .. ',' .. entry.joined .. ',' .. entry.transport
+    end
+    redis.call('HSET', room.people, person, table.concat(words, ' ') .. '\n' .. record.info)
+    if not record.was_there then
+        redis.call('ZADD', room.order, 0, person)
+    end
+end
+
+local function node_of(lease)
+    return string.match(lease, '^[^%.]+')
+end
+
+local function drop_entries(record, is_dropped)
+    local kept = {}
+    for _, entry in ipairs(record.entries) do
+        if not is_dropped(entry) then
+            kept[#kept + 1] = entry
+        end
+    end
+    local count = #record.entries - #kept
+    record.entries = kept
+    return count
+end
+
+local function change_person(room, lease, kind, person, since, joined, transport, info)
+    local record = read_person(room, person)
+    local node = node_of(lease)
+    drop_entries(record, function(entry) return node_of(entry.lease) == node end)
+    local has_changed = not record.was_there or kind == '-' and #record.entries == 0
+    if kind == '+' then
+        record.entries[#record.entries + 1] = { lease = lease, joined = joined, transport = transport }
+        record.since = math.min(record.since or whole(since), whole(since))
+        if info ~= '' and info ~= record.info then
+            record.info = info
+            has_changed = true
+        end
+    end
+    write_person(room, person, record)
+    if has_changed then
+        redis.call('SADD', room.changed, person)
+    end
+end
+
+local function newest_entry(record)
+    local newest = record.entries[1]
+    for _, entry in ipairs(record.entries) do
+        if tonumber(entry.joined) >= tonumber(newest.joined) then
+            newest = entry
+        end
+    end
+    return newest
+end
+
+local function format_person(person, record)
+    local newest = newest_entry(record)
+    local info = record.info ~= '' and ',"info":' .. record.info or ''
+    return '{"name":' .. cjson.encode(person) .. info .. ',"since":' .. string.format('%.0f', record.since) .. ',"node":"'
+        .. node_of(newest.lease) .. '","transport":"' .. newest.transport .. '"}'
+end
+
+-- Tells who has changed, each as he is now. Returns in how many ms there is more to tell; 0 when there is not.
+local function tell_changed(room)
+    local till = whole(redis.call('HGET', room.leases, '#next')) or 0
+    if till > room.now and till <= room.now + 1000 then
+        return redis.call('SCARD', room.changed) > 0 and till - room.now or 0
+    end
+    local found, size, told = { join = {}, update = {}, leave = {} }, 0, 0
+    while size < TOLD_BYTES do
+        local people = redis.call('SPOP', room.changed, 32)
+        if #people == 0 then
+            break
+        end
+        for _, person in ipairs(people) do
+            local record = read_person(room, person)
+            local event, text = 'leave', nil
+            if record.was_there then
+                event, text = record.told == '1' and 'update' or 'join', format_person(person, record)
+                if record.told == '0' then
+                    record.told = '1'
+                    write_person(room, person, record)
+                end
+            else
+                text = '{"name":' .. cjson.encode(person) .. '}'
+            end
+            local list = found[event]
+            list[#list + 1] = text
+            size = size + #text
+        end
+    end
+    for event, list in pairs(found) do
+        if #list > 0 then
+            publish_on(room.feed, 'presence1 ' .. event .. ' ' .. room.now .. '\n{"members":[' .. table.concat(list, ',') .. ']}')
+            told = told + 1
+        end
+    end
+    if told > 0 then
+        redis.call('HSET', room.leases, '#next', room.now + PACE_MS * told)
+    end
+    return redis.call('SCARD', room.changed) > 0 and PACE_MS * told or 0
+end
+
+-- Leases, and those of them that have lapsed.
+local function read_leases(room)
+    local live, lapsed, anonymous = {}, {}, 0
+    local all = redis.call('HGETALL', room.leases)
+    for i = 1, #all, 2 do
+        local till, count = string.match(all[i + 1], '^(%d+) (%d+)$')
+        if till and whole(till) > room.now then
+            live[all[i]] = true
+            anonymous = anonymous + count
+        elseif till then
+            lapsed[#lapsed + 1] = all[i]
+        end
+    end
+    return live, lapsed, anonymous
+end
+
+-- Takes those out whose leases have lapsed, a slice of them. Returns whether there is more to do.
+local function sweep_room(room, live, lapsed)
+    if #lapsed == 0 then
+        return false
+    end
+    local at = redis.call('HGET', room.leases, '#sweep')
+    if not at then
+        at = '-'
+        redis.call('HSET', room.leases, '#swept', table.concat(lapsed, ' '))
+    end
+    local people = redis.call('ZRANGEBYLEX', room.order, at, '+', 'LIMIT', 0, SWEEP)
+    for _, person in ipairs(people) do
+        local record = read_person(room, person)
+        if drop_entries(record, function(entry) return not live[entry.lease] end) > 0 or #record.entries == 0 then
+            write_person(room, person, record)
+            if #record.entries == 0 then
+                redis.call('SADD', room.changed, person)
+            end
+        end
+    end
+    if #people == SWEEP then
+        redis.call('HSET', room.leases, '#sweep', '(' .. people[#people])
+        return true
+    end
+    for lease in string.gmatch(redis.call('HGET', room.leases, '#swept') or '', '%S+') do
+        redis.call('HDEL', room.leases, lease)
+    end
+    redis.call('HDEL', room.leases, '#sweep', '#swept')
+    return false
+end
+
+-- args: the lease, or '' for who only wants to know, for how many ms, how many are there without a name, whether it is a new one, the
+-- lease that it replaces or ''; then for each that has changed + or -, name, since, joined, transport, info.
+-- Returns whether the lease is known (where not, nothing was done), and in how many ms to call again; 0 is not before it is renewed.
+function handlers.presence(keys, args)
+    local room = open_room(keys[1])
+    local lease, before = args[1], args[5]
+    local live, lapsed = read_leases(room)
+    if lease ~= '' and args[4] ~= '1' and not live[lease] then
+        return { 0, 0 }
+    end
+    if lease ~= '' then
+        redis.call('HSET', room.leases, lease, string.format('%.0f', room.now + tonumber(args[2])) .. ' ' .. args[3])
+        live[lease] = true
+    end
+    if before ~= '' then
+        redis.call('HSET', room.leases, before, '0 0')
+        live[before] = nil
+        lapsed[#lapsed + 1] = before
+    end
+    for i = 6, #args, 6 do
+        change_person(room, lease, args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4], args[i + 5])
+    end
+    local has_more = sweep_room(room, live, lapsed)
+    local wait = tell_changed(room)
+    for _, key in ipairs({ room.people, room.order, room.leases, room.changed }) do
+        redis.call('PEXPIRE', key, FORGET_MS)
+    end
+    return { 1, has_more and 1 or wait }
+end
+
+-- args: the name to go on behind or '', how many, of how many bytes. Returns how many there are, how many without a name, whether
+-- there are more; then of each name, since, node, transport, info.
+function handlers.roster(keys, args)
+    local room = open_room(keys[1])
+    local live, lapsed, anonymous = read_leases(room)
+    local limit, bytes, size = tonumber(args[2]), tonumber(args[3]), 0
+    if sweep_room(room, live, lapsed) or #lapsed > 0 then
+        tell_changed(room)
+    end
+    local answer = { redis.call('ZCARD', room.order), anonymous, 0 }
+    local people = redis.call('ZRANGEBYLEX', room.order, args[1] == '' and '-' or '(' .. args[1], '+', 'LIMIT', 0, limit + 1)
+    for i, person in ipairs(people) do
+        if i > limit or size > bytes then
+            answer[3] = 1
+            break
+        end
+        local record = read_person(room, person)
+        drop_entries(record, function(entry) return not live[entry.lease] end)
+        if #record.entries > 0 then
+            local newest = newest_entry(record)
+            for _, value in ipairs({ person, string.format('%.0f', record.since), node_of(newest.lease), newest.transport, record.info }) do
+                answer[#answer + 1] = value
+                size = size + #value
+            end
+        end
+    end
+    return answer
+end
+
+local OCCUPIED, EVENT_LEASES, BURIED = 'sluice:{$channel}:o', 'sluice:{$channel}:l', 'sluice:{$channel}:g'
+
+local function tell_event(event, name, now)
+    local text = 'presence1 ' .. event .. ' ' .. string.format('%.0f', now) .. '\n{"channel":"' .. name .. '"}'
+    publish_on('sluice:{$channel}:p:$channel', text)
+    publish_on('sluice:{$channel}:p:$channel/' .. name, text)
+end
+
+local function vacate(name, now)
+    if redis.call('HINCRBY', OCCUPIED, name, -1) <= 0 then
+        redis.call('HDEL', OCCUPIED, name)
+        tell_event('vacated', name, now)
+    end
+end
+
+local function bury_lapsed(now)
+    local all = redis.call('HGETALL', EVENT_LEASES)
+    for i = 1, #all, 2 do
+        if (whole(all[i + 1]) or 0) <= now then
+            local key = 'sluice:{$channel}:b#' .. all[i]
+            redis.call('HDEL', EVENT_LEASES, all[i])
+            if redis.call('EXISTS', key) == 1 then
+                local buried = key .. '.' .. string.format('%.0f', now)
+                redis.call('RENAME', key, buried)
+                redis.call('SADD', BURIED, buried)
+            end
+        end
+    end
+    local left = SWEEP
+    for _, key in ipairs(redis.call('SMEMBERS', BURIED)) do
+        local names = left > 0 and redis.call('SPOP', key, left) or {}
+        for _, name in ipairs(names) do
+            vacate(name, now)
+        end
+        left = left - #names
+        if left > 0 then
+            redis.call('SREM', BURIED, key)
+        end
+    end
+    return left <= 0
+end
+
+-- args: the node, for how many ms its lease is, whether it is a new one; then + or -, and the channel that is occupied there or not.
+-- Returns whether the lease is known, and whether to call again at once.
+function handlers.occupancy(_, args)
+    local time = clock()
+    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    local node, key = args[1], 'sluice:{$channel}:b#' .. args[1]
+    local has_more = bury_lapsed(now)
+    if args[3] ~= '1' and redis.call('HEXISTS', EVENT_LEASES, node) == 0 then
+        return { 0, 0 }
+    end
+    redis.call('HSET', EVENT_LEASES, node, string.format('%.0f', now + tonumber(args[2])))
+    for i = 4, #args, 2 do
+        local name = args[i + 1]
+        if args[i] == '+' and redis.call('SADD', key, name) == 1 then
+            if redis.call('HINCRBY', OCCUPIED, name, 1) == 1 then
+                tell_event('occupied', name, now)
+            end
+        elseif args[i] == '-' and redis.call('SREM', key, name) == 1 then
+            vacate(name, now)
+        end
+    end
+    return { 1, has_more and 1 or 0 }
 end
 
 function handlers.version()

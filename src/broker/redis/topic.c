@@ -11,6 +11,7 @@
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
+#include "broker/redis/presence.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic_log.h"
 #include "broker/redis/watch.h"
@@ -206,6 +207,7 @@ void topic_attach(struct redis_broker *broker, struct attach_request *request)
         broker_answer(&request->super, is_one_too_many ? ERROR_CHANNEL_LIMIT : ERROR_OUT_OF_MEMORY);
         return;
     }
+    presence_follow(broker, request->name);
     /* Also while Redis is away: what this node has is served. */
     if (topic->has_log) {
         broker_answer(&request->super, topic_answer_attach(topic, request));

@@ -11,6 +11,7 @@
 #include "broker/redis/answer.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
+#include "broker/redis/presence.h"
 #include "broker/redis/envelope.h"
 #include "broker/redis/limits.h"
 #include "broker/redis/server.h"
@@ -407,6 +408,8 @@ void topic_receive(struct topic *topic, const char *bytes, size_t len)
 {
     struct envelope envelope;
     broker_count(&topic->broker->super, METRIC_BROKER_RECEIVED, 1);
+    if (presence_receive(topic, bytes, len))
+        return;
     if (envelope_parse(&envelope, bytes, len)) {
         log_event(LOG_WARN, "envelope-refused", LOG_TEXT("channel", topic->name),
                   LOG_TEXT("reason", "it does not have the form of version 2"),
