@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import itertools
 import json
 import random
 import ssl
@@ -44,7 +45,8 @@ class SluiceError(Exception):
 
 @dataclass(frozen=True)
 class Message:
-    """`data` is str, bytes, or what JSON makes of it; `time` is in ms since 1970; `cursor` says where to go on."""
+    """`data` is str, bytes, or what JSON makes of it; `time` is in ms since 1970; `cursor` says where to go on. `tree` is the channel
+    in whose log the message stands, where it was published to `channel` below that."""
 
     channel: str
     id: str
@@ -53,6 +55,9 @@ class Message:
     data: Any
     event: str
     producer: str
+    key: str
+    tree: str
+    stored: bool
     cursor: str
 
 
@@ -85,7 +90,8 @@ def _encode(data: Any) -> tuple[bytes, str]:
 
 def _message(line: dict[str, Any], cursor: str) -> Message:
     data = base64.b64decode(line["data"]) if line["type"] == "binary" else line["data"]
-    return Message(line["channel"], line["id"], line["time"], line["type"], data, line.get("event", ""), line.get("producer", ""), cursor)
+    words = (line.get(name, "") for name in ("event", "producer", "key", "tree"))
+    return Message(line["channel"], line["id"], line["time"], line["type"], data, *words, line.get("stored", True), cursor)
 
 
 class Client:
@@ -114,21 +120,18 @@ class Client:
         response = connection.getresponse()
         if response.status < 300:
             return response
-        try:
+        code, message = "", f"the answer was {response.status} {response.reason}"
+        with contextlib.suppress(ValueError, KeyError, TypeError):
             said = json.loads(response.read())
             code, message = str(said["error"]), str(said["message"])
-        except (ValueError, KeyError, TypeError):
-            code, message = "", f"the answer was {response.status} {response.reason}"
-        wait = response.headers.get("Retry-After", "")
-        raise SluiceError(response.status, code, message, float(wait) if wait.isdigit() else 0.0)
+        raise SluiceError(response.status, code, message, float(response.headers.get("Retry-After") or 0))
 
-    def publish(self, channel: str, data: Any, *, event: str = "", key: str = "", patience: float = 30.0, **options: str) -> Published:
-        """Publishes text (str), bytes, or anything else as JSON. `key` is an idempotency key of your own; `options` are other query
-        parameters (ttl="60"). Raises SluiceError when it is refused, and the last error after `patience` seconds of trying."""
+    def publish(self, channel: str, data: Any, *, idempotency_key: str = "", patience: float = 30.0, **options: str) -> Published:
+        """Publishes text (str), bytes, or anything else as JSON; `options` are event, ttl, key, store, producer (docs/PROTOCOL.md). Raises
+        SluiceError when it is refused, and the last error after `patience` seconds of trying."""
         body, kind = _encode(data)
-        query = urlencode({**({"event": event} if event else {}), **options})
-        path = f"/channels/{quote(channel)}{'?' + query if query else ''}"
-        key = key or uuid.uuid4().hex
+        path = f"/channels/{quote(channel)}{'?' + urlencode(options) if options else ''}"
+        key = idempotency_key or uuid.uuid4().hex
         end = time.monotonic() + patience
         for delay in _delays():
             try:
@@ -140,14 +143,13 @@ class Client:
                 if time.monotonic() + wait > end:
                     raise
                 time.sleep(wait)
-        raise AssertionError("delays have no end")
+        raise AssertionError
 
     def last(self, channel: str, count: int = 1) -> list[Message]:
         """The last messages of a channel that are kept, the oldest first. Raises SluiceError or OSError."""
         with contextlib.closing(self._connect()) as connection:
             response = self._ask(connection, "GET", f"/channels/{quote(channel)}?transport=json&wait=0&last={count}")
-            lines = json.loads(response.read())["messages"] if response.status == 200 else []
-            return [_message(line, line["id"]) for line in lines]
+            return [_message(line, line["id"]) for line in (json.loads(response.read() or "{}").get("messages", []))]
 
     def subscribe(self, *channels: str, since: str = "now", patience: float = float("inf")) -> Iterator[Union[Message, Reset]]:
         """Tells messages and resets for ever, until it is closed. `since` is a cursor, `now`, `earliest` or `last=N`. Raises
@@ -185,16 +187,14 @@ class Client:
 
 
 def _delays() -> Iterator[float]:
-    delay = DELAY_S
-    while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(2 * delay, DELAY_MAX_S)
+    for attempt in itertools.count():
+        yield min(DELAY_S * 2 ** min(attempt, 16), DELAY_MAX_S) * random.uniform(0.5, 1.0)
 
 
 def _wait(fault: Exception, delay: float) -> float:
     """How long to wait before it is tried again; raises what does not pass by itself."""
-    if isinstance(fault, SluiceError):
-        if fault.status not in PASSING:
-            raise fault
-        return max(fault.retry_after, delay)
-    return delay
+    if not isinstance(fault, SluiceError):
+        return delay
+    if fault.status not in PASSING:
+        raise fault
+    return max(fault.retry_after, delay)

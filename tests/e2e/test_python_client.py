@@ -101,9 +101,20 @@ def test_several_channels_go_on_with_one_cursor(server: Server, channel: str) ->
     assert sorted(message.data for message in told + rest) == names
 
 
+def test_what_stands_with_a_message(server: Server, channel: str) -> None:
+    client = client_of(server)
+    client.publish(channel, "kept", key="k")
+    subscription = client.subscribe(channel, since="earliest")
+    kept = next(subscription)
+    assert (kept.key, kept.stored) == ("k", True)
+    passing = client.publish(channel, "passing", store="no")
+    told = next(subscription)
+    assert (told.data, told.stored, told.id, told.tree, told.key) == ("passing", False, passing.id, "", "")
+
+
 def test_an_idempotency_key_publishes_once(server: Server, channel: str) -> None:
     client = client_of(server)
-    assert client.publish(channel, "x", key="k").id == client.publish(channel, "x", key="k").id
+    assert client.publish(channel, "x", idempotency_key="k").id == client.publish(channel, "x", idempotency_key="k").id
     assert len(client.last(channel, 9)) == 1
 
 

@@ -224,7 +224,8 @@ class Tables:
 
     def publish_page(self, table: Table, number: int) -> None:
         first, rows = table.pages[number - 1]
-        self.client.publish(f"tables/{table.name}/{table.version}/{number}", {"page": number, "first": first, "rows": rows}, key="page")
+        self.client.publish(f"tables/{table.name}/{table.version}/{number}", {"page": number, "first": first, "rows": rows},
+                            idempotency_key="page")
 
 
 def main() -> None:
