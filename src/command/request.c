@@ -22,10 +22,12 @@ enum request_member {
     MEMBER_AS,
     MEMBER_INFO,
     MEMBER_AFTER,
+    MEMBER_POLICY,
 };
 
-static const char *const request_members[] = {PUBLISH_MEMBERS, "channels", "since", "last", "limit", "op",
-                                              "ref",           "token",    "as",    "info", "after", NULL};
+static const char *const request_members[] = {
+    PUBLISH_MEMBERS, "channels", "since", "last",  "limit",  "op", "ref",
+    "token",         "as",       "info",  "after", "policy", NULL};
 
 #define REQUEST_MEMBER(member) (1u << (member))
 #define REQUEST_COMMON (REQUEST_MEMBER(MEMBER_OP) | REQUEST_MEMBER(MEMBER_REF))
@@ -38,7 +40,9 @@ static const struct request_row {
     uint32_t members;
     enum start_kind start; /* unless the request says where */
 } request_rows[COMMAND_OP_COUNT] = {
-    [COMMAND_SUBSCRIBE] = {"subscribe", REQUEST_COMMON | REQUEST_CHANNELS | REQUEST_START | REQUEST_PERSONA,
+    [COMMAND_SUBSCRIBE] = {"subscribe",
+                           REQUEST_COMMON | REQUEST_CHANNELS | REQUEST_START | REQUEST_PERSONA |
+                               REQUEST_MEMBER(MEMBER_POLICY),
                            START_NOW},
     [COMMAND_UNSUBSCRIBE] = {"unsubscribe", REQUEST_COMMON | REQUEST_CHANNELS, START_NOW},
     [COMMAND_PUBLISH] = {"publish", REQUEST_COMMON | PUBLISH_MEMBER_SET, START_NOW},
@@ -242,6 +246,17 @@ static int request_read_after(struct command_request *request)
     return request_refuse(request, ERROR_BAD_OPTION, "\"after\" must be a name that was listed");
 }
 
+static int request_read_policy(struct command_request *request)
+{
+    struct text policy;
+    if (request_check(request,
+                      json_object_string(&request->object.members, MEMBER_POLICY, &policy, request->fault)))
+        return -EINVAL;
+    if (!policy.bytes || subscriber_policy_parse(&request->policy, policy) == 0)
+        return 0;
+    return request_refuse(request, ERROR_BAD_OPTION, "\"policy\" must be " POLICY_WORDS);
+}
+
 static void request_read_token(struct command_request *request)
 {
     struct json_object *members = &request->object.members;
@@ -260,7 +275,8 @@ static void request_read(struct command_request *request)
     else if (!err && request->op == COMMAND_AUTH)
         request_read_token(request);
     else if (!err && row->members & REQUEST_CHANNELS && !request_read_channels(request) &&
-             !request_read_start(request) && !request_read_persona(request) && !request_read_after(request))
+             !request_read_start(request) && !request_read_persona(request) && !request_read_after(request) &&
+             !request_read_policy(request))
         request_read_number(request, MEMBER_LIMIT, 1, &request->limit);
 }
 
@@ -275,6 +291,7 @@ void command_request_parse(struct command_request *request, const char *text, si
     request->as = (struct text){0};
     request->info = (struct text){0};
     request->after = (struct text){0};
+    request->policy = POLICY_OF_CHANNEL;
     request->wish = (struct publish_wish){0};
     request->object = (struct publish_object){0};
     if (json_scan(&value, text, len, fault)) {

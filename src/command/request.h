@@ -10,6 +10,7 @@
 
 #include "core/cursor.h"
 #include "core/publish_object.h"
+#include "core/subscriber.h"
 #include "tables/errors.h"
 
 enum command_op {
@@ -47,6 +48,7 @@ struct command_request {
     struct text as;    /* checked, as the next two; without bytes when it is not given */
     struct text info;  /* JSON */
     struct text after;
+    enum subscriber_policy policy;
     struct publish_wish wish; /* of COMMAND_PUBLISH; its channel is not checked */
     struct publish_object object;
     char fault[PUBLISH_FAULT_MAX];

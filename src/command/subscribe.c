@@ -110,7 +110,7 @@ static enum error_code subscribing_join(struct command_subscribing *subscribing,
 {
     struct conversation *conversation = subscribing->wait.conversation;
     struct command_channels channels = {0};
-    struct command_wish wish = {.start = &request->start};
+    struct command_wish wish = {.start = &request->start, .policy = request->policy};
     enum error_code error = ERROR_NONE;
     while (error == ERROR_NONE && subscribing->error == ERROR_NONE &&
            command_channels_next(&channels, request, &wish.channel)) {

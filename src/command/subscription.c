@@ -208,6 +208,7 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
     };
     subscription->subscriber.ahead = conversation->ahead;
     subscription->subscriber.is_of_log = wish->is_history;
+    subscription->subscriber.policy = (uint8_t)wish->policy;
     list_init(&subscription->link);
     list_append(&conversation->subscriptions, &subscription->link);
     conversation->subscription_count++;

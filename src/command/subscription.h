@@ -77,6 +77,7 @@ struct command_wish {
     struct text channel; /* a valid name */
     const struct start *start;
     const void *maker;
+    enum subscriber_policy policy;
     bool is_history; /* awaited until it is told */
 };
 

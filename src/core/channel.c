@@ -119,6 +119,7 @@ static void channel_free(struct channel *channel)
     channel_memo_clear(&channel->memo);
     ring_deinit(&channel->window);
     ring_deinit(&channel->passing);
+    conflation_deinit(&channel->newest);
     ring_deinit(&channel->request.tail);
     free(channel);
 }
@@ -212,6 +213,13 @@ void channel_close(struct channel *channel)
         channel_detach(channel);
 }
 
+/* Of each key the newest in the window, where somebody wants no others. */
+static void channel_note_window(struct channel *channel)
+{
+    if (channel->newest_count > 0)
+        conflation_note_ring(&channel->newest, &channel->window);
+}
+
 static void channel_attached(struct broker_request *super)
 {
     struct channel *channel = container_of(super, struct channel, request.super);
@@ -229,6 +237,7 @@ static void channel_attached(struct broker_request *super)
     channel->log = channel->request.log;
     channel->window = channel->request.tail;
     ring_init(&channel->request.tail);
+    channel_note_window(channel);
     channel_arm_expiry(channel);
     struct list pending;
     list_init(&pending);
@@ -310,9 +319,21 @@ enum error_code channel_get(struct hub *hub, const char *name, size_t len, struc
     return error;
 }
 
+/* For as long as it is subscribed. */
+static void channel_set_policy(struct channel *channel, struct subscription *subscription)
+{
+    const struct subscriber *subscriber = subscription->subscriber;
+    bool is_newest = subscriber->policy == POLICY_NEWEST ||
+                     (subscriber->policy == POLICY_OF_CHANNEL && channel->terms.is_newest);
+    subscription->is_newest = is_newest && !subscriber->is_of_log;
+    if (subscription->is_newest && channel->newest_count++ == 0)
+        channel_note_window(channel);
+}
+
 void channel_add_subscription(struct channel *channel, struct subscription *subscription)
 {
     subscription->channel = channel;
+    channel_set_policy(channel, subscription);
     subscription->state = SUBSCRIPTION_PENDING;
     channel->subscriptions[subscription->subscriber->transport]++;
     channel->subscription_count++;
@@ -333,6 +354,8 @@ void channel_remove_subscription(struct subscription *subscription)
     subscription->presence = NULL;
     subscription->channel = NULL;
     channel->subscriptions[subscription->subscriber->transport]--;
+    if (subscription->is_newest && --channel->newest_count == 0)
+        conflation_deinit(&channel->newest);
     if (channel->passing.count > 0)
         channel_mark_dirty(channel); /* it may have been the last one behind them */
     if (--channel->subscription_count == 0 && (channel->state == CHANNEL_ATTACHED || channel->is_asked))
@@ -406,6 +429,12 @@ static void channel_take_transient(struct channel *channel, struct message *mess
     ring_trim(&channel->passing, &kept);
 }
 
+static void channel_note_newest(struct channel *channel, const struct message *message)
+{
+    conflation_note(&channel->newest, message->key_hash, message->offset,
+                    ring_at(&channel->window, 0)->offset);
+}
+
 static void channel_take_message(struct channel *channel, struct message *message)
 {
     const uint64_t offset = message->offset;
@@ -417,8 +446,11 @@ static void channel_take_message(struct channel *channel, struct message *messag
     if (offset <= channel->log.top || ring_append(&channel->window, message)) {
         ring_deinit(&channel->window);
         message_unref(message);
-    } else if (channel->window.count == 1 || message->ttl_ms > 0) {
-        channel_arm_expiry(channel);
+    } else {
+        if (channel->window.count == 1 || message->ttl_ms > 0)
+            channel_arm_expiry(channel);
+        if (channel->newest_count > 0)
+            channel_note_newest(channel, message);
     }
     channel->log.top = number_greater(channel->log.top, offset);
     channel_make_all_ready(channel);
@@ -432,6 +464,7 @@ static void channel_begin_log(struct channel *channel, const struct log_state *l
     list_init(checking);
     channel_memo_clear(&channel->memo);
     ring_deinit(&channel->passing);
+    conflation_deinit(&channel->newest);
     channel->log = *log;
     list_for_each (page_link, &channel->pages) {
         struct page *page = container_of(page_link, struct page, link);
@@ -491,6 +524,7 @@ static void channel_apply_renewal(struct channel *channel, const struct log_stat
         ring_deinit(&channel->window);
         channel_withdraw_all(channel, forebear);
     }
+    channel_note_window(channel);
     list_drain (link, &checking) {
         struct subscription *subscription = container_of(link, struct subscription, link);
         channel_start_subscription(subscription, subscription->state == SUBSCRIPTION_SEEKING);

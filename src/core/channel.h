@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "base/timer.h"
 #include "core/broker.h"
+#include "core/conflation.h"
 #include "core/epoch.h"
 #include "core/hub.h"
 #include "core/ring.h"
@@ -37,6 +38,7 @@ struct page {
     uint64_t least_top; /* where the log stood when it was asked for: an answer from below is of one that was
                            set back */
     bool is_read;       /* the answer is here */
+    struct conflation newest;       /* the newest of each key in it, once somebody wants those only */
     struct list fetching;           /* subscriptions that wait for it */
     struct timer timer;             /* to forget it once it is read, or to ask again after a failure */
     struct history_request request; /* with the messages, once it is read */
@@ -51,7 +53,10 @@ struct channel {
     struct log_state log; /* as far as it is known here */
     struct ring window;
     struct ring passing; /* the newest transient messages, while somebody may be behind them */
-    uint32_t serial;     /* of the newest transient message: this shard counts them */
+    struct conflation
+        newest;            /* of each key the newest message of the window, while somebody wants those only */
+    uint64_t newest_count; /* subscriptions that do */
+    uint32_t serial;       /* of the newest transient message: this shard counts them */
     struct list pages;
     uint64_t pages_unread;   /* asked for and not answered, also those no longer in the list */
     struct list pending;     /* subscriptions, until attached */

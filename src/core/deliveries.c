@@ -32,10 +32,22 @@ static void deliveries_add_gap(struct deliveries *deliveries, uint64_t offset)
     deliveries->at[deliveries->count - 1].missed = missed;
 }
 
-/* What follows in the ring; a hole in it is a gap. Returns whether it has moved on. */
-static bool deliveries_add_ring(struct deliveries *deliveries, const struct ring *ring)
+/* Whether a newer message of the same key replaces this one, for who wants the newest only: one in the
+ * window, or in the ring that it stands in, of which `newest` tells. */
+static bool deliveries_may_skip(const struct deliveries *deliveries, const struct conflation *newest,
+                                const struct message *message)
 {
-    size_t before = deliveries->count;
+    const struct conflation *window = &deliveries->subscription->channel->newest;
+    return deliveries->subscription->is_newest &&
+           (conflation_newest(window, message->key_hash) > message->offset ||
+            (newest && conflation_newest(newest, message->key_hash) > message->offset));
+}
+
+/* What follows in the ring; a hole in it is a gap. Returns whether it has moved on. */
+static bool deliveries_add_ring(struct deliveries *deliveries, const struct ring *ring,
+                                const struct conflation *newest)
+{
+    const uint64_t before = deliveries->offset;
     size_t index = ring_find(ring, deliveries->offset + 1);
     while (deliveries->count < deliveries->most && index < ring->count) {
         struct message *message = ring_at(ring, index);
@@ -45,10 +57,13 @@ static bool deliveries_add_ring(struct deliveries *deliveries, const struct ring
         }
         if (message->offset > deliveries->until)
             break;
-        deliveries_add(deliveries, message, message->offset);
+        if (deliveries_may_skip(deliveries, newest, message))
+            deliveries->offset = message->offset;
+        else
+            deliveries_add(deliveries, message, message->offset);
         index++;
     }
-    return deliveries->count > before;
+    return deliveries->offset > before;
 }
 
 /* Below the window: from a page of history. Returns whether it has moved on. */
@@ -61,7 +76,9 @@ static bool deliveries_add_page(struct deliveries *deliveries, struct channel *c
     if (!page)
         return false; /* no memory for it now: tried again with the next message */
     if (page->is_read) {
-        if (!deliveries_add_ring(deliveries, &page->request.messages))
+        if (subscription->is_newest && !page->newest.entries)
+            conflation_note_ring(&page->newest, &page->request.messages);
+        if (!deliveries_add_ring(deliveries, &page->request.messages, &page->newest))
             deliveries_add_gap(deliveries, page->to);
         return true;
     }
@@ -70,6 +87,17 @@ static bool deliveries_add_page(struct deliveries *deliveries, struct channel *c
     list_append(&page->fetching, &subscription->link);
     subscription->state = SUBSCRIPTION_FETCHING;
     return false;
+}
+
+/* The same of a transient one, which a later one replaces too. */
+static bool deliveries_may_skip_passing(const struct deliveries *deliveries, const struct ring *passing,
+                                        size_t index)
+{
+    const struct message *message = ring_at(passing, index);
+    bool is_replaced = deliveries_may_skip(deliveries, NULL, message);
+    for (size_t i = index + 1; deliveries->subscription->is_newest && !is_replaced && i < passing->count; i++)
+        is_replaced = ring_at(passing, i)->key_hash == message->key_hash;
+    return is_replaced;
 }
 
 /* The transient message that comes next. Those that its log has passed meanwhile, because something was
@@ -81,8 +109,9 @@ static struct message *deliveries_find_passing(struct deliveries *deliveries, co
     if (behind > passing->count)
         behind = (uint32_t)passing->count;
     for (; behind > 0; behind--) {
-        struct message *message = ring_at(passing, passing->count - behind);
-        if (message->offset >= deliveries->offset)
+        size_t index = passing->count - behind;
+        if (ring_at(passing, index)->offset >= deliveries->offset &&
+            !deliveries_may_skip_passing(deliveries, passing, index))
             break;
     }
     deliveries->serial = channel->serial - behind;
@@ -129,7 +158,7 @@ size_t channel_read(struct subscription *subscription, struct delivery *to, size
         if (next < channel->log.oldest)
             deliveries_add_gap(&deliveries, channel->log.oldest - 1);
         else if (channel->window.count > 0 && ring_at(&channel->window, 0)->offset <= next)
-            has_moved = deliveries_add_ring(&deliveries, &channel->window);
+            has_moved = deliveries_add_ring(&deliveries, &channel->window, NULL);
         else
             has_moved = deliveries_add_page(&deliveries, channel);
     }

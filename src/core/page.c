@@ -15,6 +15,7 @@ static void page_free(struct page *page)
     timer_stop(page->channel->hub->wheel, &page->timer);
     list_remove(&page->link);
     ring_deinit(&page->request.messages);
+    conflation_deinit(&page->newest);
     free(page);
 }
 

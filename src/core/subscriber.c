@@ -1,11 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/subscriber.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/channel.h"
 #include "core/presence.h"
+
+int subscriber_policy_parse(enum subscriber_policy *policy, struct text text)
+{
+    if (!text_is(text, "all") && !text_is(text, "newest"))
+        return -EINVAL;
+    *policy = text_is(text, "newest") ? POLICY_NEWEST : POLICY_ALL;
+    return 0;
+}
 
 static void subscriber_forget_start(struct subscriber *subscriber)
 {

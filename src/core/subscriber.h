@@ -34,6 +34,17 @@ enum subscription_state {
     SUBSCRIPTION_FETCHING, /* waits for a page of history */
 };
 
+/* What a subscriber is told when it is slow. */
+enum subscriber_policy {
+    POLICY_OF_CHANNEL, /* what its channel's option says */
+    POLICY_ALL,        /* every message */
+    POLICY_NEWEST,     /* of each key the newest, without those that it replaces */
+};
+#define POLICY_WORDS "all or newest"
+
+/* Parses `all` or `newest`. Returns 0 or -EINVAL. */
+int subscriber_policy_parse(enum subscriber_policy *policy, struct text text);
+
 /* One channel of a subscriber. */
 struct subscription {
     struct list link; /* in a list of the channel, or of the page that it waits for */
@@ -44,6 +55,7 @@ struct subscription {
     uint64_t missed;           /* of the reset that is to be told; see struct delivery */
     uint8_t state;             /* enum subscription_state */
     uint8_t reset;             /* enum reset_reason to be told before anything else */
+    bool is_newest;            /* when it is slow it is told of each key the newest message */
     bool is_after_gap;         /* the last thing that it was told is a reset */
     uint32_t serial; /* of the last transient message delivered, or passed over; see struct channel */
 };
@@ -69,6 +81,7 @@ struct subscriber {
     uint8_t count;
     uint8_t pending; /* channels not yet attached */
     bool is_resumed; /* the cursor that it came with has an entry for one of its channels */
+    uint8_t policy;  /* enum subscriber_policy; set before it joins */
     /* It reads what the logs keep: transient messages are not for it, and it is not present in its channels;
      * set before it joins. */
     bool is_of_log;
@@ -146,6 +159,7 @@ struct channel_memo {
     uint64_t offset; /* of the message that it was made for, or of the last one */
     uint32_t serial; /* of the transient message that it was made for, or where it begins; else 0 */
     uint64_t count;  /* of messages */
+    bool is_newest;  /* where it is of several messages: for subscriptions that are told the newest */
     void *value;
     void (*release)(void *value); /* also tells whose it is */
 };

@@ -334,6 +334,7 @@ void stream_begin(struct exchange *exchange, const struct subscription_wish *wis
         return;
     outlet_init(&stream->outlet, &stream_outlet_ops, exchange->shard, exchange->fd);
     stream->subscriber.ahead = &stream->outlet;
+    stream->subscriber.policy = (uint8_t)wish->policy;
     stream->exchange = exchange;
     stream->format = format;
     stream->padding = (uint32_t)wish->padding;

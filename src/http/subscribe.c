@@ -59,10 +59,9 @@ static bool subscribe_allow(struct exchange *exchange, const struct transport *t
  * to ask for a preamble. */
 static bool subscribe_refuses_query(struct exchange *exchange)
 {
-    static const char *const names[] = {"channel",   "since",  "last",        "wait",
-                                        "transport", "format", "padding",     "heartbeat",
-                                        "callback",  "token",  "lastEventId", "evs_last_event_id",
-                                        "as",        "info",   NULL};
+    static const char *const names[] = {
+        "channel",   "since",    "last",  "wait",        "transport",         "format", "policy", "padding",
+        "heartbeat", "callback", "token", "lastEventId", "evs_last_event_id", "as",     "info",   NULL};
     static const char *const harmless[] = {"r", "t", "evs_preamble", NULL};
     return query_refuses(exchange, &(const struct query_rules){"receiving", names, harmless});
 }
@@ -223,6 +222,11 @@ static bool subscribe_read_options(struct exchange *exchange, struct subscriptio
         exchange_fail(exchange, ERROR_BAD_OPTION, "heartbeat can only be json, for the NDJSON stream");
         return false;
     }
+    struct text policy = exchange_query(exchange, "policy");
+    if (policy.bytes && subscriber_policy_parse(&wish->policy, policy)) {
+        exchange_fail(exchange, ERROR_BAD_OPTION, "policy must be " POLICY_WORDS);
+        return false;
+    }
     struct text padding = exchange_query(exchange, "padding");
     if (padding.bytes &&
         (number_parse_u64(&wish->padding, padding.bytes, padding.len) || wish->padding > PADDING_MAX)) {
@@ -320,6 +324,7 @@ void subscribe_handle(struct exchange *exchange)
     wish.count = 0;
     wish.has_cursor = false;
     wish.wants_objects = false;
+    wish.policy = POLICY_OF_CHANNEL;
     wish.awaits_token = false;
     wish.padding = 0;
     wish.start.count = 0;

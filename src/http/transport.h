@@ -12,7 +12,8 @@ struct subscription_wish {
     struct text channels[CURSOR_CHANNELS_MAX];
     unsigned count;
     struct start start;
-    bool has_cursor;    /* some place to start was named */
+    bool has_cursor; /* some place to start was named */
+    enum subscriber_policy policy;
     bool wants_objects; /* each line of a stream of objects shall be one, heartbeats too */
     uint64_t wait_ms;   /* how long a long-poll is held; 0 only looks */
     bool awaits_token;  /* it is not decided who asks: the client is to say it first of all */

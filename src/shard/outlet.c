@@ -221,7 +221,10 @@ static bool batch_can_run(const struct outlet_batch *batch)
     bool can_run = batch->format->run != 0 && batch->count >= OUTLET_RUN_LEAST;
     for (size_t i = 0; can_run && i < batch->count; i++)
         can_run = batch->deliveries[i].message != NULL;
-    return can_run && !deliveries_have_transient(batch->deliveries, batch->count);
+    if (!can_run || deliveries_have_transient(batch->deliveries, batch->count))
+        return false;
+    /* Somebody who is told the newest only passes over some. */
+    return batch->deliveries[batch->count - 1].offset - batch->deliveries[0].offset == batch->count - 1;
 }
 
 /* The run that somebody else was told, if it is the same. */

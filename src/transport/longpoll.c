@@ -274,8 +274,8 @@ static bool longpoll_answer_page_again(struct longpoll *poll)
     const struct channel_memo *memo = subscription_memo(subscription);
     if (poll->form != LONGPOLL_JSON || poll->subscriber.count > 1 || !exchange_can_share(poll->exchange) ||
         memo->release != longpoll_release_page || memo->from != subscription->offset ||
-        memo->serial != subscription->serial || subscription->state != SUBSCRIPTION_LIVE ||
-        subscription->reset != RESET_NONE)
+        memo->serial != subscription->serial || memo->is_newest != subscription->is_newest ||
+        subscription->state != SUBSCRIPTION_LIVE || subscription->reset != RESET_NONE)
         return false;
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, memo->count);
     exchange_answer_shared(poll->exchange, memo->value);
@@ -303,8 +303,13 @@ static void longpoll_answer_page(struct longpoll *poll, struct body *page, const
     }
     struct channel_memo *memo = subscription_memo(subscription);
     channel_memo_clear(memo);
-    *memo = (struct channel_memo){from->offset, subscription->offset, from->serial, told.messages,
-                                  answer,       longpoll_release_page};
+    *memo = (struct channel_memo){.from = from->offset,
+                                  .offset = subscription->offset,
+                                  .serial = from->serial,
+                                  .count = told.messages,
+                                  .is_newest = subscription->is_newest,
+                                  .value = answer,
+                                  .release = longpoll_release_page};
     exchange_answer_shared(poll->exchange, answer);
 }
 
@@ -411,6 +416,7 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
     *poll = (struct longpoll){
         .exchange = exchange,
         .subscriber.ahead = exchange,
+        .subscriber.policy = (uint8_t)wish->policy,
         .subscriber.persona = persona_ref(wish->persona),
         .form = form,
         .until_ms = exchange->shard->now_ms + wish->wait_ms,

@@ -494,6 +494,7 @@ static void feed_accept(struct exchange *exchange, const struct subscription_wis
     if (!feed)
         return;
     feed->subscriber.ahead = &feed->websocket.socket.outlet;
+    feed->subscriber.policy = (uint8_t)wish->policy;
     feed->form = feed_choices[choice].form;
     errands_init(&feed->errands, &exchange->shard->hub, &feed_errands_ops);
     enum error_code error = feed_prepare(feed, exchange, wish);
