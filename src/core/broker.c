@@ -120,6 +120,9 @@ static void broker_deliver_name(struct letter *letter)
 int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,
                      bool is_new)
 {
+    const struct text prefix = {watcher->request.prefix, watcher->request.prefix_len};
+    if (channel_name_is_reserved((struct text){name, len}) && !channel_name_is_reserved(prefix))
+        return 0;
     struct name_letter *found = malloc(sizeof(*found) + len);
     if (!found)
         return -ENOMEM;

@@ -293,6 +293,7 @@ void broker_post_feeds(struct letter *letters, const struct attachments *to, con
 /* For brokers: both at once. Returns 0, or -ENOMEM and nobody is told. */
 int broker_feed(const struct attachments *to, const struct feed *what);
 
-/* For brokers: tells a watcher of a channel. Returns 0 or -ENOMEM. */
+/* For brokers: tells a watcher of a channel, unless that is a reserved one and the prefix is not. Returns 0
+ * or -ENOMEM. */
 int broker_tell_name(struct mailbox *mailbox, struct watcher *watcher, const char *name, size_t len,
                      bool is_new);

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from support.client import Connection, EventStream, LineStream, Response, get, path_of, request, request_bytes
+from support.client import Connection, EventStream, LineStream, Response, get, path_of, publish, request, request_bytes
 from support.redis import RedisServer, nodes
 from support.reloading import Reloading
 from support.server import PATIENCE, Server, wait_until
-from support.tcp import Raw
+from support.tcp import Raw, Resp, command
 from support.tokens import bearer, make_token, secret_file
 from support.websocket import WebSocket
 
@@ -302,3 +302,14 @@ def test_sections_say_where_there_is_presence(channel: str) -> None:
             other.next_line()
             assert names(server, channel + "/x") == ["ann"]
         assert get(server, f"/api/channels/{channel}/presence").error == "no-presence"
+
+
+def test_who_follows_all_channels_below_a_prefix_is_not_told_of_presence(channel: str) -> None:
+    with Server(*GRACE, "--tcp", "127.0.0.1:0 framing=resp") as server, Resp(server) as reader, Watcher(server, channel + "/x") as watcher:
+        reader.send(command("PSUBSCRIBE", channel + "/*"))
+        assert reader.reply() == [b"psubscribe", f"{channel}/*".encode(), 1]
+        with LineStream(server, path_of(channel + "/x", **{"as": "ann"})) as stream:
+            stream.next_line()
+            watcher.sees(("join", "ann"))
+            publish(server, channel + "/x", "news")
+            assert reader.reply() == [b"pmessage", f"{channel}/*".encode(), f"{channel}/x".encode(), b"news"]

@@ -8,10 +8,9 @@ import json
 import random
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
-from support.client import Ended, EventStream, LineStream, get, path_of
+from support.client import Connection, Ended, EventStream, LineStream, get, path_of, request_bytes
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, nodes
 from support.server import Server, wait_until
 
@@ -96,11 +95,6 @@ def test_redis_that_lost_everything_is_told_anew(channel: str) -> None:
         wait_until(lambda: names(servers[0], channel) == everybody)
 
 
-def storm(server: Server, channel: str, count: int) -> Iterator[LineStream]:
-    for i in range(count):
-        yield LineStream(server, path_of(channel, **{"as": f"p{i:05}"}))
-
-
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_a_storm_of_joins_is_told_in_few_messages(kind: str, channel: str) -> None:
     """Counted over all nodes: at most 20 a second."""
@@ -175,4 +169,34 @@ def test_presence_is_exactly_right_at_rest(seed: int, channel: str) -> None:
         for _, _, stream in people:
             stream.close()
         view.becomes(set(), 2 * LEASE)
+        view.close()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["memory", "redis"])
+def test_ten_thousand_people_come_at_once(kind: str, channel: str) -> None:
+    """All are listed and told, in at most 20 messages a second, and a join costs the same with all of them there."""
+    count = 10_000
+    with contextlib.ExitStack() as stack:
+        if kind == "redis":
+            redis = stack.enter_context(RedisServer())
+            servers = stack.enter_context(nodes(2, redis, options=OPTIONS))
+        else:
+            servers = [stack.enter_context(Server(*OPTIONS))] * 2
+        view = View(servers[0], channel)
+        begun = time.monotonic()
+        crowd = [stack.enter_context(Connection(servers[i % 2])) for i in range(count)]
+        for i, person in enumerate(crowd):
+            person.send(request_bytes("GET", path_of(channel, **{"as": f"p{i:05}"}), Accept="application/x-ndjson"))
+        wanted = {f"p{i:05}" for i in range(count)}
+        told = 0
+        while view.people != wanted:
+            event = view.stream.next_event()
+            told += 1
+            view.apply(event.event, event.data)
+        assert told <= 20 * (time.monotonic() - begun) + 2
+        assert names(servers[1], channel) == sorted(wanted)
+        for person in crowd:
+            person.close()
+        view.becomes(set(), 60)
         view.close()
