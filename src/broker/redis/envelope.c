@@ -10,24 +10,26 @@
 #include "core/names.h"
 #include "core/publish.h"
 
-#define ENVELOPE_WORDS 13u
+#define ENVELOPE_WORDS 13u /* and a mark */
 /* As the option history-ttl allows; more would overflow the clock. */
 #define ENVELOPE_KEEP_MAX_MS 31536000000u
 
 /* Splits the header at single spaces. Returns its length with the line feed, 0 when it does not have that
  * form. */
-static size_t envelope_split(struct text words[ENVELOPE_WORDS], const char *bytes, size_t len)
+static size_t envelope_split(struct text words[ENVELOPE_WORDS + 1], const char *bytes, size_t len)
 {
     const char *end = memchr(bytes, '\n', len < 256 ? len : 256);
     const char *at = bytes;
     if (!end)
         return 0;
-    for (unsigned i = 0; i < ENVELOPE_WORDS; i++) {
-        const char *space = i + 1 < ENVELOPE_WORDS ? memchr(at, ' ', (size_t)(end - at)) : end;
-        if (!space || space == at)
+    words[ENVELOPE_WORDS] = (struct text){0};
+    for (unsigned i = 0; i <= ENVELOPE_WORDS && at <= end; i++) {
+        const char *space = memchr(at, ' ', (size_t)(end - at));
+        const char *stop = space ? space : end;
+        if (stop == at || (i + 1 < ENVELOPE_WORDS && !space) || (i == ENVELOPE_WORDS && space))
             return 0;
-        words[i] = (struct text){at, (size_t)(space - at)};
-        at = space + 1;
+        words[i] = (struct text){at, (size_t)(stop - at)};
+        at = stop + 1;
     }
     return (size_t)(end - bytes) + 1;
 }
@@ -44,7 +46,7 @@ static void envelope_set_keep(struct envelope *envelope, uint64_t keep_ms, uint6
 
 int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
 {
-    struct text words[ENVELOPE_WORDS];
+    struct text words[ENVELOPE_WORDS + 1];
     uint64_t numbers[ENVELOPE_WORDS] = {0};
     *envelope = (struct envelope){0};
     size_t head = envelope_split(words, bytes, len);
@@ -82,6 +84,7 @@ int envelope_parse(struct envelope *envelope, const char *bytes, size_t len)
     }
     envelope->offset = numbers[3];
     envelope->time_ms = (int64_t)numbers[4];
+    envelope->mark = words[ENVELOPE_WORDS];
     parts->data = at;
     parts->size = (size_t)(bytes + len - at);
     envelope_set_keep(envelope, numbers[10], numbers[5]);

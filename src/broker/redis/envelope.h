@@ -3,12 +3,12 @@
 
 /* A message as it travels: what sluice.lua publishes on a channel's feed, and what it keeps in the stream.
  *
- *   sluice2 KIND EPOCH OFFSET TIME TTL TYPE EVENT-LEN PRODUCER-LEN MIME-LEN KEEP-MS KEY-LEN CHANNEL-LEN\n
- *   event producer mime key channel data
+ *   sluice2 KIND EPOCH OFFSET TIME TTL TYPE EVENT-LEN PRODUCER-LEN MIME-LEN KEEP-MS KEY-LEN CHANNEL-LEN
+ * [MARK]\n event producer mime key channel data
  *
  * KIND is `message`, `transient`, or the reason of a reset. CHANNEL is where it was published to, on the feed
- * of a tree above that; else empty. Anybody who reaches Redis can write either: hostile input.
- * Parsing copies nothing; any thread.
+ * of a tree above that; else empty. A transient message that a node has published bears its mark. Anybody who
+ * reaches Redis can write either: hostile input. Parsing copies nothing; any thread.
  */
 
 #include <hiredis/hiredis.h>
@@ -26,6 +26,7 @@ struct envelope {
     uint64_t offset;          /* 0 is that of a transient message before the first */
     int64_t time_ms;
     uint64_t keep_ms; /* how long it is kept from `time_ms` on, its own ttl included */
+    struct text mark; /* empty for none */
     struct message_parts parts;
 };
 

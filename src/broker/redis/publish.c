@@ -59,7 +59,10 @@ static void publish_append_own(const struct publish *publish, struct text log, s
     message->offset = published->offset;
     message->time_ms = published->time_ms;
     message->expires_ms = broker->now_ms + keep_ms;
-    topic_append_own(topic, &published->epoch, message);
+    if (message->is_transient)
+        topic_pass_own(topic, &published->epoch, message, publish->number);
+    else
+        topic_append_own(topic, &published->epoch, message);
 }
 
 static struct text publish_tree(const struct publish *publish, unsigned index)
@@ -67,13 +70,12 @@ static struct text publish_tree(const struct publish *publish, unsigned index)
     return (struct text){publish->item->channel, publish->trees.lens[index]};
 }
 
-/* What no memory is there for comes by the feed. So does what is transient: it has no offset of its own by
- * which it would be known again. */
+/* What no memory is there for comes by the feed. */
 static void publish_read_own(const struct publish *publish, const struct published *published,
                              const struct redisReply *reply)
 {
     struct message *message = publish->item->message;
-    if (published->is_duplicate || message->is_transient)
+    if (published->is_duplicate)
         return;
     publish_append_own(publish, publish_channel(publish), message, published);
     for (unsigned i = 0; reply && i < publish->trees.count; i++) {
@@ -143,7 +145,7 @@ static enum error_code publish_send(struct publish *publish)
     char ttl[21];
     char trees[PUBLISH_TREES_TEXT_MAX];
     if (publish_list_trees(publish, trees))
-        return ERROR_BAD_CHANNEL;
+        return ERROR_TOO_MANY_TREES;
     char limits[LIMITS_TEXT_MAX];
     const char *type = message_type_word((enum message_type)message->type);
     const struct epoch name_part = epoch_of_name(item->channel, item->channel_len);
@@ -265,8 +267,9 @@ static void publish_begin(struct publish *publish)
     list_init(&publish->link);
     timer_init(&publish->echo, publish_echo_missing);
     timer_init(&publish->call.timer, NULL);
+    publish->number = ++broker->marks;
     snprintf(publish->mark, sizeof(publish->mark), "%s.%llu", broker->node,
-             (unsigned long long)++broker->marks);
+             (unsigned long long)publish->number);
     broker_count(&broker->super, METRIC_BROKER_PENDING, 1);
     enum error_code error = bridge_matches(broker, publish_channel(publish)) ? publish_send_bridged(publish)
                                                                              : publish_send(publish);

@@ -27,6 +27,7 @@ struct publish {
     struct timer echo; /* bridged: the message has to come back by then */
     uint64_t submitted_ms;
     struct channel_trees trees; /* above the channel, whose logs it goes into too */
+    uint64_t number;            /* in its mark */
     bool is_answered;           /* bridged: Redis has taken it */
     bool is_seen;               /* bridged: it has come back */
     char mark[PUBLISH_MARK_MAX];

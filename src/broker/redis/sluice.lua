@@ -618,7 +618,7 @@ end
 local function tell(log, kind, message, channel)
     publish_on(log.feed, table.concat({ 'sluice2 ', kind, ' ', log.epoch, ' ', log.offset, ' ', log.now, ' ', message.ttl, ' ',
         message.type, ' ', #message.event, ' ', #message.producer, ' ', #message.mime, ' ', log.keep_ms, ' ', #message.conflate, ' ',
-        #channel, '\n', message.event, message.producer, message.mime, message.conflate, channel, message.data }))
+        #channel, kind == 'transient' and message.mark ~= '' and ' ' .. message.mark or '', '\n', message.event, message.producer, message.mime, message.conflate, channel, message.data }))
 end
 
 -- Trees: the logs above a channel that have its messages too.

@@ -45,7 +45,8 @@ struct topic {
     struct epoch early_epoch;
     struct ring passing; /* transient messages heard of too early, of the log `passing_epoch` */
     struct epoch passing_epoch;
-    struct open *open; /* the call under way that asks for what is new; NULL when none */
+    uint64_t own_passed; /* of the marks of this node's transient messages the last one that was told */
+    struct open *open;   /* the call under way that asks for what is new; NULL when none */
     struct attachments attachments;
     struct letter *waiting;   /* attach requests, linked by their letters */
     struct timer timer;       /* to compare with Redis, or to try again */

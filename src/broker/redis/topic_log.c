@@ -123,10 +123,26 @@ void topic_tell_passing(struct topic *topic)
         ring_deinit(passing);
 }
 
+/* The number in a mark of this node; 0 when it is another's. */
+static uint64_t topic_own_number(const struct topic *topic, struct text mark)
+{
+    uint64_t number = 0;
+    if (mark.len == 0)
+        return 0;
+    struct text node = text_cut(&mark, '.');
+    if (!text_is(node, topic->broker->node) || number_parse_u64(&number, mark.bytes, mark.len))
+        return 0;
+    return number;
+}
+
 static void topic_keep_passing(struct topic *topic, const struct envelope *envelope)
 {
     static const struct retention kept = {PASSING_MOST, PASSING_BYTES, 0};
     struct ring *passing = &topic->passing;
+    uint64_t number = topic_own_number(topic, envelope->mark);
+    if (number > 0 && number <= topic->own_passed)
+        return;
+    topic->own_passed = number > 0 ? number : topic->own_passed;
     if (passing->count > 0 && !epoch_equals(&topic->passing_epoch, &envelope->epoch))
         ring_deinit(passing);
     topic->passing_epoch = envelope->epoch;
@@ -434,4 +450,13 @@ void topic_append_own(struct topic *topic, const struct epoch *epoch, struct mes
     if (topic->state == TOPIC_LIVE && !topic->open && epoch_equals(&topic->log.epoch, epoch) &&
         message->offset == topic->log.top + 1)
         topic_append(topic, message_ref(message));
+}
+
+void topic_pass_own(struct topic *topic, const struct epoch *epoch, struct message *message, uint64_t number)
+{
+    if (topic->state != TOPIC_LIVE || topic->open || !epoch_equals(&topic->log.epoch, epoch) ||
+        message->offset != topic->log.top || topic->passing.count > 0 || number <= topic->own_passed)
+        return;
+    topic->own_passed = number;
+    topic_pass(topic, message_ref(message));
 }

@@ -38,6 +38,10 @@ void topic_receive(struct topic *topic, const char *bytes, size_t len);
  * message. */
 void topic_append_own(struct topic *topic, const struct epoch *epoch, struct message *message);
 
+/* The same of a transient one, with the number in its mark. Whatever cannot be told at once comes by the
+ * feed. */
+void topic_pass_own(struct topic *topic, const struct epoch *epoch, struct message *message, uint64_t number);
+
 /* A message of a bridged channel; its offset is given here. Returns 0 or -ENOMEM. */
 int topic_append_bridged(struct topic *topic, struct envelope *envelope);
 

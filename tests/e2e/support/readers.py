@@ -91,6 +91,10 @@ class Reader:
 
     def open_websocket(self) -> None:
         more = {} if self.kind == "websocket-raw" else {"format": "json"}
+        if self.kind == "websocket-raw":
+            # It says nothing when it is subscribed: on a node that has the channel in use it is at once.
+            with LineStream(self.server, path_of(self.channel)) as stream:
+                stream.next_line()
         self.client = WebSocket(self.server, self.target(**more))
         if self.kind != "websocket-raw":
             self.cursor = self.client.take_json()["cursor"]

@@ -46,6 +46,11 @@ static void test_a_transient_message_may_stand_before_the_first(void **state)
     assert_int_equal(envelope.reason, RESET_NONE);
     assert_true(envelope.parts.is_transient);
     assert_int_equal(envelope.offset, 0);
+    assert_int_equal(envelope.mark.len, 0);
+    assert_int_equal(parse(&envelope, "sluice2 transient fxrnz7bkz9yw 0 5 0 text 0 0 0 9 0 0 node.17\nx"), 0);
+    assert_int_equal(envelope.mark.len, 7);
+    assert_memory_equal(envelope.mark.bytes, "node.17", 7);
+    assert_int_equal(envelope.parts.size, 1);
 }
 
 static void test_a_reset(void **state)
@@ -75,6 +80,9 @@ static void test_what_is_no_envelope_is_refused(void **state)
         "sluice2 message fxrnz7bkz9yw 1 5 0 text 1 0 0 0 0 0\n",
         "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0",
         "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 1 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0\n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0 \n",
+        "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 0 a b\n",
         "sluice2 message fxrnz7bkz9yw 1 5 0 text 0 0 0 0 0 256\n",
         "sluice2 message fxrnz7bkz9yw 18446744073709551616 5 0 text 0 0 0 0 0 0\n",
         "sluice2 message fxrnz7bkz9yw 1 99999999999999999999 0 text 0 0 0 0 0 0\n",
