@@ -313,3 +313,14 @@ def test_who_follows_all_channels_below_a_prefix_is_not_told_of_presence(channel
             watcher.sees(("join", "ann"))
             publish(server, channel + "/x", "news")
             assert reader.reply() == [b"pmessage", f"{channel}/*".encode(), f"{channel}/x".encode(), b"news"]
+
+
+def test_what_others_write_for_events_is_not_told(channel: str) -> None:
+    with RedisServer() as redis, nodes(1, redis, options=GRACE) as (server,), Watcher(server, channel) as watcher:
+        client = redis.connect()
+        topic = f"sluice:{{{channel.split('/')[0]}}}:p:{channel}/$presence"
+        for text in ("presence1 fly 1\n{}", "presence1 join 1\n{", "presence1 join x\n{}", "presence1 join 1", "presence1 ", "presence1 join 99999999999999999999\n{}"):
+            assert client.execute_command("SPUBLISH", topic, text) == 1
+        with LineStream(server, path_of(channel, **{"as": "ann"})) as stream:
+            stream.next_line()
+            watcher.sees(("join", "ann"))

@@ -9,6 +9,7 @@
 
 #include "broker/redis/answer.h"
 #include "broker/redis/envelope.h"
+#include "broker/redis/presence_event.h"
 #include "broker/redis/reader.h"
 #include "broker/redis/url.h"
 
@@ -125,6 +126,15 @@ static void fuzz_reply(const char *bytes, size_t size)
     redisReaderFree(reader);
 }
 
+static void fuzz_event(const char *bytes, size_t size)
+{
+    struct presence_event event;
+    if (presence_event_parse(&event, bytes, size))
+        return;
+    fuzz_expect(event.word.len > 0 && event.json.len > 0 && event.time_ms >= 0 &&
+                event.json.bytes + event.json.len <= bytes + size);
+}
+
 static void fuzz_url(const char *bytes, size_t size)
 {
     struct url url;
@@ -151,6 +161,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         envelope_of_payload(&envelope, text, size);
         fuzz_check(&envelope);
     }
+    if (bytes[0] == 'v')
+        fuzz_event(text, size);
     if (bytes[0] == 'r')
         fuzz_reply(text, size);
     if (bytes[0] == 'u')

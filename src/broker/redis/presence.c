@@ -13,6 +13,7 @@
 #include "broker/redis/call.h"
 #include "broker/redis/occupancy.h"
 #include "broker/redis/presence_desk.h"
+#include "broker/redis/presence_event.h"
 #include "broker/redis/resident.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic.h"
@@ -449,12 +450,11 @@ static bool event_is_wanted(const struct topic *topic, struct text json)
 {
     static const char before[] = "{\"channel\":\"";
     struct channel_options found;
-    struct text name = text_behind(json, sizeof(before) - 1);
     if (channel_name_of_presence(topic_name(topic)).bytes)
         return true;
     if (json.len < sizeof(before) + 2 || memcmp(json.bytes, before, sizeof(before) - 1) != 0)
         return false;
-    name.len -= 2;
+    const struct text name = {json.bytes + sizeof(before) - 1, json.len - (sizeof(before) - 1) - 2};
     if (!channel_name_is_valid(name.bytes, name.len) || channel_name_is_reserved(name))
         return false;
     channel_options_resolve(&found, topic->broker->options, name);
@@ -462,41 +462,29 @@ static bool event_is_wanted(const struct topic *topic, struct text json)
 }
 
 /* Where there is no memory for it nobody is told. */
-static void event_tell(const struct topic *topic, struct text word, struct text json, uint64_t time_ms)
+static void event_tell(const struct topic *topic, const struct presence_event *event)
 {
-    struct message *message = message_new(&(const struct message_parts){
-        .type = MESSAGE_JSON, .data = json.bytes, .size = json.len, .event = word, .is_transient = true});
+    struct message *message = message_new(&(const struct message_parts){.type = MESSAGE_JSON,
+                                                                        .data = event->json.bytes,
+                                                                        .size = event->json.len,
+                                                                        .event = event->word,
+                                                                        .is_transient = true});
     if (!message)
         return;
     message->offset = topic->log.top;
-    message->time_ms = (int64_t)time_ms;
+    message->time_ms = event->time_ms;
     (void)broker_feed(&topic->attachments, &(const struct feed){.message = message});
     message_unref(message);
 }
 
 bool presence_receive(struct topic *topic, const char *bytes, size_t len)
 {
-    static const char *const words[] = {"join",     "leave",   "update", "created",
-                                        "occupied", "vacated", "purged"};
-    static const char mark[] = "presence1 ";
-    char fault[JSON_FAULT_MAX];
-    uint64_t time_ms;
-    if (len < sizeof(mark) || memcmp(bytes, mark, sizeof(mark) - 1) != 0)
-        return false;
-    const struct text all = {bytes + sizeof(mark) - 1, len - (sizeof(mark) - 1)};
-    const char *space = memchr(all.bytes, ' ', all.len);
-    const char *line = memchr(all.bytes, '\n', all.len);
-    if (!space || !line || space > line || !channel_name_is_reserved(topic_name(topic)))
-        return true;
-    const struct text word = {all.bytes, (size_t)(space - all.bytes)};
-    struct text json = {line + 1, (size_t)(bytes + len - line - 1)};
-    bool is_event = text_index(word, words, ARRAY_LENGTH(words)) < ARRAY_LENGTH(words) &&
-                    number_parse_u64(&time_ms, space + 1, (size_t)(line - space - 1)) == 0 &&
-                    time_ms <= INT64_MAX && json.len <= MESSAGE_SIZE_MAX &&
-                    json_scan(&json, json.bytes, json.len, fault) == 0;
-    if (is_event && topic->has_log && event_is_wanted(topic, json))
-        event_tell(topic, word, json, time_ms);
-    return true;
+    struct presence_event event;
+    int err = presence_event_parse(&event, bytes, len);
+    if (!err && topic->has_log && channel_name_is_reserved(topic_name(topic)) &&
+        event_is_wanted(topic, event.json))
+        event_tell(topic, &event);
+    return err != -ENOENT;
 }
 
 /* The desk. */
