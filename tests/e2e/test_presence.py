@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from support.client import Connection, EventStream, LineStream, Response, get, path_of, publish, request, request_bytes
+from support.cluster import Cluster
 from support.redis import RedisServer, nodes
 from support.reloading import Reloading
 from support.server import PATIENCE, Server, wait_until
@@ -324,3 +325,15 @@ def test_what_others_write_for_events_is_not_told(channel: str) -> None:
         with LineStream(server, path_of(channel, **{"as": "ann"})) as stream:
             stream.next_line()
             watcher.sees(("join", "ann"))
+
+
+def test_a_redis_cluster_tells_of_presence_and_who_occupies_a_channel(channel: str) -> None:
+    with Cluster() as cluster, nodes(2, cluster.url(), options=GRACE) as (here, there):
+        with Watcher(there, channel) as watcher, EventStream(there, path_of("$channel")) as events:
+            events.next_block()
+            with LineStream(here, path_of(channel, **{"as": "ann"})) as stream:
+                stream.next_line()
+                watcher.sees(("join", "ann"))
+                assert names(there, channel) == ["ann"]
+            watcher.sees(("leave", "ann"))
+            assert [events.next_event().event for _ in range(2)] == ["occupied", "vacated"]
