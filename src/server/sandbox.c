@@ -33,8 +33,6 @@ static const int sandbox_calls[] = {
     SCMP_SYS(sendmsg),
     SCMP_SYS(sendmmsg),
     SCMP_SYS(send),
-    SCMP_SYS(sendfile),
-    SCMP_SYS(sendfile64),
     SCMP_SYS(close),
     SCMP_SYS(shutdown),
     SCMP_SYS(connect),

@@ -9,7 +9,8 @@
 #include "shard/shard.h"
 #include "shard/socket.h"
 
-/* How long a peer may take, how much it may send meanwhile, and how many there may be at a time. */
+/* How long a peer may take that is owed nothing, how much it may send meanwhile, and how many there may be at
+ * a time. */
 #define FAREWELL_MS 2000u
 #define FAREWELL_BYTES (4u << 20)
 #define FAREWELLS_MOST 256u
@@ -117,6 +118,15 @@ void farewell_begin(struct farewell_table *table, int fd)
         timer_arm(&shard->wheel, &table->timer, farewell->until_ms);
 }
 
+/* For one that reads slowly. One that does not read at all is cut by the kernel (TCP_USER_TIMEOUT). */
+static void farewell_prolong(struct farewell *farewell)
+{
+    struct shard *shard = farewell->shard;
+    farewell->until_ms = shard->now_ms + FAREWELL_MS;
+    list_remove(&farewell->link);
+    list_append(&shard->farewells.sockets, &farewell->link);
+}
+
 static void farewell_table_look(struct timer *timer)
 {
     struct farewell_table *table = container_of(timer, struct farewell_table, timer);
@@ -126,7 +136,10 @@ static void farewell_table_look(struct timer *timer)
             timer_arm(&table->shard->wheel, timer, farewell->until_ms);
             return;
         }
-        farewell_end(farewell);
+        if (socket_is_owing(farewell->watch.fd))
+            farewell_prolong(farewell);
+        else
+            farewell_end(farewell);
     }
 }
 

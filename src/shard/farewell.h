@@ -3,8 +3,8 @@
 
 /* Farewells: sockets whose peers have been told everything, and may go on sending for a while: closing with
  * unread bytes would reset the connection, and what was written last with it. What comes is dropped. They are
- * not counted among the connections. What is owed to them still (shard/socket.h) they get meanwhile. On the
- * shard's thread.
+ * not counted among the connections. What is owed to them still (shard/socket.h) they get, however slowly
+ * they read. On the shard's thread.
  */
 
 #include <stddef.h>
@@ -28,7 +28,7 @@ void farewell_table_init(struct farewell_table *table, struct shard *shard);
 void farewell_tell(int fd, const char *text, size_t len);
 
 /* Takes a socket that nobody watches, and closes it when its peer has ended, has sent too much, or has had
- * time to read. */
+ * time to read, and is owed nothing. When there are too many, it closes the one that has waited longest. */
 void farewell_begin(struct farewell_table *table, int fd);
 
 /* Closes it now, without what has come already, and without what it still owes. */

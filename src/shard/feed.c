@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -52,15 +51,6 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
     feed.has_written = true;
     return socket_is_tls(fd) ? socket_write_parts(fd, message->msg_iov, (int)message->msg_iovlen)
                              : syscall(SYS_sendmsg, fd, message, flags);
-}
-
-/* libmicrohttpd then reads the file, and sends what it has read. */
-ssize_t sendfile64(int fd, int file_fd, off64_t *offset, size_t len)
-{
-    if (!socket_is_tls(fd))
-        return syscall(SYS_sendfile, fd, file_fd, offset, len);
-    errno = EINVAL;
-    return -1;
 }
 
 /* The same. */

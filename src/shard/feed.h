@@ -9,8 +9,10 @@
  * MHD_run with MSG_DONTWAIT: that is how they are told apart. While a daemon runs, the descriptor that is
  * being fed gives the bytes, and any other nothing (EAGAIN). Everybody else gets the system call.
  *
- * What it writes to a descriptor that has a TLS session goes through that, in the same way: send(), sendmsg()
- * and sendfile() are defined too, and nobody else's writes of plain text reach such a socket either.
+ * What it writes to a descriptor that has a TLS session goes through that, in the same way: send() and
+ * sendmsg() are defined too, and nobody else's writes of plain text reach such a socket either. Files it
+ * reads and sends, because sendfile() raises SIGPIPE: it calls that only where the application says that it
+ * ignores the signal (MHD_OPTION_SIGPIPE_HANDLED_BY_APP), which ours must not say.
  *
  * In the same way a daemon asks for events only when there are some: the shard's epoll has its epoll nested,
  * and says so.

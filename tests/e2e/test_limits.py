@@ -228,6 +228,18 @@ def test_a_body_that_does_not_fit_is_refused_and_a_short_one_is_not() -> None:
         publish(server, "a", b"x" * PART)
 
 
+def test_short_bodies_have_what_large_ones_may_not_fill() -> None:
+    with Server(*SMALL) as server, filled(server), ExitStack() as stack:
+        senders = [stack.enter_context(Connection(server)) for _ in range(15)]
+        before = metric(server, "connection_memory_bytes")
+        for sender in senders:
+            sender.send(request_bytes_of(10_000)[:-1])
+        wait_until(lambda: metric(server, "connection_memory_bytes") >= before + 15 * 10_000)
+        for sender in senders:
+            sender.send(b"x")
+            assert sender.read_response().status == 201
+
+
 def test_a_websocket_message_that_does_not_fit_closes_the_connection() -> None:
     with Server(*SMALL) as server:
         with filled(server), WebSocket(server, "/ws") as client:

@@ -168,7 +168,7 @@ long __wrap_syscall(long number, ...)
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
         words[i] = va_arg(values, long);
     va_end(values);
-    bool is_send = number == SYS_sendto || number == SYS_sendmsg || number == SYS_sendfile;
+    bool is_send = number == SYS_sendto || number == SYS_sendmsg;
     if (is_send && fault_is_due("send"))
         return -1;
     return __real_syscall(number, words[0], words[1], words[2], words[3], words[4], words[5]);

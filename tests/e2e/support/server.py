@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import pathlib
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from .tls import OVER_TLS, Tls, common_tls
@@ -121,6 +122,17 @@ class Server:
     def cpu_seconds(self) -> float:
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Each of its threads stands still, which is some time after the signal, until the end of the block."""
+        threads = pathlib.Path(f"/proc/{self.process.pid}/task")
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            wait_until(lambda: all((thread / "stat").read_text().rsplit(")", 1)[1].split()[0] == "T" for thread in threads.iterdir()))
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def descriptor_folder(self) -> pathlib.Path:
         return pathlib.Path(f"/proc/{self.process.pid}/fd")

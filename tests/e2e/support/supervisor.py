@@ -46,7 +46,8 @@ class Supervisor:
 # Binds what its first argument says, NAME@ADDRESS separated by commas, passes it on as systemd does, and becomes the server.
 _ACTIVATOR = """#!{python}
 import os, socket, sys
-names, sockets = [], []
+SO_RCVBUFFORCE = 33
+names, sockets, room = [], [], int(os.environ.pop("ACTIVATE_ROOM"))
 for text in os.environ.pop("ACTIVATE").split(","):
     name, _, address = text.partition("@")
     if address.startswith("/"):
@@ -54,6 +55,8 @@ for text in os.environ.pop("ACTIVATE").split(","):
         sockets[-1].bind(address)
     else:
         sockets.append(socket.socket())
+        if os.geteuid() == 0 and room:
+            sockets[-1].setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, room)
         sockets[-1].bind((address or "127.0.0.1", 0))
     sockets[-1].listen()
     names.append(name)
@@ -69,10 +72,11 @@ os.execv({sluice!r}, [{sluice!r}, *sys.argv[1:]])
 
 
 class ActivatedServer(Server):
-    """`with ActivatedServer("http,tcp", "--tcp", …)`: sockets of these names are bound before the server starts."""
+    """`with ActivatedServer("http,tcp", "--tcp", …)`: sockets of these names are bound before the server starts; as root with so much
+    room for what the server has not read."""
 
-    def __init__(self, sockets: str, *options: str, pid: str | None = None, **more: object) -> None:
-        environment = {"ACTIVATE": sockets, **({"ACTIVATE_PID": pid} if pid else {})}
+    def __init__(self, sockets: str, *options: str, pid: str | None = None, room: int = 0, **more: object) -> None:
+        environment = {"ACTIVATE": sockets, "ACTIVATE_ROOM": str(room), **({"ACTIVATE_PID": pid} if pid else {})}
         super().__init__(*options, environment=environment, **more)  # type: ignore[arg-type]
         script = pathlib.Path(self.folder.name) / "activator"
         script.write_text(_ACTIVATOR.format(python=sys.executable, sluice=SLUICE))
