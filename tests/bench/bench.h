@@ -38,11 +38,13 @@ struct bench_options {
     bool is_one_of_many;
     bool is_pipelined; /* a burst is so many requests, sent at once, instead of one batch */
     unsigned head_bytes;
-    int tcp_port;      /* of another listener that the subscribers are on; 0 is `port` */
-    int http_port;     /* redis: of the Sluice whose SSE client is measured; 0 is a plain SUBSCRIBE */
-    bool is_tls;       /* those subscribers speak TLS */
-    bool is_envelopes; /* redis: publish on a durable channel's feed, past the stream */
-    unsigned rate;     /* rounds a second; 0 is each when all have the last */
+    int tcp_port;        /* of another listener that the subscribers are on; 0 is `port` */
+    int http_port;       /* redis: of the Sluice whose SSE client is measured; 0 is a plain SUBSCRIBE */
+    bool is_tls;         /* those subscribers speak TLS */
+    bool is_envelopes;   /* redis: publish on a durable channel's feed, past the stream */
+    unsigned keys;       /* those that the messages of a batch have in turn; 0 is none */
+    const char *channel; /* publish: where to */
+    unsigned rate;       /* rounds a second; 0 is each when all have the last */
 };
 
 /* CPU time of all threads of a process so far, in nanoseconds. */

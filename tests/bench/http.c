@@ -228,6 +228,16 @@ void bench_send_singles(const struct bench_options *options, int fd, const char 
     free(requests);
 }
 
+static size_t http_append_message(char *to, const struct bench_options *options, const char *channel,
+                                  const char *message)
+{
+    static unsigned number;
+    if (options->keys == 0)
+        return (size_t)sprintf(to, "{\"channel\":\"%s\",\"data\":\"%s\"}\n", channel, message);
+    return (size_t)sprintf(to, "{\"channel\":\"%s\",\"key\":\"k%u\",\"data\":\"%s\"}\n", channel,
+                           number++ % options->keys, message);
+}
+
 void bench_publish(const struct bench_options *options, int fd, const char *channel, unsigned count)
 {
     static char answer[HTTP_READ_BYTES];
@@ -246,7 +256,7 @@ void bench_publish(const struct bench_options *options, int fd, const char *chan
         bench_fail("no memory");
     http_make_message(message);
     for (unsigned i = 0; i < count; i++)
-        len += (size_t)sprintf(body + len, "{\"channel\":\"%s\",\"data\":\"%s\"}\n", channel, message);
+        len += http_append_message(body + len, options, channel, message);
     int head_len =
         snprintf(head, sizeof(head),
                  "POST /channels HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-ndjson\r\n"

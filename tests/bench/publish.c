@@ -37,10 +37,10 @@ int publish_main(const struct bench_options *options)
 {
     int fd = bench_connect(options->port, 0);
     for (unsigned i = 0; i < PUBLISH_WARM_UP; i++)
-        bench_publish(options, fd, "nobody/listens", options->burst);
+        bench_publish(options, fd, options->channel, options->burst);
     struct publish_clock clock = publish_start_clock(options);
     for (unsigned i = 0; i < options->messages; i++)
-        bench_publish(options, fd, "nobody/listens", options->burst);
+        bench_publish(options, fd, options->channel, options->burst);
     publish_print(options, clock, (double)options->messages * options->burst);
     return 0;
 }

@@ -97,7 +97,8 @@ class Sluice(Process):
                          "--log-level", "warn", "--poll-wait-max", "300", "--drain-time", "0", *options, pinned=pinned)
         self.await_that(ready.exists)
         lines = [line.split() for line in ready.read_text().splitlines()]
-        self.port, *self.others = [int(words[1].rsplit(":", 1)[1]) for words in lines if words[0] == "http"]
+        self.port, *self.others = [int(words[1].rsplit(":", 1)[1]) for words in lines
+                                   if words[0] == "http" and not words[1].startswith("unix:")]
         self.tcp = [int(words[1].rsplit(":", 1)[1]) for words in lines if words[0] == "tcp"]
 
     def end(self) -> None:

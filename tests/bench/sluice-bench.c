@@ -178,6 +178,8 @@ int main(int argc, char **argv)
                                           {"pid", required_argument, NULL, 'i'},
                                           {"server", required_argument, NULL, 's'},
                                           {"transport", required_argument, NULL, 't'},
+                                          {"keys", required_argument, NULL, 'k'},
+                                          {"channel", required_argument, NULL, 'n'},
                                           {"connections", required_argument, NULL, 'c'},
                                           {"messages", required_argument, NULL, 'm'},
                                           {"burst", required_argument, NULL, 'u'},
@@ -190,7 +192,8 @@ int main(int argc, char **argv)
                                           {"tcp-port", required_argument, NULL, 'q'},
                                           {"tls", no_argument, NULL, 'x'},
                                           {0}};
-    struct bench_options options = {.connections = 1000, .messages = 100, .burst = 1, .head_bytes = 500};
+    struct bench_options options = {
+        .connections = 1000, .messages = 100, .burst = 1, .head_bytes = 500, .channel = "nobody/listens"};
     struct rlimit limit;
     int name;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -246,6 +249,12 @@ int main(int argc, char **argv)
             break;
         case 'x':
             options.is_tls = true;
+            break;
+        case 'k':
+            options.keys = value;
+            break;
+        case 'n':
+            options.channel = optarg;
             break;
         case 'e':
             options.is_envelopes = true;
