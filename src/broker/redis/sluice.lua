@@ -32,11 +32,18 @@ local REVOKED_OLD = 'sluice:{$tokens}:z'
 local REVOKED_MAX = 100000 -- as in src/auth/revoked.h
 local REVOKED_PAGE = 1000
 
+local IS_7 = (redis.REDIS_VERSION_NUM or 0) >= 0x00070000 -- with sharded Pub/Sub and NOMKSTREAM of XADD
+
 local handlers = {}
 
 -- Anybody can write to our keys. A number is believed when it is one that Lua writes in full again, so at most 14 digits.
 local function whole(text)
     return text and #text <= 14 and string.find(text, '^%d+$') and tonumber(text)
+end
+
+-- As an argument of a command: Lua itself writes numbers as fractions, which takes five times as long.
+local function digits(number)
+    return string.format('%d', number)
 end
 
 local function is_epoch(text)
@@ -151,19 +158,18 @@ local function clock()
     return redis.call('TIME')
 end
 
--- The time is that of clock().
-local function name_log(name, prefix, time)
+-- The times are those of the call. What load_log finds has its place from the beginning: a table that grows is made again and again.
+local function name_log(name, prefix, now, micros)
     return {
-        name = name,
-        prefix = prefix,
-        time_of_call = time,
+        name = name, prefix = prefix, now = now, micros = micros,
         meta = prefix .. 'm:' .. name,
         stream = prefix .. 's:' .. name,
         key = prefix .. 'k:' .. name .. '#',
         feed = prefix .. 'p:' .. name,
         news = prefix .. 'n',
-        now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000),
-        micros = time[1] .. '.' .. time[2],
+        offset = false, epoch = false, is_bad = false, time = false, till = false, old_limits = false, limits = false, run = false,
+        why = false, log = false, before = false, bytes = false, is_tree = false, here = false, name_part = false, keep = false,
+        keep_ms = false, meta_ms = false, key_ms = false, keep_bytes = false,
     }
 end
 
@@ -177,7 +183,9 @@ local function open_log(key)
         or string.find(fenced, '/*/', 1, true) or string.find(fenced, '/**/', 1, true) then
         fail(BAD_NAME)
     end
-    return name_log(name, 'sluice:{' .. string.match(name, '^[^/]+') .. '}:', clock())
+    local time = clock()
+    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+    return name_log(name, 'sluice:{' .. string.match(name, '^[^/]+') .. '}:', now, time[1] .. '.' .. time[2])
 end
 
 local function refuse_type(key, kind)
@@ -199,11 +207,22 @@ local function check(answer, key, kind)
     return answer
 end
 
+-- Those that were read last: nearly all calls have the same few.
+local known_limits, known_count = {}, 0
+
 -- Numbers, which must not overflow when they are added to the time. Version 4 wrote no bytes: then they are not limited.
 local function read_limits(text)
+    if known_limits[text or ''] then
+        return known_limits[text]
+    end
     local keep, keep_ms, meta_ms, key_ms, bytes = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) ?(%d*)$')
     if keep and #keep <= 12 and #keep_ms <= 12 and #meta_ms <= 12 and #key_ms <= 12 and #bytes <= 13 then
-        return { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms), tonumber(bytes) or math.huge }
+        if known_count == 64 then
+            known_limits, known_count = {}, 0
+        end
+        known_limits[text] = { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms), tonumber(bytes) or math.huge }
+        known_count = known_count + 1
+        return known_limits[text]
     end
 end
 
@@ -293,7 +312,7 @@ local function find_log(key)
 end
 
 local function publish_on(channel, bytes)
-    if (redis.REDIS_VERSION_NUM or 0) >= 0x00070000 then
+    if IS_7 then
         redis.call('SPUBLISH', channel, bytes)
     else
         redis.call('PUBLISH', channel, bytes)
@@ -331,8 +350,13 @@ local function begin(log, why)
     end
 end
 
+-- Whether there has to be a stream.
+local function has_messages(log)
+    return log.offset > 0 and log.till > log.now
+end
+
 local function is_evicted(log)
-    return log.offset > 0 and log.till > log.now and redis.call('EXISTS', log.stream) == 0
+    return has_messages(log) and redis.call('EXISTS', log.stream) == 0
 end
 
 local function offset_of(entry)
@@ -530,10 +554,16 @@ local function read_options(args)
     return options
 end
 
--- `channel` is that which the message was published to, in the log of a tree above it.
+-- `channel` is that which the message was published to, in the log of a tree above it. Returns false when the stream was evicted.
 local function append(log, message, channel)
-    local entry = { 'XADD', log.stream, 'MAXLEN', '~', log.keep, (log.offset + 1) .. '-0',
-        'time', log.now, 'at', log.bytes, 'type', message.type, 'data', message.data }
+    local entry
+    if IS_7 and has_messages(log) then
+        entry = { 'XADD', log.stream, 'NOMKSTREAM', 'MAXLEN', '~', digits(log.keep), digits(log.offset + 1) .. '-0',
+            'time', digits(log.now), 'at', digits(log.bytes), 'type', message.type, 'data', message.data }
+    else
+        entry = { 'XADD', log.stream, 'MAXLEN', '~', digits(log.keep), digits(log.offset + 1) .. '-0',
+            'time', digits(log.now), 'at', digits(log.bytes), 'type', message.type, 'data', message.data }
+    end
     local optional = {
         'event', message.event, 'ttl', message.ttl ~= '0' and message.ttl or '', 'producer', message.producer, 'mime', message.mime,
         'key', message.conflate, 'channel', channel or '', 'mark', channel and '' or message.mark,
@@ -562,8 +592,8 @@ end
 local function keep(log, message, channel)
     local answer = append(log, message, channel)
     local err = error_of(answer) or ''
-    -- The stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
-    if string.find(err, ' smaller ', 1, true) or string.find(err, 'exhausted', 1, true) then
+    -- Evicted, or the stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
+    if not answer or string.find(err, ' smaller ', 1, true) or string.find(err, 'exhausted', 1, true) then
         begin(log, 'epoch')
         answer = append(log, message, channel)
     end
@@ -599,7 +629,8 @@ local function advance(log, size, is_tree)
     log.offset = log.offset + 1
     log.till = log.keep > 0 and log.now + log.keep_ms or 0
     log.bytes = log.keep > 0 and log.bytes + size or log.bytes
-    local facts = { 'HSET', log.meta, 'offset', log.offset, 'time', log.now, 'until', log.till, 'bytes', log.bytes }
+    local facts = { 'HSET', log.meta, 'offset', digits(log.offset), 'time', digits(log.now), 'until', digits(log.till),
+        'bytes', digits(log.bytes) }
     if log.old_limits ~= log.limits then
         facts[#facts + 1] = 'limits'
         facts[#facts + 1] = log.limits
@@ -610,15 +641,16 @@ local function advance(log, size, is_tree)
     end
     redis.call(unpack(facts))
     if log.keep > 0 then
-        redis.call('PEXPIRE', log.stream, math.max(log.keep_ms, 1))
+        redis.call('PEXPIRE', log.stream, digits(math.max(log.keep_ms, 1)))
         trim(log, size)
     end
 end
 
 local function tell(log, kind, message, channel)
-    publish_on(log.feed, table.concat({ 'sluice2 ', kind, ' ', log.epoch, ' ', log.offset, ' ', log.now, ' ', message.ttl, ' ',
-        message.type, ' ', #message.event, ' ', #message.producer, ' ', #message.mime, ' ', log.keep_ms, ' ', #message.conflate, ' ',
-        #channel, kind == 'transient' and message.mark ~= '' and ' ' .. message.mark or '', '\n', message.event, message.producer, message.mime, message.conflate, channel, message.data }))
+    publish_on(log.feed, string.format('sluice2 %s %s %d %d %s %s %d %d %d %d %d %d%s\n', kind, log.epoch, log.offset, log.now,
+        message.ttl, message.type, #message.event, #message.producer, #message.mime, log.keep_ms, #message.conflate, #channel,
+        kind == 'transient' and message.mark ~= '' and ' ' .. message.mark or '')
+        .. message.event .. message.producer .. message.mime .. message.conflate .. channel .. message.data)
 end
 
 -- Trees: the logs above a channel that have its messages too.
@@ -631,7 +663,7 @@ local function read_trees(log, text)
         if #name == 0 or string.sub(log.name, #name + 1, #name + 1) ~= '/' or not read_limits(limits) or #trees == TREES_MAX then
             fail('trees are at most ' .. TREES_MAX .. ' lines of LENGTH PART LIMITS')
         end
-        local tree = name_log(name, log.prefix, log.time_of_call)
+        local tree = name_log(name, log.prefix, log.now, log.micros)
         load_log(tree, limits)
         tree.name_part = #part == 5 and part or nil
         trees[#trees + 1] = tree
@@ -643,7 +675,7 @@ end
 local function find_trees(log)
     local trees = {}
     for slash in string.gmatch(log.name, '()/') do
-        local tree = name_log(string.sub(log.name, 1, slash - 1), log.prefix, log.time_of_call)
+        local tree = name_log(string.sub(log.name, 1, slash - 1), log.prefix, log.now, log.micros)
         if redis.pcall('HGET', tree.meta, 'tree') == '1' then
             load_log(tree)
             trees[#trees + 1] = tree
@@ -676,9 +708,11 @@ local function is_of_other_name(log)
 end
 
 -- As it has to be before anything is appended.
-local function mend(log, here)
+local function mend(log, here, is_kept)
     log.here = here
-    if not log.epoch or is_evicted(log) or is_of_other_name(log) or is_elsewhere(log) and not is_sound(log) then
+    -- Appending finds by itself that the stream was evicted.
+    local has_to_look = not (IS_7 and is_kept and log.keep > 0)
+    if not log.epoch or has_to_look and is_evicted(log) or is_of_other_name(log) or is_elsewhere(log) and not is_sound(log) then
         begin(log, 'epoch')
     elseif is_elsewhere(log) then
         renew(log)
@@ -711,7 +745,7 @@ function handlers.publish(keys, args)
     table.insert(logs, 1, log)
     local here, is_kept = find_run(log), message.store == 'yes'
     for _, each in ipairs(logs) do
-        mend(each, here)
+        mend(each, here, is_kept)
     end
     if is_kept then
         keep_in_all(logs, message)
@@ -722,9 +756,9 @@ function handlers.publish(keys, args)
         if is_kept then
             advance(each, size, i > 1)
         end
-        redis.call('PEXPIRE', each.meta, each.keep_ms + each.meta_ms)
+        redis.call('PEXPIRE', each.meta, digits(each.keep_ms + each.meta_ms))
         tell(each, is_kept and 'message' or 'transient', message, i > 1 and log.name or '')
-        reply[i > 1 and i + 2 or 1] = each.epoch .. '-' .. each.offset
+        reply[i > 1 and i + 2 or 1] = each.epoch .. '-' .. digits(each.offset)
     end
     reply[2], reply[3] = log.now, 0
     if message.key ~= '' and log.key_ms > 0 then
