@@ -146,9 +146,8 @@ void bearer_begin(struct bearer *bearer, struct bearer_table *table,
     if (!bearer->grant)
         return;
     bearer_link(bearer);
-    /* It may have been revoked since it was judged: the head of an answer can wait long to be taken. */
     if (bearer_is_revoked(bearer))
-        timer_arm(&table->shard->wheel, &bearer->timer, table->shard->now_ms);
+        over(bearer, ERROR_TOKEN_REVOKED);
 }
 
 void bearer_await(struct bearer *bearer, uint64_t most_ms)

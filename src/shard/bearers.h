@@ -58,7 +58,8 @@ enum error_code bearer_certify(struct bearer *bearer, const struct shard *shard,
  * said of himself (not NULL), or else that. One reference; NULL when memory is out. */
 struct persona *bearer_introduce(const struct bearer *bearer, struct persona *said);
 
-/* It is open: `over` follows when its grant, this one or a later one, is over. */
+/* It is open: `over` follows when its grant, this one or a later one, is over; within this call when it was
+ * revoked since it was judged, as a handshake can wait long for its 101 to be taken. */
 void bearer_begin(struct bearer *bearer, struct bearer_table *table,
                   void (*over)(struct bearer *bearer, enum error_code why));
 

@@ -37,7 +37,7 @@ BAD = "x.y.z"
 def server() -> Iterator[Server]:
     tcp = ("framing=auto", "framing=crlf", "framing=crlf input=publish:a/feed feed=a/feed")
     listeners = [word for text in tcp for word in ("--tcp", f"127.0.0.1:0 {text}")]
-    services = ["--sockjs", "/sockjs", "--sockjs", "/publish app=publish:a/feed feed=a/feed", "--sockjs", "/echo app=echo"]
+    services = ["--sockjs", "/sockjs legacy=yes", "--sockjs", "/publish app=publish:a/feed feed=a/feed", "--sockjs", "/echo app=echo"]
     with Server("--jwt-key", f"HS256:{secret_file()}", "--config", key_file("rules", RULES), "--head-timeout", "1s", "--legacy", "yes",
                 "--allowed-origins", "https://listed.example", "--allowed-origins", "*", "--log-level", "debug", *listeners, *services) as running:
         yield running
@@ -226,6 +226,26 @@ def test_a_session_of_sockjs_closes_with_4401_when_its_token_ends(server: Server
         assert socket.take() == "o" and str(socket.take()).startswith("c[4401,") and socket.take_close()[0] == 4401
     for tried in (f"{url}x/xhr?token={BAD}", f"{url}y/xhr_streaming?token={BAD}"):
         check_refusal(request(server, "POST", tried), 401, "bad-token")
+
+
+@pytest.mark.parametrize("transport", ["xhr", "xhr_streaming", "eventsource", "htmlfile", "jsonp"])
+def test_whoever_receives_for_a_session_of_sockjs_is_told_that_its_token_has_ended(server: Server, channel: str, transport: str) -> None:
+    url = f"/sockjs/0/{channel.replace('/', '-')}"
+    token = bearer(make("a/b", ends_in=1.0))
+    assert request(server, "POST", f"{url}/xhr", **token).body == b"o\n"
+    method, callback = ("POST", "") if transport.startswith("xhr") else ("GET", "?c=f")
+    text = request(server, method, f"{url}/{transport}{callback}").body.replace(b'\\"', b'"')
+    assert text.count(b"c[4401,") == 1 and b"token" in text, text
+    again = request(server, "POST", f"{url}/xhr", **bearer(GOOD))
+    assert again.body.startswith(b"c[4401,"), "what has ended does not open again"
+
+
+@pytest.mark.parametrize("ends_in", [0.5, -1.0])
+def test_a_function_of_jsonp_is_called_with_the_error_when_its_token_ends(server: Server, channel: str, ends_in: float) -> None:
+    name = f"a/{channel}"
+    response = request(server, "GET", path_of(name, transport="jsonp", callback="f"), **bearer(make(name, ends_in=ends_in)))
+    assert response.status == 200 and str(response.header("Content-Type")).startswith("text/javascript")
+    assert b'f({"error":"token-expired","message":"' in response.body, response
 
 
 def test_raw_tcp_and_resp_are_told_and_closed_when_their_token_ends(server: Server, channel: str) -> None:

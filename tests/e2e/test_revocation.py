@@ -2,17 +2,21 @@
 """Revoking: by id or by subject, on every node, also on one that was away or is started later; what is open ends."""
 
 import contextlib
+import errno
 import json
+import select
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from support.client import EventStream, Response, get, path_of, request
 from support.cluster import Cluster
+from support.faults import FaultyServer
 from support.redis import NODE_OPTIONS, RedisServer, await_away, await_ready, log_lines, nodes
 from support.server import Server, wait_until
 from support.tcp import Raw
 from support.tokens import bearer, make_token, secret_file
+from support.websocket import WebSocket
 
 ADMIN = bearer(make_token(admin=True))
 KEPT, BEFORE = "sluice:{$tokens}:u", "sluice:{$tokens}:b"
@@ -103,6 +107,45 @@ def test_a_subject_is_revoked_with_all_that_was_issued_by_then(guarded: Server) 
     assert 25 < before - time.time() <= 30
     later = make_token(["a"], sub="anna", iat=int(before) + 1)
     wait_until(lambda: look(guarded, later).status != 401, what="a token that was issued later")
+
+
+SENDS_BEFORE_WAITING = 3  # of libmicrohttpd, until it waits for the socket to have room
+
+
+class LateWebSocket(WebSocket):
+    """Its 101 finds no room at first; what is done in `meanwhile` comes before the client gets it."""
+
+    def __init__(self, server: FaultyServer, target: str, meanwhile: Callable[[], object], **headers: str) -> None:
+        self.server, self.meanwhile = server, meanwhile
+        self.tried_before = server.calls("send")
+        server.fail_all("send", errno.EAGAIN)
+        super().__init__(server, target, **headers)
+
+    def read_head(self) -> Response:
+        wait_until(lambda: self.server.calls("send") >= self.tried_before + SENDS_BEFORE_WAITING, what="a 101 that waits")
+        self.server.mend("send")
+        self.meanwhile()
+        assert not select.select([self.socket], [], [], 0)[0], "the 101 came too early"
+        self.put_json({"op": "publish", "channel": "a", "data": "late"})  # then the server looks at the socket again
+        return super().read_head()
+
+
+@pytest.mark.parametrize("target", ["/channels/a", "/channels/a?since=earliest", "/ws", "/raw/websocket"])
+@pytest.mark.parametrize("revoked", [{"jti": "late"}, {"sub": "lara"}])
+def test_what_is_revoked_during_its_handshake_is_told_nothing_and_publishes_nothing(target: str, revoked: dict[str, str]) -> None:
+    token = make_token(["a"], ["a"], sub="lara", jti="late")
+
+    def meanwhile() -> None:
+        assert revoke(server, **revoked).status == 200
+        await_revoked(server, token)
+        assert request(server, "POST", "/channels/a", "secret", **bearer(make_token(publish=["a"]))).status == 201
+
+    with FaultyServer(*guard(), "--sockjs", "/raw app=publish:a feed=a") as server:
+        with LateWebSocket(server, target, meanwhile, **bearer(token)) as socket:
+            code, reason = socket.take_frame().close
+            assert code == 4401 and "token" in reason, reason
+        kept = get(server, path_of("a", last=9, wait=0, transport="json"), **bearer(make_token(["a"]))).json["messages"]
+        assert [message["data"] for message in kept] == ["secret"]
 
 
 def revoke_until(server: Server, sub: str, before: object) -> Response:

@@ -181,7 +181,8 @@ static const struct conversation_ops socket_conversation_ops = {
 static void socket_begin_telling(struct socket_session *session)
 {
     conversation_bear(&session->application.conversation);
-    conversation_unblock(&session->application.conversation);
+    if (!websocket_is_closing(&session->websocket))
+        conversation_unblock(&session->application.conversation);
 }
 
 static void socket_opened(struct websocket *websocket)

@@ -279,6 +279,8 @@ static void feed_opened(struct websocket *websocket)
         feed->form = subprotocol && strcmp(subprotocol, FEED_SUBPROTOCOL_JSON) == 0 ? &feed_json : &feed_raw;
     feed_move(feed, feed->wish ? FEED_ASKING : FEED_WAITING);
     bearer_begin(&feed->bearer, &websocket_shard(websocket)->bearers, feed_over);
+    if (websocket_is_closing(websocket))
+        return;
     if (feed->wish)
         bearer_await(&feed->bearer, websocket_shard(websocket)->options->head_timeout_ms);
     else if (feed->error != ERROR_NONE)
