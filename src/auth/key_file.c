@@ -4,23 +4,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/fault.h"
 #include "base/log.h"
-
-static int key_file_fail(const char *why, char *fault)
-{
-    snprintf(fault, KEY_FILE_FAULT_MAX, "%s", why);
-    return -EINVAL;
-}
 
 static int key_file_fail_errno(char *fault)
 {
-    snprintf(fault, KEY_FILE_FAULT_MAX, "cannot be read: %s", strerror(errno));
-    return -EINVAL;
+    return auth_fail(fault, KEY_FILE_FAULT_MAX, "cannot be read: %s", strerror(errno));
 }
 
 static int key_file_read_from(struct key_file *file, int fd, char *fault)
@@ -30,14 +23,14 @@ static int key_file_read_from(struct key_file *file, int fd, char *fault)
     if (fstat(fd, &status))
         return key_file_fail_errno(fault);
     if (!S_ISREG(status.st_mode))
-        return key_file_fail("is not a regular file", fault);
+        return auth_fail(fault, KEY_FILE_FAULT_MAX, "is not a regular file");
     if (status.st_size > (off_t)KEY_FILE_MAX)
-        return key_file_fail("has more than 4 MiB", fault);
+        return auth_fail(fault, KEY_FILE_FAULT_MAX, "has more than 4 MiB");
     file->mode = status.st_mode & 0777;
     /* One byte beyond the size, so that a file that grows meanwhile is not cut in silence. */
     size_t most = (size_t)status.st_size + 1;
     if (buf_reserve(&file->bytes, most)) {
-        (void)key_file_fail("there is no memory for it", fault);
+        (void)auth_fail(fault, KEY_FILE_FAULT_MAX, "there is no memory for it");
         return -ENOMEM;
     }
     while (got > 0 && file->bytes.len < most) {
@@ -46,7 +39,7 @@ static int key_file_read_from(struct key_file *file, int fd, char *fault)
     }
     if (got < 0)
         return key_file_fail_errno(fault);
-    return file->bytes.len < most ? 0 : key_file_fail("is being written", fault);
+    return file->bytes.len < most ? 0 : auth_fail(fault, KEY_FILE_FAULT_MAX, "is being written");
 }
 
 int key_file_read(struct key_file *file, const char *path, char fault[KEY_FILE_FAULT_MAX])

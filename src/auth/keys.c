@@ -2,11 +2,10 @@
 #include "auth/keys.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/fault.h"
 #include "auth/grant.h"
 #include "auth/jwks.h"
 #include "auth/key_file.h"
@@ -23,15 +22,6 @@ struct auth_keys {
     struct verifier verifiers[AUTH_VERIFIERS_MAX];
 };
 
-__attribute__((format(printf, 2, 3))) static int keys_fail(char *fault, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(fault, AUTH_FAULT_MAX, format, arguments);
-    va_end(arguments);
-    return -EINVAL;
-}
-
 static struct text keys_text(const struct key_file *file)
 {
     return (struct text){file->bytes.len > 0 ? file->bytes.bytes : "", file->bytes.len};
@@ -43,7 +33,7 @@ static int keys_load_declared(struct auth_keys *keys, const char *item, char *fa
     struct verifier_declaration declaration;
     struct key_file file;
     if (verifier_declaration_parse(&declaration, text_of(item), why))
-        return keys_fail(fault, "jwt-key = '%.*s' %s", SHOWN_PATH_MAX, item, why);
+        return auth_fail(fault, AUTH_FAULT_MAX, "jwt-key = '%.*s' %s", SHOWN_PATH_MAX, item, why);
     int err = key_file_read(&file, declaration.path.bytes, why);
     if (!err) {
         key_file_warn(&file, declaration.path.bytes,
@@ -53,7 +43,9 @@ static int keys_load_declared(struct auth_keys *keys, const char *item, char *fa
     }
     if (!err)
         keys->count++;
-    return err ? (void)keys_fail(fault, "jwt-key = '%.*s': the file %s", SHOWN_PATH_MAX, item, why), err : 0;
+    return err ? (void)auth_fail(fault, AUTH_FAULT_MAX, "jwt-key = '%.*s': the file %s", SHOWN_PATH_MAX, item,
+                                 why),
+           err : 0;
 }
 
 static bool keys_have_secret(const struct auth_keys *keys, size_t from)
@@ -77,7 +69,9 @@ static int keys_load_jwks(struct auth_keys *keys, const char *path, char *fault)
         key_file_warn(&file, path, keys_have_secret(keys, before));
         key_file_deinit(&file);
     }
-    return err ? (void)keys_fail(fault, "jwt-jwks = '%.*s': the file %s", SHOWN_PATH_MAX, path, why), err : 0;
+    return err ? (void)auth_fail(fault, AUTH_FAULT_MAX, "jwt-jwks = '%.*s': the file %s", SHOWN_PATH_MAX,
+                                 path, why),
+           err : 0;
 }
 
 static int keys_load_publishers(struct auth_keys *keys, const char *path, char *fault)
@@ -92,7 +86,8 @@ static int keys_load_publishers(struct auth_keys *keys, const char *path, char *
         err = publishers_parse(&keys->publishers, keys_text(&file), why);
         key_file_deinit(&file);
     }
-    return err ? (void)keys_fail(fault, "publish-keys = '%.*s': the file %s", SHOWN_PATH_MAX, path, why),
+    return err ? (void)auth_fail(fault, AUTH_FAULT_MAX, "publish-keys = '%.*s': the file %s", SHOWN_PATH_MAX,
+                                 path, why),
            err : 0;
 }
 
@@ -101,7 +96,7 @@ int auth_keys_load(struct auth_keys **keys, const struct options *options, char 
     struct auth_keys *made = calloc(1, sizeof(*made));
     *keys = NULL;
     if (!made) {
-        (void)keys_fail(fault, "there is no memory for the keys");
+        (void)auth_fail(fault, AUTH_FAULT_MAX, "there is no memory for the keys");
         return -ENOMEM;
     }
     atomic_init(&made->references, 1);

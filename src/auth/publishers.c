@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/fault.h"
 #include "base/base64.h"
 
 #define HASH_FORM_BYTES (PUBLISHER_SALT_BYTES + PUBLISHER_HASH_BYTES)
@@ -53,9 +54,8 @@ static int publisher_compare(const void *a, const void *b)
 
 static int publishers_fail_line(size_t line, char *fault)
 {
-    snprintf(fault, PUBLISHERS_FAULT_MAX,
-             "is not right: line %zu is not NAME:HASH as `sluice key NAME` prints it", line);
-    return -EINVAL;
+    return auth_fail(fault, PUBLISHERS_FAULT_MAX,
+                     "is not right: line %zu is not NAME:HASH as `sluice key NAME` prints it", line);
 }
 
 static int publishers_sort(struct publishers *publishers, char *fault)
@@ -63,10 +63,9 @@ static int publishers_sort(struct publishers *publishers, char *fault)
     if (publishers->count > 0)
         qsort(publishers->items, publishers->count, sizeof(*publishers->items), publisher_compare);
     for (size_t i = 1; i < publishers->count; i++) {
-        if (strcmp(publishers->items[i - 1].name, publishers->items[i].name) == 0) {
-            snprintf(fault, PUBLISHERS_FAULT_MAX, "has two keys of the name %s", publishers->items[i].name);
-            return -EINVAL;
-        }
+        if (strcmp(publishers->items[i - 1].name, publishers->items[i].name) == 0)
+            return auth_fail(fault, PUBLISHERS_FAULT_MAX, "has two keys of the name %s",
+                             publishers->items[i].name);
     }
     return 0;
 }
@@ -86,10 +85,8 @@ static int publishers_read(struct publishers *publishers, struct text file, char
         line.len -= text_ends(line, "\r");
         if (line.len == 0 || line.bytes[0] == '#')
             continue;
-        if (publishers->count == PUBLISHERS_MAX) {
-            snprintf(fault, PUBLISHERS_FAULT_MAX, "has more than %u keys", PUBLISHERS_MAX);
-            return -EINVAL;
-        }
+        if (publishers->count == PUBLISHERS_MAX)
+            return auth_fail(fault, PUBLISHERS_FAULT_MAX, "has more than %u keys", PUBLISHERS_MAX);
         if (!publisher_parse(&publishers->items[publishers->count], line))
             return publishers_fail_line(number, fault);
         publishers->count++;

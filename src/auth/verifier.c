@@ -5,10 +5,9 @@
 #include <errno.h>
 #include <openssl/err.h>
 #include <sodium.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
+#include "auth/fault.h"
 #include "auth/pem.h"
 #include "base/base64.h"
 #include "base/json_object.h"
@@ -16,21 +15,13 @@
 static_assert(PEM_FAULT_MAX <= VERIFIER_FAULT_MAX, "a fault of PEM fits");
 static_assert(JSON_OBJECT_FAULT_MAX <= VERIFIER_FAULT_MAX, "a fault of JSON fits");
 
-__attribute__((format(printf, 2, 3))) static int verifier_fail(char *fault, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(fault, VERIFIER_FAULT_MAX, format, arguments);
-    va_end(arguments);
-    return -EINVAL;
-}
-
 int verifier_declaration_parse(struct verifier_declaration *declaration, struct text text,
                                char fault[VERIFIER_FAULT_MAX])
 {
     const char *colon = memchr(text.bytes, ':', text.len);
     if (!colon)
-        return verifier_fail(fault, "must be ALG:FILE or ALG/KID:FILE, as HS256:/etc/sluice/key");
+        return auth_fail(fault, VERIFIER_FAULT_MAX,
+                         "must be ALG:FILE or ALG/KID:FILE, as HS256:/etc/sluice/key");
     struct text name = {text.bytes, (size_t)(colon - text.bytes)};
     *declaration = (struct verifier_declaration){.path = text_behind(text, name.len + 1)};
     const char *slash = memchr(name.bytes, '/', name.len);
@@ -40,12 +31,12 @@ int verifier_declaration_parse(struct verifier_declaration *declaration, struct 
     }
     declaration->algorithm = algorithm_find(name);
     if (declaration->algorithm == ALGORITHM_COUNT)
-        return verifier_fail(fault, "names no algorithm; there are %s", algorithm_names);
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "names no algorithm; there are %s", algorithm_names);
     if (slash && (declaration->kid.len == 0 || declaration->kid.len > VERIFIER_KID_MAX))
-        return verifier_fail(fault, "has a key id between / and : that must have 1 to %u bytes",
-                             VERIFIER_KID_MAX);
+        return auth_fail(fault, VERIFIER_FAULT_MAX,
+                         "has a key id between / and : that must have 1 to %u bytes", VERIFIER_KID_MAX);
     if (declaration->path.len == 0)
-        return verifier_fail(fault, "names no file behind the colon");
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "names no file behind the colon");
     return 0;
 }
 
@@ -73,14 +64,16 @@ int verifier_read_secret(struct text *secret, enum algorithm algorithm, struct t
     const struct algorithm_facts *facts = &algorithms[algorithm];
     *secret = verifier_cut_line_end(file);
     if (secret->len == 0)
-        return verifier_fail(fault, "is empty; %s wants a secret of at least %u bytes at random", facts->name,
-                             facts->hash_bytes);
+        return auth_fail(fault, VERIFIER_FAULT_MAX,
+                         "is empty; %s wants a secret of at least %u bytes at random", facts->name,
+                         facts->hash_bytes);
     if (pem_is_key(*secret) || text_contains(*secret, "\"kty\""))
-        return verifier_fail(fault, "holds a key of another kind; %s wants a secret that nobody else knows",
-                             facts->name);
+        return auth_fail(fault, VERIFIER_FAULT_MAX,
+                         "holds a key of another kind; %s wants a secret that nobody else knows",
+                         facts->name);
     if (secret->len < facts->hash_bytes)
-        return verifier_fail(fault, "holds a secret of %zu bytes; %s wants at least %u", secret->len,
-                             facts->name, facts->hash_bytes);
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "holds a secret of %zu bytes; %s wants at least %u",
+                         secret->len, facts->name, facts->hash_bytes);
     return 0;
 }
 
@@ -164,12 +157,13 @@ static int jwk_check_strings(const struct jwk_text *jwk, char *fault)
 {
     const struct text kid = jwk->strings[JWK_KID];
     if (kid.len > VERIFIER_KID_MAX || (kid.bytes && memchr(kid.bytes, '\0', kid.len)))
-        return verifier_fail(fault, "has a kid that must have at most %u bytes, none of them NUL",
-                             VERIFIER_KID_MAX);
+        return auth_fail(fault, VERIFIER_FAULT_MAX,
+                         "has a kid that must have at most %u bytes, none of them NUL", VERIFIER_KID_MAX);
     for (unsigned i = JWK_N; i <= JWK_Y; i++)
         if (jwk->strings[i].bytes && !jwk_is_number(jwk->strings[i]))
-            return verifier_fail(fault, "has a member \"%s\" that is not base64url without padding",
-                                 jwk->object.names[i]);
+            return auth_fail(fault, VERIFIER_FAULT_MAX,
+                             "has a member \"%s\" that is not base64url without padding",
+                             jwk->object.names[i]);
     return 0;
 }
 
@@ -179,7 +173,7 @@ static int jwk_read(struct jwk_text *jwk, struct text value, char *fault)
                                         "e",   "k",   "x",   "y",   "key_ops", NULL};
     json_object_read(&jwk->object, value, names);
     if (!jwk->object.is_object)
-        return verifier_fail(fault, "must be an object");
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "must be an object");
     int err = jwk->object.has_failed ? -ENOMEM : 0;
     for (unsigned i = 0; !err && i < JWK_STRINGS; i++)
         err = json_object_string(&jwk->object, i, &jwk->strings[i], fault);
@@ -226,17 +220,17 @@ static int jwk_check_size(const struct jwk_text *text, const cjose_jwk_t *jwk,
 {
     size_t bits = cjose_jwk_get_keysize(jwk, NULL); /* of as many bytes as were given */
     if (facts->key_kind == CJOSE_JWK_KTY_OCT && bits < facts->hash_bytes * 8)
-        return verifier_fail(fault, "has a secret of %zu bytes; %s wants at least %u", bits / 8, facts->name,
-                             facts->hash_bytes);
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "has a secret of %zu bytes; %s wants at least %u",
+                         bits / 8, facts->name, facts->hash_bytes);
     if (facts->key_kind == CJOSE_JWK_KTY_RSA && (bits < PEM_RSA_BITS_MIN || bits > PEM_RSA_BITS_MAX))
-        return verifier_fail(fault, "has an RSA modulus of %zu bits; it must have %d to %d", bits,
-                             PEM_RSA_BITS_MIN, PEM_RSA_BITS_MAX);
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "has an RSA modulus of %zu bits; it must have %d to %d",
+                         bits, PEM_RSA_BITS_MIN, PEM_RSA_BITS_MAX);
     /* Two digits of base64url hold the first byte, which must not be 0 (RFC 7518, section 6.3.1.1). */
     const char *modulus = text->strings[JWK_N].bytes;
     if (facts->key_kind == CJOSE_JWK_KTY_RSA && modulus[0] == 'A' && modulus[1] >= 'A' && modulus[1] <= 'P')
-        return verifier_fail(fault, "has an RSA modulus that begins with a zero byte");
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "has an RSA modulus that begins with a zero byte");
     if (facts->key_kind == CJOSE_JWK_KTY_EC && (int)cjose_jwk_EC_get_curve(jwk, NULL) != facts->curve)
-        return verifier_fail(fault, "is of another curve than %s wants", facts->name);
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "is of another curve than %s wants", facts->name);
     return 0;
 }
 
@@ -244,23 +238,23 @@ static int jwk_make(struct verifier *verifier, const struct jwk_text *text, stru
 {
     enum algorithm algorithm = jwk_algorithm(text);
     if (!text->strings[JWK_KTY].bytes)
-        return verifier_fail(fault, "has no kty");
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "has no kty");
     if (!jwk_is_for_verifying(text) || (text->strings[JWK_ALG].bytes && algorithm == ALGORITHM_COUNT))
         return -ENOTSUP;
     if (algorithm == ALGORITHM_COUNT)
         return text_is(text->strings[JWK_KTY], "oct")
-                   ? verifier_fail(fault, "has no alg, without which a secret is for nothing")
+                   ? auth_fail(fault, VERIFIER_FAULT_MAX, "has no alg, without which a secret is for nothing")
                    : -ENOTSUP;
     if (jwk_is_private(value))
-        return verifier_fail(fault, "is a private key; only the public one belongs here");
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "is a private key; only the public one belongs here");
     const struct algorithm_facts *facts = &algorithms[algorithm];
     cjose_jwk_t *jwk = cjose_jwk_import(value.bytes, value.len, NULL);
     ERR_clear_error();
     if (!jwk)
-        return verifier_fail(fault, "has members that make no key");
+        return auth_fail(fault, VERIFIER_FAULT_MAX, "has members that make no key");
     int err = cjose_jwk_get_kty(jwk, NULL) == facts->key_kind
                   ? jwk_check_size(text, jwk, facts, fault)
-                  : verifier_fail(fault, "has a kty that is not the one of %s", facts->name);
+                  : auth_fail(fault, VERIFIER_FAULT_MAX, "has a kty that is not the one of %s", facts->name);
     if (err) {
         cjose_jwk_release(jwk);
         return err;
