@@ -164,9 +164,8 @@ def test_an_event_source_over_a_rate_gets_a_stream_of_retry_only() -> None:
         assert metric(server, "subscriptions_over_rate_total") >= 1
 
 
-def test_too_many_channels_and_connections_and_sessions() -> None:
-    with Server("--max-channels-per-connection", "2", "--max-channels", "3", "--max-connections-per-ip", "3", "--max-sessions", "1",
-                "--trusted-proxies", "") as server:
+def test_too_many_channels_and_sessions() -> None:
+    with Server("--max-channels-per-connection", "2", "--max-channels", "3", "--max-sessions", "1", "--sockjs", "/sockjs disconnect-delay=1m") as server:
         query = "&".join(f"channel=c{i}" for i in range(64))
         assert get(server, f"/channels/a?{query}&wait=0").error == "too-many-channels"
         with WebSocket(server, "/ws") as client:
@@ -179,13 +178,18 @@ def test_too_many_channels_and_connections_and_sessions() -> None:
             publish(server, name)
         refused = request(server, "POST", "/channels/d", "x")
         assert (refused.status, refused.error) == (503, "channel-limit") and metric(server, "channels_refused_total") == 1
+
+
+def test_too_many_connections_of_an_address() -> None:
+    """A server of its own: the connections of whoever asked it something before are counted until it has seen their end."""
+    with Server("--max-connections-per-ip", "3", "--trusted-proxies", "") as server:
         with contextlib.ExitStack() as stack:
             for _ in range(3):
                 stack.enter_context(Connection(server))
             answer = wait_until(lambda: (told := get(server, "/healthz")).status == 503 and told)
             assert answer.error == "too-many-from-address"
         wait_until(lambda: get(server, "/healthz").status == 200)
-        assert metric(server, "connections_refused_total") >= 1
+        wait_until(lambda: re.search(rb"^sluice_connections_refused_total [1-9]", get(server, "/metrics").body, re.MULTILINE))
 
 
 def test_who_speaks_for_many_and_rates_of_a_token() -> None:

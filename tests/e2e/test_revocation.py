@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Revoking: by id or by subject, on every node, also on one that was away or is started later; what is open ends."""
 
+import concurrent.futures
 import contextlib
 import errno
+import itertools
 import json
 import select
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -282,6 +285,45 @@ def test_without_redis_nothing_is_revoked_and_a_node_that_was_away_learns_of_it_
             assert is_revoked(node, token)
         with nodes(1, redis, options=guard()) as (late,):
             await_revoked(late, token)
+
+
+def test_a_revocation_that_was_answered_outlasts_the_death_of_redis() -> None:
+    """Redis is killed again and again while both nodes revoke. What is answered otherwise may hold or not."""
+    answered: list[str] = []
+    others: set[tuple[int, str]] = set()
+    is_over = threading.Event()
+
+    def go_on(node: Server, name: str) -> None:
+        for number in itertools.count():
+            if is_over.is_set():
+                return
+            response = revoke(node, jti=f"{name}-{number}")
+            if response.status == 200:
+                answered.append(f"{name}-{number}")
+            else:
+                others.add((response.status, response.error))
+
+    with RedisServer(aof=True) as redis, nodes(2, redis, options=guard()) as couple, concurrent.futures.ThreadPoolExecutor(2) as pool:
+        last: set[str] = set()
+        try:
+            ways = [pool.submit(go_on, node, f"n{i}") for i, node in enumerate(couple)]
+            for _ in range(5):
+                count = len(answered)
+                wait_until(lambda count=count: len(answered) >= count + 20 or any(way.done() for way in ways))  # type: ignore[misc]
+                redis.kill()
+                last |= set(answered[-20:])
+                redis.start()
+        finally:
+            is_over.set()
+        for way in ways:
+            way.result()
+        assert others <= {(503, "broker-down")}
+        assert {f"token {jti}".encode() for jti in answered} <= set(redis.client.zrange(KEPT, 0, -1))
+        with nodes(1, redis, options=guard()) as (late,):
+            for node in (*couple, late):
+                await_ready(node)
+                for jti in last:
+                    await_revoked(node, make_token(["a"], jti=jti))
 
 
 def is_away_revoked(server: Server, token: str) -> bool:
