@@ -51,8 +51,10 @@ class Stage:
         self.file = tempfile.NamedTemporaryFile("w", suffix=".ini")
         pathlib.Path(self.file.name).write_text(FILE)
         tcp = itertools.chain.from_iterable(("--tcp", f"127.0.0.1:0 framing={framing}") for framing in TCP)
+        keys = common_tls().pair.keys
+        secure = ("--http", f"127.0.0.1:0 {keys}", "--tcp", f"127.0.0.1:0 framing=crlf {keys}")
         engine = ("--broker", broker.url(), *NODE_OPTIONS) if broker else ()
-        self.options = ("--config", self.file.name, *tcp, *engine, "--admin", "127.0.0.1:0", "--sockjs", "/sockjs legacy=yes", "--legacy", "yes",
+        self.options = ("--config", self.file.name, *tcp, *secure, *engine, "--admin", "127.0.0.1:0", "--sockjs", "/sockjs legacy=yes", "--legacy", "yes",
                         "--jwt-key", f"HS256:{secret_file()}", "--heartbeat", "1s", *options)
         self.broker = broker
         self.start()
@@ -217,7 +219,7 @@ def test_every_call_of_a_talk_over_redis_may_fail(name: str, redis: RedisServer,
 @pytest.mark.long
 @pytest.mark.parametrize("kind", STARTING)
 def test_every_call_of_a_start_and_a_stop_may_fail(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with stage("--http", f"127.0.0.1:0 {common_tls().pair.keys}") as made:
+    with stage() as made:
         before = made.server.calls(kind)
         count, nth, found = 0, 1, []
         while len(found) < 10:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import ssl
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from .sockjs import Session
 from .sockjs_commands import TRANSPORTS
 from .sockjs_commands import Commands as SockJs
 from .tcp import Raw, Resp, command
+from .tls import common_tls
 from .tokens import bearer, make_token
 from .websocket import WebSocket
 
@@ -41,6 +43,7 @@ class Scene:
         self.server, self.channel, self.kind = server, channel, kind
         self.accepted: dict[str, str] = {}  # data: id, or nothing where none is told
         self.heard: list[list[str]] = []    # by each who received: data
+        self.headers: dict[str, str] = {}   # of who looks at the log
         self.is_mended = not kind
         self.was_due = False
         self.may_be_purged = False
@@ -81,7 +84,7 @@ class Scene:
 
     def log(self) -> list[tuple[str, str]]:
         """What is kept: ids and data."""
-        response = get(self.server, path_of(self.channel, since="earliest", wait=0), Accept="application/json")
+        response = get(self.server, path_of(self.channel, since="earliest", wait=0), Accept="application/json", **self.headers)
         return [(message["id"], str(message["data"])) for message in response.json["messages"]] if response.status == 200 else []
 
     def check(self) -> None:
@@ -553,6 +556,65 @@ def talk_tokens(scene: Scene) -> None:
         assert stream.next_event().data == "first"
 
 
+def talk_auth(scene: Scene) -> None:
+    """A token given over a connection that is there already, in each vocabulary."""
+    scene.channel = f"guarded/{scene.channel}"
+    token = make_token(["guarded/**"], ["guarded/**"], sub="s")
+    scene.headers = bearer(token)
+    with WebSocket(scene.server, "/ws") as client:
+        commands = Commands(client.put_text, client.take)
+        for op, members in (("auth", {"token": token}), ("publish", {"channel": scene.channel, "data": "first"})):
+            answer = commands.ask(op, **members)
+            if answer["op"] == "error":
+                scene.check_refusal(answer["code"])
+                raise Refused(answer)
+        scene.accepted["first"] = answer["id"]
+    with Raw(scene.server) as client:
+        check_answer(scene, client.ask(f"AUTH {token}".encode()), b"CONFIRMED")
+        check_answer(scene, client.ask(f"PUBLISH {scene.channel} second".encode()), b"CONFIRMED")
+        scene.accepted["second"] = ""
+    with Resp(scene.server, list(TCP).index("resp")) as client:
+        answer = client.run("AUTH", token)
+        if scene.kind in TOKENS and str(answer).startswith("-WRONGPASS"):
+            raise Refused(answer)
+        check_answer(scene, answer, "+OK")
+        check_answer(scene, client.run("PUBLISH", scene.channel, "third"))
+        scene.accepted["third"] = ""
+
+
+def talk_revoke(scene: Scene) -> None:
+    """What was revoked with success is revoked, and ends what is open."""
+    name = scene.channel.replace("/", "-")
+    channel, token = f"guarded/{scene.channel}", make_token(["guarded/**"], ["guarded/**"], jti=name)
+    with EventStream(scene.server, path_of(channel, token=token)) as stream:
+        check_opened(scene, stream)
+        response = scene.ask("DELETE", f"/api/tokens/{name}")
+        assert response.status == 200, response
+        scene.mend()
+        wait_until(lambda: get(scene.server, path_of(channel, last=1, wait=0), **bearer(token)).error == "token-revoked")
+        assert stream.next_event().event == "expired"
+
+
+def talk_tls(scene: Scene) -> None:
+    """Handshakes for HTTP and for raw TCP, and something said within. A handshake that fails is an end."""
+    secure = scene.server.at(scene.server.listeners("http")[1])
+    secure.tls = common_tls()
+    try:
+        with Connection(secure) as connection:
+            response = connection.request("POST", path_of(scene.channel), "f" * 40_000, Content_Type="text/plain")
+            if response.status >= 500:
+                scene.refuse(response)
+            scene.accepted["f" * 40_000] = response.json["id"]
+        with Raw(secure, len(TCP)) as client:
+            check_answer(scene, client.ask(f"SUBSCRIBE {scene.channel} earliest".encode()), b"CONFIRMED")
+            assert client.take() == b"f" * 40_000
+            scene.mend()
+            scene.publish("last")
+            assert client.take() == b"last"
+    except ssl.SSLError as error:
+        raise Ended(str(error)) from None
+
+
 def talk_reload(scene: Scene) -> None:
     """While somebody listens; what fails leaves everything as it was."""
     with contextlib.closing(OfEvents(scene)) as listener:
@@ -584,5 +646,6 @@ TALKS: dict[str, Talk] = {
     "all-commands": talk_commands, "all-commands-xhr": lambda scene: talk_commands(scene, "xhr"),
     **{f"lines-{framing}": (lambda scene, framing=framing: talk_lines(scene, framing)) for framing in ("crlf", "nul", "len32")},
     "resp": talk_resp, "http": talk_http, "admin": talk_admin, "batch": talk_batch, "purge": talk_purge, "several": talk_several, "held": talk_held,
-    "session": talk_session, "tokens": talk_tokens, "reload": talk_reload,
+    "session": talk_session, "tokens": talk_tokens, "auth": talk_auth, "revoke": talk_revoke, "tls": talk_tls,
+    "reload": talk_reload,
 }
