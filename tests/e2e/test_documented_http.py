@@ -162,9 +162,9 @@ def test_errors_of_tokens() -> None:
 
 
 def test_every_documented_error_is_provoked_somewhere() -> None:
-    """TLS is in test_tls.py. The last ones need calls that fail, and are in test_faults.py, test_door.py and test_drain.py; limits are in test_limits.py, test_rates.py, test_revocation.py and test_token_floods.py."""
+    """TLS is in test_tls.py. The last ones need calls that fail, and are in test_faults.py, test_door.py and test_drain.py; limits are in test_limits.py, test_rates.py, test_revocation.py, test_trees.py and test_token_floods.py."""
     here = {row[0] for row in PROVOKED} | {
         "too-many-connections", "too-many-from-address", "memory-limit", "bridged-channel", "broker-refused", "broker-full",
         "broker-down", "bad-command", "session-full", "too-many-sessions", "connection-memory", "connect-rate", "channel-limit",
-        "subscribe-rate", "publish-rate", "too-many-revoked", "too-many-tokens", "no-token", "forbidden-admin", "tls-wanted", *TOKENS, *COMMAND_CODES}
+        "subscribe-rate", "publish-rate", "too-many-revoked", "too-many-tokens", "too-many-trees", "no-token", "forbidden-admin", "tls-wanted", *TOKENS, *COMMAND_CODES}
     assert set(DOCUMENTED) - here == {"internal", "out-of-memory", "no-descriptors", "stopping"}
