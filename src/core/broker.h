@@ -201,7 +201,7 @@ struct roster_request {
     /* Answer, by name: */
     struct buf members; /* objects with commas between; the receiver's to free */
     bool has_more;
-    char last[PERSONA_NAME_MAX + 1]; /* that is in the answer */
+    char last[PERSONA_NAME_MAX + 1]; /* behind which it goes on then */
     uint64_t count;                  /* of all members */
     uint64_t anonymous;              /* connections of nobody in particular */
 };

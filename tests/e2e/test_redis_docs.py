@@ -65,7 +65,12 @@ def test_the_rights_of_a_user_suffice_for_everything(channel: str) -> None:
     with RedisServer(aof=True) as redis:
         redis.client.execute_command(*line.replace("PASSWORD", "secret").split())
         url = redis.url(user="sluice", password="secret")
-        with nodes(2, url, options=("--redis-subscribe", "updates,scores.*")) as servers:
+        with nodes(2, url, options=("--redis-subscribe", "updates,scores.*", "--presence", "yes", "--events", "yes", "--presence-grace", "100ms")) as servers:
+            with LineStream(servers[1], path_of("$channel")) as events:
+                events.next_line()
+                with LineStream(servers[0], path_of("room", **{"as": "ann"})):
+                    wait_until(lambda: get(servers[1], "/api/channels/room/presence").json["count"] == 1)
+                wait_until(lambda: events.next_line()["event"] == "vacated")
             with LineStream(servers[1], path_of(channel)) as lines, EventStream(servers[1], path_of("scores.1")) as scores:
                 lines.next_line(), scores.next_block()
                 publish(servers[0], channel, "one")

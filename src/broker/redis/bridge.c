@@ -143,7 +143,7 @@ static const char *bridge_find(const struct redis_broker *broker, const char *na
 bool bridge_matches(const struct redis_broker *broker, struct text name)
 {
     char text[CHANNEL_NAME_MAX + 1];
-    if (!broker->bridge)
+    if (!broker->bridge || channel_name_is_reserved(name))
         return false;
     snprintf(text, sizeof(text), "%.*s", (int)name.len, name.bytes);
     return bridge_find(broker, text) != NULL;

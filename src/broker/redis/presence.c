@@ -162,6 +162,15 @@ static void room_lose_lease(struct redis_room *room)
     room->is_known = false;
 }
 
+/* Where presence was turned off, what Redis does not know is told to nobody. */
+static void room_forget_changes(struct redis_room *room)
+{
+    struct roster_member *member;
+    while (!room->super.traits.has_presence && !room->is_known &&
+           (member = roster_first_changed(&room->super)))
+        roster_told(member);
+}
+
 static void room_arm(struct redis_room *room, uint64_t in_ms)
 {
     struct redis_broker *broker = desk_broker(room->super.roster);
@@ -181,6 +190,7 @@ static void room_take_answer(struct redis_room *room, const struct call *call, c
     }
     long long wait_ms = reply->element[1]->integer;
     room->is_known = reply->element[0]->integer == 1 && room->had_lease;
+    room_forget_changes(room);
     bool has_more = room->is_telling_all || room->must_ask || roster_first_changed(&room->super) ||
                     (room->had_lease && !room->is_known);
     if (has_more)
@@ -248,6 +258,7 @@ static void room_due(struct timer *timer)
     struct redis_room *room = container_of(timer, struct redis_room, timer);
     bool is_left = room->is_following && !room_has_readers(room);
     room->super.holds++;
+    room_forget_changes(room);
     if (room_wants_lease(room) || (room->is_following && !is_left))
         room_ask(room);
     if (is_left) {
@@ -283,7 +294,8 @@ static void room_ended(struct roster_room *super)
 static void room_changed(struct roster_room *super)
 {
     struct redis_room *room = redis_room_of(super);
-    if (!room->is_asked)
+    room_forget_changes(room);
+    if (roster_first_changed(super) && !room->is_asked)
         room_ask(room);
 }
 
@@ -391,9 +403,18 @@ static bool list_add_member(struct roster_request *request, struct redisReply *c
                                                                               .node = texts[2],
                                                                               .transport = texts[3],
                                                                               .info = texts[4]});
-    memcpy(request->last, texts[0].bytes, texts[0].len);
-    request->last[texts[0].len] = '\0';
     return true;
+}
+
+/* Behind which name it goes on, also where nobody of the page is there any more. */
+static void list_read_next(struct roster_request *request, const struct redisReply *next)
+{
+    const struct text name = {next->str, next->len};
+    request->has_more = next->type == REDIS_REPLY_STRING && name.len > 0 && message_attribute_is_valid(name);
+    if (!request->has_more)
+        return;
+    memcpy(request->last, name.bytes, name.len);
+    request->last[name.len] = '\0';
 }
 
 static enum error_code list_read(struct roster_request *request, const struct call *call,
@@ -401,16 +422,15 @@ static enum error_code list_read(struct roster_request *request, const struct ca
 {
     bool is_answer =
         reply && reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3 && reply->elements % 5 == 3;
-    for (unsigned i = 0; is_answer && i < 3; i++)
+    for (unsigned i = 0; is_answer && i < 2; i++)
         is_answer = reply->element[i]->type == REDIS_REPLY_INTEGER && reply->element[i]->integer >= 0;
     if (!is_answer)
         return call_error(call, reply);
     request->count = (uint64_t)reply->element[0]->integer;
     request->anonymous = (uint64_t)reply->element[1]->integer;
-    request->has_more = reply->element[2]->integer == 1;
     for (size_t i = 3; i < reply->elements; i += 5)
         (void)list_add_member(request, &reply->element[i]); /* what others have written there is left out */
-    request->has_more = request->has_more && request->last[0] != '\0';
+    list_read_next(request, reply->element[2]);
     return request->members.has_failed ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
 }
 

@@ -1229,8 +1229,8 @@ function handlers.presence(keys, args)
     return { 1, has_more and 1 or wait }
 end
 
--- args: the name to go on behind or '', how many, of how many bytes. Returns how many there are, how many without a name, whether
--- there are more; then of each name, since, node, transport, info.
+-- args: the name to go on behind or '', how many, of how many bytes. Returns how many there are, how many without a name, the name
+-- to go on behind or '' where there are no more; then of each name, since, node, transport, info.
 function handlers.roster(keys, args)
     local room = open_room(keys[1])
     local live, lapsed, anonymous = read_leases(room)
@@ -1238,11 +1238,11 @@ function handlers.roster(keys, args)
     if sweep_room(room, live, lapsed) or #lapsed > 0 then
         tell_changed(room)
     end
-    local answer = { redis.call('ZCARD', room.order), anonymous, 0 }
+    local answer = { redis.call('ZCARD', room.order), anonymous, '' }
     local people = redis.call('ZRANGEBYLEX', room.order, args[1] == '' and '-' or '(' .. args[1], '+', 'LIMIT', 0, limit + 1)
     for i, person in ipairs(people) do
         if i > limit or size > bytes then
-            answer[3] = 1
+            answer[3] = people[i - 1]
             break
         end
         local record = read_person(room, person)
