@@ -29,13 +29,19 @@ enum error_code persona_check(struct text name, struct text *info, char fault[PE
     return ERROR_NONE;
 }
 
+static size_t persona_size(size_t name_len, size_t info_len)
+{
+    return sizeof(struct persona) + name_len + 1 + info_len;
+}
+
 struct persona *persona_new(struct text name, struct text info)
 {
     if (!message_attribute_is_valid(name))
         name.len = 0;
-    struct persona *persona = malloc(sizeof(*persona) + name.len + 1 + info.len);
+    struct persona *persona = malloc(persona_size(name.len, info.len));
     if (!persona)
         return NULL;
+    message_memory_add(persona_size(name.len, info.len));
     atomic_init(&persona->references, 1);
     persona->name_len = (uint8_t)name.len;
     persona->info_len = (uint16_t)info.len;
@@ -57,6 +63,8 @@ struct persona *persona_ref(struct persona *persona)
 
 void persona_unref(struct persona *persona)
 {
-    if (persona && atomic_fetch_sub_explicit(&persona->references, 1, memory_order_acq_rel) == 1)
-        free(persona);
+    if (!persona || atomic_fetch_sub_explicit(&persona->references, 1, memory_order_acq_rel) != 1)
+        return;
+    message_memory_remove(persona_size(persona->name_len, persona->info_len));
+    free(persona);
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /* Who somebody is that subscribes, as presence tells it: a name, and what he says of himself besides.
- * Immutable once made and counted atomically: any thread. */
+ * Immutable once made and counted atomically: any thread. Counts in message_memory_bytes(). */
 
 #include <stdatomic.h>
 #include <stdint.h>

@@ -9,11 +9,23 @@
 
 #include "base/clock.h"
 #include "base/container.h"
+#include "core/message.h"
 #include "core/presence.h"
+
+/* Memory of a member beside what its struct says: its share of the index and of malloc. */
+#define ROSTER_MEMBER_BYTES (sizeof(struct roster_member) + 64u)
 
 static struct roster_room *room_of(const struct roster_member *member)
 {
     return member->room;
+}
+
+static void member_free(struct roster_member *member)
+{
+    member->room->known--;
+    message_memory_remove(ROSTER_MEMBER_BYTES);
+    persona_unref(member->persona);
+    free(member);
 }
 
 /* Rooms. */
@@ -28,11 +40,11 @@ static void room_free(struct roster_room *room)
         struct roster_member *member = *slot;
         (void)JudySLDel(&room->members, (const uint8_t *)name, PJE0); /* it is there */
         timer_stop(roster->wheel, &member->grace);
-        persona_unref(member->persona);
-        free(member);
+        member_free(member);
         name[0] = '\0';
     }
     timer_stop(roster->wheel, &room->vacancy);
+    message_memory_remove(roster->room_size);
     (void)JudySLDel(&roster->rooms, (const uint8_t *)room->name, PJE0); /* it is there */
     roster->room_count--;
     free(room);
@@ -98,6 +110,7 @@ static struct roster_room *roster_get(struct roster *roster, struct text name)
         list_init(&room->changed);
         timer_init(&room->vacancy, room_vacate);
         roster->room_count++;
+        message_memory_add(roster->room_size);
         roster->ops->begun(room);
     }
     room_resolve(room);
@@ -159,8 +172,7 @@ void roster_told(struct roster_member *member)
         return;
     (void)JudySLDel(&room_of(member)->members, (const uint8_t *)member->persona->bytes,
                     PJE0); /* it is there */
-    persona_unref(member->persona);
-    free(member);
+    member_free(member);
 }
 
 struct roster_member *roster_next_member(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
@@ -182,6 +194,8 @@ static struct roster_member *member_new(struct roster_room *room, struct persona
         return NULL;
     }
     *slot = member;
+    room->known++;
+    message_memory_add(ROSTER_MEMBER_BYTES);
     list_init(&member->link);
     timer_init(&member->grace, member_grace_over);
     member->room = room;
@@ -210,7 +224,7 @@ static struct roster_member *room_welcome(struct roster_room *room, struct perso
         return NULL;
     PPvoid_t slot = JudySLGet(room->members, (const uint8_t *)persona->bytes, PJE0);
     struct roster_member *member = slot ? *slot : NULL;
-    if (!member && room->count < PRESENCE_MEMBERS_MAX)
+    if (!member && room->known < PRESENCE_MEMBERS_MAX)
         member = member_new(room, persona);
     if (!member)
         return NULL;

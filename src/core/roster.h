@@ -7,7 +7,7 @@
  * channel is occupied by anybody.
  *
  * Whoever calls holds the broker's lock, or is its thread. Nothing costs more where a room has more members,
- * but what their ordered index takes (JudySL).
+ * but what their ordered index takes (JudySL). What they take counts in message_memory_bytes().
  */
 
 #include <stdbool.h>
@@ -35,6 +35,7 @@ struct roster_room {
     struct roster_traits traits;
     uint32_t generation; /* of the traits */
     void *members;       /* JudySL: by name; those that are gone stay until that is told */
+    uint64_t known;      /* of those, at most PRESENCE_MEMBERS_MAX */
     uint64_t count;      /* of members that are present */
     uint64_t anonymous;  /* connections of nobody in particular */
     uint64_t connections;

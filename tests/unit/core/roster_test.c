@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/container.h"
+#include "core/message.h"
 #include "core/presence.h"
 #include "core/roster.h"
 
@@ -215,6 +216,26 @@ static void test_who_has_not_said_a_name_is_counted(void **state)
     roster_deinit(&world.roster);
 }
 
+/* As while Redis is away, or faster than it can be told. */
+static void test_those_gone_of_whom_nobody_was_told_are_bounded(void **state)
+{
+    struct world world;
+    char name[16];
+    const uint64_t before = message_memory_bytes();
+    (void)state;
+    world_begin(&world, 0);
+    world.tells_at_once = false;
+    for (unsigned i = 0; i < PRESENCE_MEMBERS_MAX + 10; i++) {
+        snprintf(name, sizeof(name), "p%u", i);
+        struct presence_request request = come(&world, name, "");
+        assert_int_equal(request.member == NULL, i >= PRESENCE_MEMBERS_MAX);
+        go(&world, &request);
+    }
+    assert_true(message_memory_bytes() - before > PRESENCE_MEMBERS_MAX * sizeof(struct roster_member));
+    roster_deinit(&world.roster);
+    assert_int_equal(message_memory_bytes(), before);
+}
+
 static void test_members_are_found_by_name_and_those_gone_are_not(void **state)
 {
     static const char *const names[] = {"b", "a", "c", "ab"};
@@ -287,6 +308,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_what_changes_before_it_is_told_is_told_once_as_it_is_then),
     cmocka_unit_test(test_another_name_is_another_person),
     cmocka_unit_test(test_who_has_not_said_a_name_is_counted),
+    cmocka_unit_test(test_those_gone_of_whom_nobody_was_told_are_bounded),
     cmocka_unit_test(test_members_are_found_by_name_and_those_gone_are_not),
     cmocka_unit_test(test_names_and_infos_are_checked),
     cmocka_unit_test(test_an_info_is_one_line),
