@@ -13,6 +13,8 @@ const REASONS = {
   purged: 'the channel’s messages were deleted.',
   failover: 'the broker lost messages.',
   'unknown-id': 'your place was not one of this server.',
+  incomplete: 'channels that your place did not name begin now.',
+  'too-many-channels': 'there are more channels than can be followed.',
 };
 
 /** What a reset means, for people. */

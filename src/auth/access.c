@@ -61,6 +61,21 @@ static enum error_code access_check_admin(const struct grant *grant, bool has_ke
                  : auth_refuse(fault, ERROR_NO_TOKEN, "this needs a token of an administrator");
 }
 
+/* What is below is looked at channel by channel; but who has said no token is told so, where a channel there
+ * that has no rule of its own wants one. */
+static enum error_code access_check_wild(const struct grant *grant, const struct auth_keys *keys,
+                                         const struct options *options, struct text wild,
+                                         char fault[AUTH_FAULT_MAX])
+{
+    char name[CHANNEL_NAME_MAX];
+    const size_t len = wild.len - strlen(CHANNEL_BELOW) + 2;
+    memcpy(name, wild.bytes, len - 1);
+    name[len - 1] = '-';
+    enum error_code error =
+        access_check(grant, keys, options, ACCESS_SUBSCRIBE, (struct text){name, len}, fault);
+    return error == ERROR_NO_TOKEN ? error : ERROR_NONE;
+}
+
 enum error_code access_check(const struct grant *grant, const struct auth_keys *keys,
                              const struct options *options, enum access_verb verb, struct text channel,
                              char fault[AUTH_FAULT_MAX])
@@ -71,6 +86,8 @@ enum error_code access_check(const struct grant *grant, const struct auth_keys *
         return access_check_admin(grant, has_keys, fault);
     if (verb == ACCESS_SUBSCRIBE && channel_name_of_presence(channel).bytes)
         channel = channel_name_of_presence(channel);
+    if (verb == ACCESS_SUBSCRIBE && channel_name_is_wild(channel))
+        return access_check_wild(grant, keys, options, channel, fault);
     channel_options_resolve(&rules, options, channel);
     return verb == ACCESS_SUBSCRIBE ? access_check_subscribe(grant, has_keys, rules.subscribe, channel, fault)
                                     : access_check_publish(grant, has_keys, rules.publish, channel, fault);

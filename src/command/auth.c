@@ -47,7 +47,7 @@ enum error_code conversation_feed(struct conversation *conversation, const struc
     conversation->feed = feed;
     for (unsigned i = 0; i < feed->count; i++) {
         const struct command_wish wish = {.channel = channel_name_text(&feed->names[i]), .start = &start};
-        if (command_subscription_find(conversation, NULL, wish.channel))
+        if (command_subscription_find(conversation, wish.channel))
             continue;
         enum error_code error = conversation_check(conversation, ACCESS_SUBSCRIBE, wish.channel, fault);
         if (error == ERROR_NO_TOKEN) {
@@ -71,18 +71,16 @@ static struct command_subscription *subscription_of(struct list *link)
     return container_of(link, struct command_subscription, link);
 }
 
-/* What a pattern has found is not asked for by name: it comes and goes without a word. */
 static void subscription_lose(struct command_subscription *subscription)
 {
     struct conversation *conversation = subscription->conversation;
     struct text channel = subscription_channel(&subscription->subscriber.one);
     char name[CHANNEL_NAME_MAX];
     char fault[AUTH_FAULT_MAX];
-    bool is_made = subscription->maker != NULL;
     enum error_code error = conversation_check(conversation, ACCESS_SUBSCRIBE, channel, fault);
     memcpy(name, channel.bytes, channel.len);
     channel.bytes = name;
-    if (!command_subscription_end(subscription, error) && !is_made)
+    if (!command_subscription_end(subscription, error))
         conversation_tell_lost(conversation, channel, error, fault);
 }
 
@@ -144,10 +142,23 @@ enum error_code conversation_authenticate(struct conversation *conversation, str
     return error;
 }
 
-void conversation_follow_grant(struct conversation *conversation)
+/* What is below wild names comes and goes without a word. A search that fails takes its subscription with it:
+ * none is held on to. */
+static void conversation_search(struct conversation *conversation, struct command_wait *wait)
+{
+    unsigned count = conversation->subscription_count;
+    for (; count > 0 && !list_is_empty(&conversation->subscriptions); count--) {
+        struct list *link = list_pop(&conversation->subscriptions);
+        list_append(&conversation->subscriptions, link);
+        command_subscription_search(subscription_of(link), wait);
+    }
+}
+
+void conversation_follow_grant(struct conversation *conversation, struct command_wait *wait)
 {
     char fault[AUTH_FAULT_MAX];
     conversation_lose(conversation);
+    conversation_search(conversation, wait);
     presence_follow_grant(conversation);
     enum error_code error =
         conversation->feed ? conversation_feed(conversation, conversation->feed, fault) : ERROR_NONE;
@@ -212,5 +223,5 @@ void command_run_auth(struct conversation *conversation, struct command_request 
         buf_append_u64(&json, (uint64_t)(grant->expires_ms - TOKEN_LEEWAY_MS));
     buf_append_char(&json, '}');
     command_answer_say(conversation, &request->ref, &json);
-    conversation_follow_grant(conversation);
+    conversation_follow_grant(conversation, NULL);
 }

@@ -36,8 +36,9 @@ enum error_code conversation_authenticate(struct conversation *conversation, str
 void conversation_go_on(struct timer *authenticated);
 
 /* Ends the subscriptions that the new grant does not allow, each with an error, and begins those of the feed
- * that it does. The others do not notice. */
-void conversation_follow_grant(struct conversation *conversation);
+ * that it does; what is below wild names is looked for anew, which `wait`, unless it is NULL, counts. The
+ * others do not notice. */
+void conversation_follow_grant(struct conversation *conversation, struct command_wait *wait);
 
 /* Whether a first message is a token, which nobody else may get to see, although none is awaited. Never where
  * there are no keys: then it is a message like others. */

@@ -52,7 +52,6 @@ struct conversation {
     struct list subscriptions;   /* in the order in which they were asked for */
     struct errands errands;      /* the commands that are on their way */
     uint16_t subscription_count; /* of all kinds */
-    uint16_t made_count;         /* of those, how many have a maker */
     uint8_t transport;           /* enum transport_kind */
     bool is_blocked;
     bool awaits_token;            /* what it is there for wants one */

@@ -163,7 +163,7 @@ void command_run_presence(struct conversation *conversation, struct command_requ
                  channel.bytes);
     }
     struct command_subscription *own =
-        error == ERROR_NONE ? command_subscription_find(conversation, NULL, channel) : NULL;
+        error == ERROR_NONE ? command_subscription_find(conversation, channel) : NULL;
     if (error != ERROR_NONE) {
         command_answer_error(conversation, &request->ref, error, fault);
     } else if (!presence_refuses(conversation, request)) {

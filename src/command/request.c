@@ -154,13 +154,22 @@ void command_channels_deinit(struct command_channels *channels)
 static int request_check_channels(struct command_request *request)
 {
     const unsigned most = request->op == COMMAND_SUBSCRIBE ? CURSOR_CHANNELS_MAX : COMMAND_CHANNELS_MAX;
+    bool may_be_wild = request->op == COMMAND_SUBSCRIBE || request->op == COMMAND_UNSUBSCRIBE;
+    unsigned wild = 0;
     struct command_channels channels = {0};
     struct text name;
     while (request->error == ERROR_NONE && command_channels_next(&channels, request, &name)) {
-        const char *fault = name.bytes ? channel_name_fault(name.bytes, name.len) : NULL;
+        const char *fault = !name.bytes   ? NULL
+                            : may_be_wild ? channel_wish_fault(name)
+                                          : channel_name_fault(name.bytes, name.len);
+        wild += name.bytes && channel_name_is_wild(name);
         if (++request->channel_count > most)
             request_refuse(request, ERROR_TOO_MANY_CHANNELS, "one %s names at most %u channels",
                            request_rows[request->op].word, most);
+        else if (request->op == COMMAND_SUBSCRIBE && wild > CURSOR_PATTERNS_MAX)
+            request_refuse(request, ERROR_TOO_MANY_CHANNELS,
+                           "one subscribe names at most %u channels with " CHANNEL_BELOW " at their end",
+                           CURSOR_PATTERNS_MAX);
         else if (!name.bytes)
             request_refuse_for_memory(request);
         else if (request->channels.bytes[0] == '[' && channels.walk.value.bytes[0] != '"')

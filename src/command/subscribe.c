@@ -60,25 +60,38 @@ static void names_append(struct buf *json, unsigned *count, struct text name)
     ++*count;
 }
 
+static void subscribing_note_completeness(enum completeness *all, const struct subscriber *subscriber)
+{
+    enum completeness one = subscriber_completeness(subscriber);
+    if (one > *all)
+        *all = one;
+}
+
 /* The channels in the order of the command, and their joined cursor. Returns how many there are. */
-static unsigned subscribed_append(struct buf *json, const struct command_subscribing *subscribing)
+static unsigned subscribed_append(struct buf *json, const struct command_subscribing *subscribing,
+                                  enum completeness *completeness)
 {
     char cursor[CURSOR_TEXT_MAX];
     size_t len = 0;
     unsigned count = 0;
+    unsigned room = CURSOR_CHANNELS_MAX;
     buf_append_text(json, ",\"channels\":");
     list_for_each (link, &subscribing->wait.conversation->subscriptions) {
         const struct command_subscription *subscription =
             container_of(link, struct command_subscription, link);
         if (subscription->wait != &subscribing->wait)
             continue;
-        if (count > 0)
+        if (len > 0)
             cursor[len++] = '.';
-        len += subscriber_cursor(&subscription->subscriber, cursor + len);
+        len += subscriber_cursor_within(&subscription->subscriber, cursor + len, &room);
+        subscribing_note_completeness(completeness, &subscription->subscriber);
         names_append(json, &count, subscription_channel(&subscription->subscriber.one));
     }
     buf_append_text(json, "],\"cursor\":\"");
     buf_append(json, cursor, len);
+    buf_append_text(json, "\",");
+    if (*completeness == COMPLETENESS_WHOLE && room == 0)
+        *completeness = COMPLETENESS_PART;
     return count;
 }
 
@@ -87,9 +100,11 @@ static void subscribing_done(struct command_wait *wait)
     struct command_subscribing *subscribing = subscribing_of(wait);
     struct buf json = {0};
     command_answer_begin(&json, "subscribed", &subscribing->ref);
-    unsigned count = subscribed_append(&json, subscribing);
+    enum completeness completeness = COMPLETENESS_PLAIN;
+    unsigned count = subscribed_append(&json, subscribing, &completeness);
     bool is_recovered = wait->recovery == RECOVERY_WHOLE;
-    buf_append_text(&json, is_recovered ? "\",\"recovered\":true}" : "\",\"recovered\":false}");
+    render_recovery(&json, is_recovered, completeness);
+    buf_append_char(&json, '}');
     if (subscribing->error == ERROR_NONE && count == 0)
         subscribing->error = ERROR_UNSUBSCRIBED;
     if (subscribing->error == ERROR_NONE)
@@ -114,7 +129,7 @@ static enum error_code subscribing_join(struct command_subscribing *subscribing,
     enum error_code error = ERROR_NONE;
     while (error == ERROR_NONE && subscribing->error == ERROR_NONE &&
            command_channels_next(&channels, request, &wish.channel)) {
-        bool is_double = wish.channel.bytes && command_subscription_find(conversation, NULL, wish.channel);
+        bool is_double = wish.channel.bytes && command_subscription_find(conversation, wish.channel);
         error = !wish.channel.bytes ? ERROR_OUT_OF_MEMORY
                 : is_double         ? ERROR_ALREADY_SUBSCRIBED
                                     : command_subscribe(conversation, &wish, &subscribing->wait);
@@ -215,7 +230,7 @@ static void unsubscribe_all(struct conversation *conversation, struct buf *json,
 {
     list_for_each_safe (link, &conversation->subscriptions) {
         struct command_subscription *subscription = container_of(link, struct command_subscription, link);
-        if (subscription->maker || subscription->is_history)
+        if (subscription->is_history)
             continue;
         names_append(json, count, subscription_channel(&subscription->subscriber.one));
         unsubscribe_drop(subscription);
@@ -234,7 +249,7 @@ void command_run_unsubscribe(struct conversation *conversation, struct command_r
         unsubscribe_all(conversation, &json, &count);
     while (command_channels_next(&channels, request, &name)) {
         struct command_subscription *subscription =
-            name.bytes ? command_subscription_find(conversation, NULL, name) : NULL;
+            name.bytes ? command_subscription_find(conversation, name) : NULL;
         if (name.bytes)
             names_append(&json, &count, name);
         json.has_failed = json.has_failed || !name.bytes;

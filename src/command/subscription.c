@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "command/auth.h"
 #include "command/conversation.h"
 #include "shard/rates.h"
 
@@ -78,20 +79,14 @@ void command_unsubscribe(struct command_subscription *subscription)
     struct conversation *conversation = subscription->conversation;
     if (command_subscription_is_awaited(subscription))
         subscription->wait->awaited--;
+    if (subscription->search)
+        subscription->search->awaited--;
     if (subscription->state == COMMAND_JOINING)
         errands_joined(&conversation->errands);
     subscriber_leave(&subscription->subscriber);
     list_remove(&subscription->link);
     conversation->subscription_count--;
-    conversation->made_count = (uint16_t)(conversation->made_count - (subscription->maker != NULL));
     shard_reap(conversation->shard, &subscription->garbage, command_subscription_free);
-}
-
-void command_unsubscribe_made(struct conversation *conversation, const void *maker)
-{
-    list_for_each_safe (link, &conversation->subscriptions)
-        if (subscription_of(link)->maker == maker)
-            command_unsubscribe(subscription_of(link));
 }
 
 void command_unsubscribe_all(struct conversation *conversation)
@@ -146,9 +141,14 @@ static void command_subscription_wake(struct subscriber *subscriber, bool is_fir
 bool command_subscription_end(struct command_subscription *subscription, enum error_code error)
 {
     struct command_wait *wait = command_subscription_is_awaited(subscription) ? subscription->wait : NULL;
+    struct command_wait *search = subscription->search;
     if (wait)
         wait->awaited++;
+    if (search)
+        search->awaited++;
     command_unsubscribe(subscription);
+    if (search)
+        command_wait_end(search);
     if (!wait)
         return false;
     wait->ops->fail(wait, error);
@@ -166,13 +166,58 @@ static void command_subscription_fail(struct subscriber *subscriber, enum error_
     errands_settle_joined(&conversation->errands);
 }
 
-static const struct subscriber_ops command_subscriber_ops = {.wake = command_subscription_wake,
-                                                             .fail = command_subscription_fail};
+/* Of all subscriptions, what is below a wild name too. */
+static uint64_t command_channel_count(const struct conversation *conversation)
+{
+    uint64_t count = conversation->subscription_count;
+    list_for_each (link, &conversation->subscriptions)
+        count += subscriber_spread_count(&subscription_of(link)->subscriber);
+    return count;
+}
+
+static enum error_code command_subscription_admits(struct subscriber *subscriber, struct text channel)
+{
+    const struct conversation *conversation =
+        container_of(subscriber, struct command_subscription, subscriber)->conversation;
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = conversation_check(conversation, ACCESS_SUBSCRIBE, channel, fault);
+    bool is_full =
+        command_channel_count(conversation) >= conversation->shard->options->max_channels_per_connection;
+    return error == ERROR_NONE && is_full ? ERROR_TOO_MANY_CHANNELS : error;
+}
+
+static void command_subscription_searched(struct subscriber *subscriber)
+{
+    struct command_subscription *subscription =
+        container_of(subscriber, struct command_subscription, subscriber);
+    struct command_wait *search = subscription->search;
+    subscription->search = NULL;
+    if (search)
+        command_wait_end(search);
+}
+
+static const struct subscriber_ops command_subscriber_ops = {
+    .wake = command_subscription_wake,
+    .fail = command_subscription_fail,
+    .admits = command_subscription_admits,
+    .searched = command_subscription_searched,
+};
+
+void command_subscription_search(struct command_subscription *subscription, struct command_wait *wait)
+{
+    if (!command_subscription_is_wild(subscription))
+        return;
+    if (wait && !subscription->search && subscription->state != COMMAND_JOINING) {
+        subscription->search = wait;
+        wait->awaited++;
+    }
+    subscriber_search_again(&subscription->subscriber);
+}
 
 bool command_has_room(const struct conversation *conversation, unsigned count, char fault[COMMAND_FAULT_MAX])
 {
     uint64_t most = conversation->shard->options->max_channels_per_connection;
-    if (conversation->subscription_count + count <= most)
+    if (command_channel_count(conversation) + count <= most)
         return true;
     snprintf(fault, COMMAND_FAULT_MAX,
              "a connection subscribes to at most %llu channels (max-channels-per-connection)",
@@ -202,7 +247,6 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
         .conversation = conversation,
         .deliver = conversation->ops->deliver,
         .wait = wait,
-        .maker = wish->maker,
         .until = UINT64_MAX,
         .is_history = wish->is_history,
     };
@@ -212,7 +256,6 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
     list_init(&subscription->link);
     list_append(&conversation->subscriptions, &subscription->link);
     conversation->subscription_count++;
-    conversation->made_count = (uint16_t)(conversation->made_count + (subscription->maker != NULL));
     if (!wish->is_history && hub_follows(&conversation->shard->hub, wish->channel))
         subscription->subscriber.persona = bearer_introduce(&conversation->bearer, conversation->said);
     if (wait)
@@ -227,11 +270,11 @@ enum error_code command_subscribe(struct conversation *conversation, const struc
 }
 
 struct command_subscription *command_subscription_find(const struct conversation *conversation,
-                                                       const void *maker, struct text channel)
+                                                       struct text channel)
 {
     list_for_each (link, &conversation->subscriptions) {
         struct command_subscription *subscription = subscription_of(link);
-        if (!subscription->is_history && subscription->maker == maker &&
+        if (!subscription->is_history &&
             text_equals(subscription_channel(&subscription->subscriber.one), channel))
             return subscription;
     }

@@ -50,8 +50,8 @@ struct command_subscription {
     struct conversation *conversation;
     void (*deliver)(struct command_subscription *subscription); /* the conversation's, nearer by one miss of
                                                                    the cache */
-    struct command_wait *wait; /* of the command that awaits it; NULL when none does */
-    const void *maker;         /* whatever has made it; NULL when it was asked for by name */
+    struct command_wait *wait;   /* of the command that awaits it; NULL when none does */
+    struct command_wait *search; /* of the command that awaits subscriber_search_again; NULL when none does */
     uint64_t until; /* offset of the last message to tell: UINT64_MAX, or of a history what was the end when
                        it began */
     uint8_t state;  /* enum command_state */
@@ -74,9 +74,8 @@ void command_wait_release(struct command_wait *wait);
 
 /* What is to be subscribed to. */
 struct command_wish {
-    struct text channel; /* a valid name */
+    struct text channel; /* a valid name, or a wild one */
     const struct start *start;
-    const void *maker;
     enum subscriber_policy policy;
     bool is_history; /* awaited until it is told */
 };
@@ -95,9 +94,19 @@ enum error_code command_admit(const struct conversation *conversation, struct te
 enum error_code command_subscribe(struct conversation *conversation, const struct command_wish *wish,
                                   struct command_wait *wait);
 
-/* The subscription to a channel that `maker` has made; NULL if there is none. */
+/* The subscription to a channel, or to what is below a wild name; NULL if there is none. */
 struct command_subscription *command_subscription_find(const struct conversation *conversation,
-                                                       const void *maker, struct text channel);
+                                                       struct text channel);
+
+/* Whether it has a wild name. */
+static inline bool command_subscription_is_wild(const struct command_subscription *subscription)
+{
+    return subscription->subscriber.pending == SUBSCRIBER_SPREADS;
+}
+
+/* Looks for what is below its wild name anew, because the conversation may have other channels now; `wait`,
+ * which may be NULL, counts it. */
+void command_subscription_search(struct command_subscription *subscription, struct command_wait *wait);
 
 /* Nothing of it is told any more. Its wait counts one less, without an end. */
 void command_unsubscribe(struct command_subscription *subscription);
@@ -105,8 +114,7 @@ void command_unsubscribe(struct command_subscription *subscription);
 /* Ends it because of an error, which a command that awaits it answers. Returns whether there is one. */
 bool command_subscription_end(struct command_subscription *subscription, enum error_code error);
 
-/* The same of all that `maker` has made, or of all there are. */
-void command_unsubscribe_made(struct conversation *conversation, const void *maker);
+/* The same of all there are. */
 void command_unsubscribe_all(struct conversation *conversation);
 
 /* A history that has been told ends; to be called after it was delivered. Returns whether it did. */

@@ -294,6 +294,21 @@ static struct channel *channel_new(struct hub *hub, const char *name, size_t len
     return channel;
 }
 
+struct channel *channel_new_without_log(struct hub *hub, struct text name)
+{
+    struct channel *channel = channel_new(hub, name.bytes, name.len);
+    if (!channel)
+        return NULL;
+    channel->state = CHANNEL_DETACHED;
+    channel->log.epoch = epoch_of_name(name.bytes, name.len);
+    return channel;
+}
+
+void channel_free_without_log(struct channel *channel)
+{
+    channel_free(channel);
+}
+
 enum error_code channel_get(struct hub *hub, const char *name, size_t len, struct channel **found)
 {
     struct channel *channel;

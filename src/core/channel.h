@@ -80,6 +80,11 @@ struct channel {
 /* Finds the attached or attaching channel of that name, or makes it. Returns why there is none otherwise. */
 enum error_code channel_get(struct hub *hub, const char *name, size_t len, struct channel **found);
 
+/* A channel without a log, in no table: for what is subscribed to under a name that no channel has. NULL when
+ * memory is out. */
+struct channel *channel_new_without_log(struct hub *hub, struct text name);
+void channel_free_without_log(struct channel *channel);
+
 void channel_add_subscription(struct channel *channel, struct subscription *subscription);
 void channel_remove_subscription(struct subscription *subscription);
 
@@ -140,3 +145,9 @@ void channel_close(struct channel *channel);
  * attached. */
 void subscription_attached(struct subscription *subscription);
 void subscription_failed(struct subscription *subscription, enum error_code error);
+
+/* Where its subscriber wants it to start. */
+const struct start *subscription_start(const struct subscription *subscription);
+
+/* Writes its entry in a cursor; as position_format. */
+size_t subscription_format_position(const struct subscription *subscription, char *to);

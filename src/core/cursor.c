@@ -20,16 +20,19 @@ int position_parse(struct position *position, const char *text, size_t len)
 
 static int start_parse_cursor(struct start *start, const char *text, size_t len)
 {
+    unsigned channels = 0;
     start->kind = START_CURSOR;
     for (;;) {
         const char *dot = memchr(text, '.', len);
         size_t entry_len = dot ? (size_t)(dot - text) : len;
-        if (start->count == CURSOR_CHANNELS_MAX)
+        if (start->count == CURSOR_ENTRIES_MAX)
             return -E2BIG;
         int err = position_parse(&start->at[start->count], text, entry_len);
         if (err)
             return err;
-        start->count++;
+        channels += !epoch_is_of_name(&start->at[start->count++].epoch);
+        if (channels > CURSOR_CHANNELS_MAX)
+            return -E2BIG;
         if (!dot)
             return 0;
         text = dot + 1;

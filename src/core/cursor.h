@@ -3,7 +3,8 @@
 
 /* A cursor: where a subscriber stands in one or several channels.
  *
- * Text form: EPOCH-OFFSET, several joined by '.', see docs/PROTOCOL.md. Value types: no allocation, any
+ * Text form: EPOCH-OFFSET, several joined by '.', see docs/PROTOCOL.md. An epoch whose random part is zeros
+ * stands for a wild name (core/spread.h), or is a place in no log. Value types: no allocation, any
  * thread.
  */
 
@@ -14,9 +15,12 @@
 #include "core/epoch.h"
 
 #define CURSOR_CHANNELS_MAX 64u
+/* Names of a subscription that stand for all channels below one; each has an entry besides. */
+#define CURSOR_PATTERNS_MAX 8u
+#define CURSOR_ENTRIES_MAX (CURSOR_CHANNELS_MAX + CURSOR_PATTERNS_MAX)
 /* EPOCH '-' and 20 digits. */
 #define POSITION_TEXT_MAX (EPOCH_LEN + 1u + 20u)
-#define CURSOR_TEXT_MAX (CURSOR_CHANNELS_MAX * (POSITION_TEXT_MAX + 1u))
+#define CURSOR_TEXT_MAX (CURSOR_ENTRIES_MAX * (POSITION_TEXT_MAX + 1u))
 
 struct position {
     struct epoch epoch;
@@ -37,12 +41,12 @@ struct start {
     uint64_t last;
     uint64_t asked_ms; /* when the request came, on hub.now_ms; known to those that wait for a channel */
     unsigned count;
-    struct position at[CURSOR_CHANNELS_MAX];
+    struct position at[CURSOR_ENTRIES_MAX];
 };
 
 /* Parses what a client sent as cursor: `len` hostile bytes, a cursor or one of `earliest`, `now`, `last=N`.
  * Returns 0, -EINVAL if malformed (also an offset over 64 bits), -E2BIG if it names more than
- * CURSOR_CHANNELS_MAX channels. */
+ * CURSOR_CHANNELS_MAX channels, or has more than CURSOR_ENTRIES_MAX entries. */
 int start_parse(struct start *start, const char *text, size_t len);
 
 /* The entry for a channel whose log has `epoch`: an exact match before one that only shares the channel's

@@ -53,6 +53,14 @@ int epoch_parse(struct epoch *epoch, const char *text)
     return 0;
 }
 
+bool epoch_is_of_name(const struct epoch *epoch)
+{
+    for (unsigned i = EPOCH_NAME_LEN; i < EPOCH_LEN; i++)
+        if (epoch->text[i] != '0')
+            return false;
+    return true;
+}
+
 bool epoch_equals(const struct epoch *a, const struct epoch *b)
 {
     return memcmp(a->text, b->text, EPOCH_LEN) == 0;

@@ -27,5 +27,8 @@ struct epoch epoch_of_name(const char *name, size_t name_len);
 /* Takes EPOCH_LEN bytes. Returns 0, or -EINVAL when one is not of the alphabet. */
 int epoch_parse(struct epoch *epoch, const char *text);
 
+/* Whether the random part is zeros: it is what epoch_of_name makes, and no log's. */
+bool epoch_is_of_name(const struct epoch *epoch);
+
 bool epoch_equals(const struct epoch *a, const struct epoch *b);
 bool epoch_has_same_name(const struct epoch *a, const struct epoch *b);

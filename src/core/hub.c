@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "core/channel.h"
+#include "core/spread.h"
 #include "core/watcher.h"
 
 /* A channel's turn: then the next dirty channel gets its own (section 3.3 of the architecture). */
@@ -36,7 +37,8 @@ void hub_configure(struct hub *hub, const struct hub_settings *settings)
 
 bool hub_follows(const struct hub *hub, struct text name)
 {
-    return hub->settings.follows_any && hub->settings.find_terms(hub->settings.context, name).is_followed;
+    return hub->settings.follows_any &&
+           (channel_name_is_wild(name) || hub->settings.find_terms(hub->settings.context, name).is_followed);
 }
 
 void hub_tend(struct hub *hub)
@@ -86,6 +88,8 @@ static void hub_wake_first(struct channel *channel)
     /* Others of its channels may still be attaching; it is woken as a whole when they are. */
     if (subscriber->pending == 0)
         subscriber->ops->wake(subscriber, false);
+    else if (subscriber_is_spread(subscriber))
+        spread_woken(subscription);
 }
 
 /* Each subscriber's memory is somewhere else: while one is served, what the next ones need is on its way into

@@ -45,6 +45,14 @@ size_t channel_name_make_events(char to[CHANNEL_NAME_MAX], struct text name)
     return names_join(to, text_of(CHANNEL_EVENTS), name);
 }
 
+const char *channel_wish_fault(struct text name)
+{
+    const struct text above = {name.bytes, name.len - strlen(CHANNEL_BELOW)};
+    if (!channel_name_is_wild(name) || name.len > CHANNEL_NAME_MAX)
+        return pattern_name_fault(name);
+    return pattern_name_fault(above);
+}
+
 const char *channel_name_fault(const char *name, size_t len)
 {
     return pattern_name_fault((struct text){name, len});

@@ -26,6 +26,18 @@ struct text channel_name_of_presence(struct text name);
 size_t channel_name_make_presence(char to[CHANNEL_NAME_MAX], struct text name);
 size_t channel_name_make_events(char to[CHANNEL_NAME_MAX], struct text name);
 
+/* How a name ends that stands for all channels below another: NAME/ and two stars. */
+#define CHANNEL_BELOW "/**"
+
+/* Whether it ends so; no channel's name does. */
+static inline bool channel_name_is_wild(struct text name)
+{
+    return text_ends(name, CHANNEL_BELOW);
+}
+
+/* As channel_name_fault, for a name that may also be NAME and CHANNEL_BELOW. */
+const char *channel_wish_fault(struct text name);
+
 /* Whether `name` is a channel name. Hostile input; any thread. */
 bool channel_name_is_valid(const char *name, size_t len);
 

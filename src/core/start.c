@@ -55,7 +55,7 @@ static void start_at_cursor(struct subscription *subscription, const struct posi
 /* The subscription stands at its `now`. */
 static void start_at_now(struct subscription *subscription)
 {
-    const struct start *start = subscription->subscriber->start;
+    const struct start *start = subscription_start(subscription);
     uint64_t before = subscription->offset - (subscription->channel->log.oldest - 1);
     if (start->kind == START_LAST)
         subscription->offset -= start->last < before ? start->last : before;
@@ -85,7 +85,7 @@ static int64_t start_limit_ms(const struct subscription *subscription)
 {
     int64_t limit_ms;
     /* ATTACH_AT_ONCE is later than any time. */
-    if (__builtin_add_overflow((int64_t)subscription->subscriber->start->asked_ms,
+    if (__builtin_add_overflow((int64_t)subscription_start(subscription)->asked_ms,
                                subscription->channel->request.ahead_ms, &limit_ms))
         return INT64_MAX;
     return limit_ms;
@@ -160,7 +160,7 @@ bool channel_must_ask(const struct channel *channel, const struct start *start)
 void channel_start_subscription(struct subscription *subscription, bool is_late)
 {
     struct channel *channel = subscription->channel;
-    const struct start *start = subscription->subscriber->start;
+    const struct start *start = subscription_start(subscription);
     const struct position *position = start_find_position(channel, start);
     subscription->offset = channel->log.top;
     subscription->serial = channel->serial;
@@ -187,7 +187,7 @@ void channel_start_subscription(struct subscription *subscription, bool is_late)
 
 void channel_go_on_starting(struct subscription *subscription, uint64_t top)
 {
-    const struct start *start = subscription->subscriber->start;
+    const struct start *start = subscription_start(subscription);
     if (subscription->state == SUBSCRIPTION_SEEKING)
         start_seek(subscription);
     else

@@ -7,6 +7,7 @@
 
 #include "core/channel.h"
 #include "core/presence.h"
+#include "core/spread.h"
 
 int subscriber_policy_parse(enum subscriber_policy *policy, struct text text)
 {
@@ -45,6 +46,8 @@ void subscriber_leave(struct subscriber *subscriber)
     struct subscription *subscriptions = subscriber->subscriptions;
     if (!subscriptions)
         return;
+    if (subscriber_is_spread(subscriber))
+        spread_end(subscriber->spread);
     for (unsigned i = 0; i < subscriber->count; i++)
         if (subscriptions[i].channel)
             channel_remove_subscription(&subscriptions[i]);
@@ -64,11 +67,17 @@ void subscriber_introduce(struct subscriber *subscriber, struct persona *persona
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
         if (subscriber->subscriptions[i].presence)
             presence_change(subscriber->subscriptions[i].presence, persona);
+    if (subscriber_is_spread(subscriber))
+        spread_introduce(subscriber->spread, persona);
 }
 
 void subscription_failed(struct subscription *subscription, enum error_code error)
 {
     struct subscriber *subscriber = subscription->subscriber;
+    if (subscriber_is_spread(subscriber)) {
+        spread_failed(subscription, error);
+        return;
+    }
     subscriber_leave(subscriber);
     subscriber->ops->fail(subscriber, error);
 }
@@ -81,10 +90,28 @@ void subscription_attached(struct subscription *subscription)
         subscription->presence =
             presence_begin(subscriber->hub, (struct text){channel->name, channel->name_len},
                            subscriber->persona, (enum transport_kind)subscriber->transport);
+    if (subscriber_is_spread(subscriber)) {
+        spread_attached(subscription);
+        return;
+    }
     if (--subscriber->pending > 0)
         return;
     subscriber_forget_start(subscriber);
     subscriber->ops->wake(subscriber, true);
+}
+
+const struct start *subscription_start(const struct subscription *subscription)
+{
+    const struct subscriber *subscriber = subscription->subscriber;
+    return subscriber_is_spread(subscriber) ? spread_start(subscription) : subscriber->start;
+}
+
+static bool subscriber_has_wild_name(const struct text *names, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (channel_name_is_wild(names[i]))
+            return true;
+    return false;
 }
 
 static enum error_code subscriber_join_channels(struct subscriber *subscriber, const struct text *channels,
@@ -135,7 +162,9 @@ enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
         list_init(&subscriptions[i].link);
     }
     subscriber->subscriptions = subscriptions;
-    enum error_code error = subscriber_join_channels(subscriber, channels, start);
+    enum error_code error = subscriber_has_wild_name(channels, count)
+                                ? spread_begin(subscriber, channels, start)
+                                : subscriber_join_channels(subscriber, channels, start);
     if (error != ERROR_NONE) {
         subscriber->subscriptions = NULL;
         if (subscriptions != &subscriber->one)
@@ -148,13 +177,17 @@ enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
 size_t subscriber_read(struct subscriber *subscriber, struct delivery *deliveries, size_t most)
 {
     size_t count = 0;
-    if (!subscriber->subscriptions || subscriber->pending > 0)
+    bool is_spread = subscriber_is_spread(subscriber);
+    if (!subscriber->subscriptions ||
+        (subscriber->pending > 0 && !(is_spread && spread_has_begun(subscriber->spread))))
         return 0;
     /* First, so that whoever is told a message has been told what its joined cursor is past. */
     for (unsigned i = 0; i < subscriber->count && count < most; i++)
         count += channel_read_reset(&subscriber->subscriptions[i], deliveries + count);
     for (unsigned i = 0; i < subscriber->count && count < most; i++)
         count += channel_read(&subscriber->subscriptions[i], deliveries + count, most - count);
+    if (is_spread && count < most)
+        count += spread_read(subscriber->spread, deliveries + count, most - count, count);
     return count;
 }
 
@@ -199,6 +232,8 @@ void subscriber_yield(struct subscriber *subscriber)
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
         if (subscriber->subscriptions[i].state == SUBSCRIPTION_LIVE)
             channel_make_ready(&subscriber->subscriptions[i]);
+    if (subscriber_is_spread(subscriber))
+        spread_yield(subscriber->spread);
 }
 
 enum recovery subscriber_recovery(struct subscriber *subscriber)
@@ -211,6 +246,8 @@ enum recovery subscriber_recovery(struct subscriber *subscriber)
             (channel_read(subscription, &next, 1) > 0 && !next.message))
             recovery = RECOVERY_GAP;
     }
+    if (subscriber_is_spread(subscriber) && spread_has_gap(subscriber->spread))
+        recovery = RECOVERY_GAP;
     return recovery;
 }
 
@@ -219,7 +256,7 @@ bool subscriber_is_fetching(const struct subscriber *subscriber)
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
         if (subscriber->subscriptions[i].state == SUBSCRIPTION_FETCHING)
             return true;
-    return false;
+    return subscriber_is_spread(subscriber) && spread_is_fetching(subscriber->spread);
 }
 
 void subscriber_block(struct subscriber *subscriber)
@@ -228,6 +265,8 @@ void subscriber_block(struct subscriber *subscriber)
     for (unsigned i = 0; subscriber->subscriptions && i < subscriber->count; i++)
         if (subscriber->subscriptions[i].state == SUBSCRIPTION_LIVE)
             channel_make_blocked(&subscriber->subscriptions[i]);
+    if (subscriber_is_spread(subscriber))
+        spread_block(subscriber->spread);
 }
 
 void subscriber_unblock(struct subscriber *subscriber)
@@ -239,7 +278,7 @@ void subscriber_unblock(struct subscriber *subscriber)
 }
 
 /* With a reset that has not been told yet, a place in no log: who comes back with it is told of one. */
-static size_t subscription_format_position(const struct subscription *subscription, char *to)
+size_t subscription_format_position(const struct subscription *subscription, char *to)
 {
     const struct channel *channel = subscription->channel;
     if (subscription->reset == RESET_NONE)
@@ -250,7 +289,16 @@ static size_t subscription_format_position(const struct subscription *subscripti
 
 size_t subscriber_cursor(const struct subscriber *subscriber, char *to)
 {
+    unsigned room = CURSOR_CHANNELS_MAX;
+    return subscriber_cursor_within(subscriber, to, &room);
+}
+
+size_t subscriber_cursor_within(const struct subscriber *subscriber, char *to, unsigned *room)
+{
     size_t len = 0;
+    if (subscriber_is_spread(subscriber))
+        return spread_cursor(subscriber->spread, to, room);
+    *room -= subscriber->count < *room ? subscriber->count : *room;
     for (unsigned i = 0; i < subscriber->count; i++) {
         const struct subscription *subscription = &subscriber->subscriptions[i];
         if (i > 0)

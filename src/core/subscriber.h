@@ -23,6 +23,7 @@ struct channel;
 struct hub;
 struct persona;
 struct presence;
+struct spread;
 struct subscriber;
 
 #define MISSED_UNKNOWN UINT64_MAX
@@ -67,7 +68,16 @@ struct subscriber_ops {
     void (*wake)(struct subscriber *subscriber, bool is_first);
     /* A channel cannot be attached; the subscriber has left already. */
     void (*fail)(struct subscriber *subscriber, enum error_code error);
+    /* Whether it may follow a channel that is below one of its names: ERROR_NONE;
+     * ERROR_TOO_MANY_CHANNELS, of which the client is told; with any other error the channel is left out.
+     * NULL: all of them. */
+    enum error_code (*admits)(struct subscriber *subscriber, struct text channel);
+    /* subscriber_search_again has found everything. May leave. NULL for who does not wait for it. */
+    void (*searched)(struct subscriber *subscriber);
 };
+
+/* Of `pending`: it has a spread (core/spread.h), which knows. */
+#define SUBSCRIBER_SPREADS UINT8_MAX
 
 struct subscriber {
     const struct subscriber_ops *ops;
@@ -75,16 +85,20 @@ struct subscriber {
         ahead; /* what `wake` touches first, for the hub to fetch into the cache ahead of its turn; or NULL */
     struct hub *hub;
     const struct start *start; /* until all channels are attached */
-    struct start *own_start;   /* a copy of it, where it has to outlive the join */
-    uint8_t transport;         /* enum transport_kind */
-    bool is_blocked;           /* its client takes nothing now: not woken */
+    union {
+        struct start *own_start; /* a copy of it, where it has to outlive the join */
+        struct spread *spread;   /* of one that spreads */
+    };
+    uint8_t transport; /* enum transport_kind */
+    bool is_blocked;   /* its client takes nothing now: not woken */
     uint8_t count;
-    uint8_t pending; /* channels not yet attached */
+    uint8_t pending; /* channels not yet attached, or SUBSCRIBER_SPREADS */
     bool is_resumed; /* the cursor that it came with has an entry for one of its channels */
     uint8_t policy;  /* enum subscriber_policy; set before it joins */
     /* It reads what the logs keep: transient messages are not for it, and it is not present in its channels;
      * set before it joins. */
     bool is_of_log;
+    bool is_brief; /* it gets one answer, and is not to get one for a reset of NAME and CHANNEL_BELOW alone */
     /* Who it is, set before it joins, and released when it has left or could not join. NULL is nobody in
      * particular, which is enough where hub_follows none of its channels. */
     struct persona *persona;
@@ -103,8 +117,9 @@ struct delivery {
     uint64_t offset; /* of the subscription once this is delivered; before it, once advanced */
 };
 
-/* Joins the channels (each at most once, all names valid, 1 to CURSOR_CHANNELS_MAX). Returns why it could
- * not, and then it has not joined. `wake` with is_first follows, in this call or later. */
+/* Joins the channels (each at most once, 1 to CURSOR_CHANNELS_MAX; names, or at most CURSOR_PATTERNS_MAX of
+ * them wild: then also the channels below these, those that are there and those that come later). Returns why
+ * it could not, and then it has not joined. `wake` with is_first follows, in this call or later. */
 enum error_code subscriber_join(struct subscriber *subscriber, struct hub *hub,
                                 const struct subscriber_ops *ops, enum transport_kind transport,
                                 const struct text *channels, unsigned count, const struct start *start);
@@ -150,6 +165,32 @@ void subscriber_unblock(struct subscriber *subscriber);
 
 /* Writes the joined cursor, not terminated; at most CURSOR_TEXT_MAX bytes. Channels must be attached. */
 size_t subscriber_cursor(const struct subscriber *subscriber, char *to);
+
+/* The same with at most *room entries of channels, of which those written are taken off; more than *room only
+ * when it was joined with more names. */
+size_t subscriber_cursor_within(const struct subscriber *subscriber, char *to, unsigned *room);
+
+/* Whether its cursor has several entries, so that no two subscribers need have the same. */
+static inline bool subscriber_is_joined(const struct subscriber *subscriber)
+{
+    return subscriber->count > 1 || subscriber->pending == SUBSCRIBER_SPREADS;
+}
+
+/* How many channels a subscriber follows below its wild names. */
+uint64_t subscriber_spread_count(const struct subscriber *subscriber);
+
+/* Whether the cursor of a subscriber has an entry for each channel that it follows, and so had the one that
+ * it came with. */
+enum completeness {
+    COMPLETENESS_PLAIN, /* it has no wild name: nobody asks */
+    COMPLETENESS_WHOLE,
+    COMPLETENESS_PART,
+};
+enum completeness subscriber_completeness(const struct subscriber *subscriber);
+
+/* `admits` has other answers than before: what is below its wild names is looked for anew; `searched`
+ * follows, in this call or later. Does nothing for others, not even that. */
+void subscriber_search_again(struct subscriber *subscriber);
 
 /* Something that a transport has made for the channel's newest message and that others of its subscribers
  * want too. The channel keeps the last one and releases it when another comes, when messages are dropped, or

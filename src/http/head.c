@@ -8,6 +8,7 @@
 #include "base/container.h"
 #include "base/number.h"
 #include "base/text.h"
+#include "core/cursor.h"
 #include "http/fields.h"
 
 /* What libmicrohttpd keeps in a connection's memory (0.9.75): the head, a record for each field and each
@@ -33,6 +34,7 @@ struct head_reading {
     struct text authority; /* of a target in absolute form */
     bool is_http10;
     bool is_stream;
+    bool is_wild; /* it may name all channels below one */
     bool has_host;
     bool has_length;
     bool asks_to_close;
@@ -149,8 +151,12 @@ static enum error_code head_read_request_line(struct head_reading *reading, stru
     bool is_asterisk = text_is_word(*target, "*") && text_is_word(reading->method, "OPTIONS");
     if (target->bytes[0] != '/' && !is_asterisk && !head_split_absolute(reading))
         return ERROR_BAD_REQUEST;
-    for (size_t i = 0; i < target->len; i++)
+    size_t stars = 0;
+    for (size_t i = 0; i < target->len; i++) {
         reading->arguments += target->bytes[i] == '&' || target->bytes[i] == '?';
+        stars += target->bytes[i] == '*' || target->bytes[i] == '%';
+    }
+    reading->is_wild = stars > 1;
     if (reading->arguments > HEAD_ARGUMENTS_MAX)
         return ERROR_TOO_MANY_ARGUMENTS;
     reading->is_stream = reading->arguments > 0 && text_contains(*target, "transport=s");
@@ -320,6 +326,7 @@ static size_t head_pool_bytes(const struct head_reading *reading)
     size_t records = (reading->arguments + reading->fields_fed + 2) * HEAD_RECORD_BYTES;
     size_t reply =
         (reading->is_stream ? HEAD_REPLY_STREAM : HEAD_REPLY_POLL) + reading->arguments * HEAD_REPLY_ARGUMENT;
+    reply += reading->is_wild && !reading->is_stream ? CURSOR_TEXT_MAX : 0;
     size_t pool = number_greater(fed_len + records + reply, 2 * records + HEAD_REPLY_STREAM);
     return number_greater(pool, fed_len * 5 / 2);
 }

@@ -132,7 +132,7 @@ static int stream_fill(struct subscriber *subscriber, const struct delivery *del
     if (!rendering)
         return -ENOMEM;
     size_t from = stream->is_chunked ? 0 : rendering->payload;
-    if (subscriber->count > 1) {
+    if (subscriber_is_joined(subscriber)) {
         stream_fill_joined(stream, rendering, text);
         from = rendering->shared;
     }
@@ -154,6 +154,7 @@ static bool stream_write_opening(struct stream *stream)
     const struct stream_opening opening = {
         .cursor = {cursor, subscriber_cursor(&stream->subscriber, cursor)},
         .is_recovered = recovery == RECOVERY_WHOLE,
+        .completeness = subscriber_completeness(&stream->subscriber),
         .retry_ms = random_jitter(stream->exchange->shard->options->retry_ms),
         .padding = stream->padding,
         .exchange = stream->exchange,
@@ -169,8 +170,9 @@ static bool stream_write_opening(struct stream *stream)
 /* With a joined cursor no two streams are the same. */
 static unsigned stream_run(const struct stream *stream)
 {
-    return stream->subscriber.count > 1 ? 0
-                                        : 1u + stream->format->form + (stream->is_chunked ? FORM_COUNT : 0u);
+    return subscriber_is_joined(&stream->subscriber)
+               ? 0
+               : 1u + stream->format->form + (stream->is_chunked ? FORM_COUNT : 0u);
 }
 
 static void stream_flush(struct stream *stream)
@@ -269,7 +271,14 @@ static void stream_fail(struct subscriber *subscriber, enum error_code error)
         stream_finish(stream, error);
 }
 
-static const struct subscriber_ops stream_subscriber_ops = {.wake = stream_wake, .fail = stream_fail};
+static enum error_code stream_admits(struct subscriber *subscriber, struct text channel)
+{
+    const struct exchange *exchange = container_of(subscriber, struct stream, subscriber)->exchange;
+    return bearer_admits(&exchange->bearer, exchange->shard, subscriber, channel);
+}
+
+static const struct subscriber_ops stream_subscriber_ops = {
+    .wake = stream_wake, .fail = stream_fail, .admits = stream_admits};
 
 /* The exchange's side. */
 

@@ -16,6 +16,7 @@ struct stream;
 struct stream_opening {
     struct text cursor; /* from where on it goes */
     bool is_recovered;  /* it begins right after the cursor that the client named */
+    enum completeness completeness;
     uint64_t retry_ms;
     uint64_t padding; /* bytes of something that means nothing, where the format has such a thing */
     const struct exchange *exchange; /* whose answer it is */

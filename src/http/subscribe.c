@@ -69,6 +69,7 @@ static bool subscribe_refuses_query(struct exchange *exchange)
 struct subscribe_reading {
     struct subscription_wish *wish;
     unsigned most;
+    unsigned wild; /* names that stand for what is below */
     enum error_code error;
     const char *fault;
 };
@@ -78,7 +79,7 @@ static void subscribe_add_channel(struct subscribe_reading *reading, struct text
     struct subscription_wish *wish = reading->wish;
     if (reading->error != ERROR_NONE)
         return;
-    reading->fault = channel_name_fault(name.bytes, name.len);
+    reading->fault = channel_wish_fault(name);
     if (reading->fault) {
         reading->error = ERROR_BAD_CHANNEL;
         return;
@@ -86,7 +87,8 @@ static void subscribe_add_channel(struct subscribe_reading *reading, struct text
     for (unsigned i = 0; i < wish->count; i++)
         if (text_equals(wish->channels[i], name))
             return;
-    if (wish->count == reading->most)
+    reading->wild += channel_name_is_wild(name);
+    if (wish->count == reading->most || reading->wild > CURSOR_PATTERNS_MAX)
         reading->error = ERROR_TOO_MANY_CHANNELS;
     else
         wish->channels[wish->count++] = name;
@@ -113,7 +115,10 @@ static bool subscribe_read_channels(struct exchange *exchange, struct subscripti
     if (reading.error == ERROR_BAD_CHANNEL)
         exchange_fail(exchange, ERROR_BAD_CHANNEL, "a channel name %s", reading.fault);
     else if (reading.error != ERROR_NONE)
-        exchange_fail(exchange, reading.error, "a subscription names at most %u channels", reading.most);
+        exchange_fail(exchange, reading.error,
+                      "a subscription names at most %u channels, %u of them with " CHANNEL_BELOW
+                      " at their end",
+                      reading.most, CURSOR_PATTERNS_MAX);
     return reading.error == ERROR_NONE;
 }
 

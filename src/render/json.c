@@ -129,10 +129,20 @@ struct rendering *render_json(const struct message *message, struct text channel
     return render_finish(&payload, shared);
 }
 
-void render_json_opening(struct buf *to, struct text cursor, bool is_recovered)
+void render_recovery(struct buf *to, bool is_recovered, enum completeness completeness)
+{
+    buf_append_text(to, is_recovered ? "\"recovered\":true" : "\"recovered\":false");
+    if (completeness != COMPLETENESS_PLAIN)
+        buf_append_text(to,
+                        completeness == COMPLETENESS_WHOLE ? ",\"complete\":true" : ",\"complete\":false");
+}
+
+void render_json_opening(struct buf *to, struct text cursor, bool is_recovered,
+                         enum completeness completeness)
 {
     render_json_cursor(to, cursor);
-    buf_append_text(to, is_recovered ? "\"recovered\":true}" : "\"recovered\":false}");
+    render_recovery(to, is_recovered, completeness);
+    buf_append_char(to, '}');
 }
 
 void render_json_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "core/epoch.h"
 #include "core/message.h"
+#include "core/subscriber.h"
 #include "tables/resets.h"
 
 /* Appends a JSON string, quotes included. The bytes are UTF-8. */
@@ -44,7 +45,13 @@ void render_json_members(struct buf *to, const struct message *message, struct t
 /* What else a feed of JSON objects says: the begin of an object whose first member is a cursor, and the whole
  * objects of its opening and of a reset. */
 void render_json_cursor(struct buf *to, struct text cursor);
-void render_json_opening(struct buf *to, struct text cursor, bool is_recovered);
+void render_json_opening(struct buf *to, struct text cursor, bool is_recovered,
+                         enum completeness completeness);
+
+/* The members that say what an opening knows of what comes: `"recovered"`, and `"complete"` where somebody
+ * asks.
+ */
+void render_recovery(struct buf *to, bool is_recovered, enum completeness completeness);
 void render_json_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,
                        struct text cursor);
 

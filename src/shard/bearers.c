@@ -94,6 +94,16 @@ enum error_code bearer_check(const struct bearer *bearer, const struct shard *sh
     return access_check(bearer->grant, shard->keys, shard->options, verb, channel, fault);
 }
 
+enum error_code bearer_admits(const struct bearer *bearer, const struct shard *shard,
+                              const struct subscriber *subscriber, struct text channel)
+{
+    char fault[AUTH_FAULT_MAX];
+    enum error_code error = bearer_check(bearer, shard, ACCESS_SUBSCRIBE, channel, fault);
+    bool is_full = subscriber->count + subscriber_spread_count(subscriber) >=
+                   shard->options->max_channels_per_connection;
+    return error == ERROR_NONE && is_full ? ERROR_TOO_MANY_CHANNELS : error;
+}
+
 void bearer_identify(struct bearer *bearer, struct grant *grant)
 {
     bool is_open = bearer->over != NULL;

@@ -14,6 +14,7 @@
 #include "tables/errors.h"
 
 struct shard;
+struct subscriber;
 
 /* Embedded in whatever is open; all zeros is nobody. */
 struct bearer {
@@ -43,6 +44,11 @@ enum error_code bearer_verify(struct bearer *bearer, const struct shard *shard, 
 /* Whether the bearer may do that: access_check with what is in force on the shard. */
 enum error_code bearer_check(const struct bearer *bearer, const struct shard *shard, enum access_verb verb,
                              struct text channel, char fault[AUTH_FAULT_MAX]);
+
+/* What `admits` of a subscriber answers whose channels are the bearer's: whether he may, and has room
+ * (max-channels-per-connection). */
+enum error_code bearer_admits(const struct bearer *bearer, const struct shard *shard,
+                              const struct subscriber *subscriber, struct text channel);
 
 /* Has the bearer another grant from now on, or none; the reference is taken over. */
 void bearer_identify(struct bearer *bearer, struct grant *grant);

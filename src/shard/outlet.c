@@ -218,7 +218,8 @@ static void run_release(void *run)
  * its own. */
 static bool batch_can_run(const struct outlet_batch *batch)
 {
-    bool can_run = batch->format->run != 0 && batch->count >= OUTLET_RUN_LEAST;
+    bool can_run = batch->format->run != 0 && batch->count >= OUTLET_RUN_LEAST &&
+                   !subscriber_is_joined(batch->subscriber);
     for (size_t i = 0; can_run && i < batch->count; i++)
         can_run = batch->deliveries[i].message != NULL;
     if (!can_run || deliveries_have_transient(batch->deliveries, batch->count))

@@ -6,11 +6,13 @@
 #include "base/text.h"
 
 #define RESET_TABLE(ROW)                                                                                     \
-    ROW(EPOCH, "epoch", "missed")           /* the log was begun anew since the cursor */                    \
-    ROW(TRIMMED, "trimmed", "missed")       /* messages after the cursor are no longer kept */               \
-    ROW(FUTURE, "future", "missed")         /* the cursor is ahead of the log */                             \
-    ROW(PURGED, "purged", "missed")         /* somebody deleted the channel's messages */                    \
-    ROW(FAILOVER, "failover", "withdrawn")  /* the broker lost messages that it had accepted */              \
+    ROW(EPOCH, "epoch", "missed")                /* the log was begun anew since the cursor */               \
+    ROW(TRIMMED, "trimmed", "missed")            /* messages after the cursor are no longer kept */          \
+    ROW(FUTURE, "future", "missed")              /* the cursor is ahead of the log */                        \
+    ROW(PURGED, "purged", "missed")              /* somebody deleted the channel's messages */               \
+    ROW(FAILOVER, "failover", "withdrawn")       /* the broker lost messages that it had accepted */         \
+    ROW(INCOMPLETE, "incomplete", "missed")      /* of a wild name: channels below are left out */           \
+    ROW(TOO_MANY, "too-many-channels", "missed") /* of a wild name: more channels are below */               \
     ROW(UNKNOWN_ID, "unknown-id", "missed") /* the client came back with an id that was never one of ours */
 
 enum reset_reason {

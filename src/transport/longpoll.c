@@ -109,7 +109,7 @@ static bool longpoll_answer_shared(struct longpoll *poll, const struct delivery 
     struct channel_memo *memo = subscription_memo(delivery->subscription);
     const struct message *message = delivery->message;
     uint32_t serial = message->is_transient ? delivery->subscription->serial : 0;
-    if (poll->subscriber.count > 1 || !exchange_can_share(poll->exchange))
+    if (subscriber_is_joined(&poll->subscriber) || !exchange_can_share(poll->exchange))
         return false;
     if (memo->release != longpoll_release_shared || memo->offset != message->offset ||
         memo->serial != serial) {
@@ -272,10 +272,11 @@ static bool longpoll_answer_page_again(struct longpoll *poll)
 {
     const struct subscription *subscription = &poll->subscriber.subscriptions[0];
     const struct channel_memo *memo = subscription_memo(subscription);
-    if (poll->form != LONGPOLL_JSON || poll->subscriber.count > 1 || !exchange_can_share(poll->exchange) ||
-        memo->release != longpoll_release_page || memo->from != subscription->offset ||
-        memo->serial != subscription->serial || memo->is_newest != subscription->is_newest ||
-        subscription->state != SUBSCRIPTION_LIVE || subscription->reset != RESET_NONE)
+    if (poll->form != LONGPOLL_JSON || subscriber_is_joined(&poll->subscriber) ||
+        !exchange_can_share(poll->exchange) || memo->release != longpoll_release_page ||
+        memo->from != subscription->offset || memo->serial != subscription->serial ||
+        memo->is_newest != subscription->is_newest || subscription->state != SUBSCRIPTION_LIVE ||
+        subscription->reset != RESET_NONE)
         return false;
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, memo->count);
     exchange_answer_shared(poll->exchange, memo->value);
@@ -286,8 +287,8 @@ static void longpoll_answer_page(struct longpoll *poll, struct body *page, const
                                  struct page_count told)
 {
     const struct subscription *subscription = &poll->subscriber.subscriptions[0];
-    bool is_shared = poll->form == LONGPOLL_JSON && poll->subscriber.count == 1 && told.resets == 0 &&
-                     page->size <= BODY_SMALL_BYTES && exchange_can_share(poll->exchange);
+    bool is_shared = poll->form == LONGPOLL_JSON && !subscriber_is_joined(&poll->subscriber) &&
+                     told.resets == 0 && page->size <= BODY_SMALL_BYTES && exchange_can_share(poll->exchange);
     struct MHD_Response *response = body_response(
         page, poll->form == LONGPOLL_JSONP ? longpoll_jsonp_transport.content_type : "application/json");
     shard_count(poll->exchange->shard, METRIC_DELIVERIES, told.messages + told.resets);
@@ -374,7 +375,14 @@ static void longpoll_fail(struct subscriber *subscriber, enum error_code error)
     exchange_fail(poll->exchange, error, "%s", error_text(error));
 }
 
-static const struct subscriber_ops longpoll_subscriber_ops = {.wake = longpoll_wake, .fail = longpoll_fail};
+static enum error_code longpoll_admits(struct subscriber *subscriber, struct text channel)
+{
+    const struct exchange *exchange = container_of(subscriber, struct longpoll, subscriber)->exchange;
+    return bearer_admits(&exchange->bearer, exchange->shard, subscriber, channel);
+}
+
+static const struct subscriber_ops longpoll_subscriber_ops = {
+    .wake = longpoll_wake, .fail = longpoll_fail, .admits = longpoll_admits};
 
 /* What has come in this turn of the loop is told at the last moment. Without its channels there is nothing to
  * say, not even where to go on from. */
@@ -417,6 +425,7 @@ static void longpoll_begin(struct exchange *exchange, const struct subscription_
         .exchange = exchange,
         .subscriber.ahead = exchange,
         .subscriber.policy = (uint8_t)wish->policy,
+        .subscriber.is_brief = true,
         .subscriber.persona = persona_ref(wish->persona),
         .form = form,
         .until_ms = exchange->shard->now_ms + wish->wait_ms,

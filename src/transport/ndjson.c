@@ -13,7 +13,7 @@
 /* No client would read for how long it shall wait. */
 static void ndjson_opening(struct buf *to, const struct stream_opening *opening)
 {
-    render_json_opening(to, opening->cursor, opening->is_recovered);
+    render_json_opening(to, opening->cursor, opening->is_recovered, opening->completeness);
     buf_append_char(to, '\n');
 }
 

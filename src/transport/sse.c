@@ -40,7 +40,9 @@ static void sse_opening(struct buf *to, const struct stream_opening *opening)
     sse_append_id(to, opening->cursor);
     buf_append_text(to, "event: subscribed\ndata: {\"cursor\":\"");
     buf_append(to, opening->cursor.bytes, opening->cursor.len);
-    buf_append_text(to, opening->is_recovered ? "\",\"recovered\":true}\n\n" : "\",\"recovered\":false}\n\n");
+    buf_append_text(to, "\",");
+    render_recovery(to, opening->is_recovered, opening->completeness);
+    buf_append_text(to, "}\n\n");
 }
 
 static void sse_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,

@@ -35,7 +35,7 @@ static void htmlfile_opening(struct buf *to, const struct stream_opening *openin
 {
     struct buf json = {0};
     htmlfile_append_page(to, exchange_query(opening->exchange, "callback"), opening->padding);
-    render_json_opening(&json, opening->cursor, opening->is_recovered);
+    render_json_opening(&json, opening->cursor, opening->is_recovered, opening->completeness);
     htmlfile_append_json(to, &json);
 }
 

@@ -17,6 +17,9 @@ static void multipart_opening(struct buf *to, const struct stream_opening *openi
     buf_append_text(to, "--" RENDER_MULTIPART_BOUNDARY "\r\n");
     render_multipart_cursor(to, opening->cursor);
     buf_append_text(to, opening->is_recovered ? "Sluice-Recovered: true\r\n" : "Sluice-Recovered: false\r\n");
+    if (opening->completeness != COMPLETENESS_PLAIN)
+        buf_append_text(to, opening->completeness == COMPLETENESS_WHOLE ? "Sluice-Complete: true\r\n"
+                                                                        : "Sluice-Complete: false\r\n");
 }
 
 static void multipart_reset(struct buf *to, struct text channel, enum reset_reason reason, uint64_t missed,

@@ -56,7 +56,7 @@ static void application_take_token(struct application *application, struct text 
     if (error == ERROR_NONE && is_awaited)
         error = application_join(application);
     else if (error == ERROR_NONE)
-        conversation_follow_grant(conversation);
+        conversation_follow_grant(conversation, NULL);
     if (error != ERROR_NONE)
         conversation->ops->over(conversation, error);
 }

@@ -59,9 +59,8 @@ void connection_answer_error(struct connection *connection, enum error_code erro
     shard_count(connection_shard(connection), METRIC_ERRORS, 1);
 }
 
-bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name)
+static bool connection_passes(const struct connection *connection, struct buf *to, const char *fault)
 {
-    const char *fault = channel_name_fault(name.bytes, name.len);
     char what[CONNECTION_ANSWER_MAX];
     if (!fault)
         return true;
@@ -70,11 +69,19 @@ bool connection_check_channel(const struct connection *connection, struct buf *t
     return false;
 }
 
+bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name)
+{
+    return connection_passes(connection, to, channel_name_fault(name.bytes, name.len));
+}
+
+bool connection_check_wish(const struct connection *connection, struct buf *to, struct text name)
+{
+    return connection_passes(connection, to, channel_wish_fault(name));
+}
+
 bool connection_admits(const struct connection *connection, struct buf *to, struct text name)
 {
     char fault[AUTH_FAULT_MAX];
-    if (!connection_check_channel(connection, to, name))
-        return false;
     enum error_code error = conversation_check(&connection->conversation, ACCESS_SUBSCRIBE, name, fault);
     if (error != ERROR_NONE)
         connection_append_error(connection, to, error, fault);

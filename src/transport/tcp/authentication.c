@@ -40,7 +40,7 @@ bool connection_take_token(struct connection *connection, const struct frame *fr
     if (is_awaited)
         connection_begin(connection);
     else
-        conversation_follow_grant(conversation);
+        conversation_follow_grant(conversation, NULL);
     return true;
 }
 
@@ -54,25 +54,30 @@ bool resp_refuses_nobody(const struct resp_call *call)
     return is_nobody;
 }
 
+static bool connection_is_wild(const struct connection *connection)
+{
+    list_for_each (link, &connection->conversation.subscriptions)
+        if (command_subscription_is_wild(container_of(link, struct command_subscription, link)))
+            return true;
+    return false;
+}
+
 bool resp_authenticate(const struct resp_call *call, struct text token,
                        void (*confirm)(const struct connection *connection, struct buf *to))
 {
     struct connection *connection = call->connection;
     char fault[AUTH_FAULT_MAX];
-    bool has_patterns = !list_is_empty(&connection->patterns);
-    if (has_patterns && !connection_wait_begin(connection))
+    bool is_wild = connection_is_wild(connection);
+    if (is_wild && !connection_wait_begin(connection))
         return false;
     enum error_code error = conversation_authenticate(&connection->conversation, token, fault);
     if (error != ERROR_NONE) {
         connection_answer_error(connection, error, fault);
     } else {
         confirm(connection, connection_text(connection));
-        conversation_follow_grant(&connection->conversation);
+        conversation_follow_grant(&connection->conversation, is_wild ? &connection->wait->super : NULL);
     }
-    if (has_patterns && error == ERROR_NONE && tcp_patterns_renew(connection))
-        connection_append_error(connection, &connection->wait->text, ERROR_OUT_OF_MEMORY,
-                                error_text(ERROR_OUT_OF_MEMORY));
-    if (has_patterns)
+    if (is_wild)
         connection_wait_end(connection);
     return error == ERROR_NONE;
 }

@@ -30,21 +30,11 @@ static struct text command_after_space(const char *bytes, size_t len, size_t at)
     return at < len ? (struct text){bytes + at + 1, len - at - 1} : (struct text){0};
 }
 
-/* The channel that a command means, checked. */
-static bool commands_read_channel(struct connection *connection, const struct command *command,
-                                  struct text *channel)
+/* The channel that a command means. */
+static struct text commands_channel(const struct connection *connection, const struct command *command)
 {
     const struct channel_name *preset = &connection->declaration->preset;
-    *channel = command->first.bytes ? command->first : (struct text){preset->text, preset->len};
-    return connection_check_channel(connection, connection_text(connection), *channel);
-}
-
-/* The same, where it may be subscribed to. */
-static bool commands_read_open_channel(struct connection *connection, const struct command *command,
-                                       struct text *channel)
-{
-    return commands_read_channel(connection, command, channel) &&
-           connection_admits(connection, connection_text(connection), *channel);
+    return command->first.bytes ? command->first : (struct text){preset->text, preset->len};
 }
 
 static bool commands_read_start(struct connection *connection, const struct command *command,
@@ -85,13 +75,14 @@ static void commands_begin(struct connection *connection, const struct command_w
 static void commands_subscribe(struct connection *connection, const struct command *command)
 {
     struct start start = {.kind = START_NOW};
-    struct text channel;
+    const struct text channel = commands_channel(connection, command);
     char fault[COMMAND_FAULT_MAX];
-    if (!commands_read_open_channel(connection, command, &channel) ||
+    if (!connection_check_wish(connection, connection_text(connection), channel) ||
+        !connection_admits(connection, connection_text(connection), channel) ||
         !commands_read_start(connection, command, &start))
         return;
     const struct command_wish wish = {.channel = channel, .start = &start};
-    if (command_subscription_find(&connection->conversation, NULL, channel))
+    if (command_subscription_find(&connection->conversation, channel))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
     else if (!command_has_room(&connection->conversation, 1, fault))
         connection_answer_error(connection, ERROR_TOO_MANY_CHANNELS, fault);
@@ -101,15 +92,14 @@ static void commands_subscribe(struct connection *connection, const struct comma
 
 static void commands_unsubscribe(struct connection *connection, const struct command *command)
 {
-    struct text channel;
+    const struct text channel = commands_channel(connection, command);
     if (command->second.bytes) {
         connection_answer_error(connection, ERROR_BAD_COMMAND, "UNSUBSCRIBE takes one channel");
         return;
     }
-    if (!commands_read_channel(connection, command, &channel))
+    if (!connection_check_wish(connection, connection_text(connection), channel))
         return;
-    struct command_subscription *subscription =
-        command_subscription_find(&connection->conversation, NULL, channel);
+    struct command_subscription *subscription = command_subscription_find(&connection->conversation, channel);
     if (subscription)
         command_unsubscribe(subscription);
     connection_answer_text(connection, subscription ? "CONFIRMED" : "ALREADY UNSUBSCRIBED");
@@ -118,8 +108,9 @@ static void commands_unsubscribe(struct connection *connection, const struct com
 static void commands_history(struct connection *connection, const struct command *command)
 {
     struct start start = {.kind = START_EARLIEST};
-    struct text channel;
-    if (!commands_read_open_channel(connection, command, &channel) ||
+    const struct text channel = commands_channel(connection, command);
+    if (!connection_check_channel(connection, connection_text(connection), channel) ||
+        !connection_admits(connection, connection_text(connection), channel) ||
         !commands_read_start(connection, command, &start))
         return;
     const struct command_wish wish = {.channel = channel, .start = &start, .is_history = true};
@@ -157,7 +148,7 @@ static void commands_auth(struct connection *connection, const struct command *c
         return;
     }
     connection_answer_text(connection, "CONFIRMED");
-    conversation_follow_grant(&connection->conversation);
+    conversation_follow_grant(&connection->conversation, NULL);
 }
 
 static void commands_as(struct connection *connection, const struct command *command)

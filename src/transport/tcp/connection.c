@@ -97,7 +97,6 @@ void connection_try_leave(struct connection *connection)
     const enum error_code refusal = (enum error_code)connection->refusal;
     if (refusal != ERROR_NONE)
         connection_lost(&connection->conversation, (struct text){"", 0}, refusal, error_text(refusal));
-    tcp_patterns_forget(connection);
     conversation_deinit(&connection->conversation);
     stream_socket_finish(socket);
 }
@@ -105,7 +104,6 @@ void connection_try_leave(struct connection *connection)
 /* Nothing is told any more. */
 static void connection_let_go(struct connection *connection)
 {
-    tcp_patterns_forget(connection);
     conversation_deinit(&connection->conversation);
     resp_transaction_forget(connection);
     if (!connection->wait)
@@ -409,7 +407,6 @@ static enum error_code connection_accept(struct listener *listener, const struct
                       TRANSPORT_TCP);
     connection->conversation.ahead = connection;
     connection->conversation.key = &connection->socket.key;
-    list_init(&connection->patterns);
     bearer_identify(&connection->conversation.bearer, shown.grant);
     connection_begin(connection);
     if (connection->state != CONNECTION_DEAF)

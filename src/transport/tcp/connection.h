@@ -15,7 +15,6 @@
 
 #include "base/list.h"
 #include "command/auth.h"
-#include "core/watcher.h"
 #include "shard/shard.h"
 #include "transport/tcp/declaration.h"
 #include "transport/tcp/framing.h"
@@ -48,15 +47,13 @@ struct connection {
     struct stream_socket socket;
     struct conversation conversation;
     const struct declaration *declaration;
-    struct list patterns;                 /* of PSUBSCRIBE */
     struct connection_wait *wait;         /* NULL when the next command may be looked at */
     struct resp_transaction *transaction; /* from MULTI to EXEC; NULL otherwise */
     struct frame_reader reader;
     uint64_t partial_ms; /* when the frame began that is not whole yet; 0 when there is none */
     uint32_t id;         /* as CLIENT ID says it */
-    uint16_t pattern_count;
-    bool has_spoken; /* its first frame is done with */
-    uint8_t refusal; /* enum error_code: told at last, behind all that was taken before */
+    bool has_spoken;     /* its first frame is done with */
+    uint8_t refusal;     /* enum error_code: told at last, behind all that was taken before */
 };
 
 /* connection.c */
@@ -106,7 +103,10 @@ void connection_append_error(const struct connection *connection, struct buf *to
 /* Whether a channel may have that name; appends the error that says why not. */
 bool connection_check_channel(const struct connection *connection, struct buf *to, struct text name);
 
-/* The same, and whether the connection may subscribe to it. */
+/* The same, of what may be subscribed to: a wild name too. */
+bool connection_check_wish(const struct connection *connection, struct buf *to, struct text name);
+
+/* Whether the connection may subscribe to a name that was checked; otherwise appends the error. */
 bool connection_admits(const struct connection *connection, struct buf *to, struct text name);
 
 /* What a command waits for; text that is to be answered once everything that was awaited has come. */
@@ -135,29 +135,6 @@ void connection_begin(struct connection *connection);
 /* Takes a frame that is a token: the first one, on a listener whose frames are no commands. Returns whether
  * it is one; where one is awaited it has to be. */
 bool connection_take_token(struct connection *connection, const struct frame *frame);
-
-/* pattern.c */
-
-/* A channel tree that a connection is subscribed to. */
-struct tcp_pattern {
-    struct watcher watcher;
-    struct list link; /* in connection.patterns */
-    struct connection *connection;
-    size_t len;
-    char text[]; /* as asked for: a channel's name and slash and star */
-};
-
-bool tcp_pattern_is_valid(struct text text);
-struct tcp_pattern *tcp_pattern_find(const struct connection *connection, struct text text);
-
-/* With a wait begun, which counts it. Returns 0 or -ENOMEM. */
-int tcp_pattern_add(struct connection *connection, struct text text);
-void tcp_pattern_remove(struct tcp_pattern *pattern);
-
-/* Looks for the channels below each pattern once more, because other ones may be subscribed to now. With a
- * wait begun. Returns 0 or -ENOMEM. */
-int tcp_patterns_renew(struct connection *connection);
-void tcp_patterns_forget(struct connection *connection);
 
 /* delivery.c */
 

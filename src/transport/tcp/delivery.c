@@ -71,19 +71,21 @@ static void delivery_begin_push(const struct connection *connection, struct buf 
 }
 
 static void delivery_begin_pattern(const struct connection *connection, struct buf *text,
-                                   const struct tcp_pattern *pattern)
+                                   const struct command_subscription *subscription)
 {
+    const struct text wild = subscription_channel(&subscription->subscriber.one);
     buf_append_char(text, connection->protocol == 3 ? '>' : '*');
     buf_append_text(text, "4\r\n$8\r\npmessage\r\n");
-    render_resp_bulk(text, pattern->text, pattern->len);
+    render_resp_bulk(text, wild.bytes, wild.len - 1);
 }
 
 /* Whether a frame is nothing but what a framing's rendering holds. */
 static bool delivery_is_rendering(const struct command_subscription *subscription)
 {
     const struct connection *connection = delivery_connection(subscription);
-    return connection->framing == FRAMING_RESP ? connection->protocol == 2 && !subscription->maker
-                                               : connection->format == UPDATE_RAW;
+    return connection->framing == FRAMING_RESP
+               ? connection->protocol == 2 && !command_subscription_is_wild(subscription)
+               : connection->format == UPDATE_RAW;
 }
 
 static int delivery_fill_message(const struct command_subscription *subscription,
@@ -98,8 +100,9 @@ static int delivery_fill_message(const struct command_subscription *subscription
     if (!rendering)
         return -ENOMEM;
     bool is_whole = delivery_is_rendering(subscription);
-    if (subscription->maker && !is_whole)
-        delivery_begin_pattern(connection, text, subscription->maker);
+    bool is_of_pattern = connection->framing == FRAMING_RESP && command_subscription_is_wild(subscription);
+    if (is_of_pattern)
+        delivery_begin_pattern(connection, text, subscription);
     else if (!is_whole)
         delivery_begin_push(connection, text);
     frame_set_body(frame, rendering, is_whole ? rendering->payload : rendering->shared,

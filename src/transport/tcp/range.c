@@ -260,7 +260,8 @@ static const char *range_parse_xread(struct range *range, const struct resp_call
 static bool range_begin(struct connection *connection, struct range *range, const struct range_wish *wish)
 {
     struct shard *shard = connection_shard(connection);
-    if (!connection_admits(connection, connection_text(connection), wish->channel) ||
+    if (!connection_check_channel(connection, connection_text(connection), wish->channel) ||
+        !connection_admits(connection, connection_text(connection), wish->channel) ||
         !connection_wait_begin(connection))
         return false;
     connection->wait->super.awaited++;

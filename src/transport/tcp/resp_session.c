@@ -154,7 +154,6 @@ void resp_run_reset(const struct resp_call *call)
 {
     struct connection *connection = call->connection;
     resp_transaction_forget(connection);
-    tcp_patterns_forget(connection);
     command_unsubscribe_all(&connection->conversation);
     bearer_identify(&connection->conversation.bearer, NULL);
     (void)bearer_certify(&connection->conversation.bearer, connection_shard(connection),

@@ -137,7 +137,7 @@ static void feed_fill_reset(struct websocket_feed *feed, const struct delivery *
 /* With several channels the cursor is a joined one: only what follows it in the rendering is shared. */
 static bool feed_has_joined_cursor(const struct websocket_feed *feed)
 {
-    return feed->form->is_json && feed->subscriber.count > 1;
+    return feed->form->is_json && subscriber_is_joined(&feed->subscriber);
 }
 
 static void feed_fill_joined(struct websocket_feed *feed, const struct rendering *rendering, struct buf *text)
@@ -187,7 +187,7 @@ static bool feed_begin(struct websocket_feed *feed)
     struct buf *text = outlet_text(&feed->websocket.socket.outlet);
     size_t at = text->len;
     render_json_opening(text, (struct text){cursor, subscriber_cursor(&feed->subscriber, cursor)},
-                        recovery == RECOVERY_WHOLE);
+                        recovery == RECOVERY_WHOLE, subscriber_completeness(&feed->subscriber));
     websocket_begin_frame(text, at, WEBSOCKET_TEXT, 0);
     return true;
 }
@@ -197,7 +197,7 @@ static void feed_flush(struct websocket_feed *feed)
     /* Frames of several channels in one write are no run of any of them. */
     const struct outlet_format format = {
         .fill = feed_fill,
-        .run = feed->subscriber.count > 1 ? 0 : 1u + feed->form->form,
+        .run = subscriber_is_joined(&feed->subscriber) ? 0 : 1u + feed->form->form,
     };
     if (feed->phase == FEED_BEGUN || feed_begin(feed))
         outlet_deliver(&feed->websocket.socket.outlet, &feed->subscriber, &format, UINT64_MAX);
@@ -226,7 +226,14 @@ static void feed_fail(struct subscriber *subscriber, enum error_code error)
         feed_close(feed, error, error_text(error));
 }
 
-static const struct subscriber_ops feed_subscriber_ops = {.wake = feed_wake, .fail = feed_fail};
+static enum error_code feed_admits(struct subscriber *subscriber, struct text channel)
+{
+    const struct websocket_feed *feed = container_of(subscriber, struct websocket_feed, subscriber);
+    return bearer_admits(&feed->bearer, websocket_shard(&feed->websocket), subscriber, channel);
+}
+
+static const struct subscriber_ops feed_subscriber_ops = {
+    .wake = feed_wake, .fail = feed_fail, .admits = feed_admits};
 
 /* Publishing. */
 
@@ -337,6 +344,8 @@ static enum error_code feed_check(struct websocket_feed *feed, char fault[AUTH_F
     if (persona)
         subscriber_introduce(&feed->subscriber, persona);
     persona_unref(persona);
+    if (error == ERROR_NONE)
+        subscriber_search_again(&feed->subscriber);
     return error;
 }
 
@@ -357,8 +366,13 @@ static void feed_take_token(struct websocket_feed *feed, struct text message)
 static bool feed_admits_publish(struct websocket_feed *feed, struct text channel)
 {
     char fault[AUTH_FAULT_MAX];
+    const char *wild = "what is sent is published to the first channel of the feed, which has to be one";
     enum error_code error =
         bearer_check(&feed->bearer, websocket_shard(&feed->websocket), ACCESS_PUBLISH, channel, fault);
+    if (error == ERROR_NONE && channel_name_is_wild(channel)) {
+        feed_publish_fail(feed, ERROR_BAD_CHANNEL, wild);
+        return false;
+    }
     if (error != ERROR_NONE)
         feed_publish_fail(feed, error, fault);
     return error == ERROR_NONE;

@@ -58,8 +58,8 @@ class Reader:
         while not self.waiting:
             getattr(self, "read_" + self.kind.split("-")[0])()
         told = self.waiting.popleft()
-        if "id" in told:
-            self.cursor = told["id"]
+        if "cursor" in told or ("id" in told and not self.channel.endswith("/**")):
+            self.cursor = told.get("cursor", told.get("id"))
         return told
 
     def take(self, count: int) -> list[Any]:
@@ -84,7 +84,7 @@ class Reader:
             self.waiting.append({"reset": json.loads(event.data), "id": event.id})
         elif self.kind == "sse-objects":
             told = json.loads(event.data)
-            assert told["id"] == event.id and told.get("event") == event.event, (told, event)
+            assert told["id"] in event.id.split(".") and told.get("event") == event.event, (told, event)
             self.waiting.append(told)
         else:
             self.waiting.append({"data": event.data, "id": event.id, "event": event.event})

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/cursor.h"
@@ -148,7 +149,27 @@ static void test_epoch_is_made_of_its_alphabet_only(void **state)
     }
 }
 
+static void test_entries_of_wild_names_come_besides(void **state)
+{
+    char text[CURSOR_TEXT_MAX * 2] = "";
+    size_t len = 0;
+    struct start start;
+    (void)state;
+    for (unsigned i = 0; i < CURSOR_ENTRIES_MAX; i++) {
+        if (i == CURSOR_PATTERNS_MAX)
+            assert_int_equal(start_parse(&start, text, len - 1), 0);
+        len +=
+            (size_t)sprintf(text + len, i < CURSOR_PATTERNS_MAX ? "401ye0000000-%u." : "v6zt56s3th19-%u.", i);
+    }
+    assert_int_equal(start_parse(&start, text, len - 1), 0);
+    assert_int_equal(start.count, CURSOR_ENTRIES_MAX);
+    assert_true(epoch_is_of_name(&start.at[0].epoch) && !epoch_is_of_name(&start.at[8].epoch));
+    sprintf(text + len, "401ye0000000-1");
+    assert_int_equal(start_parse(&start, text, strlen(text)), -E2BIG);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(test_entries_of_wild_names_come_besides),
     cmocka_unit_test(test_cursor_takes_words),
     cmocka_unit_test(test_cursor_takes_ids),
     cmocka_unit_test(test_cursor_rejects_offset_over_64_bits),

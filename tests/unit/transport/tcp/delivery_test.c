@@ -151,14 +151,14 @@ static void fail_broken(struct outlet *outlet)
 }
 
 /* Delivers with so much room; what was sent and what is owed is left in `wire`. */
-static enum outlet_progress deliver(const struct connection *as, const struct tcp_pattern *pattern,
-                                    size_t bytes)
+static enum outlet_progress deliver(const struct connection *as, bool is_pattern, size_t bytes)
 {
     static const struct outlet_ops ops = {.broken = fail_broken};
     struct connection connection = *as;
     struct outlet *outlet = &connection.socket.outlet;
-    struct command_subscription subscription = {
-        .conversation = &connection.conversation, .maker = pattern, .until = UINT64_MAX};
+    struct command_subscription subscription = {.conversation = &connection.conversation,
+                                                .until = UINT64_MAX};
+    subscription.subscriber.pending = is_pattern ? SUBSCRIBER_SPREADS : 0;
     timer_wheel_init(&shard.wheel, 0);
     outlet_table_init(&shard.outlets, &shard);
     outlet_init(outlet, &ops, &shard, -1);
@@ -174,19 +174,19 @@ static enum outlet_progress deliver(const struct connection *as, const struct tc
     return progress;
 }
 
-static void check_every_cut(const struct connection *as, const struct tcp_pattern *pattern, size_t count)
+static void check_every_cut(const struct connection *as, bool is_pattern, size_t count)
 {
     struct buf whole = {0};
     size_t ends[MOST + 1] = {0};
     make_messages(count);
     for (size_t i = 1; i <= count; i++) {
         message_count = i;
-        assert_int_equal(deliver(as, pattern, SIZE_MAX), OUTLET_DONE);
+        assert_int_equal(deliver(as, is_pattern, SIZE_MAX), OUTLET_DONE);
         ends[i] = wire.len;
     }
     buf_append(&whole, wire.bytes, wire.len);
     for (size_t cut = 0; cut < whole.len; cut++) {
-        assert_int_equal(deliver(as, pattern, cut), OUTLET_WAITING);
+        assert_int_equal(deliver(as, is_pattern, cut), OUTLET_WAITING);
         /* Nothing is owed of a frame of which nothing was taken. */
         assert_int_equal(wire.len, ends[told]);
         assert_true(cut <= ends[told] && (told == 0 || cut > ends[told - 1]));
@@ -211,22 +211,17 @@ static void test_whatever_a_socket_takes_the_rest_is_owed(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-        check_every_cut(&kinds[i], NULL, 3);
+        check_every_cut(&kinds[i], false, 3);
         /* As one run of bytes, where the framing has one. */
-        check_every_cut(&kinds[i], NULL, MOST);
+        check_every_cut(&kinds[i], false, MOST);
     }
 }
 
 static void test_the_same_for_what_a_pattern_found(void **state)
 {
-    static union {
-        struct tcp_pattern pattern;
-        char room[sizeof(struct tcp_pattern) + 8];
-    } tree = {.pattern = {.len = 3}};
     (void)state;
-    memcpy(tree.pattern.text, "a/*", 3);
-    check_every_cut(&(struct connection){.framing = FRAMING_RESP, .protocol = 2}, &tree.pattern, 3);
-    check_every_cut(&(struct connection){.framing = FRAMING_RESP, .protocol = 3}, &tree.pattern, MOST);
+    check_every_cut(&(struct connection){.framing = FRAMING_RESP, .protocol = 2}, true, 3);
+    check_every_cut(&(struct connection){.framing = FRAMING_RESP, .protocol = 3}, true, MOST);
 }
 
 static const struct CMUnitTest tests[] = {

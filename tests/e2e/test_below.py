@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: MIT
+"""NAME/** follows every channel below NAME, also those that come later, over every transport and on every node."""
+
+import json
+import os
+import random
+import re
+from collections.abc import Iterator
+
+import pytest
+from support.client import Connection, LineStream, get, path_of, publish, request
+from support.readers import KINDS, LISTENERS, OBJECTS, Reader
+from support.redis import KEEP_ALL, RedisServer, nodes
+from support.server import Server, wait_until
+from support.sockjs_commands import Commands
+from support.tcp import Raw, tcp_port
+from support.tokens import bearer, make_token, secret_file
+from support.websocket import WebSocket
+
+OPTIONS = (*LISTENERS, "--legacy", "yes")
+
+
+@pytest.fixture(scope="module")
+def memory() -> Iterator[list[Server]]:
+    with Server(*OPTIONS, "--shards", "2") as running:
+        yield [running, running]
+
+
+@pytest.fixture(scope="module")
+def shared(redis: RedisServer) -> Iterator[list[Server]]:
+    with nodes(2, redis, options=(*KEEP_ALL, *OPTIONS)) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "redis"])
+def both(request: pytest.FixtureRequest) -> list[Server]:
+    """Where one reads, and where another one publishes."""
+    return request.getfixturevalue("memory" if request.param == "memory" else "shared")
+
+
+def publish_many(server: Server, names: list[str]) -> None:
+    answer = request(server, "POST", "/channels", json.dumps([{"channel": name, "data": name} for name in names]))
+    assert answer.status == 200 and not any("error" in each for each in answer.json), answer
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_channels_that_are_there_and_that_come_later(both: list[Server], channel: str, kind: str) -> None:
+    here, there = both
+    publish(there, f"{channel}/old", "before")
+    with Reader(here, kind, f"{channel}/**") as reader:
+        if kind == "websocket-raw":  # which has no opening that would say so
+            wait_until(lambda: follows(here, f"{channel}/old"))
+        publish(there, f"{channel}/old", "one")
+        publish(there, channel, "not below")
+        publish(there, f"{channel}x/y", "beside")
+        publish(there, f"{channel}/new/deep", "two")
+        assert sorted(reader.take(2)) == ["one", "two"]
+        publish(there, f"{channel}/new/deep", "three")
+        told = reader.next()
+        assert told["data"] == "three"
+        if kind in OBJECTS:
+            assert told["channel"] == f"{channel}/new/deep"
+
+
+@pytest.mark.parametrize("kind", [*OBJECTS, "sse", "poll"])
+def test_a_complete_cursor_tells_what_has_begun_since(both: list[Server], channel: str, kind: str) -> None:
+    here, there = both
+    for name in "abc":
+        publish(here, f"{channel}/{name}", "before")
+    with LineStream(here, path_of(f"{channel}/**")) as lines:
+        opening = lines.next_line()
+    assert opening["complete"] is True and opening["recovered"] is False
+    assert len(opening["cursor"].split(".")) == 4
+    publish(there, f"{channel}/a", "1")
+    publish(there, f"{channel}/later", "2")
+    publish(there, f"{channel}/later", "3")
+    with Reader(there, kind, f"{channel}/**", since=opening["cursor"]) as reader:
+        assert sorted(reader.take(3)) == ["1", "2", "3"]
+        publish(here, f"{channel}/b", "4")
+        told = reader.next()
+        assert told["data"] == "4", (told, opening)
+
+
+def test_a_poll_goes_on_from_an_empty_place(both: list[Server], channel: str) -> None:
+    here, there = both
+    empty = get(here, path_of(f"{channel}/**", wait=0))
+    assert empty.status == 204 and re.fullmatch(r"[0-9a-z]{5}0{7}-0", empty.cursor)
+    publish(there, f"{channel}/first", "begun since")
+    told = get(there, path_of(f"{channel}/**"), If_None_Match=f'"{empty.cursor}"')
+    assert (told.body, told.header("Sluice-Channel")) == (b"begun since", f"{channel}/first")
+    assert get(here, path_of(f"{channel}/**", since=told.cursor, wait=0)).status == 204
+
+
+def test_more_channels_than_a_cursor_names(both: list[Server], channel: str) -> None:
+    here, there = both
+    names = [f"{channel}/{number}" for number in range(200)]
+    publish_many(here, names[:100])
+    with LineStream(here, path_of(f"{channel}/**")) as lines:
+        assert lines.next_line()["complete"] is False
+        publish_many(there, names)
+        told = [lines.next_line() for _ in range(200)]
+    assert sorted(line["data"] for line in told) == sorted(names)
+    cursor = told[-1]["cursor"]
+    assert len(cursor.split(".")) == 65 and f"{channel}/**"
+    assert max(int(entry.split("-")[1]) for entry in cursor.split(".")) == 200
+    publish(there, names[0], "missed or not")
+    with LineStream(there, path_of(f"{channel}/**", since=cursor)) as lines:
+        opening = lines.next_line()
+        assert opening["complete"] is False and opening["recovered"] is False
+        assert lines.next_line()["reset"]["reason"] == "incomplete"
+        publish(here, f"{channel}/new", "goes on")
+        wait_until(lambda: lines.next_line()["data"] == "goes on")
+
+
+def test_a_poll_with_an_incomplete_cursor_waits_for_a_message(both: list[Server], channel: str) -> None:
+    """Told of the reset alone it would come back at once, and be told again."""
+    here, there = both
+    publish_many(here, [f"{channel}/{number}" for number in range(80)])
+    for accept in ("application/json", "text/plain"):
+        cursor = get(here, path_of(f"{channel}/**", wait=0)).cursor
+        assert get(here, path_of(f"{channel}/**", since=cursor, wait=0.2), Accept=accept).status == (
+            204), "nothing but the reset to tell"
+        with Connection(here) as connection:
+            connection.send(f"GET {path_of(f'{channel}/**', since=cursor)} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
+            wait_until(lambda: follows(here, f"{channel}/0"))
+            publish(there, f"{channel}/new", "news")
+            answer = connection.read_response()
+        if accept == "text/plain":
+            assert answer.body == b"news" and (answer.header("Sluice-Reset") or "").startswith("incomplete")
+        else:
+            assert [each["data"] for each in answer.json["messages"]] == ["news"]
+            assert [each["reason"] for each in answer.json["reset"]] == ["incomplete"]
+
+
+def test_names_and_wild_names_in_one_subscription(both: list[Server], channel: str) -> None:
+    here, there = both
+    publish(here, f"{channel}/a/1", "before")
+    target = path_of(channel) + "".join(f"?&"[i > 0] + f"channel={channel}/{name}" for i, name in enumerate(("a/**", "b/**", "a/1")))
+    with LineStream(here, target) as lines:
+        cursor = lines.next_line()["cursor"]
+        sent = [channel, f"{channel}/a/1", f"{channel}/a/2", f"{channel}/b/1"]
+        for name in sent:
+            publish(there, name, name)
+        publish(there, f"{channel}/c/1", "not asked for")
+        assert sorted(lines.next_line()["channel"] for _ in sent) == sorted(sent)
+    with LineStream(here, f"{target}&since={cursor}") as lines:
+        assert lines.next_line()["recovered"] is True
+        assert sorted(lines.next_line()["channel"] for _ in sent) == sorted(sent)
+
+
+def test_reserved_segments_are_not_followed(memory: list[Server], channel: str) -> None:
+    with Server("--config", "/dev/null") as server:
+        with Reader(server, "stream", f"{channel}/**") as reader, Reader(server, "stream", f"{channel}/$presence"):
+            publish(server, f"{channel}/a", "one")
+            assert reader.take(1) == ["one"]
+
+
+@pytest.mark.parametrize("name", ["**", "a/*", "a/**/b", "*/**", "a//**", "/**", "a/**/**", "n" * 253 + "/**"])
+def test_other_patterns_are_refused(memory: list[Server], name: str) -> None:
+    answer = get(memory[0], "/channels/x?channel=" + name.replace("/", "%2F"))
+    assert (answer.status, answer.error) == (400, "bad-channel")
+    with Reader(memory[0], "ws", "x") as reader:
+        assert reader.client.ask_text(json.dumps({"op": "subscribe", "channel": name}))["code"] == "bad-channel"
+
+
+def test_a_subscription_has_so_many_wild_names(memory: list[Server], channel: str) -> None:
+    names = [f"{channel}/{number}/**" for number in range(9)]
+    answer = get(memory[0], f"/channels/{channel}?" + "&".join("channel=" + name for name in names))
+    assert (answer.status, answer.error) == (400, "too-many-channels")
+    with Reader(memory[0], "ws", "x") as reader:
+        assert reader.client.ask_text(json.dumps({"op": "subscribe", "channels": names}))["code"] == "too-many-channels"
+        assert reader.client.ask("subscribe", channels=names[1:])["op"] == "subscribed"
+
+
+@pytest.mark.parametrize("target", ["/channels/a/**?last=2", "/api/channels/a/**"])
+def test_nothing_is_published_to_what_is_below(memory: list[Server], target: str) -> None:
+    assert request(memory[0], "POST", "/channels/a/**", "x").error == "bad-channel"
+
+
+def test_a_feed_publishes_to_a_channel_only(memory: list[Server], channel: str) -> None:
+    with WebSocket(memory[0], path_of(f"{channel}/**", format="json")) as feed:
+        assert feed.take_json()["complete"] is True
+        feed.put_text("x")
+        assert feed.take_json()["error"] == "bad-channel"
+        publish(memory[0], f"{channel}/a", "goes on")
+        assert feed.take_json()["data"] == "goes on"
+
+
+def test_the_last_of_each(both: list[Server], channel: str) -> None:
+    here, there = both
+    for number in range(3):
+        for name in "ab":
+            publish(there, f"{channel}/{name}", f"{name}{number}")
+    with LineStream(here, path_of(f"{channel}/**", last=2)) as lines:
+        lines.next_line()
+        assert sorted(lines.next_line()["data"] for _ in range(4)) == ["a1", "a2", "b1", "b2"]
+
+
+def test_old_streams_say_whether_they_are_complete(memory: list[Server], channel: str) -> None:
+    with Connection(memory[0]) as connection:
+        connection.send(f"GET /channels/{channel}/**?transport=multipart HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert b"Sluice-Complete: true" in connection.read_until(b"Complete: true")
+    with Connection(memory[0]) as connection:
+        connection.send(f"GET /channels/{channel}/**?transport=htmlfile&callback=f HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.read_until(b'"complete":true')
+    with Connection(memory[0]) as connection:
+        connection.send(f"GET /channels/{channel}/**?transport=xhr HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.read_until(b'"complete":true')
+
+
+def test_a_restart_without_memory_of_the_logs(channel: str) -> None:
+    """Another memory: what had an entry is reset, what has none is told from its beginning."""
+    with Server() as server:
+        publish(server, f"{channel}/a", "before")
+        cursor = get(server, path_of(f"{channel}/**", wait=0)).cursor
+    with Server() as server:
+        publish(server, f"{channel}/a", "1")
+        publish(server, f"{channel}/b", "2")
+        with Reader(server, "stream", f"{channel}/**", since=cursor) as reader:
+            assert sorted(reader.take(3)) == ["1", "2", "epoch"]
+
+
+def test_over_redis_after_a_restart_and_a_lost_link(channel: str) -> None:
+    with RedisServer(aof=True) as redis, nodes(1, redis, options=KEEP_ALL) as (server,):
+        publish(server, f"{channel}/a", "before")
+        with LineStream(server, path_of(f"{channel}/**")) as lines:
+            lines.next_line()
+            redis.kill_clients("pubsub")
+            redis.fcall(f"{channel}/b", "while away")
+            assert lines.next_line()["data"] == "while away"
+    with RedisServer(aof=True) as redis:
+        with nodes(1, redis, options=KEEP_ALL) as (server,):
+            publish(server, f"{channel}/a", "before")
+            cursor = get(server, path_of(f"{channel}/**", wait=0)).cursor
+        redis.restart()
+        redis.fcall(f"{channel}/b", "while away")
+        with nodes(1, redis, options=KEEP_ALL) as (server,), Reader(server, "stream", f"{channel}/**", since=cursor) as reader:
+            assert reader.take(1) == ["while away"]
+
+
+# Limits.
+
+@pytest.mark.parametrize("kind", ["stream", "websocket", "ws", "tcp-crlf", "sse"])
+def test_more_channels_than_a_connection_may_have(channel: str, kind: str) -> None:
+    with Server(*LISTENERS, "--max-channels-per-connection", "5") as server:
+        with Reader(server, kind, f"{channel}/**") as reader:
+            for number in range(8):
+                publish(server, f"{channel}/{number}", str(number))
+            told = reader.take(5)
+            assert told.count("too-many-channels") == 1 and len(set(told) & set("01234567")) == 4
+            followed = min(set(told) - {"too-many-channels"})
+            publish(server, f"{channel}/{followed}", "goes on")
+            assert reader.take(1) == ["goes on"]
+
+
+# Rights.
+
+def test_each_channel_is_looked_at_for_itself(channel: str) -> None:
+    top = channel.replace("/", "-")
+    with Server("--jwt-key", f"HS256:{secret_file()}", *LISTENERS) as server:
+        write = bearer(make_token(publish=["**"]))
+        some = make_token(subscribe=[f"{top}/a/**"])
+        publish(server, f"{top}/a/1", "x", **write)
+        refused = get(server, path_of(f"{top}/**"))
+        assert (refused.status, refused.error) == (401, "no-token")
+        with LineStream(server, path_of(f"{top}/**"), **bearer(some)) as lines:
+            lines.next_line()
+            publish(server, f"{top}/b/1", "hidden", **write)
+            publish(server, f"{top}/a/1", "one", **write)
+            publish(server, f"{top}/a/2", "two", **write)
+            assert sorted(lines.next_line()["data"] for _ in range(2)) == ["one", "two"]
+
+
+def test_another_token_renews_what_is_followed(channel: str) -> None:
+    top = channel.replace("/", "-")
+    with Server("--jwt-key", f"HS256:{secret_file()}") as server:
+        write = bearer(make_token(publish=["**"]))
+        for name in "ab":
+            publish(server, f"{top}/{name}", "before", **write)
+        with WebSocket(server, "/ws") as socket:
+            def ask(**members: object) -> dict[str, object]:
+                socket.put_json(members)
+                return socket.take_json()
+
+            assert ask(op="auth", token=make_token(subscribe=[f"{top}/a"]))["op"] == "authenticated"
+            assert ask(op="subscribe", channel=f"{top}/**")["complete"] is True
+            assert ask(op="auth", token=make_token(subscribe=[f"{top}/b", f"{top}/c"]))["op"] == "authenticated"
+            wait_until(lambda: follows(server, f"{top}/b"))
+            publish(server, f"{top}/a", "not any more", **write)
+            publish(server, f"{top}/b", "now", **write)
+            assert socket.take_json()["data"] == "now"
+            publish(server, f"{top}/c", "new", **write)
+            assert socket.take_json()["data"] == "new"
+
+
+def follows(server: Server, name: str) -> bool:
+    answer = get(server, f"/api/channels/{name}", **bearer(make_token(admin=True)))
+    return sum(answer.json["subscribers"].values()) > 0
+
+
+# Against a model.
+
+@pytest.mark.parametrize("kind", ["stream", "json"])
+def test_whoever_is_cut_at_random_misses_nothing(both: list[Server], channel: str, kind: str) -> None:
+    """Up to 60 channels, so that every cursor is complete: each message is told once and in order, whatever is cut."""
+    seed = int(os.environ.get("SLUICE_SEED", random.randrange(1 << 30)))
+    print("SLUICE_SEED", seed)
+    chance, sent, heard = random.Random(seed), {}, {}
+    target = f"{channel}/**"
+    cursor = get(both[0], path_of(target, wait=0)).cursor
+    total = told = 0
+    for _ in range(12):
+        reader = Reader(chance.choice(both), kind, target, since=cursor)
+        for _ in range(chance.randrange(40)):
+            name = f"{channel}/{chance.randrange(60)}"
+            sent.setdefault(name, []).append(str(total))
+            publish(chance.choice(both), name, str(total))
+            total += 1
+        for _ in range(chance.randrange(total - told + 1)):
+            message = reader.next()
+            assert "reset" not in message, message
+            heard.setdefault(message["channel"], []).append(message["data"])
+            told += 1
+            if kind == "stream":
+                cursor = message["cursor"]
+        if kind == "json":
+            while reader.waiting:
+                message = reader.next()
+                heard.setdefault(message["channel"], []).append(message["data"])
+                told += 1
+            cursor = reader.cursor
+        reader.__exit__()
+    with Reader(both[1], kind, target, since=cursor) as reader:
+        while told < total:
+            message = reader.next()
+            heard.setdefault(message["channel"], []).append(message["data"])
+            told += 1
+    assert heard == sent
