@@ -14,7 +14,7 @@ from support.tokens import bearer, make_token, secret_file
 
 ROW = re.compile(r"^\| `([a-z-]+)` \| (\d{3}) \|", re.MULTILINE)
 DOCUMENTED = {code: int(status) for code, status in ROW.findall((SOURCE / "docs/ERRORS.md").read_text())}
-LIMITS = ("--message-size", "1000", "--batch-size", "2000", "--head-size", "2KiB", "--head-timeout", "0.2", "--body-timeout", "0.2",
+LIMITS = ("--message-size", "1000", "--batch-size", "2000", "--head-size", "2KiB", "--head-timeout", "2", "--body-timeout", "2",
           "--heartbeat", "0.1")
 JSON = {"Content_Type": "application/json"}
 HEAD = b"Host: 127.0.0.1\r\n"
