@@ -266,9 +266,12 @@ def test_a_purge_in_between_loses_none_of_the_later_ones(both: list[Server], cha
         signal(here, channel, "after")
         publish(here, channel, "two")
         told = [lines.next_line() for _ in range(5)]
-        assert [each["reset"]["reason"] if "reset" in each else each["data"] for each in told] == [
-            "one", "passing", "purged", "after", "two"]
-        assert told[3]["id"].endswith("-0") and told[4]["id"].endswith("-1")
+        said = [each["reset"]["reason"] if "reset" in each else each["data"] for each in told]
+        assert said[:3] == ["one", "passing", "purged"]
+        # A node that reads a log anew has read what came behind it, too (docs/REDIS.md).
+        assert said[3:] == ["after", "two"] or (here is not there and said[3:] == ["two", "after"])
+        offsets = [int(each["id"].split("-")[1]) for each in told[3:]]
+        assert offsets == ([0, 1] if said[3] == "after" else [1, 1])
 
 
 assert set(BARE) | set(OBJECTS) == set(KINDS)
