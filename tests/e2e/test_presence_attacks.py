@@ -73,6 +73,27 @@ def test_a_page_of_those_whose_node_is_dead_is_not_the_last(channel: str) -> Non
         assert names(server, channel) == ["zoe"]
 
 
+def test_who_stays_is_not_told_as_gone_where_a_lease_has_lapsed(channel: str) -> None:
+    """As after Redis or the node was still for too long: more people than go into one call are told anew."""
+    people = {f"p{i:03}" for i in range(200)}
+    with RedisServer() as redis, nodes(1, redis, options=OPTIONS) as (server,), contextlib.ExitStack() as stack:
+        watcher = stack.enter_context(LineStream(server, path_of(channel + "/$presence")))
+        watcher.next_line()
+        for name in people:
+            stack.enter_context(LineStream(server, path_of(channel, **{"as": name}))).next_line()
+        told: set[str] = set()
+        while told != people:
+            told |= {member["name"] for member in watcher.next_line()["data"]["members"]}
+        key = f"sluice:{{{channel.split('/')[0]}}}:l:{channel}"
+        (lease,) = [name for name in redis.client.hkeys(key) if b"." in name]
+        redis.client.hset(key, lease, "1 0")
+        wait_until(lambda: redis.client.hkeys(key) and lease not in redis.client.hkeys(key))
+        assert set(names(server, channel, 1000)) == people
+        with LineStream(server, path_of(channel, **{"as": "zoe"})):
+            event = watcher.next_line()
+            assert event["event"] == "join" and [member["name"] for member in event["data"]["members"]] == ["zoe"]
+
+
 def test_presence_of_a_bridged_channel_is_told(channel: str) -> None:
     """The bridge of all channels is not that of the server's own."""
     with RedisServer() as redis, nodes(1, redis, options=(*OPTIONS, "--redis-subscribe", "*")) as (server,), \

@@ -189,10 +189,11 @@ static void room_take_answer(struct redis_room *room, const struct call *call, c
         return;
     }
     long long wait_ms = reply->element[1]->integer;
-    room->is_known = reply->element[0]->integer == 1 && room->had_lease;
+    if (reply->element[0]->integer != 1)
+        room_lose_lease(room);
     room_forget_changes(room);
     bool has_more = room->is_telling_all || room->must_ask || roster_first_changed(&room->super) ||
-                    (room->had_lease && !room->is_known);
+                    room->had_lease != room->is_known || (room->is_known && room->before > 0);
     if (has_more)
         room_ask(room);
     else

@@ -1199,6 +1199,17 @@ local function sweep_room(room, live, lapsed)
     return false
 end
 
+-- A node that begins a new lease tells everybody anew, some in each call: until it has, those who hang on its leases of before stay.
+local function spare_own(room, lease, till, live, lapsed)
+    for i = #lapsed, 1, -1 do
+        if node_of(lapsed[i]) == node_of(lease) and redis.call('HGET', room.leases, lapsed[i]) ~= '0 0' then
+            redis.call('HSET', room.leases, lapsed[i], till .. ' 0')
+            live[lapsed[i]] = true
+            table.remove(lapsed, i)
+        end
+    end
+end
+
 -- args: the lease, or '' for who only wants to know, for how many ms, how many are there without a name, whether it is a new one, the
 -- lease that it replaces or ''; then for each that has changed + or -, name, since, joined, transport, info.
 -- Returns whether the lease is known (where not, nothing was done), and in how many ms to call again; 0 is not before it is renewed.
@@ -1210,7 +1221,11 @@ function handlers.presence(keys, args)
         return { 0, 0 }
     end
     if lease ~= '' then
-        redis.call('HSET', room.leases, lease, string.format('%.0f', room.now + tonumber(args[2])) .. ' ' .. args[3])
+        local till = string.format('%.0f', room.now + tonumber(args[2]))
+        if args[4] == '1' then
+            spare_own(room, lease, till, live, lapsed)
+        end
+        redis.call('HSET', room.leases, lease, till .. ' ' .. args[3])
         live[lease] = true
     end
     if before ~= '' then
