@@ -333,16 +333,18 @@ def test_the_sections_of_the_installed_file_are_good(tmp_path: pathlib.Path) -> 
 
 @pytest.mark.parametrize("name", ["*", "**", "a/*", "a/**", "*/a", "a/**/b"])
 def test_no_channel_has_a_name_that_a_pattern_would_be(sized: Server, name: str) -> None:
+    is_subscribed_to = name == "a/**"  # what is below a, which is no channel
     assert request(sized, "POST", path_of(name), "x").error == "bad-channel"
-    assert get(sized, path_of(name, wait=0)).error == "bad-channel"
-    assert get(sized, path_of("a", channel=name, wait=0)).error == "bad-channel"
+    if not is_subscribed_to:
+        assert get(sized, path_of(name, wait=0)).error == "bad-channel"
+        assert get(sized, path_of("a", channel=name, wait=0)).error == "bad-channel"
     assert get(sized, f"/api/channels/{name}").error == "bad-channel"
     with WebSocket(sized, "/ws", "sluice.v1+json") as client:
-        for op in ("subscribe", "publish", "history"):
+        for op in ("publish", "history") if is_subscribed_to else ("subscribe", "publish", "history"):
             client.put_json({"op": op, "channel": name, **({"data": "x"} if op == "publish" else {})})
             assert client.take_json()["code"] == "bad-channel"
     with Raw(sized) as client:
-        for word in ("SUBSCRIBE", "HISTORY", "PUBLISH"):
+        for word in ("HISTORY", "PUBLISH") if is_subscribed_to else ("SUBSCRIBE", "HISTORY", "PUBLISH"):
             assert client.ask(f"{word} {name} x".encode()).startswith(b"ERROR bad-channel a channel name has no '*'")
     with Resp(sized, 1) as client:
         assert "bad-channel" in str(client.run("PUBLISH", name, "x"))
