@@ -115,7 +115,10 @@ def test_redis_may_want_a_certificate(channel: str) -> None:
     mine = redis_authority().issue("node", names="DNS:node", subject="/CN=node", usage="clientAuth")
     with Demanding() as redis:
         with nodes(1, redis.url(), is_ready=False) as (server,):
-            assert "refuses this client's TLS" in reason(server) and "ertificate" in reason(server)
+            said = reason(server)
+            # A reset of Redis's may overtake its alert.
+            is_lost = said == "Redis has closed the connection before it said anything in TLS"
+            assert is_lost or ("refuses this client's TLS" in said and "ertificate" in said)
         with nodes(1, redis.url(), options=("--redis-tls-cert", str(mine.cert), "--redis-tls-key", str(mine.key))) as (server,):
             tells(server, channel)
 
