@@ -30,6 +30,7 @@ async function join(room, name, transport = 'websocket') {
   }, [name, transport]);
   await page.goto(`${example.origin}/examples/chat/#${encodeURIComponent(room)}`);
   await page.waitForSelector('#state[data-state="live"]');
+  await page.waitForSelector('#people .own'); // what is said elsewhere is heard from now on
   return page;
 }
 
