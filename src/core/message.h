@@ -81,7 +81,7 @@ struct message {
     uint64_t ttl_ms;     /* asked for by the publisher; 0 is as long as the channel keeps it */
     uint64_t expires_ms; /* on clock_monotonic_ms */
     uint64_t footprint;  /* bytes of memory at creation; what retention counts: an entry's with the bytes of
-                            the  message that it stands for, which it keeps */
+                            the message that it stands for, which it keeps */
     uint64_t key_hash;   /* of the key that a newer message replaces this one by; see message_key */
     struct message *origin; /* of an entry: the message that it stands for, one reference; else NULL */
     _Atomic(struct rendering *) forms[FORM_COUNT];

@@ -642,7 +642,7 @@ size_t spread_cursor(const struct spread *spread, char *to, unsigned *room)
 {
     const struct subscriber *subscriber = spread->subscriber;
     size_t len = 0;
-    for (unsigned i = 0; i<subscriber->count && * room> 0; i++) {
+    for (unsigned i = 0; *room > 0 && i < subscriber->count; i++) {
         const struct subscription *named = &subscriber->subscriptions[i];
         if (!subscription_has_place(named))
             continue;

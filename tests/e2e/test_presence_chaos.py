@@ -95,16 +95,19 @@ def test_redis_that_lost_everything_is_told_anew(channel: str) -> None:
         wait_until(lambda: names(servers[0], channel) == everybody)
 
 
+def start_two(stack: contextlib.ExitStack, kind: str) -> list[Server]:
+    """Two nodes on one Redis, or twice the same server."""
+    if kind == "redis":
+        return stack.enter_context(nodes(2, stack.enter_context(RedisServer()), options=OPTIONS))
+    return [stack.enter_context(Server(*OPTIONS))] * 2
+
+
 @pytest.mark.parametrize("kind", ["memory", "redis"])
 def test_a_storm_of_joins_is_told_in_few_messages(kind: str, channel: str) -> None:
     """Counted over all nodes: at most 20 a second."""
     count = 600
     with contextlib.ExitStack() as stack:
-        if kind == "redis":
-            redis = stack.enter_context(RedisServer())
-            servers = stack.enter_context(nodes(2, redis, options=OPTIONS))
-        else:
-            servers = [stack.enter_context(Server(*OPTIONS))] * 2
+        servers = start_two(stack, kind)
         view = View(servers[0], channel)
         begun = time.monotonic()
         opened = [stack.enter_context(LineStream(servers[i % 2], path_of(channel, **{"as": f"p{i:05}"}))) for i in range(count)]
@@ -178,11 +181,7 @@ def test_ten_thousand_people_come_at_once(kind: str, channel: str) -> None:
     """All are listed and told, in at most 20 messages a second, and a join costs the same with all of them there."""
     count = 10_000
     with contextlib.ExitStack() as stack:
-        if kind == "redis":
-            redis = stack.enter_context(RedisServer())
-            servers = stack.enter_context(nodes(2, redis, options=OPTIONS))
-        else:
-            servers = [stack.enter_context(Server(*OPTIONS))] * 2
+        servers = start_two(stack, kind)
         view = View(servers[0], channel)
         begun = time.monotonic()
         crowd = [stack.enter_context(Connection(servers[i % 2])) for i in range(count)]
