@@ -185,7 +185,7 @@ def test_too_many_connections_of_an_address() -> None:
     with Server("--max-connections-per-ip", "3", "--trusted-proxies", "") as server:
         with contextlib.ExitStack() as stack:
             for _ in range(3):
-                stack.enter_context(Connection(server))
+                wait_until(lambda: stack.enter_context(Connection(server)).request("GET", "/healthz").status == 200)
             answer = wait_until(lambda: (told := get(server, "/healthz")).status == 503 and told)
             assert answer.error == "too-many-from-address"
         wait_until(lambda: get(server, "/healthz").status == 200)
@@ -232,7 +232,7 @@ def test_an_admin_listener_needs_no_right_and_hides_the_rest() -> None:
 
 
 def test_behind_the_proxy_protocol_and_trusted_proxies() -> None:
-    with Server("--http", "127.0.0.1:0 proxy-protocol=yes", "--log-level", "debug", "--trusted-proxies", "127.0.0.1", "--head-timeout", "500ms") as server:
+    with Server("--http", "127.0.0.1:0 proxy-protocol=yes", "--log-level", "debug", "--trusted-proxies", "127.0.0.1", "--head-timeout", "5s") as server:
         behind = server.at(server.listeners("http")[1])
 
         def told(header: bytes) -> str:

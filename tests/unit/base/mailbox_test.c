@@ -57,7 +57,7 @@ static void test_mailbox_delivers_all_in_each_senders_order(void **state)
     while (delivered < SENDERS * LETTERS) {
         /* A wake-up that is lost would leave this waiting. */
         struct pollfd wait = {.fd = mailbox.wake_fd, .events = POLLIN};
-        assert_int_equal(poll(&wait, 1, 10000), 1);
+        assert_int_equal(poll(&wait, 1, 100000), 1);
         mailbox_acknowledge(&mailbox);
         mailbox_drain(&mailbox);
     }
