@@ -1,33 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/spread.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/number.h"
 #include "core/channel.h"
-#include "core/presence.h"
-
-/* A search for the channels of a stem. The broker has it until it says that it has not. */
-struct stem_watch {
-    struct watcher watcher;
-    struct spread *spread; /* NULL when nobody wants to know any more */
-    struct stem *stem;
-    bool is_awaited;
-    size_t len;
-    char prefix[]; /* with the slash */
-};
+#include "core/spread_parts.h"
 
 static const struct start spread_from_the_beginning = {.kind = START_EARLIEST};
 
-static struct branch *branch_of(struct subscription *subscription)
+struct branch *branch_of(struct subscription *subscription)
 {
     return container_of(subscription, struct branch, subscription);
 }
 
-/* Whether it is one of the subscriber's own names. */
-static bool spread_is_named(const struct spread *spread, const struct subscription *subscription)
+bool spread_is_named(const struct spread *spread, const struct subscription *subscription)
 {
     const struct subscriber *subscriber = spread->subscriber;
     return subscription >= subscriber->subscriptions &&
@@ -57,9 +44,7 @@ static void spread_forget_cursor(struct spread *spread)
     spread->start = start ? start : spread->start;
 }
 
-/* One of the things that were awaited has come. May wake the subscriber, which may leave: the last thing that
- * its caller does. */
-static void spread_settle(struct spread *spread)
+void spread_settle(struct spread *spread)
 {
     struct subscriber *subscriber = spread->subscriber;
     if (--spread->awaited > 0)
@@ -74,7 +59,7 @@ static void spread_settle(struct spread *spread)
     subscriber->ops->wake(subscriber, true);
 }
 
-static void spread_fail(struct spread *spread, enum error_code error)
+void spread_fail(struct spread *spread, enum error_code error)
 {
     struct subscriber *subscriber = spread->subscriber;
     if (spread->is_joining) {
@@ -85,8 +70,7 @@ static void spread_fail(struct spread *spread, enum error_code error)
     subscriber->ops->fail(subscriber, error);
 }
 
-/* A stem has something to tell; the broker's letter is no place to tell it. */
-static void spread_tell(struct spread *spread, struct stem *stem, enum reset_reason reason)
+void spread_tell(struct spread *spread, struct stem *stem, enum reset_reason reason)
 {
     struct subscriber *subscriber = spread->subscriber;
     if (stem->subscription->reset != RESET_NONE)
@@ -104,8 +88,7 @@ static void spread_nudged(struct timer *timer)
         subscriber->ops->wake(subscriber, false);
 }
 
-/* Some channel below cannot be followed, or not any more. */
-static void spread_leave_out(struct spread *spread, struct stem *stem, enum reset_reason reason)
+void spread_leave_out(struct spread *spread, struct stem *stem, enum reset_reason reason)
 {
     bool is_known = spread->leaves_out;
     spread->leaves_out = true;
@@ -113,7 +96,7 @@ static void spread_leave_out(struct spread *spread, struct stem *stem, enum rese
         spread_tell(spread, stem, reason);
 }
 
-static bool spread_has(const struct spread *spread, struct text name)
+bool spread_has(const struct spread *spread, struct text name)
 {
     const struct subscriber *subscriber = spread->subscriber;
     struct branch *branch;
@@ -124,7 +107,7 @@ static bool spread_has(const struct spread *spread, struct text name)
     return branch != NULL;
 }
 
-static enum error_code spread_add(struct spread *spread, struct text name, bool is_new)
+enum error_code spread_add(struct spread *spread, struct text name, bool is_new)
 {
     struct channel *channel;
     enum error_code error = channel_get(spread->subscriber->hub, name.bytes, name.len, &channel);
@@ -148,86 +131,6 @@ static enum error_code spread_add(struct spread *spread, struct text name, bool 
     spread->count++;
     channel_add_subscription(channel, &branch->subscription);
     return ERROR_NONE;
-}
-
-static void stem_found(struct watcher *watcher, const char *bytes, size_t len, bool is_new)
-{
-    struct stem_watch *watch = container_of(watcher, struct stem_watch, watcher);
-    struct spread *spread = watch->spread;
-    const struct text name = {bytes, len};
-    if (!spread || channel_name_is_reserved(text_behind(name, watch->len)) || spread_has(spread, name))
-        return;
-    struct subscriber *subscriber = spread->subscriber;
-    struct stem *stem = watch->stem;
-    enum error_code error = subscriber->ops->admits ? subscriber->ops->admits(subscriber, name) : ERROR_NONE;
-    if (error == ERROR_TOO_MANY_CHANNELS)
-        spread_leave_out(spread, stem, RESET_TOO_MANY);
-    /* The news of a log may be older than the request: until the search is over its messages' times tell. */
-    else if (error == ERROR_NONE && spread_add(spread, name, is_new && spread->has_begun) != ERROR_NONE)
-        spread_leave_out(spread, stem, RESET_INCOMPLETE);
-}
-
-static void stem_ready(struct watcher *watcher, enum error_code error)
-{
-    struct stem_watch *watch = container_of(watcher, struct stem_watch, watcher);
-    struct spread *spread = watch->spread;
-    bool was_awaited = watch->is_awaited;
-    watch->is_awaited = false;
-    if (spread && error != ERROR_NONE)
-        spread_fail(spread, error);
-    else if (spread && was_awaited)
-        spread_settle(spread);
-}
-
-static void stem_ended(struct watcher *watcher)
-{
-    free(container_of(watcher, struct stem_watch, watcher));
-}
-
-static const struct watcher_ops stem_watcher_ops = {
-    .found = stem_found, .ready = stem_ready, .ended = stem_ended};
-
-/* Begins to look for the channels of a stem, in the place of the search that there may be. Returns 0 or
- * -ENOMEM. */
-static int stem_search(struct spread *spread, struct stem *stem)
-{
-    const struct text name = subscription_channel(stem->subscription);
-    struct stem_watch *before = stem->watch;
-    struct stem_watch *watch = calloc(1, sizeof(*watch) + name.len);
-    if (!watch)
-        return -ENOMEM;
-    watch->spread = spread;
-    watch->stem = stem;
-    watch->len = name.len - strlen(CHANNEL_BELOW) + 1;
-    memcpy(watch->prefix, name.bytes, watch->len);
-    watch->is_awaited = true;
-    spread->awaited += !before || !before->is_awaited;
-    stem->watch = watch;
-    if (before)
-        before->spread = NULL;
-    watcher_begin(&watch->watcher, spread->subscriber->hub, &stem_watcher_ops, watch->prefix, watch->len);
-    /* The new one watches already: nothing is missed between them. */
-    if (before)
-        watcher_end(&before->watcher);
-    return 0;
-}
-
-/* What the cursor says of a stem. */
-static void stem_read_cursor(struct spread *spread, struct stem *stem)
-{
-    struct start *start = spread->start;
-    const struct epoch *epoch = subscription_epoch(stem->subscription);
-    if (start->kind == START_UNKNOWN)
-        spread_tell(spread, stem, RESET_UNKNOWN_ID);
-    for (unsigned i = 0; start->kind == START_CURSOR && i < start->count; i++) {
-        if (!epoch_equals(&start->at[i].epoch, epoch))
-            continue;
-        spread->subscriber->is_resumed = true;
-        stem->is_complete = start->at[i].offset <= CURSOR_CHANNELS_MAX;
-        if (!stem->is_complete)
-            spread_tell(spread, stem, RESET_INCOMPLETE);
-        break;
-    }
 }
 
 static enum error_code spread_add_stem(struct spread *spread, struct subscription *subscription,
@@ -321,16 +224,6 @@ enum error_code spread_begin(struct subscriber *subscriber, const struct text *n
     return ERROR_NONE;
 }
 
-static void spread_drop_stem(struct stem *stem)
-{
-    if (stem->watch) {
-        stem->watch->spread = NULL;
-        watcher_end(&stem->watch->watcher);
-    }
-    channel_free_without_log(stem->subscription->channel);
-    stem->subscription->channel = NULL;
-}
-
 void spread_end(struct spread *spread)
 {
     struct subscriber *subscriber = spread->subscriber;
@@ -340,8 +233,12 @@ void spread_end(struct spread *spread)
     HASH_ITER (hh, spread->table, branch, next) {
         branch_free(spread, branch);
     }
-    for (unsigned i = 0; i < spread->stem_count; i++)
-        spread_drop_stem(&spread->stems[i]);
+    for (unsigned i = 0; i < spread->stem_count; i++) {
+        struct subscription *subscription = spread->stems[i].subscription;
+        stem_drop(&spread->stems[i]);
+        channel_free_without_log(subscription->channel);
+        subscription->channel = NULL;
+    }
     for (unsigned i = 0; i < subscriber->count; i++)
         if (subscriber->subscriptions[i].channel)
             channel_remove_subscription(&subscriber->subscriptions[i]);
@@ -359,7 +256,7 @@ static struct stem *spread_stem_of(struct spread *spread, const struct subscript
     const struct text name = subscription_channel(branch);
     for (unsigned i = 0; i < spread->stem_count; i++) {
         struct stem *stem = &spread->stems[i];
-        if (name.len > stem->watch->len && memcmp(name.bytes, stem->watch->prefix, stem->watch->len) == 0)
+        if (stem_covers(stem, name))
             return stem;
     }
     return &spread->stems[0];
@@ -378,17 +275,6 @@ const struct start *spread_start(const struct subscription *subscription)
         return start;
     bool is_begun_since = branch->is_new || (is_cursor && spread_stem_of(spread, subscription)->is_complete);
     return is_begun_since || start->kind == START_UNKNOWN ? &spread_from_the_beginning : start;
-}
-
-static void branch_note(struct spread *spread, struct branch *branch)
-{
-    list_remove(&branch->woken_link);
-    list_remove(&branch->link);
-    list_prepend(&spread->branches, &branch->link);
-    if (branch->subscription.reset != RESET_NONE)
-        list_prepend(&spread->woken, &branch->woken_link);
-    else
-        list_append(&spread->woken, &branch->woken_link);
 }
 
 void spread_attached(struct subscription *subscription)
@@ -425,142 +311,6 @@ void spread_failed(struct subscription *subscription, enum error_code error)
         spread_settle(spread);
 }
 
-/* Reading. */
-
-void spread_woken(struct subscription *subscription)
-{
-    struct subscriber *subscriber = subscription->subscriber;
-    struct spread *spread = subscriber->spread;
-    if (!spread_is_named(spread, subscription))
-        branch_note(spread, branch_of(subscription));
-    if (!spread->has_begun)
-        return;
-    if (subscriber->is_blocked)
-        channel_make_blocked(subscription);
-    else
-        subscriber->ops->wake(subscriber, false);
-}
-
-static size_t branch_read(struct branch *branch, struct delivery *deliveries, size_t most)
-{
-    size_t count = channel_read_reset(&branch->subscription, deliveries) ? 1 : 0;
-    if (count < most)
-        count += channel_read(&branch->subscription, deliveries + count, most - count);
-    return count;
-}
-
-/* It has nothing to tell now: it is woken when that is over, also where it is blocked. */
-static void branch_rest(struct spread *spread, struct branch *branch)
-{
-    list_remove(&branch->woken_link);
-    if (branch->subscription.state == SUBSCRIPTION_FETCHING)
-        list_append(&spread->fetching, &branch->woken_link);
-    else if (branch->subscription.state == SUBSCRIPTION_LIVE)
-        channel_make_waiting(&branch->subscription);
-}
-
-static size_t spread_read_branches(struct spread *spread, struct delivery *deliveries, size_t most)
-{
-    size_t count = 0;
-    list_for_each_safe (link, &spread->woken) {
-        if (count == most)
-            break;
-        struct branch *branch = container_of(link, struct branch, woken_link);
-        size_t read = branch_read(branch, deliveries + count, most - count);
-        if (read == 0)
-            branch_rest(spread, branch);
-        count += read;
-    }
-    return count;
-}
-
-static size_t spread_read_stems(struct spread *spread, struct delivery *deliveries, size_t most)
-{
-    size_t count = 0;
-    for (unsigned i = 0; i < spread->stem_count && count < most; i++) {
-        struct subscription *subscription = spread->stems[i].subscription;
-        if (subscription->reset == RESET_NONE)
-            continue;
-        deliveries[count++] = (struct delivery){.subscription = subscription,
-                                                .reset = (enum reset_reason)subscription->reset,
-                                                .missed = MISSED_UNKNOWN};
-    }
-    return count;
-}
-
-/* One answer says what a stem has to tell with the next message: who comes back with a cursor of more
- * channels than it has entries for would be told so in every one, at once. */
-static bool spread_may_tell(struct spread *spread, size_t before)
-{
-    struct delivery next;
-    return !spread->subscriber->is_brief || before > 0 || spread_read_branches(spread, &next, 1) > 0;
-}
-
-size_t spread_read(struct spread *spread, struct delivery *deliveries, size_t most, size_t before)
-{
-    size_t count = spread_may_tell(spread, before) ? spread_read_stems(spread, deliveries, most) : 0;
-    return count + spread_read_branches(spread, deliveries + count, most - count);
-}
-
-bool spread_has_gap(struct spread *spread)
-{
-    struct delivery next;
-    bool has_gap = spread_read_stems(spread, &next, 1) > 0;
-    list_for_each_safe (link, &spread->woken) {
-        struct branch *branch = container_of(link, struct branch, woken_link);
-        if (branch_read(branch, &next, 1) == 0)
-            branch_rest(spread, branch);
-        else
-            has_gap = has_gap || !next.message;
-    }
-    return has_gap;
-}
-
-bool spread_is_fetching(const struct spread *spread)
-{
-    list_for_each (link, &spread->fetching)
-        if (container_of(link, struct branch, woken_link)->subscription.state == SUBSCRIPTION_FETCHING)
-            return true;
-    return false;
-}
-
-void spread_block(struct spread *spread)
-{
-    list_for_each (link, &spread->woken) {
-        struct branch *branch = container_of(link, struct branch, woken_link);
-        if (branch->subscription.state == SUBSCRIPTION_LIVE)
-            channel_make_blocked(&branch->subscription);
-    }
-}
-
-void spread_yield(struct spread *spread)
-{
-    struct subscriber *subscriber = spread->subscriber;
-    struct delivery next;
-    list_for_each_safe (link, &spread->fetching) {
-        struct branch *branch = container_of(link, struct branch, woken_link);
-        if (branch->subscription.state == SUBSCRIPTION_LIVE)
-            branch_note(spread, branch);
-    }
-    list_for_each (link, &spread->woken) {
-        struct branch *branch = container_of(link, struct branch, woken_link);
-        if (branch->subscription.state == SUBSCRIPTION_LIVE)
-            channel_make_ready(&branch->subscription);
-    }
-    /* Woken it is all the same, to tell what there is at the start. */
-    if (list_is_empty(&spread->woken) || spread_read_stems(spread, &next, 1) > 0)
-        timer_arm(subscriber->hub->wheel, &spread->nudge, subscriber->hub->now_ms);
-}
-
-void spread_introduce(struct spread *spread, struct persona *persona)
-{
-    list_for_each (link, &spread->branches) {
-        struct subscription *subscription = &container_of(link, struct branch, link)->subscription;
-        if (subscription->presence)
-            presence_change(subscription->presence, persona);
-    }
-}
-
 /* Rights. */
 
 void subscriber_search_again(struct subscriber *subscriber)
@@ -590,71 +340,4 @@ void subscriber_search_again(struct subscriber *subscriber)
         spread_fail(spread, spread->error);
     else
         spread_settle(spread);
-}
-
-uint64_t subscriber_spread_count(const struct subscriber *subscriber)
-{
-    return subscriber_is_spread(subscriber) ? subscriber->spread->count : 0;
-}
-
-enum completeness subscriber_completeness(const struct subscriber *subscriber)
-{
-    if (!subscriber_is_spread(subscriber))
-        return COMPLETENESS_PLAIN;
-    const struct spread *spread = subscriber->spread;
-    const uint64_t channels = spread->count + subscriber->count - spread->stem_count;
-    for (unsigned i = 0; i < spread->stem_count; i++)
-        if (spread->stems[i].subscription->reset != RESET_NONE)
-            return COMPLETENESS_PART;
-    return spread->leaves_out || channels > CURSOR_CHANNELS_MAX ? COMPLETENESS_PART : COMPLETENESS_WHOLE;
-}
-
-/* Cursor. */
-
-/* Where it begins is not known yet: nothing was told of it. */
-static bool subscription_has_place(const struct subscription *subscription)
-{
-    return subscription->state == SUBSCRIPTION_LIVE || subscription->state == SUBSCRIPTION_FETCHING;
-}
-
-static size_t spread_append_position(const struct subscription *subscription, char *to, size_t len)
-{
-    if (len > 0)
-        to[len++] = '.';
-    return len + subscription_format_position(subscription, to + len);
-}
-
-static size_t spread_append_branches(const struct spread *spread, char *to, size_t len, unsigned *room)
-{
-    list_for_each (link, &spread->branches) {
-        const struct branch *branch = container_of(link, const struct branch, link);
-        if (*room == 0)
-            break;
-        if (!subscription_has_place(&branch->subscription))
-            continue;
-        len = spread_append_position(&branch->subscription, to, len);
-        --*room;
-    }
-    return len;
-}
-
-size_t spread_cursor(const struct spread *spread, char *to, unsigned *room)
-{
-    const struct subscriber *subscriber = spread->subscriber;
-    size_t len = 0;
-    for (unsigned i = 0; *room > 0 && i < subscriber->count; i++) {
-        const struct subscription *named = &subscriber->subscriptions[i];
-        if (!subscription_has_place(named))
-            continue;
-        len = spread_append_position(named, to, len);
-        --*room;
-    }
-    bool is_whole = !spread->leaves_out && spread->count <= *room;
-    uint64_t told = is_whole ? spread->count : number_greater(spread->count, CURSOR_CHANNELS_MAX + 1);
-    for (unsigned i = 0; i < spread->stem_count; i++) {
-        if (len > 0)
-            to[len++] = '.';
-        len += position_format(to + len, subscription_epoch(spread->stems[i].subscription), told);
-    }
-    return spread_append_branches(spread, to, len, room);
 }
