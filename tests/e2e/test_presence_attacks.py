@@ -9,6 +9,7 @@ from typing import Any
 
 from support.client import LineStream, get, path_of
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, nodes
+from support.relay import Relay
 from support.reloading import Reloading
 from support.server import Server, wait_until
 
@@ -92,6 +93,26 @@ def test_who_stays_is_not_told_as_gone_where_a_lease_has_lapsed(channel: str) ->
         with LineStream(server, path_of(channel, **{"as": "zoe"})):
             event = watcher.next_line()
             assert event["event"] == "join" and [member["name"] for member in event["data"]["members"]] == ["zoe"]
+
+
+def test_who_goes_while_everybody_is_told_anew_is_gone(channel: str) -> None:
+    """He was told under the new lease already when he went, and others are not yet."""
+    people = [f"p{i:03}" for i in range(200)]
+    with RedisServer() as redis, Relay(redis.port) as relay, \
+            Server("--broker", relay.url, "--presence", "yes", "--presence-grace", "0") as server, contextlib.ExitStack() as stack:
+        await_ready(server)
+        streams = [stack.enter_context(LineStream(server, path_of(channel, **{"as": name}))) for name in people]
+        wait_until(lambda: names(server, channel, 1000) == people)
+        key = f"sluice:{{{channel.split('/')[0]}}}:l:{channel}"
+        (lease,) = [name for name in redis.client.hkeys(key) if b"." in name]
+        redis.client.hset(key, lease, "1 0")
+        relay.delay = 0.2
+        wait_until(lambda: len([name for name in redis.client.hkeys(key) if b"." in name]) == 2)
+        for stream in streams[:50]:
+            stream.close()
+        wait_until(lambda: redis.client.hkeys(key) and lease not in redis.client.hkeys(key))
+        relay.delay = 0
+        wait_until(lambda: names(server, channel, 1000) == people[50:])
 
 
 def test_presence_of_a_bridged_channel_is_told(channel: str) -> None:

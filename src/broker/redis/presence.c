@@ -71,7 +71,8 @@ static void room_add_member(struct room_words *words, const struct roster_member
     room_add_word(words, persona_info(member->persona));
 }
 
-/* Who is here, under a lease that knows nobody yet. Those who have gone are left to the lease before. */
+/* Who is here, under a lease that knows nobody yet. Those who have gone are told of behind them: some may
+ * have been told under this lease before they went. */
 static void room_add_all(struct redis_room *room, struct room_words *words)
 {
     struct roster_member *member = NULL;
@@ -81,11 +82,7 @@ static void room_add_all(struct redis_room *room, struct room_words *words)
         if (!list_is_empty(&member->link))
             roster_told(member);
     }
-    if (member)
-        return;
-    room->is_telling_all = false;
-    while (words->members < ROOM_BATCH && (member = roster_first_changed(&room->super)) && member->is_gone)
-        roster_told(member);
+    room->is_telling_all = member != NULL;
 }
 
 static bool room_wants_lease(const struct redis_room *room)
