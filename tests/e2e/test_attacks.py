@@ -15,7 +15,8 @@ import pytest
 from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
 from support.redis import metric
 from support.server import SOURCE, Server, wait_until
-from support.tcp import Raw, Resp, command, tcp_addresses
+from support.tcp import Raw, Resp, command, tcp_addresses, tcp_port
+from support.tls import Tls, common_tls
 from support.websocket import WebSocket
 
 CROWD = 10_000
@@ -53,12 +54,14 @@ def test_what_is_tried_elsewhere_is_there(attack: str) -> None:
 # Crowds.
 
 @contextlib.contextmanager
-def crowd(server: Server, count: int, first: bytes) -> Iterator[list[socket.socket]]:
+def crowd(server: Server, count: int, first: bytes, port: int = 0, tls: Tls | None = None) -> Iterator[list[socket.socket]]:
     """Connections that have sent that much, and say nothing more."""
     sockets: list[socket.socket] = []
     try:
         for number in range(count):
-            one = socket.create_connection(("127.0.0.1", server.port), source_address=(f"127.0.1.{number % 100 + 1}", 0))
+            one = socket.create_connection(("127.0.0.1", port or server.port), source_address=(f"127.0.1.{number % 100 + 1}", 0))
+            if tls:
+                one = tls.wrap(one)
             one.sendall(first)
             sockets.append(one)
         yield sockets
@@ -110,21 +113,34 @@ def test_ten_thousand_slow_requests_cost_little_and_end_in_time(what: str) -> No
             assert {text[:len(answer)] for text in answers} <= {answer, b""} and answer in {text[:len(answer)] for text in answers}
 
 
-def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody(capsys: pytest.CaptureFixture[str]) -> None:
+UPGRADE = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13", "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA=="}
+# How a reader begins, the kind that it is counted as, and what each of a crowd may leave with the server: over TLS a record that was begun.
+READERS = {
+    "sse": (request_bytes("GET", "/channels/a", Accept="text/event-stream"), "sse", 0),
+    "websocket": (request_bytes("GET", "/channels/a", **UPGRADE), "websocket", 0),
+    "tcp": (b"SUBSCRIBE a\r\n", "tcp", 0),
+    "tls": (request_bytes("GET", "/channels/a", Accept="text/event-stream"), "sse", 20_000),
+}
+
+
+@pytest.mark.parametrize("way", ["sse", *(pytest.param(way, marks=pytest.mark.long) for way in READERS if way != "sse")])
+def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody(capsys: pytest.CaptureFixture[str], way: str) -> None:
     """The attacker gets as much as his own kernel takes, and is cut; there is one message, however many owe it."""
-    options = ("--slow-client-timeout", "3s", "--memory-limit", "64MiB", "--history-size", "4", "--message-size", "4MiB")
-    with Server(*options) as server, EventStream(server, "/channels/a") as reader:
-        with crowd(server, CROWD, request_bytes("GET", "/channels/a", Accept="text/event-stream")):
-            wait_until(lambda: subscribers(server, "a")["sse"] == CROWD + 1, timeout=60)
+    first, kind, each_bytes = READERS[way]
+    tls = common_tls() if way == "tls" else None
+    options = ("--slow-client-timeout", "6s", "--memory-limit", "64MiB", "--history-size", "4", "--message-size", "4MiB", "--connection-memory", "1GiB", "--tcp", "127.0.0.1:0 framing=crlf")
+    with Server(*options, tls=tls) as server, EventStream(server, "/channels/a") as reader:
+        with crowd(server, CROWD, first, tcp_port(server) if way == "tcp" else 0, tls):
+            wait_until(lambda: subscribers(server, "a")[kind] == CROWD + (kind == "sse"), timeout=60)
             before = server.resident_bytes()
             for number in range(6):
                 publish(server, "a", f"{number}" * 3_000_000)
                 assert reader.next_event().data == f"{number}" * 3_000_000
-            assert server.resident_bytes() - before < 100 << 20
+            assert server.resident_bytes() - before < (100 << 20) + CROWD * each_bytes
             with capsys.disabled():
-                print(f"peak of {CROWD} who never read: {server.peak_bytes() >> 20} MiB, {before >> 20} MiB before the messages")
+                print(f"peak of {CROWD} who never read over {way}: {server.peak_bytes() >> 20} MiB, {before >> 20} MiB before the messages")
             wait_until(lambda: metric(server, "slow_clients_cut_total") >= CROWD, timeout=60, what="the cut")
-            wait_until(lambda: subscribers(server, "a")["sse"] == 1)
+            wait_until(lambda: subscribers(server, "a")[kind] == (kind == "sse"))
 
 
 def test_ten_thousand_reconnect_within_a_second_after_a_restart() -> None:
