@@ -19,7 +19,7 @@ from collections.abc import Iterator
 
 import pytest
 from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
-from support.redis import metric
+from support.redis import NODE_OPTIONS, RedisServer, await_ready, metric
 from support.server import PATIENCE, SOURCE, Server, wait_until
 from support.supervisor import is_sanitized
 from support.tcp import Raw, tcp_port
@@ -644,6 +644,31 @@ def test_a_subject_that_is_revoked_is_out(tls: Tls, people: Authority, tmp_path:
             ended = stream.next_event()
             assert ended.event == "expired" and "token-revoked" in (ended.data or "")
         assert status_of(server, "POST", path_of("secret/r")) == 401
+
+
+def test_no_certificate_is_good_before_it_is_known_who_is_revoked(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
+    """A node that is started while Redis is away."""
+    lost = people.issue("lost-there", names="URI:urn:device:4", usage="clientAuth")
+    kept = people.issue("kept-there", names="URI:urn:device:5", usage="clientAuth")
+    with RedisServer(aof=True) as redis:
+        options = ("--broker", redis.url(), *NODE_OPTIONS)
+        with certified(tls, people, tmp_path, "optional", *options) as server:
+            await_ready(server)
+            assert request(server, "DELETE", "/api/tokens?sub=urn:device:4").status == 200
+        redis.kill()
+        with certified(tls, people, tmp_path, "optional", *options) as server:
+            at_first = {}
+            for client in (lost, kept):
+                server.tls = showing(tls, client)
+                at_first[client.cert.name] = [get(server, path_of("secret/a", wait=0)).error, request(server, "POST", path_of("secret/a"), "x").error]
+                with Raw(server) as raw:
+                    assert raw.ask(b"SUBSCRIBE secret/a").startswith(b"ERROR broker-down")
+            assert at_first == {client.cert.name: ["broker-down"] * 2 for client in (lost, kept)}
+            redis.start()
+            await_ready(server)
+            assert status_of(server, "POST", path_of("secret/a")) == 201
+            server.tls = showing(tls, lost)
+            assert get(server, path_of("secret/a", wait=0)).error == "token-revoked"
 
 
 def test_a_certificate_counts_over_tcp(tls: Tls, people: Authority, tmp_path: pathlib.Path) -> None:
