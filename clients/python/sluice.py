@@ -167,7 +167,8 @@ class Client:
                     while (text := response.readline()).endswith(b"\n"):
                         line = json.loads(text) if text.strip() else {}
                         if "error" in line:
-                            fault = SluiceError(401, line["error"], line["message"])
+                            status = 503 if line["error"] == "stopping" else 401
+                            fault = SluiceError(status, line["error"], line["message"], line.get("retry_after", 0))
                             break
                         cursor = line.get("cursor", cursor)
                         delays, end = _delays(), time.monotonic() + patience

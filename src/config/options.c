@@ -252,6 +252,21 @@ static int option_check_origin(const char *text, char *fault)
     return -EINVAL;
 }
 
+/* It is told as it is, in header fields and in JSON. */
+static int option_check_alternative(const char *text, char *fault)
+{
+    const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
+                       : strncmp(text, "https://", 8) == 0 ? text + 8
+                                                           : NULL;
+    bool is_plain = host && *host && *host != '/' && strlen(text) < 256;
+    for (const char *c = text; is_plain && *c; c++)
+        is_plain = *c > ' ' && *c < 0x7f && !strchr("\"\\,<>?#", *c);
+    if (is_plain)
+        return 0;
+    snprintf(fault, OPTION_FAULT_MAX, "must be a URL as https://host[:port], without a query");
+    return -EINVAL;
+}
+
 static int option_check_host(const char *text, char *fault)
 {
     bool has_brackets = text[0] == '[' && text[strlen(text) - 1] == ']';
@@ -288,10 +303,9 @@ static int option_check(const struct option_row *row, const char *text, char *fa
         const char *name;
         int (*check)(const char *text, char *fault);
     } checks[] = {
-        {"allowed-origins", option_check_origin},
-        {"redis-subscribe", option_check_bridged},
-        {"trusted-proxies", option_check_proxy},
-        {"allowed-hosts", option_check_host},
+        {"allowed-origins", option_check_origin},   {"redis-subscribe", option_check_bridged},
+        {"trusted-proxies", option_check_proxy},    {"allowed-hosts", option_check_host},
+        {"alternatives", option_check_alternative},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(checks); i++)
         if (strcmp(checks[i].name, row->name) == 0)

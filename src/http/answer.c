@@ -13,6 +13,7 @@
 #include "http/router.h"
 #include "http/transport.h"
 #include "http/upgrade.h"
+#include "shard/comeback.h"
 
 #define EXCHANGE_MESSAGE_MAX 1024u
 /* Of answers that are no larger each connection has one anyhow. */
@@ -192,9 +193,28 @@ static void exchange_fail_by_call(struct exchange *exchange, struct buf *json)
     exchange_answer(exchange, MHD_HTTP_OK, exchange_buf_response(&body, transport->content_type));
 }
 
-static void exchange_add_retry_after(const struct exchange *exchange, struct MHD_Response *response)
+void exchange_add_comeback(const struct exchange *exchange, struct MHD_Response *response)
+{
+    const struct shard *shard = exchange->shard;
+    struct buf where = {0};
+    char seconds[16];
+    snprintf(seconds, sizeof(seconds), "%u", (unsigned)comeback_s(shard));
+    exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
+    comeback_append_alternatives(&where, shard, "");
+    buf_append(&where, "", where.len > 0);
+    if (where.len > 0 && !where.has_failed)
+        exchange_response_header(response, "Sluice-Alternatives", where.bytes);
+    buf_deinit(&where);
+}
+
+static void exchange_add_retry_after(const struct exchange *exchange, struct MHD_Response *response,
+                                     enum error_code error)
 {
     char seconds[16];
+    if (error == ERROR_STOPPING) {
+        exchange_add_comeback(exchange, response);
+        return;
+    }
     snprintf(seconds, sizeof(seconds), "%u", (unsigned)exchange->retry_after_s);
     exchange_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER,
                              exchange->retry_after_s > 0 ? seconds : ERRORS_RETRY_AFTER);
@@ -215,7 +235,7 @@ void exchange_fail(struct exchange *exchange, enum error_code error, const char 
     }
     struct MHD_Response *response = exchange_buf_response(&json, "application/json");
     if (response && errors_passes(error))
-        exchange_add_retry_after(exchange, response);
+        exchange_add_retry_after(exchange, response, error);
     if (response)
         identity_add_challenge(response, error);
     if (response && error == ERROR_METHOD)

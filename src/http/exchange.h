@@ -145,6 +145,10 @@ const char *exchange_body(const struct exchange *exchange, size_t *len);
 struct MHD_Response *exchange_response(const char *body, size_t len, const char *content_type, bool take);
 void exchange_response_header(struct MHD_Response *response, const char *name, const char *value);
 
+/* Adds when, and where, the client is to come back, because the server stops: Retry-After and
+ * Sluice-Alternatives. */
+void exchange_add_comeback(const struct exchange *exchange, struct MHD_Response *response);
+
 /* Counts, in the place of the body, what an answer to it takes at least, before it is known: for what cannot
  * be undone once it turns out to be large. Returns false when there is no room for it; then the body is gone,
  * and the exchange is to fail with ERROR_CONNECTION_MEMORY. */

@@ -129,7 +129,8 @@ void origin_add_headers(const struct exchange *exchange, struct MHD_Response *re
         exchange_response_header(response, "Access-Control-Allow-Credentials", "true");
     exchange_response_header(
         response, MHD_HTTP_HEADER_ACCESS_CONTROL_EXPOSE_HEADERS,
-        "ETag, Location, Retry-After, Sluice-Channel, Sluice-Id, Sluice-Time, Sluice-Event, "
+        "ETag, Location, Retry-After, Sluice-Alternatives, Sluice-Channel, Sluice-Id, Sluice-Time, "
+        "Sluice-Event, "
         "Sluice-Key, Sluice-Producer, Sluice-Reset, Sluice-Store, Sluice-Tree, WWW-Authenticate");
 }
 

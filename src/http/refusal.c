@@ -8,6 +8,7 @@
 #include "http/errors.h"
 #include "http/head.h"
 #include "http/negotiation.h"
+#include "shard/comeback.h"
 
 void refusal_answer(struct exchange *exchange, enum error_code error, const struct transport *transport)
 {
@@ -20,7 +21,9 @@ void refusal_answer_saying(struct exchange *exchange, enum error_code error,
     struct buf body = {0};
     uint64_t after_ms = exchange->retry_after_s * (uint64_t)1000;
     if (transport && transport->come_back && errors_passes(error))
-        transport->come_back(&body, after_ms + random_jitter(exchange->shard->options->retry_ms));
+        transport->come_back(&body, error == ERROR_STOPPING
+                                        ? comeback_ms(exchange->shard)
+                                        : after_ms + random_jitter(exchange->shard->options->retry_ms));
     if (body.len == 0 || body.has_failed) {
         buf_deinit(&body);
         exchange_fail(exchange, error, "%s", what);

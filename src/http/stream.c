@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "http/errors.h"
 #include "http/refusal.h"
+#include "shard/comeback.h"
 #include "shard/outlet.h"
 #include "shard/socket.h"
 
@@ -187,27 +188,42 @@ static void stream_append_error(const struct stream *stream, struct buf *text)
 {
     const struct transport *transport = stream->format->transport;
     struct buf json = {0};
-    errors_render_object(&json, stream->why, error_text(stream->why));
+    if (stream->why == ERROR_STOPPING)
+        comeback_append_object(&json, stream->exchange->shard);
+    else
+        errors_render_object(&json, stream->why, error_text(stream->why));
     const struct text object = {json.bytes, json.len};
     text->has_failed = text->has_failed || json.has_failed;
     if (!json.has_failed && transport->call && !stream->is_begun)
         transport->call(text, exchange_query(stream->exchange, "callback"), object);
     else if (!json.has_failed)
-        stream->format->error(text, object);
+        stream->format->error(text, (enum error_code)stream->why, object);
     buf_deinit(&json);
 }
 
-/* What passes by itself is not told: the client is to come back. */
+/* What passes by itself is not told: the client is to come back. That the server stops is told: when, to who
+ * has not been told so by `come_back`, and where. */
+static bool stream_tells_why(const struct stream *stream)
+{
+    const struct options *options = stream->exchange->shard->options;
+    if (stream->why == ERROR_STOPPING)
+        return !stream->format->transport->come_back || options->alternatives.count > 0;
+    return error_status(stream->why) < MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
 static void stream_write_closing(struct stream *stream)
 {
     struct exchange *exchange = stream->exchange;
     const struct transport *transport = stream->format->transport;
     struct buf *text = outlet_text(&stream->outlet);
     size_t at = text->len;
-    if (error_status(stream->why) < MHD_HTTP_INTERNAL_SERVER_ERROR)
-        stream_append_error(stream, text);
-    else if (transport->come_back)
+    bool is_stopping = stream->why == ERROR_STOPPING;
+    if (transport->come_back && is_stopping)
+        transport->come_back(text, comeback_ms(exchange->shard));
+    else if (transport->come_back && error_status(stream->why) >= MHD_HTTP_INTERNAL_SERVER_ERROR)
         transport->come_back(text, random_jitter(exchange->shard->options->retry_ms));
+    if (stream_tells_why(stream))
+        stream_append_error(stream, text);
     stream_make_chunk(stream, text, at);
     if (outlet_flush(&stream->outlet))
         exchange_end(exchange, true);

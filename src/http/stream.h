@@ -36,7 +36,7 @@ struct stream_format {
     /* The opening may still have to wait for the broker. */
     void (*heartbeat)(struct buf *to, bool is_open);
     /* The last that is told, and why: `json` is the object that an error is. */
-    void (*error)(struct buf *to, struct text json);
+    void (*error)(struct buf *to, enum error_code why, struct text json);
 };
 
 /* The begin of a transport whose stream has this format. */

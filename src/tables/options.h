@@ -159,6 +159,10 @@
     DURATION("drain-time", drain_time_ms, "5s", 0, 3600000, RELOAD, "TIME",                                  \
              "Over how long held clients are let go when the server stops; what is left a second later, or " \
              "at a second signal, is cut.")                                                                  \
+    STRINGS("alternatives", alternatives, "", 0, 255, RELOAD, "URL",                                         \
+            "Where clients are told to come back when the server stops: public URLs of other nodes, or of "  \
+            "the balancer before them, as https://host[:port]. Without any they are told to come back here " \
+            "once the drain time is over. Repeatable.")                                                      \
     CHOICE("log-level", log_level, "info", 0, 0, RELOAD, "debug|info|warn|error",                            \
            "The least level that is logged.")                                                                \
     CHOICE("log-format", log_format, "logfmt", 0, 0, RESTART, "logfmt|json", "How log lines are written.")   \

@@ -73,6 +73,8 @@ static void longpoll_answer(struct longpoll *poll, unsigned status, struct MHD_R
 {
     if (response)
         longpoll_add_cursor(poll, response);
+    if (response && exchange_is_draining(poll->exchange))
+        exchange_add_comeback(poll->exchange, response);
     exchange_answer(poll->exchange, status, response);
 }
 

@@ -46,8 +46,9 @@ static void ndjson_heartbeat_line(struct buf *to, bool is_open)
     buf_append_text(to, "}\n");
 }
 
-static void ndjson_error(struct buf *to, struct text json)
+static void ndjson_error(struct buf *to, enum error_code why, struct text json)
 {
+    (void)why; /* the object says it */
     buf_append(to, json.bytes, json.len);
     buf_append_char(to, '\n');
 }

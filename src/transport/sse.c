@@ -61,9 +61,9 @@ static void sse_heartbeat(struct buf *to, bool is_open)
 }
 
 /* Browsers connect again, and learn by the status of that answer whether a new token has come meanwhile. */
-static void sse_error(struct buf *to, struct text json)
+static void sse_error(struct buf *to, enum error_code why, struct text json)
 {
-    buf_append_text(to, "event: expired\ndata: ");
+    buf_append_text(to, why == ERROR_STOPPING ? "event: stopping\ndata: " : "event: expired\ndata: ");
     buf_append(to, json.bytes, json.len);
     buf_append_text(to, "\n\n");
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/websocket_frame.h"
+#include "shard/comeback.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
 #include "websocket/handshake.h"
@@ -55,9 +56,14 @@ static void websocket_append_close(struct websocket *websocket, unsigned code, c
 
 void websocket_close(struct websocket *websocket, enum close_reason reason, const char *what)
 {
+    char text[COMEBACK_TEXT_MAX];
     if (websocket->is_closing)
         return;
     shard_count(websocket_shard(websocket), METRIC_CLOSED_NORMAL + (unsigned)reason, 1);
+    if (reason == CLOSE_RESTART && !what) {
+        comeback_say(websocket_shard(websocket), text);
+        what = text;
+    }
     websocket_append_close(websocket, close_code(reason), what ? what : close_text(reason));
     websocket_start_closing(websocket);
 }

@@ -41,6 +41,7 @@ EXAMPLES = {
     "allowed-hosts": ["push.example", "192.0.2.1", "[2001:db8::1]", "*", ""],
     "trusted-proxies": ["local", "10.0.0.0/8", "192.0.2.1", "fd00::/8", "::1", ""],
     "allowed-origins": ["https://host", "https://host:8443", "http://localhost:3000", "*"],
+    "alternatives": ["https://b.example", "http://127.0.0.1:8080/push", ""],
     "ready-file": ["/tmp/ready"],
     "user": ["nobody", "nobody:nogroup", ""],
     "publish": ["auto", "key", "token", "key,token", "anyone", "nobody"],
@@ -75,6 +76,7 @@ WRONG = {
     "subscribe": {"key": "auto|anyone|token|nobody", "token,anyone": "one of", "": "one of"},
     "publish": {"admin": "auto|key|token|anyone|nobody", "nobody,key": "'nobody', which stands alone", "key,": "separated by commas",
                 "": "separated by commas"},
+    "alternatives": {"b.example": "must be a URL", "https://": "must be a URL", "https://b/?x=1": "without a query"},
     "log-level": {"warning": "debug|info|warn|error"},
     "user": {"nosuch": "there is no user"},
 }

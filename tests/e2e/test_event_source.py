@@ -80,7 +80,7 @@ def ask(connection: Connection, channel: str, way: str) -> None:
 def check_refused(events: Response, others: Response, error: str) -> None:
     assert (events.status, events.header("Content-Type")) == (200, "text/event-stream")
     assert events.header("Cache-Control") == "no-store, no-transform"
-    assert re.fullmatch(rb"retry: [234]\d\d\d\n", events.body)
+    assert re.fullmatch(rb"retry: \d\d\d\d\n", events.body)
     assert (others.status, others.error) == (503, error) and others.header("Retry-After")
 
 

@@ -36,6 +36,7 @@ def test_stopping_answers_polls_and_ends_streams_cleanly(channel: str) -> None:
         assert re.fullmatch(rb"retry: \d+\n", stream.text)
         stream.close()
     lines.next_line()
+    assert lines.next_line()["error"] == "stopping"
     assert not lines.more() and lines.ended_cleanly
     lines.close()
     server.stop()

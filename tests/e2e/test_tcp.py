@@ -317,7 +317,8 @@ def test_stopping_flushes_and_closes(channel: str) -> None:
     publish(server, channel, data)
     server.process.send_signal(signal.SIGTERM)
     for client in clients:
-        assert client.read_to_end() == data.encode() + b"\r\n"
+        told, last = client.read_to_end().split(b"\r\n", 1)
+        assert told == data.encode() and last.startswith(b"ERROR stopping ")
         client.close()
     server.stop()
     server.folder.cleanup()

@@ -64,8 +64,9 @@ static void htmlfile_heartbeat_call(struct buf *to, bool is_open)
     buf_append_text(to, "}" RENDER_HTMLFILE_END);
 }
 
-static void htmlfile_error(struct buf *to, struct text json)
+static void htmlfile_error(struct buf *to, enum error_code why, struct text json)
 {
+    (void)why; /* the object says it */
     render_htmlfile_call(to, json.bytes, json.len);
 }
 

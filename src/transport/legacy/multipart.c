@@ -42,8 +42,9 @@ static void multipart_heartbeat(struct buf *to, bool is_open)
 }
 
 /* A field like all else; JSON without a line's end is as good there as in a body. */
-static void multipart_error(struct buf *to, struct text json)
+static void multipart_error(struct buf *to, enum error_code why, struct text json)
 {
+    (void)why; /* the object says it */
     buf_append_text(to, "Sluice-Error: ");
     buf_append(to, json.bytes, json.len);
     buf_append_text(to, "\r\n");

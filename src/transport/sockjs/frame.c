@@ -3,6 +3,7 @@
 
 #include "render/render.h"
 #include "render/script.h"
+#include "shard/comeback.h"
 
 /* Browsers hold back what is less than this. */
 #define PRELUDE_BYTES 2048u
@@ -75,9 +76,14 @@ void sockjs_frame_append(struct buf *to, enum carrier carrier, const char *callb
     buf_append_text(to, is_page ? ");\n</script>\r\n" : ");\r\n");
 }
 
-void sockjs_frame_append_close(struct buf *to, enum close_reason reason)
+void sockjs_frame_append_close(struct buf *to, enum close_reason reason, const struct shard *shard)
 {
+    char comeback[COMEBACK_TEXT_MAX];
     const char *text = close_text(reason);
+    if (reason == CLOSE_RESTART) {
+        comeback_say(shard, comeback);
+        text = comeback;
+    }
     buf_append_text(to, "c[");
     buf_append_u64(to, close_code(reason));
     buf_append_char(to, ',');

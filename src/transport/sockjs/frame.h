@@ -7,6 +7,8 @@
 #include "tables/closes.h"
 #include "transport/sockjs/path.h"
 
+struct shard;
+
 #define FRAME_OPEN "o"
 #define FRAME_HEARTBEAT "h"
 
@@ -16,5 +18,5 @@ void sockjs_frame_append_prelude(struct buf *to, enum carrier carrier, const cha
 /* Appends a frame as its carrier puts it. */
 void sockjs_frame_append(struct buf *to, enum carrier carrier, const char *callback, struct text frame);
 
-/* Appends c[CODE,"REASON"]. */
-void sockjs_frame_append_close(struct buf *to, enum close_reason reason);
+/* Appends c[CODE,"REASON"]; on the shard's thread. */
+void sockjs_frame_append_close(struct buf *to, enum close_reason reason, const struct shard *shard);

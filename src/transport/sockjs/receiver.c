@@ -134,7 +134,7 @@ static bool receiver_tell_page(struct receiver *receiver)
 static void receiver_answer_end(struct receiver *receiver)
 {
     struct buf frame = {0};
-    sockjs_frame_append_close(&frame, receiver->reason);
+    sockjs_frame_append_close(&frame, receiver->reason, receiver->exchange->shard);
     receiver_answer_buf(receiver, &frame);
 }
 
@@ -219,7 +219,7 @@ static void receiver_write_answers(struct receiver *receiver)
 static void receiver_write_end(struct receiver *receiver)
 {
     struct buf frame = {0};
-    sockjs_frame_append_close(&frame, receiver->reason);
+    sockjs_frame_append_close(&frame, receiver->reason, receiver->exchange->shard);
     receiver_write_frame_buf(receiver, &frame);
     receiver_finish(receiver);
 }

@@ -80,7 +80,7 @@ static void socket_close(struct socket_session *session, enum close_reason reaso
     if (websocket_is_closing(&session->websocket))
         return;
     if (!session->is_raw && !what) {
-        sockjs_frame_append_close(&frame, reason);
+        sockjs_frame_append_close(&frame, reason, websocket_shard(&session->websocket));
         socket_send_frame(session, &frame);
     }
     websocket_close(&session->websocket, reason, what);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "config/channel_options.h"
+#include "shard/comeback.h"
 #include "transport/tcp/commands.h"
 #include "transport/tcp/resp.h"
 #include "transport/tcp/tcp.h"
@@ -88,6 +89,18 @@ static bool connection_has_said_everything(struct connection *connection)
            conversation_is_told(&connection->conversation);
 }
 
+/* Not where what the server says is data, and not to clients of Redis, which connect again by themselves when
+ * a connection ends, but hand an error to the application. */
+static void connection_say_comeback(struct connection *connection)
+{
+    char text[COMEBACK_TEXT_MAX];
+    if (connection->declaration->input != INPUT_COMMAND || connection->framing == FRAMING_RESP ||
+        connection->framing == FRAMING_AUTO)
+        return;
+    comeback_say(connection_shard(connection), text);
+    connection_lost(&connection->conversation, (struct text){"", 0}, ERROR_STOPPING, text);
+}
+
 void connection_try_leave(struct connection *connection)
 {
     struct stream_socket *socket = &connection->socket;
@@ -97,6 +110,8 @@ void connection_try_leave(struct connection *connection)
     const enum error_code refusal = (enum error_code)connection->refusal;
     if (refusal != ERROR_NONE)
         connection_lost(&connection->conversation, (struct text){"", 0}, refusal, error_text(refusal));
+    else if (socket->is_drained)
+        connection_say_comeback(connection);
     conversation_deinit(&connection->conversation);
     stream_socket_finish(socket);
 }

@@ -37,7 +37,7 @@ static void test_frame_of_a_close_has_code_and_reason(void **state)
 {
     struct buf frame = {0};
     (void)state;
-    sockjs_frame_append_close(&frame, CLOSE_GO_AWAY);
+    sockjs_frame_append_close(&frame, CLOSE_GO_AWAY, NULL);
     buf_append_char(&frame, '\0');
     assert_string_equal(frame.bytes, "c[3000,\"Go away!\"]");
     buf_deinit(&frame);
