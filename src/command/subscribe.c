@@ -60,11 +60,30 @@ static void names_append(struct buf *json, unsigned *count, struct text name)
     ++*count;
 }
 
-static void subscribing_note_completeness(enum completeness *all, const struct subscriber *subscriber)
+/* `room`: how many entries of the joined cursor are left for what the subscriber has found. */
+static void subscribing_note_completeness(enum completeness *all, const struct subscriber *subscriber,
+                                          unsigned room)
 {
     enum completeness one = subscriber_completeness(subscriber);
+    if (one == COMPLETENESS_WHOLE && subscriber_spread_count(subscriber) > room)
+        one = COMPLETENESS_PART;
     if (one > *all)
         *all = one;
+}
+
+/* How many entries of the joined cursor are left for channels that are found: each that is named has its own,
+ * wherever it stands in the command. */
+static unsigned subscribing_room(const struct command_subscribing *subscribing)
+{
+    unsigned room = CURSOR_CHANNELS_MAX;
+    list_for_each (link, &subscribing->wait.conversation->subscriptions) {
+        const struct command_subscription *subscription =
+            container_of(link, struct command_subscription, link);
+        if (subscription->wait == &subscribing->wait &&
+            subscriber_completeness(&subscription->subscriber) == COMPLETENESS_PLAIN)
+            room--;
+    }
+    return room;
 }
 
 /* The channels in the order of the command, and their joined cursor. Returns how many there are. */
@@ -74,7 +93,7 @@ static unsigned subscribed_append(struct buf *json, const struct command_subscri
     char cursor[CURSOR_TEXT_MAX];
     size_t len = 0;
     unsigned count = 0;
-    unsigned room = CURSOR_CHANNELS_MAX;
+    unsigned room = subscribing_room(subscribing);
     buf_append_text(json, ",\"channels\":");
     list_for_each (link, &subscribing->wait.conversation->subscriptions) {
         const struct command_subscription *subscription =
@@ -83,15 +102,16 @@ static unsigned subscribed_append(struct buf *json, const struct command_subscri
             continue;
         if (len > 0)
             cursor[len++] = '.';
-        len += subscriber_cursor_within(&subscription->subscriber, cursor + len, &room);
-        subscribing_note_completeness(completeness, &subscription->subscriber);
+        const struct subscriber *subscriber = &subscription->subscriber;
+        subscribing_note_completeness(completeness, subscriber, room);
+        const bool is_plain = subscriber_completeness(subscriber) == COMPLETENESS_PLAIN;
+        len += is_plain ? subscriber_cursor(subscriber, cursor + len)
+                        : subscriber_cursor_within(subscriber, cursor + len, &room);
         names_append(json, &count, subscription_channel(&subscription->subscriber.one));
     }
     buf_append_text(json, "],\"cursor\":\"");
     buf_append(json, cursor, len);
     buf_append_text(json, "\",");
-    if (*completeness == COMPLETENESS_WHOLE && room == 0)
-        *completeness = COMPLETENESS_PART;
     return count;
 }
 

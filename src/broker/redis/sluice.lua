@@ -495,8 +495,8 @@ local function is_utf8(text)
     return true
 end
 
--- For error and open browsers call an EventSource's own handlers.
-local RESERVED = { reset = true, error = true, open = true, subscribed = true }
+-- For error and open browsers call an EventSource's own handlers; the others Sluice sends itself.
+local RESERVED = { reset = true, error = true, open = true, subscribed = true, expired = true }
 
 -- What Sluice itself publishes, which bears a mark, has been checked.
 local function check_message(options)

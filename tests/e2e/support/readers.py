@@ -12,7 +12,7 @@ from .client import Connection, EventStream, LineStream, Response, path_of
 from .commands import raw_commands
 from .server import Server
 from .sockjs_commands import Commands
-from .tcp import Raw
+from .tcp import Raw, Resp, command
 from .websocket import WebSocket
 
 Told = dict[str, Any]
@@ -21,9 +21,10 @@ OBJECTS = ("stream", "sse-objects", "websocket", "json", "ws", "sockjs-xhr", "so
            "lines")
 BARE = ("sse", "poll", "tcp-crlf", "tcp-nul", "tcp-len32", "websocket-raw")
 KINDS = OBJECTS + BARE
+REDIS_CLIENTS = ("resp", "resp-3")  # who subscribe, from now on, and NAME/** is NAME/* for them
 # For a server that all of these can use.
 LISTENERS = ("--tcp", "127.0.0.1:0 framing=crlf", "--tcp", "127.0.0.1:0 framing=nul", "--tcp", "127.0.0.1:0 framing=len32",
-             "--websocket-ping", "0")
+             "--tcp", "127.0.0.1:0 framing=resp", "--websocket-ping", "0")
 
 
 @dataclass
@@ -167,3 +168,21 @@ class Reader:
         frame = self.client.take().decode()
         told = {"reset": {"reason": frame.split()[2]}} if frame.startswith("RESET ") else {"data": frame}
         self.waiting.append(told)
+
+    def open_resp(self) -> None:
+        self.client = Resp(self.server, 3)
+        if self.kind == "resp-3":
+            self.client.run("HELLO", "3")
+        is_pattern = self.channel.endswith("/**")
+        self.client.send(command(*(("PSUBSCRIBE", self.channel[:-1]) if is_pattern else ("SUBSCRIBE", self.channel))))
+        assert self.resp_reply()[0] in (b"subscribe", b"psubscribe")
+
+    def resp_reply(self) -> list[Any]:
+        """An answer, or what comes by itself: a push in version 3."""
+        line = self.client.take()
+        assert line[:1] in (b"*", b">"), line
+        return [self.client.value(self.client.take()) for _ in range(int(line[1:]))]
+
+    def read_resp(self) -> None:
+        channel, data = (word.decode() for word in self.resp_reply()[-2:])
+        self.waiting.append({"reset": {"reason": data.split()[2]}} if channel == "$reset" else {"data": data, "channel": channel})
