@@ -87,6 +87,8 @@ bool channel_options_follow_any(const struct options *options)
 uint64_t channel_message_size(const struct options *options, struct text name)
 {
     struct channel_options found;
+    if (!options->rules || channel_rules_message_size_most(options->rules) == 0)
+        return options->message_size_bytes;
     channel_options_resolve(&found, options, name);
     return found.message_size_bytes;
 }
@@ -97,21 +99,27 @@ uint64_t channel_message_size_most(const struct options *options)
                           options->rules ? channel_rules_message_size_most(options->rules) : 0);
 }
 
-static bool channel_is_tree(const struct options *options, struct text name)
+bool channel_options_limit_publishing(const struct options *options)
 {
-    const struct channel_rule *rule =
-        options->rules ? channel_rules_find_one(options->rules, name, CHANNEL_OPTION_tree) : NULL;
-    return rule ? rule->values.tree : options->tree;
+    return options->publish_rate_per_channel > 0 ||
+           (options->rules && channel_rules_have(options->rules, CHANNEL_OPTION_publish_rate_per_channel));
 }
 
 int channel_trees_find(struct channel_trees *trees, const struct options *options, struct text name)
 {
+    const struct channel_rule *found[CHANNEL_PREFIXES_MAX];
     trees->count = 0;
     if ((!options->tree && !(options->rules && channel_rules_have_tree(options->rules))) ||
         channel_is_reserved(name))
         return 0;
+    unsigned count =
+        options->rules ? channel_rules_find_above(options->rules, name, CHANNEL_OPTION_tree, found) : 0;
+    unsigned prefix = 0;
     for (size_t len = 1; len < name.len; len++) {
-        if (name.bytes[len] != '/' || !channel_is_tree(options, (struct text){name.bytes, len}))
+        if (name.bytes[len] != '/')
+            continue;
+        const struct channel_rule *rule = prefix < count ? found[prefix++] : NULL;
+        if (!(rule ? rule->values.tree : options->tree))
             continue;
         if (trees->count == CHANNEL_TREES_MAX)
             return -E2BIG;

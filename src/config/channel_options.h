@@ -81,6 +81,9 @@ bool channel_has_presence(const struct options *options, struct text name);
 /* Whether any channel may have presence or events. */
 bool channel_options_follow_any(const struct options *options);
 
+/* Whether any channel may have a publish-rate-per-channel. */
+bool channel_options_limit_publishing(const struct options *options);
+
 /* Takes the option over from the options of all channels. */
 void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option);
 

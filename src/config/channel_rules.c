@@ -217,10 +217,10 @@ static void search_take(struct search *search, uint32_t number)
     search->missing &= ~rule->given;
 }
 
-static const struct place *search_literal(const struct search *search, const struct place *place,
-                                          struct text segment)
+static const struct place *rules_find_literal(const struct channel_rules *rules, const struct place *place,
+                                              struct text segment)
 {
-    const struct place *literals = &search->rules->places[place->literals];
+    const struct place *literals = &rules->places[place->literals];
     uint32_t begin = 0;
     uint32_t end = place->literal_count;
     while (begin < end) {
@@ -248,7 +248,7 @@ static void search_walk(struct search *search, const struct place *place, struct
     }
     bool is_hidden = place == &search->rules->places[0] && pattern_hides(rest);
     struct text segment = pattern_cut_segment(&rest);
-    const struct place *literal = search_literal(search, place, segment);
+    const struct place *literal = rules_find_literal(search->rules, place, segment);
     if (literal)
         search_walk(search, literal, rest);
     if (is_hidden)
@@ -266,17 +266,62 @@ void channel_rules_find(const struct channel_rules *rules, struct text name,
     search_walk(&search, &rules->places[0], name);
 }
 
-const struct channel_rule *channel_rules_find_one(const struct channel_rules *rules, struct text name,
-                                                  enum channel_option option)
+struct climb {
+    const struct channel_rules *rules;
+    enum channel_option option;
+    unsigned count;                    /* of prefixes */
+    const struct channel_rule **found; /* prefix N has N + 1 segments */
+};
+
+static void climb_take(const struct climb *climb, uint32_t number, unsigned from, unsigned to)
 {
-    const struct channel_rule *found[CHANNEL_OPTION_COUNT];
-    struct search search = {rules, found, 1u << option};
-    found[option] = NULL;
-    search_walk(&search, &rules->places[0], name);
-    return found[option];
+    const struct channel_rule *rule = number > 0 ? &climb->rules->items[number - 1] : NULL;
+    if (!rule || !(rule->given & 1u << climb->option))
+        return;
+    for (unsigned i = from; i < to; i++)
+        if (!climb->found[i])
+            climb->found[i] = rule;
+}
+
+/* As search_walk for each of the prefixes, which share the way; `depth` segments are behind. */
+static void climb_walk(const struct climb *climb, const struct place *place, struct text rest, unsigned depth)
+{
+    if (!(place->below & 1u << climb->option))
+        return;
+    if (depth > 0)
+        climb_take(climb, place->here, depth - 1, depth);
+    if (depth == climb->count)
+        return;
+    bool is_hidden = depth == 0 && pattern_hides(rest);
+    struct text segment = pattern_cut_segment(&rest);
+    const struct place *literal = rules_find_literal(climb->rules, place, segment);
+    if (literal)
+        climb_walk(climb, literal, rest, depth + 1);
+    if (is_hidden)
+        return;
+    if (place->one)
+        climb_walk(climb, &climb->rules->places[place->one], rest, depth + 1);
+    climb_take(climb, place->rest, depth, climb->count);
+}
+
+unsigned channel_rules_find_above(const struct channel_rules *rules, struct text name,
+                                  enum channel_option option,
+                                  const struct channel_rule *found[CHANNEL_PREFIXES_MAX])
+{
+    struct climb climb = {rules, option, 0, found};
+    for (size_t i = 0; i < name.len && climb.count < CHANNEL_PREFIXES_MAX; i++)
+        if (name.bytes[i] == '/')
+            found[climb.count++] = NULL;
+    climb_walk(&climb, &rules->places[0], name, 0);
+    return climb.count;
 }
 
 /* Looking. */
+
+bool channel_rules_have(const struct channel_rules *rules, enum channel_option option)
+{
+    return (rules->places[0].below & 1u << option) != 0;
+}
 
 bool channel_rules_have_tree(const struct channel_rules *rules)
 {

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/pattern.h"
 #include "base/text.h"
 #include "config/channel_options.h"
 
@@ -45,11 +46,15 @@ int channel_rules_compile(struct channel_rules *rules, const struct channel_rule
 void channel_rules_find(const struct channel_rules *rules, struct text name,
                         const struct channel_rule *found[CHANNEL_OPTION_COUNT]);
 
-/* The most specific section that covers the name and has the option; NULL when none has. */
-const struct channel_rule *channel_rules_find_one(const struct channel_rules *rules, struct text name,
-                                                  enum channel_option option);
+/* The same for one option and every proper prefix of the name that ends before a slash, the shortest first.
+ * Returns how many prefixes there are. */
+#define CHANNEL_PREFIXES_MAX (PATTERN_MAX / 2)
+unsigned channel_rules_find_above(const struct channel_rules *rules, struct text name,
+                                  enum channel_option option,
+                                  const struct channel_rule *found[CHANNEL_PREFIXES_MAX]);
 
-/* Whether a section says that channels are trees. */
+/* Whether a section has the option; and whether one says that channels are trees. */
+bool channel_rules_have(const struct channel_rules *rules, enum channel_option option);
 bool channel_rules_have_tree(const struct channel_rules *rules);
 
 /* The greatest message-size of a section, 0 when none has it. */

@@ -180,6 +180,16 @@ void rates_take_subscription(struct shard *shard, const struct asker *by, struct
         (void)rates_take(shard, demands[i].which, demands[i].per_second, demands[i].key);
 }
 
+/* What is published to a channel, or below it. */
+static enum error_code rates_admit_in(struct shard *shard, struct text channel, uint32_t *retry_after_s,
+                                      char fault[PUBLISH_FAULT_MAX])
+{
+    struct channel_options found;
+    channel_options_resolve(&found, shard->options, channel);
+    const struct rate_demand demand = {RATE_PUBLISH_CHANNEL, found.publish_rate_per_channel, channel};
+    return rates_admit(shard, &demand, 1, retry_after_s, fault);
+}
+
 /* What is published below a tree counts there too. One that has too many trees above it is refused later. */
 static enum error_code rates_admit_trees(struct shard *shard, struct text channel, uint32_t *retry_after_s,
                                          char fault[PUBLISH_FAULT_MAX])
@@ -188,13 +198,8 @@ static enum error_code rates_admit_trees(struct shard *shard, struct text channe
     enum error_code error = ERROR_NONE;
     if (channel_trees_find(&trees, shard->options, channel))
         return ERROR_NONE;
-    for (unsigned i = 0; error == ERROR_NONE && i < trees.count; i++) {
-        const struct text tree = {channel.bytes, trees.lens[i]};
-        struct channel_options found;
-        channel_options_resolve(&found, shard->options, tree);
-        const struct rate_demand demand = {RATE_PUBLISH_CHANNEL, found.publish_rate_per_channel, tree};
-        error = rates_admit(shard, &demand, 1, retry_after_s, fault);
-    }
+    for (unsigned i = 0; error == ERROR_NONE && i < trees.count; i++)
+        error = rates_admit_in(shard, (struct text){channel.bytes, trees.lens[i]}, retry_after_s, fault);
     return error;
 }
 
@@ -204,14 +209,14 @@ static enum error_code rates_admit_publish(const struct publish_guard *guard, co
 {
     struct shard *shard = container_of(guard, struct shard, guard);
     const struct options *options = shard->options;
-    struct channel_options found;
-    channel_options_resolve(&found, options, channel);
     const struct rate_demand demands[] = {
         {RATE_PUBLISH, options->publish_rate, by->address},
         {RATE_PUBLISH_TOKEN, options->publish_rate_per_token, by->subject},
-        {RATE_PUBLISH_CHANNEL, found.publish_rate_per_channel, channel},
     };
     enum error_code error = rates_admit(shard, demands, ARRAY_LENGTH(demands), retry_after_s, fault);
+    if (error != ERROR_NONE || !channel_options_limit_publishing(options))
+        return error;
+    error = rates_admit_in(shard, channel, retry_after_s, fault);
     return error != ERROR_NONE ? error : rates_admit_trees(shard, channel, retry_after_s, fault);
 }
 

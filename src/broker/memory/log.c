@@ -20,16 +20,9 @@ static size_t log_size(const struct log *log)
 
 /* Messages. */
 
-static struct message *log_first(const struct log *log)
-{
-    Word_t offset = 0;
-    PPvoid_t slot = JudyLFirst(log->messages, &offset, PJE0);
-    return slot ? *slot : NULL;
-}
-
 uint64_t log_oldest(const struct log *log)
 {
-    const struct message *first = log_first(log);
+    const struct message *first = shelf_first(&log->messages);
     return first ? first->offset : log->top + 1;
 }
 
@@ -81,14 +74,13 @@ static struct message *log_first_life(const struct log *log)
 {
     Word_t key = 0;
     PPvoid_t life = log->lives ? JudyLFirst(log->lives, &key, PJE0) : NULL;
-    PPvoid_t slot = life ? JudyLGet(log->messages, (Word_t)*life, PJE0) : NULL;
-    return slot ? *slot : NULL;
+    return life ? shelf_get(&log->messages, (uintptr_t)*life) : NULL;
 }
 
 static void log_remove(struct log *log, struct message *message)
 {
     log_forget_life(log, message);
-    (void)JudyLDel(&log->messages, message->offset, PJE0); /* it is there */
+    shelf_remove(&log->messages, message);
     log->count--;
     log->bytes -= message->footprint;
     message_unref(message);
@@ -102,7 +94,7 @@ static bool log_is_over_limits(const struct log *log)
 /* The next to go: the oldest while there are too many, or one whose time is over. */
 static struct message *log_next_to_go(const struct log *log)
 {
-    struct message *first = log_first(log);
+    struct message *first = shelf_first(&log->messages);
     struct message *life = log_first_life(log);
     if (life && life->expires_ms < first->expires_ms && !log_is_over_limits(log))
         return life;
@@ -119,24 +111,22 @@ static uint64_t log_next_expiry_ms(const struct log *log)
 
 int log_reserve(struct log *log)
 {
-    PPvoid_t slot = JudyLIns(&log->messages, log->top + 1, PJE0);
-    return slot && slot != PPJERR ? 0 : -ENOMEM;
+    return shelf_reserve(&log->messages, log->top + 1, log->count);
 }
 
 void log_release(struct log *log)
 {
-    (void)JudyLDel(&log->messages, log->top + 1, PJE0); /* it is there */
+    shelf_release(&log->messages);
 }
 
 int log_append(struct log *log, struct message *message)
 {
     struct store *store = log->store;
     bool has_own_life = message->ttl_ms > 0 && message->ttl_ms < log->limits.retention.ttl_ms;
-    PPvoid_t slot = JudyLIns(&log->messages, log->top + 1, PJE0);
-    if (!slot || slot == PPJERR)
+    if (log_reserve(log))
         return -ENOMEM;
-    *slot = message;
     message->offset = ++log->top;
+    shelf_put(&log->messages, message);
     message->expires_ms = store->now_ms + (has_own_life ? message->ttl_ms : log->limits.retention.ttl_ms);
     if (has_own_life)
         log_note_life(log, message);
@@ -146,7 +136,7 @@ int log_append(struct log *log, struct message *message)
     store->message_count++;
     uint64_t expires_ms = message->expires_ms;
     for (unsigned i = 0; i < LOG_TRIM_MOST && log_is_over_limits(log); i++) {
-        log_remove(log, log_first(log));
+        log_remove(log, shelf_first(&log->messages));
         store->message_count--;
     }
     log_touch(log);
@@ -157,12 +147,12 @@ int log_append(struct log *log, struct message *message)
 
 int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ring)
 {
-    Word_t offset = number_greater(from, log_oldest(log));
+    uint64_t offset = number_greater(from, log_oldest(log));
     if (*to - offset >= LOG_PAGE_MOST && *to > offset)
         *to = offset + LOG_PAGE_MOST - 1;
-    PPvoid_t slot = JudyLFirst(log->messages, &offset, PJE0);
-    for (; slot && offset <= *to; slot = JudyLNext(log->messages, &offset, PJE0)) {
-        struct message *message = *slot;
+    struct message *message;
+    for (; (message = shelf_find(&log->messages, offset)) && message->offset <= *to;
+         offset = message->offset + 1) {
         if (message->expires_ms <= log->store->now_ms)
             continue;
         int err = ring_append_or_drop(ring, message_ref(message));
@@ -330,7 +320,7 @@ struct log *log_new(struct store *store, const char *name, size_t len)
 
 void log_free_step(struct log *log)
 {
-    struct message *message = log_first(log);
+    struct message *message = shelf_first(&log->messages);
     struct publish_key *key = log_oldest_key(log);
     if (message) {
         log_remove(log, message);

@@ -4,13 +4,13 @@
 /* A channel's log in memory, with the keys of recent publishes and the shards that are attached. Whoever
  * calls holds the broker's lock.
  *
- * Its messages stand in an ordered index by offset, which neither grows by copying nor leaves holes to close.
- * Those with a shorter life than the others are also found by when it ends.
+ * Those of its messages with a shorter life than the others are also found by when it ends.
  */
 
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/memory/shelf.h"
 #include "broker/memory/store.h"
 #include "core/broker.h"
 
@@ -32,8 +32,8 @@ struct log {
     struct epoch epoch;
     uint64_t top;
     int64_t last_published_ms;
-    void *messages; /* JudyL: by offset, one reference each */
-    void *lives;    /* JudyL: offsets of those with a shorter life than the others', by its end */
+    struct shelf messages; /* one reference each */
+    void *lives;           /* JudyL: offsets of those with a shorter life than the others', by its end */
     uint64_t count;
     uint64_t bytes; /* sum of the footprints */
     struct attachments attachments;

@@ -66,12 +66,14 @@ static void memory_leave(struct memory_broker *memory)
 static void memory_limit(const struct store *store, struct text name, struct log_limits *limits)
 {
     struct channel_options found;
-    channel_options_resolve(&found, container_of(store, struct memory_broker, store)->options, name);
+    const struct options *options = container_of(store, struct memory_broker, store)->options;
+    channel_options_resolve(&found, options, name);
     *limits = (struct log_limits){
         .retention = {found.history_size, found.history_bytes, found.history_ttl_ms},
         .channel_ttl_ms = found.channel_ttl_ms,
         .idempotency_time_ms = found.idempotency_time_ms,
     };
+    limits->has_too_many_trees = channel_trees_find(&limits->trees, options, name) != 0;
 }
 
 static void memory_apply_options(struct memory_broker *memory)
@@ -127,6 +129,16 @@ static enum error_code memory_admit(struct memory_broker *memory, struct text na
     return error;
 }
 
+/* The trees above a channel, which its log knows, if there is one. Returns 0 or -E2BIG. */
+static int memory_find_trees(const struct memory_broker *memory, struct text name, const struct log *log,
+                             struct channel_trees *trees)
+{
+    if (!log)
+        return channel_trees_find(trees, memory->options, name);
+    *trees = log->limits.trees;
+    return log->limits.has_too_many_trees ? -E2BIG : 0;
+}
+
 /* Finds or makes the log of the channel, and that of each tree above it. Making room for one may take
  * another. */
 static enum error_code memory_find_logs(struct memory_broker *memory, struct text name,
@@ -135,7 +147,8 @@ static enum error_code memory_find_logs(struct memory_broker *memory, struct tex
     struct store *store = &memory->store;
     struct channel_trees trees;
     const uint64_t discarded = store->discarded;
-    if (channel_trees_find(&trees, memory->options, name))
+    struct log *known = store_find(store, name.bytes, name.len);
+    if (memory_find_trees(memory, name, known, &trees))
         return ERROR_TOO_MANY_TREES;
     placing->count = 1u + trees.count;
     for (unsigned i = 0; i < placing->count; i++) {
@@ -143,7 +156,8 @@ static enum error_code memory_find_logs(struct memory_broker *memory, struct tex
         enum error_code error = memory_admit(memory, log);
         if (error != ERROR_NONE)
             return error;
-        placing->of[i].log = store_get(store, log.bytes, log.len);
+        bool is_known = i == 0 && known && store->discarded == discarded;
+        placing->of[i].log = is_known ? known : store_get(store, log.bytes, log.len);
         if (!placing->of[i].log)
             return ERROR_OUT_OF_MEMORY;
     }

@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/text.h"
 #include "base/timer.h"
+#include "config/channel_options.h"
 #include "core/names.h"
 #include "core/ring.h"
 
@@ -20,11 +21,13 @@ struct log;
 
 #define STORE_SLICE 256u
 
-/* What a log keeps, and how long it is remembered empty, and a key of it. */
+/* What a log keeps, how long it is remembered empty, and a key of it; and which trees are above it. */
 struct log_limits {
     struct retention retention;
     uint64_t channel_ttl_ms;
     uint64_t idempotency_time_ms;
+    struct channel_trees trees;
+    bool has_too_many_trees; /* then `trees` says nothing */
 };
 
 struct store {

@@ -124,6 +124,16 @@ static void test_a_pattern_that_is_there_twice_is_told_with_both_lines(void **st
     assert_int_equal(second->line, 9);
 }
 
+static void expect_trees(const char *name, const char *lens)
+{
+    struct channel_trees trees;
+    char text[64] = "";
+    assert_int_equal(channel_trees_find(&trees, options, text_of(name)), 0);
+    for (unsigned i = 0; i < trees.count; i++)
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u ", trees.lens[i]);
+    assert_string_equal(text, lens);
+}
+
 /* The tree against every pattern tried one after the other. */
 
 static uint64_t naive_history_size(const char *const *patterns, size_t count, const char *name)
@@ -134,6 +144,18 @@ static uint64_t naive_history_size(const char *const *patterns, size_t count, co
             (best == count || pattern_compare(text_of(patterns[i]), text_of(patterns[best])) < 0))
             best = i;
     return best < count ? best + 1 : 100;
+}
+
+/* The prefixes, each looked up by itself. */
+static void naive_trees(const char *name, char lens[64])
+{
+    char prefix[32];
+    lens[0] = '\0';
+    for (size_t len = 1; len < strlen(name); len++) {
+        snprintf(prefix, sizeof(prefix), "%.*s", (int)len, name);
+        if (name[len] == '/' && resolve(prefix).tree)
+            snprintf(lens + strlen(lens), 64 - strlen(lens), "%zu ", len);
+    }
 }
 
 static void test_the_tree_finds_what_trying_all_patterns_finds(void **state)
@@ -150,6 +172,8 @@ static void test_the_tree_finds_what_trying_all_patterns_finds(void **state)
         snprintf(number, sizeof(number), "%u", i + 1);
         section(patterns[i], i + 1);
         set(CHANNEL_OPTION_history_size, number);
+        if (i % 4 < 3)
+            set(CHANNEL_OPTION_tree, i % 3 > 0 ? "yes" : "no");
     }
     compile();
     for (unsigned depth = 1; depth <= 5; depth++) {
@@ -160,6 +184,9 @@ static void test_the_tree_finds_what_trying_all_patterns_finds(void **state)
                          words[code >> 2 * i & 3]);
             assert_int_equal(resolve(name).history_size,
                              naive_history_size(patterns, ARRAY_LENGTH(patterns), name));
+            char lens[64];
+            naive_trees(name, lens);
+            expect_trees(name, lens);
         }
     }
 }
@@ -224,16 +251,6 @@ static void test_rows_and_channel_options_are_the_same_things(void **state)
     for (size_t i = 0; i < option_count - CHANNEL_OPTION_COUNT; i++)
         assert_int_not_equal(option_rows[i].flags, OPTION_CHANNEL);
     assert_string_equal(channel_option_row(CHANNEL_OPTION_history_ttl_ms)->name, "history-ttl");
-}
-
-static void expect_trees(const char *name, const char *lens)
-{
-    struct channel_trees trees;
-    char text[64] = "";
-    assert_int_equal(channel_trees_find(&trees, options, text_of(name)), 0);
-    for (unsigned i = 0; i < trees.count; i++)
-        snprintf(text + strlen(text), sizeof(text) - strlen(text), "%u ", trees.lens[i]);
-    assert_string_equal(text, lens);
 }
 
 static void test_trees_are_those_of_the_prefixes_whose_section_says_so(void **state)

@@ -25,8 +25,10 @@ static int begin(void **state)
     timer_wheel_init(&store.wheel, store.now_ms);
     store.limit = find_limits;
     store.memory_limit_bytes = 1u << 20;
-    limits = (struct log_limits){{100, 1u << 20, 60000}, 3600000, 120000};
-    small_limits = (struct log_limits){{2, 1u << 20, 5000}, 10000, 1000};
+    limits = (struct log_limits){
+        .retention = {100, 1u << 20, 60000}, .channel_ttl_ms = 3600000, .idempotency_time_ms = 120000};
+    small_limits = (struct log_limits){
+        .retention = {2, 1u << 20, 5000}, .channel_ttl_ms = 10000, .idempotency_time_ms = 1000};
     return 0;
 }
 
