@@ -29,6 +29,7 @@ libsodium-dev libinih-dev uthash-dev libunistring-dev libjudy-dev libwslay-dev
 libcjose-dev libssl-dev libseccomp-dev libgnutls28-dev'
 check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp clang-format ca-certificates procps redis-server
 redis-tools python3-redis python3-jsonschema python3-tornado python3-websockets node-redis node-ws nginx haproxy
+varnish apache2-bin squid tinyproxy-bin privoxy
 python3-jwt python3-cryptography openssl gnutls-bin python3-django python3-flask'
 
 is_installed() {
@@ -85,7 +86,7 @@ run_quietly() {
     return "$status"
 }
 
-# The tests start their own nginx, haproxy and Redis: installing those packages is not to put a server on port 80 or 6379.
+# The tests start their own proxies and Redis: installing those packages is not to put a server on port 80, 3128 or 6379.
 # policy-rc.d is how Debian is told; one that is there already says what its owner wants.
 install_without_services() {
     # shellcheck disable=SC2016 # for the inner shell

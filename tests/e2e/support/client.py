@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -224,6 +225,9 @@ class Stream(Connection):
         self.send(request_bytes(method, target, b"" if method == "POST" else None, version=version, Accept=accept, **headers))
         self.response = self.read_head()
         self.is_chunked = self.response.header("Transfer-Encoding") == "chunked"
+        # Only a proxy compresses, where the client asks for it.
+        is_compressed = self.response.header("Content-Encoding") == "gzip"
+        self.inflate = zlib.decompressobj(wbits=31).decompress if is_compressed else bytes
         self.text = b""
         self.has_ended = False
         self.ended_cleanly = False
@@ -241,7 +245,7 @@ class Stream(Connection):
                 self.receive()
             chunk, self.buffer = self.buffer, b""
         self.has_ended = not chunk
-        self.text += chunk
+        self.text += self.inflate(chunk)
         return bool(chunk)
 
     def until(self, mark: bytes) -> bytes | None:
