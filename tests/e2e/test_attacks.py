@@ -54,16 +54,22 @@ def test_what_is_tried_elsewhere_is_there(attack: str) -> None:
 # Crowds.
 
 @contextlib.contextmanager
-def crowd(server: Server, count: int, first: bytes, port: int = 0, tls: Tls | None = None) -> Iterator[list[socket.socket]]:
-    """Connections that have sent that much, and say nothing more."""
+def crowd(server: Server, count: int, first: bytes, port: int = 0, tls: Tls | None = None, is_small: bool = False) -> Iterator[list[socket.socket]]:
+    """Connections that have sent that much, and say nothing more. For small ones the kernel keeps little, on the server's side too:
+    otherwise what such a crowd does not read fills what it has for all of the machine's connections, and it ends those of others."""
     sockets: list[socket.socket] = []
     try:
         for number in range(count):
-            one = socket.create_connection(("127.0.0.1", port or server.port), source_address=(f"127.0.1.{number % 100 + 1}", 0))
-            if tls:
-                one = tls.wrap(one)
-            one.sendall(first)
+            one = socket.socket()
             sockets.append(one)
+            if is_small:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 190)
+            one.bind((f"127.0.1.{number % 100 + 1}", 0))
+            one.connect(("127.0.0.1", port or server.port))
+            if tls:
+                one = sockets[-1] = tls.wrap(one)
+            one.sendall(first)
         yield sockets
     finally:
         for one in sockets:
@@ -130,7 +136,7 @@ def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody(capsys: pyt
     tls = common_tls() if way == "tls" else None
     options = ("--slow-client-timeout", "6s", "--memory-limit", "64MiB", "--history-size", "4", "--message-size", "4MiB", "--connection-memory", "1GiB", "--tcp", "127.0.0.1:0 framing=crlf")
     with Server(*options, tls=tls) as server, EventStream(server, "/channels/a") as reader:
-        with crowd(server, CROWD, first, tcp_port(server) if way == "tcp" else 0, tls):
+        with crowd(server, CROWD, first, tcp_port(server) if way == "tcp" else 0, tls, is_small=True):
             wait_until(lambda: subscribers(server, "a")[kind] == CROWD + (kind == "sse"), timeout=60)
             before = server.resident_bytes()
             for number in range(6):

@@ -276,9 +276,9 @@ def test_without_redis_nothing_is_revoked_and_a_node_that_was_away_learns_of_it_
         response = revoke(one, jti="meanwhile")
         assert (response.status, response.error) == (503, "broker-down")
         assert not is_away_revoked(one, make_token(["a"], jti="meanwhile"))
-        redis.start()
-        # While no node listens.
-        plant(redis, ["behind its back"])
+        with one.frozen(), two.frozen():  # so that no node listens
+            redis.start()
+            plant(redis, ["behind its back"])
         for node in (one, two):
             await_ready(node)
             await_revoked(node, later)
