@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { channelUrl, explainReset, publish, subscribe } from './sluice.js';
+import { channelUrl, explainReset, publish, subscribe } from './channel.js';
 
 const ROWS = 200;
 const NEWS_MS = 3000;

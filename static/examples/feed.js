@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Channels that are followed over WebSocket, Server-Sent Events or long-poll, whichever is chosen, from one to another and over
 // every loss with the same cursor.
-import { channelUrl, pause, refusal } from '../sluice.js';
+import { channelUrl, pause, refusal } from '../channel.js';
 
 const DELAY_MS = 500;
 const DELAY_MAX_MS = 15000;

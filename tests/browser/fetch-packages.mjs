@@ -23,7 +23,8 @@ function fetchArchive(name, { version, integrity }) {
 const { packages } = JSON.parse(readFileSync('package-lock.json'));
 rmSync(HOME, { recursive: true, force: true });
 for (const [folder, about] of Object.entries(packages)) {
-  if (folder !== '') {
+  const isForHere = [about.os?.includes(process.platform), about.cpu?.includes(process.arch)].every((fits) => fits !== false);
+  if (folder !== '' && isForHere) {
     const archive = fetchArchive(folder.slice(folder.lastIndexOf(HOME) + HOME.length), about);
     mkdirSync(folder, { recursive: true });
     execFileSync('tar', ['-xz', '--no-same-owner', '--strip-components=1', '-C', folder], { input: archive });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A player's side of the card table, over the command protocol: a token first, then what is told and said. All that is shown is what
 // the program has published last, so that a page that is loaded again, or was away, shows the table as it is.
-import { pause } from '../../sluice.js';
+import { pause } from '../../channel.js';
 
 const DELAY_MS = 500;
 const DELAY_MAX_MS = 10000;

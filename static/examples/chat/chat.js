@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { channelUrl, explainReset } from '../../sluice.js';
+import { channelUrl, explainReset } from '../../channel.js';
 import { Feed } from '../feed.js';
 
 const ROWS = 500;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-import { explainReset, publish } from '../../sluice.js';
+import { explainReset, publish } from '../../channel.js';
 import { Feed } from '../feed.js';
 
 const SIZE_MAX = 10 * 2 ** 20;

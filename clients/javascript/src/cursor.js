@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT
+// Where a reader stands: the entries EPOCH-OFFSET of a cursor, found by the first five characters, which stand for the channel.
+
+const NAME_CHARACTERS = 5;
+/** As many as the server takes: 64 channels, and 8 entries of names that end in /**. */
+const ENTRIES_MAX = 72;
+
+const offsetOf = (entry) => Number(entry.slice(13));
+
+export const isCursor = (since) => /^[0-9a-z]{12}-/.test(since);
+
+export class Places {
+  entries = new Map();
+
+  constructor(cursor = '') {
+    this.take(cursor);
+  }
+
+  /** Goes on to what a cursor or an id says of its channels. */
+  take(cursor) {
+    for (const entry of cursor.split('.').filter(Boolean)) {
+      const name = entry.slice(0, NAME_CHARACTERS);
+      this.entries.delete(name); // the newest stand last
+      this.entries.set(name, entry);
+    }
+  }
+
+  /** Whether there is an entry of the same channel. */
+  knows(entry) {
+    return this.entries.has(entry.slice(0, NAME_CHARACTERS));
+  }
+
+  /** Whether the message with that id is behind us: of the same log, and not later. */
+  has(id) {
+    const entry = this.entries.get(id.slice(0, NAME_CHARACTERS));
+    return entry?.slice(0, 12) === id.slice(0, 12) && offsetOf(id) <= offsetOf(entry);
+  }
+
+  toString() {
+    return [...this.entries.values()].slice(-ENTRIES_MAX).join('.');
+  }
+}

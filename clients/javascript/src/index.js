@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: MIT
+export { Sluice } from './sluice.js';
+export { SluiceError } from './fault.js';
