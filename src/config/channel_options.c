@@ -48,9 +48,8 @@ void channel_options_resolve(struct channel_options *to, const struct options *o
 #define CHANNEL_OPTION_FOR_ALL(name, field, ...) to->field = options->field;
     CHANNEL_OPTIONS_EACH(CHANNEL_OPTION_FOR_ALL)
 #undef CHANNEL_OPTION_FOR_ALL
-    if (!options->rules)
-        return;
-    channel_rules_find(options->rules, name, found);
+    if (options->rules)
+        channel_rules_find(options->rules, name, found);
 #define CHANNEL_OPTION_CHOOSE(name, field, ...)                                                              \
     if (found[CHANNEL_OPTION_##field])                                                                       \
         to->field = found[CHANNEL_OPTION_##field]->values.field;

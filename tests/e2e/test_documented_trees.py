@@ -23,6 +23,7 @@ from support.server import SLUICE, SOURCE, Server, wait_until
 from support.sockjs_commands import TRANSPORTS, Commands
 from support.tcp import Raw, Resp
 from support.tokens import bearer, make_token, secret_file
+from support.ways import FULL, PLAIN, RESP, TCP, Place, batch, data_of, kept, skip_without_redis
 from support.websocket import WebSocket
 
 PAGE = (SOURCE / "docs" / "CHANNELS.md").read_text()
@@ -37,15 +38,7 @@ tree = yes
 history-size = 2
 """
 LIVE = tuple(kind for kind in KINDS if kind not in ("poll", "json")) + REDIS_CLIENTS
-TCP, RESP = 0, 3
 numbers = itertools.count(1)
-
-
-class Place:
-    """Where one publishes and where another reads: other shards, or another node."""
-
-    def __init__(self, here: Server, there: Server, redis: RedisServer | None) -> None:
-        self.here, self.there, self.redis = here, there, redis
 
 
 @pytest.fixture(scope="module")
@@ -72,71 +65,6 @@ def place(request: pytest.FixtureRequest) -> Place:
 @pytest.fixture
 def root() -> str:
     return f"tree/{next(numbers)}"
-
-
-def batch(server: Server, item: dict[str, Any], as_lines: bool = False) -> Any:
-    text, kind = (json.dumps(item) + "\n", "application/x-ndjson") if as_lines else (json.dumps([item]), "application/json")
-    answer = request(server, "POST", "/channels", text, Content_Type=kind)
-    assert answer.status == 200, answer
-    return answer.json[0]
-
-
-# Each publishes and returns what the publisher is answered. The second ones can say more of a message than its data.
-def by_tcp(place: Place, verb: str, channel: str, data: str) -> None:
-    with Raw(place.here, TCP) as client:
-        assert client.ask(f"{verb} {channel} {data}".encode()) == b"CONFIRMED"
-
-
-def by_feed(place: Place, channel: str, data: str) -> None:
-    with WebSocket(place.here, path_of(channel)) as feed:
-        feed.put_text(data)
-        assert feed.take() == data
-
-
-def by_redis_client(place: Place, channel: str, data: str) -> None:
-    with Resp(place.here, RESP) as client:
-        assert isinstance(client.run("PUBLISH", channel, data), int)
-
-
-def by_commands(place: Place, transport: str, channel: str, data: str, more: dict[str, Any]) -> Any:
-    with Commands(place.here, transport) as client:
-        return client.ask("publish", channel=channel, data=data, **more)
-
-
-def by_fcall(place: Place, channel: str, data: str, more: dict[str, Any]) -> Any:
-    assert place.redis
-    words = {"key": "conflate", "store": "store", "event": "event"}
-    options = [word for name, value in more.items() if name != "event" for word in (words[name], "no" if value is False else value)]
-    return place.redis.fcall(channel, data, more.get("event", ""), *options)
-
-
-PLAIN = {
-    "tcp": lambda place, channel, data: by_tcp(place, "PUBLISH", channel, data),
-    "feed": by_feed,
-    "resp": by_redis_client,
-}
-FULL = {
-    "query": lambda place, channel, data, more: request(place.here, "POST", path_of(channel, **{name: "no" if value is False else value for name, value in more.items()}), data).json,
-    "header": lambda place, channel, data, more: request(place.here, "PUT", path_of(channel), data, **{f"Sluice_{name.title()}": "no" if value is False else value for name, value in more.items()}).json,
-    "batch": lambda place, channel, data, more: batch(place.here, {"channel": channel, "data": data, **more}),
-    "lines": lambda place, channel, data, more: batch(place.here, {"channel": channel, "data": data, **more}, True),
-    **{transport: lambda place, channel, data, more, transport=transport: by_commands(place, transport, channel, data, more) for transport in ("ws", "websocket", "xhr", "raw")},
-    "fcall": by_fcall,
-}
-
-
-def skip_without_redis(place: Place, way: str) -> None:
-    if way == "fcall" and not place.redis:
-        pytest.skip("nobody calls functions without Redis")
-
-
-def kept(server: Server, channel: str, **query: Any) -> list[dict[str, Any]]:
-    answer = get(server, path_of(channel, **{"since": "earliest", **query}, wait=0), Accept="application/json")
-    return answer.json["messages"] if answer.status == 200 else []
-
-
-def data_of(messages: list[dict[str, Any]]) -> list[Any]:
-    return [message["data"] for message in messages]
 
 
 # Trees.
@@ -523,7 +451,7 @@ def test_they_have_no_offset_and_are_never_replayed(place: Place, channel: str, 
     publish(place.here, channel, "one")
     FULL[way](place, channel, "passing too", {"store": False})
     assert publish(place.here, channel, "two").endswith("-2")
-    for kind in (*KINDS,):
+    for kind in KINDS:
         with Reader(place.there, kind, channel, since=first) as reader:
             assert reader.take(2) == ["one", "two"], kind
     with Raw(place.there, TCP) as client:

@@ -1244,6 +1244,8 @@ function handlers.presence(keys, args)
     return { 1, has_more and 1 or wait }
 end
 
+local MEMBER_BYTES = 60 -- what JSON has around the values of one
+
 -- args: the name to go on behind or '', how many, of how many bytes. Returns how many there are, how many without a name, the name
 -- to go on behind or '' where there are no more; then of each name, since, node, transport, info.
 function handlers.roster(keys, args)
@@ -1268,6 +1270,7 @@ function handlers.roster(keys, args)
                 answer[#answer + 1] = value
                 size = size + #value
             end
+            size = size + MEMBER_BYTES
         end
     end
     return answer
