@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes
+from support.client import Connection, EventStream, LineStream, get, path_of, publish, request
 from support.readers import LISTENERS, Reader
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, metric
 from support.reloading import Reloading
@@ -34,23 +34,13 @@ def configured(broker: str, text: str, *options: str) -> Iterator[Reloading]:
         yield server
 
 
-class SlowStream(LineStream, EventStream):
-    """A client for which the kernel keeps little."""
-
-    def __init__(self, server: Server, channel: str, accept: str, **query: str) -> None:
-        Connection.__init__(self, server, receive_buffer=4096)
-        self.send(request_bytes("GET", path_of(channel, **query), Accept=accept))
-        self.response, self.is_chunked = self.read_head(), True
-        self.text, self.has_ended, self.ended_cleanly = b"", False, False
-
-
 class Slow:
-    """A client that does not read until it is asked to; `next` is the next message's data, or the word for a reset."""
+    """A client for which the kernel keeps little, and that does not read until it is asked to; `next` is the next message's data, or the word for a reset."""
 
     def __init__(self, server: Server, kind: str, channel: str, **query: str) -> None:
         self.kind = kind
         if kind in ("sse", "stream"):
-            self.client = SlowStream(server, channel, "text/event-stream" if kind == "sse" else "application/x-ndjson", **query)
+            self.client = (EventStream if kind == "sse" else LineStream)(server, path_of(channel, **query), receive_buffer=4096)
             self.client.next_block() if kind == "sse" else self.client.next_line()
         elif kind == "websocket":
             self.client = WebSocket(server, path_of(channel, format="json", **query), receive_buffer=4096)

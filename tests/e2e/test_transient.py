@@ -197,21 +197,11 @@ def test_several_channels_in_one_subscription(both: list[Server], channel: str) 
         assert lines.next_line()["data"] == "b"
 
 
-class Slow(LineStream):
-    """A client for which the kernel keeps little."""
-
-    def __init__(self, server: Server, channel: str) -> None:
-        Connection.__init__(self, server, receive_buffer=4096)
-        self.send(request_bytes("GET", path_of(channel), Accept="application/x-ndjson"))
-        self.response, self.is_chunked = self.read_head(), True
-        self.text, self.has_ended, self.ended_cleanly = b"", False, False
-
-
 def test_a_slow_reader_misses_those_that_are_too_many_and_no_other_message(channel: str) -> None:
     """Of those that it is behind of the newest 256 are kept, and not more than a mebibyte."""
     with Server("--shards", "1", "--slow-client-timeout", "1h", "--history-size", "5000", "--history-bytes", "256MiB") as server:
         before = metric(server, "message_bytes")
-        with Slow(server, channel) as slow:
+        with LineStream(server, path_of(channel), receive_buffer=4096) as slow:
             slow.next_line()
             expected = []
             for i in range(40):
@@ -245,7 +235,7 @@ def test_none_is_left_in_memory_at_rest(channel: str) -> None:
                 signal(server, channel, "x" * 10_000)
                 lines.next_line()
             wait_until(lambda: metric(server, "message_bytes") <= before)
-            slow = Slow(server, channel)
+            slow = LineStream(server, path_of(channel), receive_buffer=4096)
             slow.next_line()
             for i in range(100):
                 signal(server, channel, "x" * 100_000)

@@ -220,8 +220,8 @@ class Stream(Connection):
     """An open response that goes on: Server-Sent Events or NDJSON."""
 
     def __init__(self, server: Server, target: str, accept: str, *, method: str = "GET", version: str = "HTTP/1.1",
-                 **headers: str) -> None:
-        super().__init__(server)
+                 receive_buffer: int = 0, **headers: str) -> None:
+        super().__init__(server, receive_buffer=receive_buffer)
         self.send(request_bytes(method, target, b"" if method == "POST" else None, version=version, Accept=accept, **headers))
         self.response = self.read_head()
         self.is_chunked = self.response.header("Transfer-Encoding") == "chunked"
