@@ -16,13 +16,22 @@ export class Places {
     this.take(cursor);
   }
 
-  /** Goes on to what a cursor or an id says of its channels. */
-  take(cursor) {
-    for (const entry of cursor.split('.').filter(Boolean)) {
+  /** Goes on to what a cursor or an id says of its channels, never back in the same log unless `mayReturn`. */
+  take(cursor, mayReturn) {
+    for (const entry of cursor.split('.')) {
+      if (!entry || (!mayReturn && this.has(entry))) continue;
       const name = entry.slice(0, NAME_CHARACTERS);
       this.entries.delete(name); // the newest stand last
       this.entries.set(name, entry);
     }
+  }
+
+  /** The same, and what the cursor says nothing of is forgotten. */
+  become(cursor) {
+    const former = this.entries;
+    this.entries = new Map();
+    this.take(cursor);
+    for (const [name, entry] of former) if (this.entries.has(name)) this.take(entry.slice(0, 12) === this.entries.get(name).slice(0, 12) ? entry : '');
   }
 
   /** Whether there is an entry of the same channel. */

@@ -236,9 +236,9 @@ export class Engine {
     const entries = cursor.split('.');
     const pattern = feeds.find(({ channel }) => channel.endsWith('/**'));
     if (feeds.length === 1) {
-      feeds[0].places = new Places(cursor);
+      feeds[0].places.become(cursor);
     } else if (!pattern && entries.length === feeds.length) {
-      entries.forEach((entry, at) => { feeds[at].places = new Places(entry); });
+      entries.forEach((entry, at) => feeds[at].places.become(entry));
     } else {
       for (const entry of entries) (feeds.find(({ places }) => places.knows(entry)) ?? pattern)?.places.take(entry);
     }
@@ -253,7 +253,7 @@ export class Engine {
     const name = reset?.channel ?? message.tree ?? message.channel;
     const feeds = [...this.#feeds.values()].filter(({ channel }) => covers(channel, name));
     if (!feeds.length || (message.stored !== false && id && feeds.some(({ places }) => places.has(id)))) return;
-    for (const { places } of feeds) places.take(reset?.cursor ?? id);
+    for (const { places } of feeds) places.take(reset?.cursor ?? id, !!reset);
     this.#tell(reset ? { op: 'reset', reset } : { op: 'message', message });
   }
 

@@ -2,6 +2,7 @@
 import { Engine } from './engine.js';
 import { look } from './http.js';
 import { Publisher } from './publisher.js';
+import { canShare, openShared } from './share.js';
 import { Subscription } from './subscription.js';
 
 const TRANSPORTS = ['websocket', 'sse', 'stream', 'poll'];
@@ -40,15 +41,18 @@ export class Sluice extends EventTarget {
   #memory;
   #link;
   #isStale = false;
+  #isShared;
   #lifetime = new AbortController();
 
-  constructor(url = '', { token, transports = TRANSPORTS, credentials = 'same-origin', heartbeat = HEARTBEAT_S } = {}) {
+  constructor(url = '/', { token, transports = TRANSPORTS, credentials = 'same-origin', heartbeat = HEARTBEAT_S, share = true } = {}) {
     super();
     const base = new URL(url, globalThis.location?.href).href.replace(/[?#].*|\/+$/g, '').replace(/\/+$/, '');
     this.#memory = memory(base);
+    this.#isShared = share && canShare();
     this.#options = {
       base, credentials, heartbeat: heartbeat * 1000,
       transports: transports.filter((name) => name !== 'websocket' || globalThis.WebSocket),
+      secret: typeof token === 'string' ? token : '', // who has another does not share
       token: async (why) => (typeof token === 'function' ? token(why) : token),
     };
     this.#publisher = new Publisher(this.#options);
@@ -82,9 +86,18 @@ export class Sluice extends EventTarget {
   }
 
   #attach() {
-    for (const subscription of this.#subscriptions) subscription.detach();
-    this.#link = new Engine({ ...this.#options, hint: this.#memory.read() }, (event) => this.#hear(event));
+    const options = { ...this.#options, hint: this.#memory.read() };
+    const hear = (event) => this.#hear(event);
+    const detach = () => { for (const subscription of this.#subscriptions) subscription.detach(); };
+    detach();
+    this.#link = this.#isShared ? openShared(options, hear, detach, () => this.#part()) : new Engine(options, hear);
     this.#change();
+  }
+
+  /** There is no sharing here after all. */
+  #part() {
+    this.#isShared = false;
+    queueMicrotask(() => { this.#link?.close(); this.#attach(); });
   }
 
   #change() {

@@ -119,7 +119,7 @@ export class Subscription {
   #take({ message, reset }) {
     if (this.isClosed) return;
     if (reset) {
-      this.#places.take(reset.cursor);
+      this.#places.take(reset.cursor, true);
       this.#options.onreset?.(reset);
     } else if (message.stored === false || !this.#places.has(message.id)) {
       this.#places.take(message.id);
