@@ -148,11 +148,32 @@ def test_names_and_wild_names_in_one_subscription(both: list[Server], channel: s
         assert sorted(lines.next_line()["channel"] for _ in sent) == sorted(sent)
 
 
-def test_reserved_segments_are_not_followed(memory: list[Server], channel: str) -> None:
-    with Server("--config", "/dev/null") as server:
-        with Reader(server, "stream", f"{channel}/**") as reader, Reader(server, "stream", f"{channel}/$presence"):
-            publish(server, f"{channel}/a", "one")
-            assert reader.take(1) == ["one"]
+@pytest.fixture(params=["memory", "redis"])
+def noticing(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """A server that tells of people and channels on reserved names."""
+    options = ("--presence", "yes", "--events", "yes")
+    if request.param == "memory":
+        with Server(*options) as server:
+            yield server
+        return
+    with nodes(1, request.getfixturevalue("redis"), options=options) as (server,):
+        yield server
+
+
+def test_reserved_segments_are_not_followed(noticing: Server, channel: str) -> None:
+    room, events = f"{channel}/room", f"$channel/{channel}/room"
+    with Reader(noticing, "stream", f"{channel}/**") as reader, Reader(noticing, "stream", events) as occupied, \
+            Reader(noticing, "stream", f"{room}/$presence") as people, Reader(noticing, "stream", f"{channel}/$presence"):
+        with Reader(noticing, "stream", room, query=(("as", "ann"),)):
+            assert people.next()["event"] == "join" and occupied.next()["event"]
+        assert people.next()["event"] == "leave"
+        # What was told on reserved names came before this: whoever followed them would be told it first.
+        publish(noticing, f"{channel}/z", "one")
+        assert reader.take(1) == ["one"]
+        with LineStream(noticing, path_of(f"{channel}/**")) as lines:
+            assert len(lines.next_line()["cursor"].split(".")) == 1 + 2  # the pattern, room and z
+    answer = get(noticing, path_of(f"{channel}/**", last=100, wait=0), Accept="application/json")
+    assert [message["channel"] for message in answer.json["messages"]] == [f"{channel}/z"]
 
 
 @pytest.mark.parametrize("name", ["**", "a/*", "a/**/b", "*/**", "a//**", "/**", "a/**/**", "n" * 253 + "/**"])

@@ -30,7 +30,7 @@ def test_keys_hold_what_the_manual_says(lua: Library, redis: RedisServer, channe
     lua.publish(channel, "{}", "goal", type="json", ttl=60, producer="me", mime="a/b", mark="node.1", key="k",
                 limits=limits(7, 100_000, 50, 90_000))
     assert redis.client.hgetall(meta_key(channel)) == {
-        b"epoch": epoch.encode(), b"offset": b"2", b"time": b"%d" % NOON, b"until": b"%d" % (NOON + 100_000),
+        b"epoch": epoch.encode(), b"offset": b"2", b"time": b"%d" % NOON, b"until": b"%d" % (NOON + 106_250),
         b"bytes": b"%d" % (2 * 64 + len("plain{}goalmea/b")), b"limits": b"7 100000 50 90000", b"run": b"a1", b"why": b"epoch", b"log": epoch.encode()} | (
             {b"before": b""} if redis.client.hexists(meta_key(channel), "before") else {})
     assert redis.client.xrange(stream_key(channel)) == [
@@ -196,8 +196,29 @@ def test_without_limits_a_hundred_are_kept_for_five_minutes(lua: Library, redis:
     lua.fill(channel, 101, key="")
     assert lua.inspect(channel).oldest == 2  # type: ignore[union-attr]
     assert lua.read(channel, 1, 1).keep_ms == 300_000  # type: ignore[union-attr]
-    assert 290_000 < redis.client.pttl(stream_key(channel)) <= 300_000
-    assert 300_000 + HOUR - 10_000 < redis.client.pttl(meta_key(channel)) <= 300_000 + HOUR
+    assert 300_000 < redis.client.pttl(stream_key(channel)) <= 310_000
+    assert 300_000 + HOUR < redis.client.pttl(meta_key(channel)) <= 310_000 + HOUR
+
+
+def test_keys_outlive_each_publish_and_are_told_so_now_and_then(lua: Library, redis: RedisServer, channel: str) -> None:
+    lua.now_ms = NOON
+    lua.publish(channel)
+    redis.client.pexpire(stream_key(channel), 20_000)
+    redis.client.pexpire(meta_key(channel), 20_000)
+    for later in (1, 10_000):  # the lives that they were given last
+        lua.now_ms = NOON + later
+        lua.publish(channel)
+        assert redis.client.hget(meta_key(channel), "until") == b"%d" % (NOON + 310_000)
+        assert max(redis.client.pttl(key) for key in (stream_key(channel), meta_key(channel))) <= 20_000
+    for now_ms in (NOON + 10_001, NOON - HOUR):  # too short, and far too long because the clock was set back
+        lua.now_ms = now_ms
+        redis.client.pexpire(stream_key(channel), 20_000)
+        lua.publish(channel)
+        assert redis.client.hget(meta_key(channel), "until") == b"%d" % (now_ms + 310_000)
+        assert 300_000 < redis.client.pttl(stream_key(channel)) <= 310_000
+        assert 300_000 + HOUR < redis.client.pttl(meta_key(channel)) <= 310_000 + HOUR
+    lua.publish(channel, limits=limits(100, 299_000))
+    assert redis.client.pttl(stream_key(channel)) <= 309_000, "other limits hold at once"
 
 
 # What is kept by age.
@@ -233,27 +254,30 @@ def test_expired_entries_go_with_each_thirty_second_message(lua: Library, redis:
     assert [offset for offset, _ in redis.entries(channel)] == list(range(33, 65))
 
 
-def test_keys_expire_and_each_publish_puts_that_off(lua: Library, redis: RedisServer, channel: str) -> None:
-    times = limits(100, 50_000, 70_000)
-    for _ in range(2):
+def test_keys_expire_and_being_used_puts_that_off(lua: Library, redis: RedisServer, channel: str) -> None:
+    times = limits(100, 48_000, 70_000)  # and 3 s more
+    for number in range(2):
+        lua.now_ms = NOON + number * 4000
         lua.publish(channel, limits=times)
-        assert 45_000 < redis.client.pttl(stream_key(channel)) <= 50_000
-        assert 115_000 < redis.client.pttl(meta_key(channel)) <= 120_000
+        assert 48_000 < redis.client.pttl(stream_key(channel)) <= 51_000
+        assert 118_000 < redis.client.pttl(meta_key(channel)) <= 121_000
         redis.client.pexpire(stream_key(channel), 5000)
         redis.client.pexpire(meta_key(channel), 5000)
     lua.open(channel, with_limits=times)
-    assert 115_000 < redis.client.pttl(meta_key(channel)) <= 120_000
+    assert 118_000 < redis.client.pttl(meta_key(channel)) <= 121_000
     assert redis.client.pttl(stream_key(channel)) <= 5000, "only a message keeps the stream"
     redis.client.pexpire(meta_key(channel), 5000)
     lua.purge(channel)
-    assert 115_000 < redis.client.pttl(meta_key(channel)) <= 120_000
+    assert 115_000 < redis.client.pttl(meta_key(channel)) <= 121_000
     lua.open(channel + "new", with_limits=times)
-    assert 115_000 < redis.client.pttl(meta_key(channel + "new")) <= 120_000
+    assert 118_000 < redis.client.pttl(meta_key(channel + "new")) <= 121_000
 
 
 def test_a_hash_without_expiry_gets_one(lua: Library, redis: RedisServer, channel: str) -> None:
+    lua.now_ms = NOON
     lua.publish(channel)
     redis.client.persist(meta_key(channel))
+    lua.now_ms = NOON + 20_000
     lua.publish(channel)
     assert redis.client.pttl(meta_key(channel)) > 0
 

@@ -25,6 +25,7 @@ local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
 local TRIM_EVERY = 32
 local TREES_MAX = 8 -- above a channel
 local ENTRY_BYTES = 64 -- counted for each besides what it holds
+local SLACK_MS = 10000 -- that keys live longer, at most, so that not every publish sets their lives anew
 local FOREBEARS = 8
 local REVOKED = 'sluice:{$tokens}:u'
 local REVOKED_BEFORE = 'sluice:{$tokens}:b'
@@ -131,7 +132,7 @@ end
 
 -- A script has no random numbers of its own: the time, the name and the master tell epochs apart.
 local function new_epoch(log)
-    local random = redis.sha1hex(log.here .. ' ' .. log.micros .. ' ' .. log.name)
+    local random = redis.sha1hex(log.here .. ' ' .. log.clock[1] .. '.' .. log.clock[2] .. ' ' .. log.name)
     local text = log.name_part or hash_name(log.name)
     for i = 1, 13, 2 do
         local digit = tonumber(string.sub(random, i, i + 1), 16) % 32
@@ -158,24 +159,53 @@ local function clock()
     return redis.call('TIME')
 end
 
--- The times are those of the call. What load_log finds has its place from the beginning: a table that grows is made again and again.
-local function name_log(name, prefix, now, micros)
+-- What was used last, by the channel's name, and the names by key: functions keep their locals, and making these again takes as long
+-- as a command does. Of what is in Redis nothing is believed from one call to the next.
+local KNOWN_MOST = 256
+local known_logs, known_names, names_count, logs_count = {}, {}, 0, 0
+
+-- What load_log finds has its place from the beginning: a table that grows is made again and again.
+local function make_log(name)
+    local prefix = 'sluice:{' .. string.match(name, '^[^/]+') .. '}:'
     return {
-        name = name, prefix = prefix, now = now, micros = micros,
+        name = name, prefix = prefix, clock = false, now = false,
         meta = prefix .. 'm:' .. name,
         stream = prefix .. 's:' .. name,
-        key = prefix .. 'k:' .. name .. '#',
         feed = prefix .. 'p:' .. name,
-        news = prefix .. 'n',
         offset = false, epoch = false, is_bad = false, time = false, till = false, old_limits = false, limits = false, run = false,
         why = false, log = false, before = false, bytes = false, is_tree = false, here = false, name_part = false, keep = false,
-        keep_ms = false, meta_ms = false, key_ms = false, keep_bytes = false,
+        keep_ms = false, meta_ms = false, key_ms = false, keep_bytes = false, at = false, next = false,
+        trees_text = false, trees = false,
     }
+end
+
+-- `time` is that of the call, as Redis says it, `now` the same in ms.
+local function use_log(log, time, now)
+    log.clock, log.now = time, now
+    log.time, log.why, log.log, log.before, log.here, log.name_part, log.next = false, false, false, false, false, false, false
+    return log
+end
+
+local function name_log(name, time, now)
+    local log = known_logs[name]
+    if not log then
+        if logs_count == KNOWN_MOST then
+            known_logs, logs_count = {}, 0
+        end
+        log = make_log(name)
+        known_logs[name] = log
+        logs_count = logs_count + 1
+    end
+    return use_log(log, time, now)
+end
+
+local function key_of(log, key)
+    return log.prefix .. 'k:' .. log.name .. '#' .. key
 end
 
 -- A key is the channel's name, in a Cluster with its first segment in braces so that the call goes to where the channel's keys
 -- are; or, with the others declared behind it so that it is safe while slots move, the key of its hash.
-local function open_log(key)
+local function read_name(key)
     local name = string.match(key, '^sluice:{[^{}]*}:m:(.*)$') or string.gsub(key, '^{([^{}]*)}', '%1')
     local fenced = '/' .. name .. '/'
     if #name == 0 or #name > 255 or string.find(name, "[^%w%-_%.~:@!%$'%(%)%*%+,;=/]") or string.find(fenced, '//', 1, true)
@@ -183,9 +213,18 @@ local function open_log(key)
         or string.find(fenced, '/*/', 1, true) or string.find(fenced, '/**/', 1, true) then
         fail(BAD_NAME)
     end
+    if names_count == KNOWN_MOST then
+        known_names, names_count = {}, 0
+    end
+    known_names[key] = name
+    names_count = names_count + 1
+    return name
+end
+
+local function open_log(key)
+    local name = known_names[key] or read_name(key)
     local time = clock()
-    local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-    return name_log(name, 'sluice:{' .. string.match(name, '^[^/]+') .. '}:', now, time[1] .. '.' .. time[2])
+    return name_log(name, time, tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000))
 end
 
 local function refuse_type(key, kind)
@@ -212,8 +251,9 @@ local known_limits, known_count = {}, 0
 
 -- Numbers, which must not overflow when they are added to the time. Version 4 wrote no bytes: then they are not limited.
 local function read_limits(text)
-    if known_limits[text or ''] then
-        return known_limits[text]
+    local known = known_limits[text or '']
+    if known then
+        return known
     end
     local keep, keep_ms, meta_ms, key_ms, bytes = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) ?(%d*)$')
     if keep and #keep <= 12 and #keep_ms <= 12 and #meta_ms <= 12 and #key_ms <= 12 and #bytes <= 13 then
@@ -257,27 +297,40 @@ end
 
 local BAD_LIMITS = 'limits must be five whole numbers below 10^12: messages, ms for messages, channels and keys, and bytes of messages'
 
+-- What publishing mostly does without.
+local function read_rest(log, time, why, begun, before)
+    log.time = whole(time) or 0
+    log.why = why == 'purged' and 'purged' or 'epoch'
+    log.log = begun or ''
+    log.before = before or ''
+end
+
+local function load_rest(log)
+    read_rest(log, unpack(redis.call('HMGET', log.meta, 'time', 'why', 'log', 'before'), 1, 4))
+end
+
+local function set_limits(log, text)
+    if log.limits ~= text then
+        log.limits = text
+        log.keep, log.keep_ms, log.meta_ms, log.key_ms, log.keep_bytes = unpack(read_limits(text))
+        log.keep = log.keep_bytes > 0 and log.keep or 0
+    end
+end
+
 -- `limits` have been checked. Of what others may have written to the hash, what is not as we write it counts as missing; without
 -- epoch and offset the log is lost.
 local function load_log(log, limits)
-    local meta = check(
-        redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'time', 'until', 'limits', 'run', 'why', 'log', 'before', 'bytes', 'tree'),
-        log.meta, 'hash')
+    local meta = check(redis.pcall('HMGET', log.meta, 'epoch', 'offset', 'until', 'limits', 'run', 'bytes', 'tree'), log.meta, 'hash')
     log.offset = whole(meta[2])
-    log.epoch = log.offset and is_epoch(meta[1]) and meta[1]
+    log.epoch = log.offset and (meta[1] == log.epoch or is_epoch(meta[1])) and meta[1]
     log.is_bad = not log.epoch and (meta[1] or meta[2]) and true
-    log.time = whole(meta[3]) or 0
-    log.till = whole(meta[4]) or 0
-    log.old_limits = meta[5]
-    log.limits = limits or read_limits(meta[5]) and meta[5] or LIMITS
-    log.run = meta[6] or ''
-    log.why = meta[7] == 'purged' and 'purged' or 'epoch'
-    log.log = meta[8] or ''
-    log.before = meta[9] or ''
-    log.bytes = whole(meta[10]) or 0
-    log.is_tree = meta[11] == '1'
-    log.keep, log.keep_ms, log.meta_ms, log.key_ms, log.keep_bytes = unpack(read_limits(log.limits))
-    log.keep = log.keep_bytes > 0 and log.keep or 0
+    log.till = whole(meta[3]) or 0
+    log.old_limits = meta[4]
+    set_limits(log, limits or read_limits(meta[4]) and meta[4] or LIMITS)
+    log.run = meta[5] or ''
+    log.bytes = whole(meta[6]) or 0
+    log.at = log.bytes > 0 and meta[6] or '0'
+    log.is_tree = meta[7] == '1'
 end
 
 local function has_stream(log)
@@ -298,6 +351,7 @@ local function get_log(key, limits)
         fail(BAD_LIMITS)
     end
     load_log(log, limits)
+    load_rest(log)
     require_stream(log)
     return log
 end
@@ -343,8 +397,8 @@ local function begin(log, why)
     redis.call('DEL', log.stream)
     redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
     log.epoch, log.log, log.offset, log.time, log.till, log.run, log.why = epoch, epoch, 0, 0, 0, log.here, why
-    log.old_limits, log.before, log.bytes = log.limits, '', 0
-    publish_on(log.news, log.name)
+    log.old_limits, log.before, log.bytes, log.at, log.next = log.limits, '', 0, '0', false
+    publish_on(log.prefix .. 'n', log.name)
     if is_new then
         announce(log, 'created')
     end
@@ -438,6 +492,9 @@ end
 -- nobody is told but who has seen more.
 local function renew(log)
     local forebears = { { epoch = log.epoch, shared = log.offset } }
+    if not log.before then
+        load_rest(log)
+    end
     for _, elder in ipairs(read_forebears(log.before)) do
         elder.shared = elder.shared and math.min(elder.shared, log.offset)
         forebears[#forebears + 1] = elder
@@ -554,27 +611,30 @@ local function read_options(args)
     return options
 end
 
--- `channel` is that which the message was published to, in the log of a tree above it. Returns false when the stream was evicted.
-local function append(log, message, channel)
-    local entry
-    if IS_7 and has_messages(log) then
-        entry = { 'XADD', log.stream, 'NOMKSTREAM', 'MAXLEN', '~', digits(log.keep), digits(log.offset + 1) .. '-0',
-            'time', digits(log.now), 'at', digits(log.bytes), 'type', message.type, 'data', message.data }
-    else
-        entry = { 'XADD', log.stream, 'MAXLEN', '~', digits(log.keep), digits(log.offset + 1) .. '-0',
-            'time', digits(log.now), 'at', digits(log.bytes), 'type', message.type, 'data', message.data }
-    end
-    local optional = {
-        'event', message.event, 'ttl', message.ttl ~= '0' and message.ttl or '', 'producer', message.producer, 'mime', message.mime,
-        'key', message.conflate, 'channel', channel or '', 'mark', channel and '' or message.mark,
-    }
-    for i = 1, #optional, 2 do
-        if optional[i + 1] ~= '' then
-            entry[#entry + 1] = optional[i]
-            entry[#entry + 1] = optional[i + 1]
+-- The fields of an entry that not every message has. `channel` is that which it was published to, in the log of a tree above it.
+local function list_optional(message, channel)
+    local fields = {}
+    for _, field in ipairs({
+        { 'event', message.event }, { 'ttl', message.ttl ~= '0' and message.ttl or '' }, { 'producer', message.producer },
+        { 'mime', message.mime }, { 'key', message.conflate }, { 'channel', channel or '' }, { 'mark', channel and '' or message.mark },
+    }) do
+        if field[2] ~= '' then
+            fields[#fields + 1] = field[1]
+            fields[#fields + 1] = field[2]
         end
     end
-    return redis.pcall(unpack(entry))
+    return fields
+end
+
+-- `optional` are fields. Returns false when the stream was evicted.
+local function append(log, message, optional)
+    log.next = digits(log.offset + 1)
+    if IS_7 and has_messages(log) then
+        return redis.pcall('XADD', log.stream, 'NOMKSTREAM', 'MAXLEN', '~', digits(log.keep), log.next .. '-0', 'time', message.time,
+            'at', log.at, 'type', message.type, 'data', message.data, unpack(optional))
+    end
+    return redis.pcall('XADD', log.stream, 'MAXLEN', '~', digits(log.keep), log.next .. '-0', 'time', message.time,
+        'at', log.at, 'type', message.type, 'data', message.data, unpack(optional))
 end
 
 -- Now and then, what is over goes; in between readers pass over it. `size` is what the last message has added.
@@ -589,13 +649,13 @@ local function trim(log, size)
 end
 
 -- Returns the error, if it is one.
-local function keep(log, message, channel)
-    local answer = append(log, message, channel)
+local function keep(log, message, optional)
+    local answer = append(log, message, optional)
     local err = error_of(answer) or ''
     -- Evicted, or the stream has gone further than the hash says: "equal or smaller", or "exhausted the last possible ID".
     if not answer or string.find(err, ' smaller ', 1, true) or string.find(err, 'exhausted', 1, true) then
         begin(log, 'epoch')
-        answer = append(log, message, channel)
+        answer = append(log, message, optional)
     end
     return error_of(answer) and answer
 end
@@ -611,8 +671,12 @@ end
 
 -- Into all of the logs or none. The first is the channel's own.
 local function keep_in_all(logs, message)
+    local optional = list_optional(message)
     for i, log in ipairs(logs) do
-        local failure = log.keep > 0 and keep(log, message, i > 1 and logs[1].name or nil)
+        if i == 2 then
+            optional = list_optional(message, logs[1].name)
+        end
+        local failure = log.keep > 0 and keep(log, message, optional)
         if failure then
             for j = 1, i - 1 do
                 if logs[j].keep > 0 then
@@ -624,58 +688,107 @@ local function keep_in_all(logs, message)
     end
 end
 
+local function slack_of(log)
+    return math.min(math.floor(log.keep_ms / 16), SLACK_MS)
+end
+
+local function outlive_hash(log)
+    redis.call('PEXPIRE', log.meta, digits(log.keep_ms + slack_of(log) + log.meta_ms))
+end
+
+-- The keys live at least as long as the limits say from now on, and a little longer.
+local function outlive(log)
+    if log.keep > 0 then
+        log.till = log.now + log.keep_ms + slack_of(log)
+        redis.call('PEXPIRE', log.stream, digits(math.max(log.keep_ms + slack_of(log), 1)))
+    else
+        log.till = 0
+    end
+    outlive_hash(log)
+end
+
+-- Whether the keys' lives end too early, or far too late: the clock was set back, or the limits are other ones.
+local function has_to_outlive(log)
+    local till = log.now + log.keep_ms
+    return log.till < till or log.till > till + slack_of(log) or log.old_limits ~= log.limits
+end
+
 -- The hash follows the stream.
-local function advance(log, size, is_tree)
+local function advance(log, message, is_tree)
+    local size = message.size
     log.offset = log.offset + 1
-    log.till = log.keep > 0 and log.now + log.keep_ms or 0
-    log.bytes = log.keep > 0 and log.bytes + size or log.bytes
-    local facts = { 'HSET', log.meta, 'offset', digits(log.offset), 'time', digits(log.now), 'until', digits(log.till),
-        'bytes', digits(log.bytes) }
-    if log.old_limits ~= log.limits then
-        facts[#facts + 1] = 'limits'
-        facts[#facts + 1] = log.limits
+    log.next = log.next or digits(log.offset)
+    if log.keep > 0 then
+        log.bytes = log.bytes + size
+        log.at = digits(log.bytes)
+    end
+    redis.call('HSET', log.meta, 'offset', log.next, 'time', message.time, 'bytes', log.at)
+    if has_to_outlive(log) then
+        outlive(log)
+        redis.call('HSET', log.meta, 'until', digits(log.till), 'limits', log.limits)
     end
     if is_tree and not log.is_tree then
-        facts[#facts + 1] = 'tree'
-        facts[#facts + 1] = '1'
+        redis.call('HSET', log.meta, 'tree', '1')
     end
-    redis.call(unpack(facts))
     if log.keep > 0 then
-        redis.call('PEXPIRE', log.stream, digits(math.max(log.keep_ms, 1)))
         trim(log, size)
     end
 end
 
-local function tell(log, kind, message, channel)
-    publish_on(log.feed, string.format('sluice2 %s %s %d %d %s %s %d %d %d %d %d %d%s\n', kind, log.epoch, log.offset, log.now,
-        message.ttl, message.type, #message.event, #message.producer, #message.mime, log.keep_ms, #message.conflate, #channel,
+-- An envelope behind epoch and offset.
+local function write_rest(log, kind, message, channel)
+    return string.format(' %d %s %s %d %d %d %d %d %d%s\n', log.now, message.ttl, message.type, #message.event, #message.producer,
+        #message.mime, log.keep_ms, #message.conflate, #channel,
         kind == 'transient' and message.mark ~= '' and ' ' .. message.mark or '')
-        .. message.event .. message.producer .. message.mime .. message.conflate .. channel .. message.data)
+        .. message.event .. message.producer .. message.mime .. message.conflate .. channel .. message.data
+end
+
+-- Trees have the same envelope, but for epoch and offset, where they have the same limits.
+local function tell(logs, kind, message)
+    local rest
+    for i, log in ipairs(logs) do
+        if i < 3 or log.keep_ms ~= logs[i - 1].keep_ms then
+            rest = write_rest(log, kind, message, i > 1 and logs[1].name or '')
+        end
+        publish_on(log.feed, 'sluice2 ' .. kind .. ' ' .. log.epoch .. ' ' .. log.next .. rest)
+    end
 end
 
 -- Trees: the logs above a channel that have its messages too.
 
 -- As a node names them: the length of each name, the part of an epoch that comes from it, and its limits.
-local function read_trees(log, text)
+local function parse_trees(log, text)
     local trees = {}
     for len, part, limits in string.gmatch(text, '(%d+) (%w+) ([%d ]+)\n') do
         local name = string.sub(log.name, 1, tonumber(len))
         if #name == 0 or string.sub(log.name, #name + 1, #name + 1) ~= '/' or not read_limits(limits) or #trees == TREES_MAX then
             fail('trees are at most ' .. TREES_MAX .. ' lines of LENGTH PART LIMITS')
         end
-        local tree = name_log(name, log.prefix, log.now, log.micros)
-        load_log(tree, limits)
-        tree.name_part = #part == 5 and part or nil
-        trees[#trees + 1] = tree
+        trees[#trees + 1] = { name = name, limits = limits, part = #part == 5 and part or false }
     end
     return trees
+end
+
+local function read_trees(log, text)
+    if log.trees_text ~= text then
+        log.trees = parse_trees(log, text)
+        log.trees_text = text
+    end
+    local logs = {}
+    for i, tree in ipairs(log.trees) do
+        local above = name_log(tree.name, log.clock, log.now)
+        load_log(above, tree.limits)
+        above.name_part = tree.part
+        logs[i] = above
+    end
+    return logs
 end
 
 -- Those that a node has said of that they are trees.
 local function find_trees(log)
     local trees = {}
     for slash in string.gmatch(log.name, '()/') do
-        local tree = name_log(string.sub(log.name, 1, slash - 1), log.prefix, log.now, log.micros)
+        local tree = name_log(string.sub(log.name, 1, slash - 1), log.clock, log.now)
         if redis.pcall('HGET', tree.meta, 'tree') == '1' then
             load_log(tree)
             trees[#trees + 1] = tree
@@ -689,7 +802,8 @@ end
 
 -- What the publish with that key was answered before, as long as it is of this log.
 local function recall(log, options)
-    local before = check(redis.pcall('GET', log.key .. options.key), log.key .. options.key, 'string')
+    load_rest(log)
+    local before = check(redis.pcall('GET', key_of(log, options.key)), key_of(log, options.key), 'string')
     local begun, offset, time, mark = string.match(before or '', '^(%w+)%-(%d+) (%d+) (.*)$')
     offset, time = whole(offset), whole(time)
     if log.epoch and begun == log.log and offset and (offset > 0 or options.store == 'no') and offset <= log.offset and time then
@@ -736,6 +850,8 @@ function handlers.publish(keys, args)
     local message = read_options(args)
     check_message(message)
     load_log(log, message.limits)
+    message.time = digits(log.now)
+    message.size = #message.data + #message.event + #message.producer + #message.mime + #message.conflate + ENTRY_BYTES
     set_name_part(log, message.part)
     local before = message.key ~= '' and recall(log, message)
     if before then
@@ -750,19 +866,20 @@ function handlers.publish(keys, args)
     if is_kept then
         keep_in_all(logs, message)
     end
-    local size = #message.data + #message.event + #message.producer + #message.mime + #message.conflate + ENTRY_BYTES
-    local reply = {}
+    local reply, kind = {}, is_kept and 'message' or 'transient'
     for i, each in ipairs(logs) do
         if is_kept then
-            advance(each, size, i > 1)
+            advance(each, message, i > 1)
+        else
+            each.next = digits(each.offset)
+            outlive_hash(each)
         end
-        redis.call('PEXPIRE', each.meta, digits(each.keep_ms + each.meta_ms))
-        tell(each, is_kept and 'message' or 'transient', message, i > 1 and log.name or '')
-        reply[i > 1 and i + 2 or 1] = each.epoch .. '-' .. digits(each.offset)
+        reply[i > 1 and i + 2 or 1] = each.epoch .. '-' .. each.next
     end
+    tell(logs, kind, message)
     reply[2], reply[3] = log.now, 0
     if message.key ~= '' and log.key_ms > 0 then
-        redis.call('SET', log.key .. message.key, log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. message.mark,
+        redis.call('SET', key_of(log, message.key), log.log .. '-' .. log.offset .. ' ' .. log.now .. ' ' .. message.mark,
             'PX', log.key_ms)
     end
     return reply
@@ -843,7 +960,7 @@ function handlers.open(keys, args)
     if args[8] and log.is_tree ~= (args[8] == '1') then
         redis.call('HSET', log.meta, 'tree', args[8] == '1' and 1 or 0)
     end
-    redis.call('PEXPIRE', log.meta, log.keep_ms + log.meta_ms)
+    outlive_hash(log)
     local oldest, entries = find_oldest(log), {}
     local shared = epoch == log.epoch and known or find_shared(log, epoch)
     if shared then
