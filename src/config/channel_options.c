@@ -83,6 +83,14 @@ bool channel_options_follow_any(const struct options *options)
     return follows;
 }
 
+bool channel_options_tell_any(const struct options *options)
+{
+    bool tells = options->events;
+    for (size_t i = 0; !tells && i < channel_rules_count(options->rules); i++)
+        tells = channel_rules_at(options->rules, i)->values.events;
+    return tells;
+}
+
 uint64_t channel_message_size(const struct options *options, struct text name)
 {
     struct channel_options found;

@@ -84,6 +84,9 @@ bool channel_options_follow_any(const struct options *options);
 /* Whether any channel may have a publish-rate-per-channel. */
 bool channel_options_limit_publishing(const struct options *options);
 
+/* Whether any channel may have events. */
+bool channel_options_tell_any(const struct options *options);
+
 /* Takes the option over from the options of all channels. */
 void channel_options_copy(struct channel_options *to, const struct options *from, enum channel_option option);
 

@@ -69,6 +69,7 @@ static void room_vacate(struct timer *timer)
     struct roster_room *room = container_of(timer, struct roster_room, vacancy);
     room->is_occupied = false;
     room->roster->ops->vacated(room);
+    room->is_known_occupied = false;
     roster_settle(room);
 }
 
@@ -279,8 +280,9 @@ static enum error_code roster_join(struct roster *roster, struct presence_reques
         return ERROR_OUT_OF_MEMORY;
     room->connections++;
     timer_stop(roster->wheel, &room->vacancy);
-    if (!room->is_occupied) {
+    if (!room->is_occupied || (room->traits.has_events && !room->is_known_occupied)) {
         room->is_occupied = true;
+        room->is_known_occupied = room->traits.has_events;
         roster->ops->occupied(room);
     }
     room_enter(room, request);

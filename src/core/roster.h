@@ -42,7 +42,8 @@ struct roster_room {
     struct list changed; /* members that have come or gone or say something else, the first of them first */
     struct timer vacancy;
     bool is_occupied;
-    unsigned holds; /* the broker's */
+    bool is_known_occupied; /* `occupied` was called where it has events */
+    unsigned holds;         /* the broker's */
     uint8_t name_len;
     char name[CHANNEL_NAME_MAX + 1];
 };
@@ -66,7 +67,8 @@ struct roster_ops {
     void (*ended)(struct roster_room *room);
     /* There is somebody more in room.changed. May tell of it (roster_told). */
     void (*changed)(struct roster_room *room);
-    /* The first connection of all has come; the last one has gone, and the grace is over. */
+    /* The first connection of all has come, or the first since the room has events, while it has some;
+     * the last one has gone, and the grace is over. */
     void (*occupied)(struct roster_room *room);
     void (*vacated)(struct roster_room *room);
 };

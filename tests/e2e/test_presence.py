@@ -336,4 +336,5 @@ def test_a_redis_cluster_tells_of_presence_and_who_occupies_a_channel(channel: s
                 watcher.sees(("join", "ann"))
                 assert names(there, channel) == ["ann"]
             watcher.sees(("leave", "ann"))
-            assert [events.next_event().event for _ in range(2)] == ["occupied", "vacated"]
+            assert {events.next_event().event for _ in range(2)} == {"created", "occupied"}  # they are told in different slots
+            assert events.next_event().event == "vacated"

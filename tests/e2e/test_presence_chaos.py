@@ -10,7 +10,7 @@ import signal
 import time
 
 import pytest
-from support.client import Connection, Ended, EventStream, LineStream, get, path_of, request_bytes
+from support.client import Connection, Ended, EventStream, LineStream, get, path_of, request, request_bytes
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, nodes
 from support.server import Server, wait_until
 
@@ -40,9 +40,11 @@ class View:
         self.stream = EventStream(server, path_of(channel + "/$presence"))
         assert self.stream.next_block().event == "subscribed"
         self.people = set(names(server, channel))
+        self.stay: set[str] = set()  # who may not be told as gone
 
     def apply(self, event: str, data: str) -> None:
         for member in json.loads(data)["members"]:
+            assert event != "leave" or member["name"] not in self.stay
             (self.people.discard if event == "leave" else self.people.add)(member["name"])
 
     def becomes(self, wanted: set[str], timeout: float) -> None:
@@ -199,3 +201,34 @@ def test_ten_thousand_people_come_at_once(kind: str, channel: str) -> None:
             person.close()
         view.becomes(set(), 60)
         view.close()
+
+
+@pytest.mark.long
+def test_an_outage_takes_nobody_out_who_is_there(channel: str) -> None:
+    """Redis is away for longer than a lease. Whoever is back first finds all leases lapsed; only the people of a node that was killed
+    meanwhile are told as gone."""
+    with RedisServer(aof=True) as redis, nodes(3, redis, options=OPTIONS) as servers, contextlib.ExitStack() as stack:
+        for i in range(90):
+            stack.enter_context(LineStream(servers[i % 3], path_of(channel, **{"as": f"p{i:02}"}))).next_line()
+        everybody = {f"p{i:02}" for i in range(90)}
+        wait_until(lambda: set(names(servers[0], channel)) == everybody)
+        views = [View(server, channel) for server in servers[:2]]
+        events = stack.enter_context(EventStream(servers[0], path_of("$channel/" + channel)))
+        assert events.next_block().event == "subscribed"
+        redis.kill()
+        kill(servers[2])
+        away = time.monotonic()
+        wait_until(lambda: time.monotonic() > away + LEASE + 1, timeout=2 * LEASE)
+        redis.start()
+        for server in servers[:2]:
+            await_ready(server)
+        stayed = {f"p{i:02}" for i in range(90) if i % 3 != 2}
+        for view in views:
+            view.stay = stayed
+            view.becomes(stayed, 2 * LEASE)
+        assert set(names(servers[1], channel)) == stayed
+        assert get(servers[1], f"/api/channels/{channel}/presence").json["count"] == len(stayed)
+        for view in views:
+            view.close()
+        assert request(servers[1], "DELETE", f"/api/channels/{channel}").status == 200
+        assert events.next_event().event == "purged"

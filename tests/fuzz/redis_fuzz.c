@@ -135,6 +135,17 @@ static void fuzz_event(const char *bytes, size_t size)
                 event.json.bytes + event.json.len <= bytes + size);
 }
 
+static void fuzz_life(const char *bytes, size_t size)
+{
+    const struct text text = {bytes, size};
+    struct life_event event;
+    if (life_event_parse(&event, text))
+        return;
+    fuzz_expect(event.name.len > 0 && event.text.len > event.name.len &&
+                text_equals(event.name, text_behind(event.text, event.text.len - event.name.len)) &&
+                event.text.bytes + event.text.len == bytes + size);
+}
+
 static void fuzz_url(const char *bytes, size_t size)
 {
     struct url url;
@@ -163,6 +174,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     }
     if (bytes[0] == 'v')
         fuzz_event(text, size);
+    if (bytes[0] == 'l')
+        fuzz_life(text, size);
     if (bytes[0] == 'r')
         fuzz_reply(text, size);
     if (bytes[0] == 'u')

@@ -189,6 +189,8 @@ static void room_occupied(struct roster_room *room)
 
 static void room_vacated(struct roster_room *room)
 {
+    if (!room->is_known_occupied)
+        return;
     memory_presence_tell(presence_of(room->roster), (struct text){room->name, room->name_len}, "vacated");
 }
 

@@ -6,6 +6,7 @@
 
 #include "broker/redis/bridge.h"
 #include "broker/redis/broker.h"
+#include "broker/redis/chronicle.h"
 #include "broker/redis/cluster.h"
 #include "broker/redis/resident.h"
 #include "broker/redis/revocations.h"
@@ -56,6 +57,8 @@ static void feed_handle_message(struct redis_server *server, const struct redisR
         server_note_probe(server);
     else if (feed_is(channel, REVOCATIONS_CHANNEL))
         revocations_receive(server->broker, (struct text){payload->str, payload->len});
+    else if (feed_is(channel, CHRONICLE_CHANNEL))
+        chronicle_receive(server->broker, (struct text){payload->str, payload->len});
     else if (watch_is_news(channel->str, channel->len))
         watch_announce(server->broker, payload->str, payload->len);
     else

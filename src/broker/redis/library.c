@@ -17,6 +17,7 @@ const char library_functions[] =
     "register('presence', 'allow-oom')\n"
     "register('roster', 'allow-oom')\n"
     "register('occupancy', 'allow-oom')\n"
+    "register('life', 'no-writes')\n"
     "register('read', 'no-writes')\n"
     "register('inspect', 'no-writes')\n"
     "register('find', 'no-writes')\n"

@@ -4,7 +4,7 @@
 /* sluice.lua, ready to be loaded. Immutable; any thread. */
 
 /* What the function sluice_version answers. */
-#define LIBRARY_VERSION 5
+#define LIBRARY_VERSION 6
 
 /* For FUNCTION LOAD (Redis 7). */
 extern const char library_functions[];

@@ -10,9 +10,9 @@ struct text limits_format(char to[LIMITS_TEXT_MAX], const struct options *option
 {
     struct channel_options found;
     channel_options_resolve(&found, options, channel);
-    snprintf(to, LIMITS_TEXT_MAX, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+    snprintf(to, LIMITS_TEXT_MAX, "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d",
              found.history_size, found.history_ttl_ms, found.channel_ttl_ms, found.idempotency_time_ms,
-             found.history_bytes);
+             found.history_bytes, found.events);
     return text_of(to);
 }
 

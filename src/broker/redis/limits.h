@@ -8,10 +8,11 @@
 
 struct options;
 
-#define LIMITS_TEXT_MAX 112u
+#define LIMITS_TEXT_MAX 114u
 
 /* Writes what sluice.lua wants with its calls: how many messages are kept and, in milliseconds, how long; how
- * long an empty channel is remembered, and a key; how many bytes of messages are kept. */
+ * long an empty channel is remembered, and a key; how many bytes of messages are kept; whether what happens
+ * to the channel is told. */
 struct text limits_format(char to[LIMITS_TEXT_MAX], const struct options *options, struct text channel);
 
 /* Whether the channel is a tree. */

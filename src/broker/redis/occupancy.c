@@ -6,10 +6,12 @@
 
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
+#include "broker/redis/chronicle.h"
 #include "config/channel_options.h"
 
-/* Rooms told of in one call: two arguments each. */
+/* Rooms told of in one call, and pieces of news: two arguments each. */
 #define OCCUPANCY_BATCH 128u
+#define OCCUPANCY_NEWS 100u
 #define OCCUPANCY_RETRY_MS 500u
 
 static const struct text occupancy_slot_name = {CHANNEL_EVENTS, sizeof(CHANNEL_EVENTS) - 1};
@@ -19,7 +21,7 @@ struct occupancy_call {
     struct presence_desk *desk;
     unsigned count;
     struct redis_room *rooms[OCCUPANCY_BATCH]; /* held, until it is answered */
-    bool were_told[OCCUPANCY_BATCH];           /* as occupied */
+    struct list news;                          /* the chronicle's */
 };
 
 static struct presence_desk *desk_of(const struct redis_room *room)
@@ -53,6 +55,7 @@ static void occupancy_fail(struct occupancy_call *asked)
     struct presence_desk *desk = asked->desk;
     for (unsigned i = 0; i < asked->count; i++)
         occupancy_line_up(asked->rooms[i]);
+    chronicle_settle(desk->chronicle, &asked->news, false);
     desk->occupancy_is_known = false;
     occupancy_arm(desk, OCCUPANCY_RETRY_MS);
 }
@@ -69,15 +72,35 @@ static void occupancy_tell_all(struct presence_desk *desk)
     }
 }
 
+static bool occupancy_has_more(const struct presence_desk *desk)
+{
+    return !list_is_empty(&desk->to_tell) || chronicle_has_news(desk->chronicle);
+}
+
+static void occupancy_wait(struct presence_desk *desk, long long asked_ms)
+{
+    bool is_soon = asked_ms >= 0 && asked_ms < PRESENCE_RENEW_MS;
+    occupancy_arm(desk, occupancy_has_more(desk) ? 0 : is_soon ? (uint64_t)asked_ms : PRESENCE_RENEW_MS);
+}
+
+/* Logs that Redis cannot look at from there: name and birth of each, behind the numbers. */
+static void occupancy_look(struct presence_desk *desk, const struct redisReply *reply)
+{
+    for (size_t i = 3; i + 1 < reply->elements; i += 2) {
+        const struct redisReply *name = reply->element[i];
+        const struct redisReply *born = reply->element[i + 1];
+        if (name->type == REDIS_REPLY_STRING && born->type == REDIS_REPLY_STRING)
+            chronicle_ask(desk->chronicle, (struct text){name->str, name->len},
+                          (struct text){born->str, born->len});
+    }
+}
+
 static void occupancy_answered(struct call *call, const struct redisReply *reply)
 {
     struct occupancy_call *asked = container_of(call, struct occupancy_call, call);
     struct presence_desk *desk = asked->desk;
-    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-                     reply->element[0]->type == REDIS_REPLY_INTEGER &&
-                     reply->element[1]->type == REDIS_REPLY_INTEGER;
     desk->occupancy_is_asked = false;
-    if (!is_answer) {
+    if (!desk_is_answer(call, reply, 3)) {
         (void)call_error(call, reply); /* the operator is told */
         occupancy_fail(asked);
     } else if (reply->element[0]->integer != 1) {
@@ -86,8 +109,9 @@ static void occupancy_answered(struct call *call, const struct redisReply *reply
         occupancy_arm(desk, 0);
     } else {
         desk->occupancy_is_known = true;
-        occupancy_arm(desk,
-                      reply->element[1]->integer || !list_is_empty(&desk->to_tell) ? 0 : PRESENCE_RENEW_MS);
+        chronicle_settle(desk->chronicle, &asked->news, true);
+        occupancy_wait(desk, reply->element[1]->integer);
+        occupancy_look(desk, reply);
     }
     for (unsigned i = 0; i < asked->count; i++)
         roster_release(&asked->rooms[i]->super);
@@ -97,21 +121,25 @@ static void occupancy_answered(struct call *call, const struct redisReply *reply
 
 static void occupancy_ask(struct presence_desk *desk)
 {
-    struct text words[3 + 2 * OCCUPANCY_BATCH];
+    struct text words[4 + 2 * OCCUPANCY_BATCH + 2 * OCCUPANCY_NEWS];
     char lease_ms[21];
+    char until_ms[21];
     unsigned count = 0;
     if (desk->occupancy_is_asked || desk->is_ending)
         return;
     uint16_t slot = call_slot(occupancy_slot_name.bytes, occupancy_slot_name.len);
-    struct occupancy_call *asked = call_find_server(desk->broker, slot) ? calloc(1, sizeof(*asked)) : NULL;
+    const struct redis_server *server = call_find_server(desk->broker, slot);
+    struct occupancy_call *asked = server ? calloc(1, sizeof(*asked)) : NULL;
     if (!asked) {
         occupancy_arm(desk, OCCUPANCY_RETRY_MS);
         return;
     }
     asked->desk = desk;
+    list_init(&asked->news);
     words[count++] = (struct text){desk->broker->node, REDIS_NODE_LEN};
     words[count++] = call_number(lease_ms, PRESENCE_LEASE_MS);
     words[count++] = text_of(desk->occupancy_is_known ? "0" : "1");
+    words[count++] = call_number(until_ms, desk_sweep_until(server));
     while (asked->count < OCCUPANCY_BATCH && !list_is_empty(&desk->to_tell)) {
         struct redis_room *room = container_of(list_pop(&desk->to_tell), struct redis_room, occupancy_link);
         room->occupancy_is_told = room_is_to_be_told(room);
@@ -119,6 +147,7 @@ static void occupancy_ask(struct presence_desk *desk)
         words[count++] = (struct text){room->super.name, room->super.name_len};
         asked->rooms[asked->count++] = room;
     }
+    count += chronicle_list_words(desk->chronicle, words + count, OCCUPANCY_NEWS, &asked->news);
     desk->occupancy_is_asked = true;
     if (call_prepare(&asked->call, desk->broker, "occupancy", occupancy_slot_name, NULL, words, count,
                      occupancy_answered) == ERROR_NONE) {
@@ -135,7 +164,7 @@ static void occupancy_ask(struct presence_desk *desk)
 static void occupancy_due(struct timer *timer)
 {
     struct presence_desk *desk = container_of(timer, struct presence_desk, occupancy_timer);
-    if (!list_is_empty(&desk->to_tell) || channel_options_follow_any(desk->broker->options))
+    if (occupancy_has_more(desk) || channel_options_tell_any(desk->broker->options))
         occupancy_ask(desk);
     else
         occupancy_arm(desk, PRESENCE_RENEW_MS);
@@ -147,6 +176,12 @@ void occupancy_note(struct redis_room *room)
         return;
     occupancy_line_up(room);
     occupancy_ask(desk_of(room));
+}
+
+void occupancy_go_on(struct presence_desk *desk)
+{
+    if (!desk->occupancy_is_asked)
+        occupancy_arm(desk, 0);
 }
 
 void occupancy_begin_again(struct presence_desk *desk)

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/json_scan.h"
 #include "base/number.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
+#include "broker/redis/chronicle.h"
 #include "broker/redis/occupancy.h"
 #include "broker/redis/presence_desk.h"
 #include "broker/redis/presence_event.h"
@@ -30,6 +32,27 @@ struct redis_broker *desk_broker(const struct roster *roster)
     return container_of(roster, struct presence_desk, roster)->broker;
 }
 
+uint64_t desk_sweep_until(const struct redis_server *server)
+{
+    const uint64_t now_ms = server->broker->now_ms;
+    if (!server->clock.is_known || now_ms < server->up_ms + PRESENCE_LEASE_MS)
+        return 0;
+    int64_t until_ms = (int64_t)now_ms + clock_offset_most_ms(&server->clock) + PRESENCE_LEASE_MS / 2;
+    return until_ms > 0 ? (uint64_t)until_ms : 0;
+}
+
+bool desk_is_answer(const struct call *call, const struct redisReply *reply, size_t numbers)
+{
+    if (!reply || reply->type != REDIS_REPLY_ARRAY || reply->elements < numbers)
+        return false;
+    for (size_t i = 0; i < numbers; i++)
+        if (reply->element[i]->type != REDIS_REPLY_INTEGER)
+            return false;
+    clock_offset_note(&call->server->clock, call->command.sent_ns, clock_monotonic_ns(),
+                      reply->element[numbers - 1]->integer);
+    return true;
+}
+
 static struct redis_room *redis_room_of(struct roster_room *room)
 {
     return container_of(room, struct redis_room, super);
@@ -46,12 +69,12 @@ struct room_call {
 
 /* The arguments of a call, and what they are made of. */
 struct room_words {
-    struct text words[5 + 6 * ROOM_BATCH];
+    struct text words[6 + 6 * ROOM_BATCH];
     unsigned count;
     unsigned members;
     char lease[ROOM_LEASE_NAME_MAX];
     char before[ROOM_LEASE_NAME_MAX];
-    char numbers[2 + ROOM_BATCH][21];
+    char numbers[3 + ROOM_BATCH][21];
 };
 
 static void room_add_word(struct room_words *words, struct text word)
@@ -61,7 +84,7 @@ static void room_add_word(struct room_words *words, struct text word)
 
 static void room_add_member(struct room_words *words, const struct roster_member *member)
 {
-    char *number = words->numbers[2 + words->members++];
+    char *number = words->numbers[3 + words->members++];
     const struct text since = call_number(number, (uint64_t)member->since_ms);
     room_add_word(words, text_of(member->is_gone ? "-" : "+"));
     room_add_word(words, persona_name(member->persona));
@@ -107,7 +130,8 @@ static void room_write_lease(char to[ROOM_LEASE_NAME_MAX], const struct redis_ro
                  (unsigned long long)number);
 }
 
-static void room_list_words(struct redis_room *room, struct room_words *words)
+static void room_list_words(struct redis_room *room, const struct redis_server *server,
+                            struct room_words *words)
 {
     struct presence_desk *desk = container_of(room->super.roster, struct presence_desk, roster);
     bool has_lease = room_wants_lease(room) || room->is_known;
@@ -129,6 +153,7 @@ static void room_list_words(struct redis_room *room, struct room_words *words)
     if (is_last)
         room->before = 0;
     room_add_word(words, text_of(words->before));
+    room_add_word(words, call_number(words->numbers[2], desk_sweep_until(server)));
     if (has_lease && room->is_telling_all)
         room_add_all(room, words);
     struct roster_member *member;
@@ -176,10 +201,7 @@ static void room_arm(struct redis_room *room, uint64_t in_ms)
 
 static void room_take_answer(struct redis_room *room, const struct call *call, const struct redisReply *reply)
 {
-    bool is_answer = reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
-                     reply->element[0]->type == REDIS_REPLY_INTEGER &&
-                     reply->element[1]->type == REDIS_REPLY_INTEGER;
-    if (!is_answer) {
+    if (!desk_is_answer(call, reply, 3)) {
         (void)call_error(call, reply); /* the operator is told */
         room_lose_lease(room);
         room_arm(room, ROOM_RETRY_MS);
@@ -216,13 +238,14 @@ static void room_ask(struct redis_room *room)
     room->must_ask = true;
     if (room->is_asked)
         return;
-    struct room_call *asked = call_find_server(broker, room->slot) ? calloc(1, sizeof(*asked)) : NULL;
+    const struct redis_server *server = call_find_server(broker, room->slot);
+    struct room_call *asked = server ? calloc(1, sizeof(*asked)) : NULL;
     if (!asked) {
         room_lose_lease(room);
         room_arm(room, ROOM_RETRY_MS);
         return;
     }
-    room_list_words(room, &words);
+    room_list_words(room, server, &words);
     enum error_code error =
         call_prepare(&asked->call, broker, "presence", (struct text){room->super.name, room->super.name_len},
                      NULL, words.words, words.count, room_answered);
@@ -418,17 +441,14 @@ static void list_read_next(struct roster_request *request, const struct redisRep
 static enum error_code list_read(struct roster_request *request, const struct call *call,
                                  const struct redisReply *reply)
 {
-    bool is_answer =
-        reply && reply->type == REDIS_REPLY_ARRAY && reply->elements >= 3 && reply->elements % 5 == 3;
-    for (unsigned i = 0; is_answer && i < 2; i++)
-        is_answer = reply->element[i]->type == REDIS_REPLY_INTEGER && reply->element[i]->integer >= 0;
-    if (!is_answer)
+    if (!desk_is_answer(call, reply, 3) || reply->elements % 5 != 4 || reply->element[0]->integer < 0 ||
+        reply->element[1]->integer < 0)
         return call_error(call, reply);
     request->count = (uint64_t)reply->element[0]->integer;
     request->anonymous = (uint64_t)reply->element[1]->integer;
-    for (size_t i = 3; i < reply->elements; i += 5)
+    for (size_t i = 4; i < reply->elements; i += 5)
         (void)list_add_member(request, &reply->element[i]); /* what others have written there is left out */
-    list_read_next(request, reply->element[2]);
+    list_read_next(request, reply->element[3]);
     return request->members.has_failed ? ERROR_OUT_OF_MEMORY : ERROR_NONE;
 }
 
@@ -446,8 +466,12 @@ void presence_list(struct redis_broker *broker, struct roster_request *request)
 {
     char limit[21];
     char bytes[21];
+    char until[21];
+    const struct redis_server *server =
+        call_find_server(broker, call_slot(request->channel, strlen(request->channel)));
     const struct text arguments[] = {text_of(request->after), call_number(limit, request->limit),
-                                     call_number(bytes, PRESENCE_LIST_BYTES)};
+                                     call_number(bytes, PRESENCE_LIST_BYTES),
+                                     call_number(until, server ? desk_sweep_until(server) : 0)};
     struct list_call *asked = calloc(1, sizeof(*asked));
     enum error_code error = asked ? call_prepare(&asked->call, broker, "roster", text_of(request->channel),
                                                  NULL, arguments, ARRAY_LENGTH(arguments), list_answered)
@@ -523,7 +547,8 @@ int presence_init(struct redis_broker *broker)
     roster_init(&desk->roster, &redis_roster_ops, &broker->wheel, &broker->now_ms, sizeof(struct redis_room));
     occupancy_init(desk);
     resident_init(&desk->resident, &desk_resident_ops, broker);
-    return 0;
+    desk->chronicle = chronicle_new(desk);
+    return desk->chronicle ? 0 : -ENOMEM;
 }
 
 void presence_deinit(struct redis_broker *broker)
@@ -531,6 +556,7 @@ void presence_deinit(struct redis_broker *broker)
     if (!broker->presence)
         return;
     occupancy_deinit(broker->presence);
+    chronicle_free(broker->presence->chronicle);
     roster_deinit(&broker->presence->roster);
     resident_deinit(&broker->presence->resident);
     free(broker->presence);

@@ -11,7 +11,11 @@
 #include "broker/redis/resident.h"
 #include "core/roster.h"
 
+struct call;
+struct chronicle;
 struct redis_broker;
+struct redis_server;
+struct redisReply;
 
 /* A node that is not heard of for so long has nobody any more. */
 #define PRESENCE_LEASE_MS 15000u
@@ -41,6 +45,7 @@ struct presence_desk {
     struct redis_broker *broker;
     struct resident resident; /* of no server: it is told when any comes up */
     uint64_t leases;          /* given so far */
+    struct chronicle *chronicle;
     /* occupancy.c */
     struct list to_tell;
     struct timer occupancy_timer;
@@ -50,3 +55,12 @@ struct presence_desk {
 };
 
 struct redis_broker *desk_broker(const struct roster *roster);
+
+/* Until when, by the server's clock, a call that is sent to it now may take out people of nodes whose leases
+ * have lapsed; 0 while it may not: then the server may have been away for all nodes, and the others are back
+ * in a moment. */
+uint64_t desk_sweep_until(const struct redis_server *server);
+
+/* Whether the reply is an array of numbers that begins with so many, of which the last is the server's time,
+ * from which its clock is learnt. */
+bool desk_is_answer(const struct call *call, const struct redisReply *reply, size_t numbers);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #pragma once
 
-/* What sluice.lua publishes where presence and channel events are told: "presence1 EVENT TIME\nJSON". Anybody
- * who reaches Redis can write it: hostile input. Any thread. */
+/* What sluice.lua publishes where presence and channel events are told: "presence1 EVENT TIME\nJSON"; and, in
+ * a Cluster, what happens to logs, on its way there: "life1 EVENT STAMP ENDS NAME". Anybody who reaches Redis
+ * can write it: hostile input. Any thread. */
 
 #include <stddef.h>
 #include <stdint.h>
@@ -17,3 +18,12 @@ struct presence_event {
 
 /* Borrows `bytes`. Returns 0, -ENOENT when it is something else, or -EINVAL. */
 int presence_event_parse(struct presence_event *event, const char *bytes, size_t len);
+
+struct life_event {
+    char kind;        /* the first letter of `created`, `purged` or `known` */
+    struct text text; /* "STAMP ENDS NAME" */
+    struct text name; /* of a channel, not a reserved one */
+};
+
+/* Borrows the text. Returns 0 or -EINVAL. */
+int life_event_parse(struct life_event *event, struct text text);

@@ -204,6 +204,7 @@ static void server_try_up(struct redis_server *server)
     if (server->state != SERVER_CONNECTING || !server->is_greeted || server->replies_due > 0)
         return;
     server_move(server, SERVER_UP);
+    server->up_ms = broker->now_ms;
     /* What the link before this one still has in Redis' buffers must not be executed after we have looked. */
     snprintf(id, sizeof(id), "%lld", server->last_client_id);
     const char *const kill[] = {"CLIENT", "KILL", "ID", id};

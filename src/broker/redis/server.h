@@ -43,6 +43,7 @@ struct redis_server {
     unsigned sentinel_index; /* which one is asked next */
     struct timer timer;      /* to connect again; while up, to see whether the feed is silent */
     uint64_t backoff_ms;
+    uint64_t up_ms;         /* since when it can be asked, while it can */
     uint64_t probe_sent_ms; /* 0 when no probe is under way */
     bool is_saying_probe;   /* it is still on its way to Redis */
     char probe[64];         /* the probe's own Pub/Sub channel */

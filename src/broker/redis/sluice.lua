@@ -17,8 +17,9 @@
 --   sluice:{$tokens}:r          Pub/Sub channel of the forms that src/core/revocation.h has
 --   sluice:{$tokens}:z          stream of such forms, field `form`, as version 4 kept them
 
-local VERSION = 5
--- Messages kept, for how long, how long a channel and a key are remembered, in ms, and bytes kept.
+local VERSION = 6
+-- Messages kept, for how long, how long a channel and a key are remembered, in ms, and bytes kept; nobody has said whether there are
+-- events.
 local LIMITS = '100 300000 3600000 120000 4194304'
 local SIZE_MAX = 67108864
 local FIELDS_MAX = 64 -- of an entry, names and values: far more than we write
@@ -32,6 +33,10 @@ local REVOKED_BEFORE = 'sluice:{$tokens}:b'
 local REVOKED_OLD = 'sluice:{$tokens}:z'
 local REVOKED_MAX = 100000 -- as in src/auth/revoked.h
 local REVOKED_PAGE = 1000
+local LEASES_OF_EVENTS = 'sluice:{$channel}:l' -- see the end
+local LIVES = 'sluice:{$channel}:e'
+local ENDS = 'sluice:{$channel}:t'
+local HEARD = 'sluice:{$channel}:w'
 
 local IS_7 = (redis.REDIS_VERSION_NUM or 0) >= 0x00070000 -- with sharded Pub/Sub and NOMKSTREAM of XADD
 
@@ -175,7 +180,7 @@ local function make_log(name)
         offset = false, epoch = false, is_bad = false, time = false, till = false, old_limits = false, limits = false, run = false,
         why = false, log = false, before = false, bytes = false, is_tree = false, here = false, name_part = false, keep = false,
         keep_ms = false, meta_ms = false, key_ms = false, keep_bytes = false, at = false, next = false,
-        trees_text = false, trees = false,
+        trees_text = false, trees = false, events = false,
     }
 end
 
@@ -249,18 +254,20 @@ end
 -- Those that were read last: nearly all calls have the same few.
 local known_limits, known_count = {}, 0
 
--- Numbers, which must not overflow when they are added to the time. Version 4 wrote no bytes: then they are not limited.
+-- Numbers, which must not overflow when they are added to the time. Version 4 wrote no bytes: then they are not limited; version 5
+-- nothing of events.
 local function read_limits(text)
     local known = known_limits[text or '']
     if known then
         return known
     end
-    local keep, keep_ms, meta_ms, key_ms, bytes = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) ?(%d*)$')
+    local keep, keep_ms, meta_ms, key_ms, bytes, events = string.match(text or '', '^(%d+) (%d+) (%d+) (%d+) ?(%d*) ?([01]?)$')
     if keep and #keep <= 12 and #keep_ms <= 12 and #meta_ms <= 12 and #key_ms <= 12 and #bytes <= 13 then
         if known_count == 64 then
             known_limits, known_count = {}, 0
         end
-        known_limits[text] = { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms), tonumber(bytes) or math.huge }
+        known_limits[text] = { tonumber(keep), tonumber(keep_ms), tonumber(meta_ms), tonumber(key_ms), tonumber(bytes) or math.huge,
+            events }
         known_count = known_count + 1
         return known_limits[text]
     end
@@ -295,7 +302,8 @@ local function find_shared(log, epoch)
     end
 end
 
-local BAD_LIMITS = 'limits must be five whole numbers below 10^12: messages, ms for messages, channels and keys, and bytes of messages'
+local BAD_LIMITS = 'limits must be whole numbers below 10^12: messages, ms for messages, channels and keys, bytes of messages, '
+    .. 'and whether there are events'
 
 -- What publishing mostly does without.
 local function read_rest(log, time, why, begun, before)
@@ -312,7 +320,7 @@ end
 local function set_limits(log, text)
     if log.limits ~= text then
         log.limits = text
-        log.keep, log.keep_ms, log.meta_ms, log.key_ms, log.keep_bytes = unpack(read_limits(text))
+        log.keep, log.keep_ms, log.meta_ms, log.key_ms, log.keep_bytes, log.events = unpack(read_limits(text))
         log.keep = log.keep_bytes > 0 and log.keep or 0
     end
 end
@@ -377,14 +385,72 @@ local function is_reserved(log)
     return string.find('/' .. log.name, '/$', 1, true)
 end
 
--- What has happened to a channel, on $channel and $channel/NAME. In a Cluster these have another slot, where a function does not reach.
-local function announce(log, event)
-    if is_reserved(log) or redis.pcall('EXISTS', 'sluice:{$channel}:l') ~= 1 then
+-- What happens to channels that have events (docs/PRESENCE.md), in the slot of $channel:
+--   sluice:{$channel}:e         hash: NAME, when its log was begun and when it was purged last, in microseconds; 0 when never
+--   sluice:{$channel}:t         sorted set: NAME, by the time in ms when its log ends unless it is written to
+--   sluice:{$channel}:w         Pub/Sub channel, in a Cluster: 'life1 WORD STAMP ENDS NAME'; every node that hears it hands it to
+--                               `occupancy`, because a function does not reach from the slot of NAME to that of $channel
+
+local function tell_event(event, name, now)
+    local text = 'presence1 ' .. event .. ' ' .. string.format('%.0f', now) .. '\n{"channel":"' .. name .. '"}'
+    publish_on('sluice:{$channel}:p:$channel', text)
+    publish_on('sluice:{$channel}:p:$channel/' .. name, text)
+end
+
+-- Remembers a log, and tells what nobody has told yet. `event` is `created`, `purged`, or `known` of a log that is there already; it
+-- happened at `stamp`. What is not `certain` may be heard of more than once: what is not newer than what is known is not news.
+local function note_life(name, event, stamp, ends, now, certain)
+    local born, purged = string.match(redis.call('HGET', LIVES, name) or '', '^(%d+) (%d+)$')
+    born, purged = tonumber(born), tonumber(purged) or 0
+    if event == 'purged' then
+        if certain or stamp > purged then
+            tell_event('purged', name, now)
+            purged = stamp
+        end
+    elseif event == 'created' and (certain or not born) or born and stamp > born then
+        -- Of the log before nobody has seen yet that it has ended.
+        if born then
+            tell_event('forgotten', name, now)
+        end
+        tell_event('created', name, now)
+        born = stamp
+    end
+    born = born or stamp
+    redis.call('HSET', LIVES, name, string.format('%.0f %.0f', born, purged))
+    redis.call('ZADD', ENDS, string.format('%.0f', ends), name)
+end
+
+local function is_reserved(log)
+    return string.find('/' .. log.name, '/$', 1, true)
+end
+
+local function stamp_of(log)
+    return log.clock[1] * 1000000 + log.clock[2]
+end
+
+-- Whether a channel has events a node says with its limits. Of one of which none has said it they are told, as long as any node has
+-- channels with events, or where that cannot be seen: nodes tell on what they have events for.
+local function note_event(log, event)
+    if log.events == '0' or is_reserved(log) then
         return
     end
-    local text = 'presence1 ' .. event .. ' ' .. string.format('%.0f', log.now) .. '\n{"channel":"' .. log.name .. '"}'
-    publish_on('sluice:{$channel}:p:$channel', text)
-    publish_on('sluice:{$channel}:p:$channel/' .. log.name, text)
+    local found = redis.pcall('EXISTS', LEASES_OF_EVENTS)
+    local is_elsewhere = type(found) == 'table' -- an error: in another slot
+    if log.events ~= '1' and found == 0 then
+        return
+    end
+    local stamp, ends = stamp_of(log), log.now + log.keep_ms + log.meta_ms
+    if event == 'created' then
+        redis.call('HSET', log.meta, 'born', digits(stamp))
+    elseif event == 'known' then
+        redis.call('HSETNX', log.meta, 'born', digits(stamp))
+        stamp = tonumber(redis.call('HGET', log.meta, 'born')) or 0
+    end
+    if is_elsewhere then
+        redis.call('PUBLISH', HEARD, string.format('life1 %s %.0f %.0f %s', event, stamp, ends, log.name))
+    else
+        note_life(log.name, event, stamp, ends, log.now, event ~= 'known')
+    end
 end
 
 -- Begins a new log: what was kept under the old one goes.
@@ -400,7 +466,7 @@ local function begin(log, why)
     log.old_limits, log.before, log.bytes, log.at, log.next = log.limits, '', 0, '0', false
     publish_on(log.prefix .. 'n', log.name)
     if is_new then
-        announce(log, 'created')
+        note_event(log, 'created')
     end
 end
 
@@ -726,6 +792,9 @@ local function advance(log, message, is_tree)
     if has_to_outlive(log) then
         outlive(log)
         redis.call('HSET', log.meta, 'until', digits(log.till), 'limits', log.limits)
+        if log.old_limits ~= log.limits then
+            note_event(log, 'known')
+        end
     end
     if is_tree and not log.is_tree then
         redis.call('HSET', log.meta, 'tree', '1')
@@ -956,6 +1025,7 @@ function handlers.open(keys, args)
     end
     if log.old_limits ~= log.limits then
         redis.call('HSET', log.meta, 'limits', log.limits)
+        note_event(log, 'known')
     end
     if args[8] and log.is_tree ~= (args[8] == '1') then
         redis.call('HSET', log.meta, 'tree', args[8] == '1' and 1 or 0)
@@ -1002,7 +1072,7 @@ function handlers.purge(keys)
     local count = log.epoch and log.offset + 1 - find_oldest(log) or 0
     log.here = find_run(log)
     begin(log, 'purged')
-    announce(log, 'purged')
+    note_event(log, 'purged')
     publish_on(log.feed, table.concat({ 'sluice2 purged ', log.epoch, ' 0 ', log.now, ' 0 text 0 0 0 0 0 0\n' }))
     return { count }
 end
@@ -1124,7 +1194,7 @@ end
 -- Presence (docs/PRESENCE.md). Of channel NAME, in the slot of FIRST:
 --   sluice:{FIRST}:h:NAME   hash: PERSON, a record (see read_person)
 --   sluice:{FIRST}:a:NAME   sorted set, all scores 0: the same names in order
---   sluice:{FIRST}:l:NAME   hash: LEASE, until when it is and how many are there without a name; #next, when the next event may be
+--   sluice:{FIRST}:l:NAME   hash: LEASE, until when it is, how many are there without a name, and whether it is its last; #next, when the next event may be
 --                           told, #sweep and #swept, how far those are taken out whose leases have lapsed, and which leases these are
 --   sluice:{FIRST}:c:NAME   set: who has changed and is to be told of
 -- A lease is a node's, its name NODE.NUMBER: one that has lapsed is never renewed, so that what hangs on it can be taken out. Events
@@ -1135,11 +1205,18 @@ end
 --   sluice:{$channel}:l         hash: NODE, until when its lease is
 --   sluice:{$channel}:b#NODE    set: the channels that are occupied there
 --   sluice:{$channel}:g         set: such sets, renamed, of nodes whose leases have lapsed
+-- and what note_life keeps.
+--
+-- After Redis was away for a while every lease has lapsed, also those of nodes that will be back in a moment. So a node says with each
+-- call until when, by the clock here, it may take others out: not before it has been connected for the time of a lease, and not when
+-- the call has been under way for long. Until then only those leases count as lapsed that have been given up or were a node's last, and
+-- those that are older than what is kept here without being renewed.
 
 local PACE_MS = 50 -- between messages to a reader, at least
 local TOLD_BYTES = 131072 -- of members in one message
 local SWEEP = 300 -- members looked at, or channels, in one call
 local FORGET_MS = 120000 -- what nobody renews
+local LEASE_MS = 15000 -- as in src/broker/redis/presence_desk.h; one that is shorter is a node's last
 
 local function open_room(key)
     local log = open_log(key)
@@ -1274,15 +1351,34 @@ local function read_leases(room)
     local live, lapsed, anonymous = {}, {}, 0
     local all = redis.call('HGETALL', room.leases)
     for i = 1, #all, 2 do
-        local till, count = string.match(all[i + 1], '^(%d+) (%d+)$')
+        local till, count, last = string.match(all[i + 1], '^(%d+) (%d+) ?(%l*)$')
         if till and whole(till) > room.now then
             live[all[i]] = true
             anonymous = anonymous + count
         elseif till then
-            lapsed[#lapsed + 1] = all[i]
+            lapsed[#lapsed + 1] = { lease = all[i], till = whole(till), anonymous = count, is_last = last == 'last' }
         end
     end
     return live, lapsed, anonymous
+end
+
+-- Counts those that have lapsed as live, until the node may take others out, but for those whom somebody is taking out already.
+-- Returns how many are there without a name.
+local function spare_others(room, sweep_until, live, lapsed)
+    local anonymous = 0
+    if room.now <= (whole(sweep_until) or 0) then
+        return 0
+    end
+    local swept = ' ' .. (redis.call('HGET', room.leases, '#swept') or '') .. ' '
+    for i = #lapsed, 1, -1 do
+        local spared = lapsed[i]
+        if spared.till > room.now - FORGET_MS and not spared.is_last and not string.find(swept, ' ' .. spared.lease .. ' ', 1, true) then
+            live[spared.lease] = true
+            anonymous = anonymous + spared.anonymous
+            table.remove(lapsed, i)
+        end
+    end
+    return anonymous
 end
 
 -- Takes those out whose leases have lapsed, a slice of them. Returns whether there is more to do.
@@ -1293,7 +1389,11 @@ local function sweep_room(room, live, lapsed)
     local at = redis.call('HGET', room.leases, '#sweep')
     if not at then
         at = '-'
-        redis.call('HSET', room.leases, '#swept', table.concat(lapsed, ' '))
+        local leases = {}
+        for _, each in ipairs(lapsed) do
+            leases[#leases + 1] = each.lease
+        end
+        redis.call('HSET', room.leases, '#swept', table.concat(leases, ' '))
     end
     local people = redis.call('ZRANGEBYLEX', room.order, at, '+', 'LIMIT', 0, SWEEP)
     for _, person in ipairs(people) do
@@ -1319,38 +1419,41 @@ end
 -- A node that begins a new lease tells everybody anew, some in each call: until it has, those who hang on its leases of before stay.
 local function spare_own(room, lease, till, live, lapsed)
     for i = #lapsed, 1, -1 do
-        if node_of(lapsed[i]) == node_of(lease) and redis.call('HGET', room.leases, lapsed[i]) ~= '0 0' then
-            redis.call('HSET', room.leases, lapsed[i], till .. ' 0')
-            live[lapsed[i]] = true
+        if node_of(lapsed[i].lease) == node_of(lease) and lapsed[i].till > 0 then
+            redis.call('HSET', room.leases, lapsed[i].lease, till .. ' 0')
+            live[lapsed[i].lease] = true
             table.remove(lapsed, i)
         end
     end
 end
 
 -- args: the lease, or '' for who only wants to know, for how many ms, how many are there without a name, whether it is a new one, the
--- lease that it replaces or ''; then for each that has changed + or -, name, since, joined, transport, info.
--- Returns whether the lease is known (where not, nothing was done), and in how many ms to call again; 0 is not before it is renewed.
+-- lease that it replaces or '', until when others may be taken out; then for each that has changed + or -, name, since, joined,
+-- transport, info.
+-- Returns whether the lease is known (where not, nothing was done), in how many ms to call again, where 0 is not before it is renewed,
+-- and the time.
 function handlers.presence(keys, args)
     local room = open_room(keys[1])
     local lease, before = args[1], args[5]
     local live, lapsed = read_leases(room)
     if lease ~= '' and args[4] ~= '1' and not live[lease] then
-        return { 0, 0 }
+        return { 0, 0, room.now }
     end
     if lease ~= '' then
         local till = string.format('%.0f', room.now + tonumber(args[2]))
         if args[4] == '1' then
             spare_own(room, lease, till, live, lapsed)
         end
-        redis.call('HSET', room.leases, lease, till .. ' ' .. args[3])
+        redis.call('HSET', room.leases, lease, till .. ' ' .. args[3] .. (tonumber(args[2]) < LEASE_MS and ' last' or ''))
         live[lease] = true
     end
     if before ~= '' then
         redis.call('HSET', room.leases, before, '0 0')
         live[before] = nil
-        lapsed[#lapsed + 1] = before
+        lapsed[#lapsed + 1] = { lease = before, till = 0, anonymous = 0 }
     end
-    for i = 6, #args, 6 do
+    spare_others(room, args[6], live, lapsed)
+    for i = 7, #args, 6 do
         change_person(room, lease, args[i], args[i + 1], args[i + 2], args[i + 3], args[i + 4], args[i + 5])
     end
     local has_more = sweep_room(room, live, lapsed)
@@ -1358,25 +1461,27 @@ function handlers.presence(keys, args)
     for _, key in ipairs({ room.people, room.order, room.leases, room.changed }) do
         redis.call('PEXPIRE', key, FORGET_MS)
     end
-    return { 1, has_more and 1 or wait }
+    return { 1, has_more and 1 or wait, room.now }
 end
 
 local MEMBER_BYTES = 60 -- what JSON has around the values of one
 
--- args: the name to go on behind or '', how many, of how many bytes. Returns how many there are, how many without a name, the name
--- to go on behind or '' where there are no more; then of each name, since, node, transport, info.
+-- args: the name to go on behind or '', how many, of how many bytes, until when others may be taken out. Returns how many there are,
+-- how many without a name, the time, the name to go on behind or '' where there are no more; then of each name, since, node, transport,
+-- info.
 function handlers.roster(keys, args)
     local room = open_room(keys[1])
     local live, lapsed, anonymous = read_leases(room)
     local limit, bytes, size = tonumber(args[2]), tonumber(args[3]), 0
+    anonymous = anonymous + spare_others(room, args[4], live, lapsed)
     if sweep_room(room, live, lapsed) or #lapsed > 0 then
         tell_changed(room)
     end
-    local answer = { redis.call('ZCARD', room.order), anonymous, '' }
+    local answer = { redis.call('ZCARD', room.order), anonymous, room.now, '' }
     local people = redis.call('ZRANGEBYLEX', room.order, args[1] == '' and '-' or '(' .. args[1], '+', 'LIMIT', 0, limit + 1)
     for i, person in ipairs(people) do
         if i > limit or size > bytes then
-            answer[3] = people[i - 1]
+            answer[4] = people[i - 1]
             break
         end
         local record = read_person(room, person)
@@ -1393,13 +1498,7 @@ function handlers.roster(keys, args)
     return answer
 end
 
-local OCCUPIED, EVENT_LEASES, BURIED = 'sluice:{$channel}:o', 'sluice:{$channel}:l', 'sluice:{$channel}:g'
-
-local function tell_event(event, name, now)
-    local text = 'presence1 ' .. event .. ' ' .. string.format('%.0f', now) .. '\n{"channel":"' .. name .. '"}'
-    publish_on('sluice:{$channel}:p:$channel', text)
-    publish_on('sluice:{$channel}:p:$channel/' .. name, text)
-end
+local OCCUPIED, BURIED = 'sluice:{$channel}:o', 'sluice:{$channel}:g'
 
 local function vacate(name, now)
     if redis.call('HINCRBY', OCCUPIED, name, -1) <= 0 then
@@ -1409,11 +1508,11 @@ local function vacate(name, now)
 end
 
 local function bury_lapsed(now)
-    local all = redis.call('HGETALL', EVENT_LEASES)
+    local all = redis.call('HGETALL', LEASES_OF_EVENTS)
     for i = 1, #all, 2 do
         if (whole(all[i + 1]) or 0) <= now then
             local key = 'sluice:{$channel}:b#' .. all[i]
-            redis.call('HDEL', EVENT_LEASES, all[i])
+            redis.call('HDEL', LEASES_OF_EVENTS, all[i])
             if redis.call('EXISTS', key) == 1 then
                 local buried = key .. '.' .. string.format('%.0f', now)
                 redis.call('RENAME', key, buried)
@@ -1421,6 +1520,10 @@ local function bury_lapsed(now)
             end
         end
     end
+end
+
+-- Returns whether there is more to do.
+local function vacate_buried(now)
     local left = SWEEP
     for _, key in ipairs(redis.call('SMEMBERS', BURIED)) do
         local names = left > 0 and redis.call('SPOP', key, left) or {}
@@ -1435,28 +1538,104 @@ local function bury_lapsed(now)
     return left <= 0
 end
 
--- args: the node, for how many ms its lease is, whether it is a new one; then + or -, and the channel that is occupied there or not.
--- Returns whether the lease is known, and whether to call again at once.
+local LOOK_MS = 500 -- at most so often for logs that have ended
+local CLAIM_MS = 5000 -- while a node asks for a log that is in another slot
+local KEEP_LIVES_MS = 86400000 -- when no node looks
+
+local function forget_life(name, now)
+    redis.call('HDEL', LIVES, name)
+    redis.call('ZREM', ENDS, name)
+    tell_event('forgotten', name, now)
+end
+
+-- Looks at those logs that may have ended, some of them. Returns in how many ms to look again, at most `most`, and adds to `elsewhere`
+-- name and birth of those that have to be asked for in other slots.
+local function find_ended(now, most, elsewhere)
+    local due = redis.call('ZRANGEBYSCORE', ENDS, '-inf', now, 'LIMIT', 0, SWEEP)
+    for _, name in ipairs(due) do
+        local left = redis.pcall('PTTL', 'sluice:{' .. string.match(name, '^[^/]*') .. '}:m:' .. name)
+        local next_ms = now + CLAIM_MS
+        if type(left) == 'table' then
+            elsewhere[#elsewhere + 1] = name
+        elseif left == -2 then
+            next_ms = nil
+            forget_life(name, now)
+        elseif left >= 0 then
+            next_ms = now + left + 1
+        end
+        if next_ms then
+            redis.call('ZADD', ENDS, string.format('%.0f', next_ms), name)
+        end
+    end
+    redis.call('PEXPIRE', LIVES, KEEP_LIVES_MS)
+    redis.call('PEXPIRE', ENDS, KEEP_LIVES_MS)
+    if #due == SWEEP then
+        return 0
+    end
+    local first = tonumber(redis.call('ZRANGE', ENDS, 0, 0, 'WITHSCORES')[2])
+    return first and math.max(LOOK_MS, math.min(most, first - now + 1)) or most
+end
+
+local NEWS = { c = 'created', p = 'purged', k = 'known' }
+
+-- What a node has heard of a log in another slot, or found there.
+local function take_news(kind, text, now)
+    local stamp, ends, name = string.match(text, '^(%d+) (%d+) (.+)$')
+    stamp, ends = tonumber(stamp), tonumber(ends)
+    if NEWS[kind] and name then
+        note_life(name, NEWS[kind], stamp, ends, now, false)
+    elseif kind == 'f' and name and string.match(redis.call('HGET', LIVES, name) or '', '^%d+') == string.format('%.0f', stamp) then
+        forget_life(name, now)
+    end
+end
+
+-- args: the node, for how many ms its lease is, whether it is a new one, until when others may be taken out; then + or -, and the
+-- channel that is occupied there or not; c, p or k, and 'STAMP ENDS NAME' of what was heard on the channel HEARD or of a log that is
+-- there; or f, and 'BORN 0 NAME' of one that is not there any more.
+-- Returns whether the lease is known, in how many ms to call again, the time, and name and birth of each log that is to be asked for.
 function handlers.occupancy(_, args)
     local time = clock()
     local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-    local node, key = args[1], 'sluice:{$channel}:b#' .. args[1]
-    local has_more = bury_lapsed(now)
-    if args[3] ~= '1' and redis.call('HEXISTS', EVENT_LEASES, node) == 0 then
-        return { 0, 0 }
+    local node, key, answer = args[1], 'sluice:{$channel}:b#' .. args[1], { 1, 0, now }
+    if now <= (whole(args[4]) or 0) then
+        bury_lapsed(now)
     end
-    redis.call('HSET', EVENT_LEASES, node, string.format('%.0f', now + tonumber(args[2])))
-    for i = 4, #args, 2 do
+    local has_more = vacate_buried(now)
+    if args[3] ~= '1' and redis.call('HEXISTS', LEASES_OF_EVENTS, node) == 0 then
+        return { 0, 0, now }
+    end
+    redis.call('HSET', LEASES_OF_EVENTS, node, string.format('%.0f', now + tonumber(args[2])))
+    for i = 5, #args, 2 do
         local name = args[i + 1]
-        if args[i] == '+' and redis.call('SADD', key, name) == 1 then
-            if redis.call('HINCRBY', OCCUPIED, name, 1) == 1 then
+        if args[i] == '+' then
+            if redis.call('SADD', key, name) == 1 and redis.call('HINCRBY', OCCUPIED, name, 1) == 1 then
                 tell_event('occupied', name, now)
             end
-        elseif args[i] == '-' and redis.call('SREM', key, name) == 1 then
+        elseif args[i] ~= '-' then
+            take_news(args[i], name, now)
+        elseif redis.call('SREM', key, name) == 1 then
             vacate(name, now)
         end
     end
-    return { 1, has_more and 1 or 0 }
+    local elsewhere = {}
+    local wait = find_ended(now, math.floor(tonumber(args[2]) / 3), elsewhere)
+    answer[2] = has_more and 0 or wait
+    for _, name in ipairs(elsewhere) do
+        answer[#answer + 1] = name
+        answer[#answer + 1] = string.match(redis.call('HGET', LIVES, name) or '', '^%d+') or '0'
+    end
+    return answer
+end
+
+-- Returns when the log was begun, or '' when there is none, and when it ends.
+function handlers.life(keys)
+    local log = open_log(keys[1])
+    local left = redis.call('PTTL', log.meta)
+    if left == -2 then
+        return { '', 0 }
+    end
+    local born = check(redis.pcall('HGET', log.meta, 'born'), log.meta, 'hash') or ''
+    return { #born <= 16 and string.match(born, '^%d+$') or '0', log.now + (left < 0 and CLAIM_MS or left + 1) }
 end
 
 function handlers.version()

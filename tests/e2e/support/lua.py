@@ -173,6 +173,8 @@ class Listener:
     """What Redis publishes on channels, sharded or not, as the library's nodes would hear it."""
 
     def __init__(self, lua: Library, *channels: str) -> None:
+        self.lua = lua
+        self.channels = channels
         self.connection = lua.client.connection_pool.make_connection()
         self.connection.connect()
         for channel in channels:
@@ -188,3 +190,8 @@ class Listener:
     def hear(self) -> tuple[str, bytes]:
         _, channel, payload = self.connection.read_response()
         return channel.decode(), payload
+
+    def take(self) -> list[tuple[str, bytes]]:
+        """All that has been published so far."""
+        self.lua.client.execute_command("PUBLISH" if self.lua.is_script else "SPUBLISH", self.channels[0], "mark")
+        return list(iter(self.hear, (self.channels[0], b"mark")))
