@@ -11,6 +11,7 @@
 #include "http/errors.h"
 #include "http/refusal.h"
 #include "shard/comeback.h"
+#include "shard/life.h"
 #include "shard/outlet.h"
 #include "shard/socket.h"
 
@@ -30,9 +31,10 @@ struct stream {
     struct outlet outlet;
     const struct stream_format *format;
     struct exchange *exchange;
+    uint64_t end_ms; /* when it is to end by itself */
     uint32_t padding;
     uint8_t phase;   /* enum stream_phase */
-    uint8_t why;     /* enum error_code: that ends it */
+    uint8_t why;     /* enum error_code: that ends it; ERROR_NONE: it has lived for long enough */
     bool is_chunked; /* the response is */
     bool is_begun;   /* when it ended, the opening had been written */
     struct garbage garbage;
@@ -206,6 +208,8 @@ static void stream_append_error(const struct stream *stream, struct buf *text)
 static bool stream_tells_why(const struct stream *stream)
 {
     const struct options *options = stream->exchange->shard->options;
+    if (stream->why == ERROR_NONE)
+        return false;
     if (stream->why == ERROR_STOPPING)
         return !stream->format->transport->come_back || options->alternatives.count > 0;
     return error_status(stream->why) < MHD_HTTP_INTERNAL_SERVER_ERROR;
@@ -217,8 +221,9 @@ static void stream_write_closing(struct stream *stream)
     const struct transport *transport = stream->format->transport;
     struct buf *text = outlet_text(&stream->outlet);
     size_t at = text->len;
-    bool is_stopping = stream->why == ERROR_STOPPING;
-    if (transport->come_back && is_stopping)
+    if (transport->come_back && stream->why == ERROR_NONE)
+        transport->come_back(text, life_retry_ms(exchange->shard));
+    else if (transport->come_back && stream->why == ERROR_STOPPING)
         transport->come_back(text, comeback_ms(exchange->shard));
     else if (transport->come_back && error_status(stream->why) >= MHD_HTTP_INTERNAL_SERVER_ERROR)
         transport->come_back(text, random_jitter(exchange->shard->options->retry_ms));
@@ -302,6 +307,7 @@ static void stream_opened(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
     stream->outlet.progress_ms = exchange->shard->now_ms;
+    stream->end_ms = life_begin(exchange->shard);
     if (stream->phase == STREAM_PHASE_ENDING)
         stream_write_closing(stream);
     else
@@ -325,6 +331,13 @@ static void stream_expire(struct exchange *exchange)
 static void stream_tick(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
+    if (stream->phase == STREAM_PHASE_ENDING)
+        return;
+    if (exchange->state == EXCHANGE_STREAMING &&
+        life_is_over(exchange->shard, stream->end_ms, cell_round_ms(exchange->shard))) {
+        stream_finish(stream, ERROR_NONE);
+        return;
+    }
     if (!outlet_is_silent(&stream->outlet, exchange->shard->options->heartbeat_ms * 5 / 6))
         return;
     struct buf *text = outlet_text(&stream->outlet);

@@ -121,16 +121,16 @@ static void cell_connection_notified(void *cls, struct MHD_Connection *connectio
     client_move(client, CLIENT_GONE);
 }
 
-static uint64_t cell_period_ms(const struct cell *cell)
+uint64_t cell_round_ms(const struct shard *shard)
 {
-    return cell->shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT;
+    return shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT;
 }
 
 static void cell_round(struct cell *cell)
 {
     if (cell->shard->now_ms < cell->next_round_ms)
         return;
-    cell->next_round_ms = cell->shard->now_ms + cell_period_ms(cell);
+    cell->next_round_ms = cell->shard->now_ms + cell_round_ms(cell->shard);
     list_for_each_safe (link, &cell->clients) {
         struct client *client = container_of(link, struct client, link);
         if (client->owner)
@@ -140,7 +140,8 @@ static void cell_round(struct cell *cell)
 
 static void cell_arm_tick(struct cell *cell)
 {
-    uint64_t period_ms = cell_period_ms(cell) < CELL_TICK_MS ? cell_period_ms(cell) : CELL_TICK_MS;
+    uint64_t period_ms =
+        cell_round_ms(cell->shard) < CELL_TICK_MS ? cell_round_ms(cell->shard) : CELL_TICK_MS;
     timer_arm(&cell->shard->wheel, &cell->tick, cell->shard->now_ms + (period_ms > 0 ? period_ms : 1));
 }
 

@@ -56,6 +56,9 @@ struct cell_table {
     uint64_t client_count;
 };
 
+/* How often each client is asked whether it wants something said. */
+uint64_t cell_round_ms(const struct shard *shard);
+
 /* Returns 0 or -errno. */
 int cell_table_init(struct cell_table *table, struct shard *shard);
 

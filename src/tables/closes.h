@@ -22,6 +22,7 @@
     ROW(TO, INTERNAL, 1011, "internal", "the server failed; its log says why")                               \
     ROW(TO, SILENT, 1011, "silent", "nothing has come since two pings (websocket-ping)")                     \
     ROW(TO, RESTART, 1012, "restart", "the server stops or restarts; connect again")                         \
+    ROW(TO, AGED, 1012, "aged", "it has been open for long enough (stream-life); connect again")             \
     ROW(TO, TRY_LATER, 1013, "try_later", "the server cannot do this now; connect again later")              \
     ROW(TO, CONNECTION_MEMORY, 1013, "connection_memory",                                                    \
         "what connections have sent and not fetched fills the server's memory (connection-memory)")          \

@@ -144,6 +144,10 @@
     DURATION(                                                                                                \
         "retry", retry_ms, "2s", 10, 3600000, RELOAD, "TIME",                                                \
         "How long EventSource clients wait before they reconnect; up to as much again is added at random.")  \
+    DURATION("stream-life", stream_life_ms, "0", 0, 604800000, RELOAD, "TIME",                               \
+             "The longest life of a stream and of a WebSocket, but for those of SockJS: it ends then or up " \
+             "to a quarter earlier, and its client comes back with its cursor. For proxies that cut what "   \
+             "has been open for so long; 0 is for ever.")                                                    \
     DURATION("websocket-ping", websocket_ping_ms, "25s", 0, 3600000, RELOAD, "TIME",                         \
              "A WebSocket that has been silent for this long is pinged, and closed when nothing has come "   \
              "since two pings; "                                                                             \

@@ -5,6 +5,7 @@
 
 #include "base/websocket_frame.h"
 #include "shard/comeback.h"
+#include "shard/life.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
 #include "websocket/handshake.h"
@@ -59,6 +60,8 @@ void websocket_close(struct websocket *websocket, enum close_reason reason, cons
     char text[COMEBACK_TEXT_MAX];
     if (websocket->is_closing)
         return;
+    if (reason == CLOSE_RESTART && websocket->is_aged)
+        reason = CLOSE_AGED;
     shard_count(websocket_shard(websocket), METRIC_CLOSED_NORMAL + (unsigned)reason, 1);
     if (reason == CLOSE_RESTART && !what) {
         comeback_say(websocket_shard(websocket), text);
@@ -234,12 +237,31 @@ static bool websocket_is_late(const struct websocket *websocket)
            shard->now_ms - websocket->partial_ms >= shard->options->body_timeout_ms;
 }
 
+/* Also when there are no pings, because a reload may ask for some. */
+static uint64_t websocket_tick_ms(const struct options *options)
+{
+    uint64_t tick_ms = (options->websocket_ping_ms + WEBSOCKET_TICKS_PER_PING - 1) / WEBSOCKET_TICKS_PER_PING;
+    return tick_ms > 0 && tick_ms < WEBSOCKET_TICK_MOST_MS ? tick_ms : WEBSOCKET_TICK_MOST_MS;
+}
+
+static bool websocket_is_over(const struct websocket *websocket)
+{
+    const struct shard *shard = websocket_shard(websocket);
+    return !websocket->is_aged && !websocket->is_closing &&
+           life_is_over(shard, websocket->end_ms, websocket_tick_ms(shard->options));
+}
+
 /* A peer that is not read, because a message of its is not done with, cannot show that it is there. */
 static void websocket_tick(struct stream_socket *socket)
 {
     struct websocket *websocket = websocket_of_socket(socket);
     if (websocket_is_late(websocket)) {
         websocket_close(websocket, CLOSE_LATE, NULL);
+        return;
+    }
+    if (websocket_is_over(websocket)) {
+        websocket->is_aged = true;
+        websocket_drain(socket);
         return;
     }
     uint64_t ping_ms = websocket_shard(websocket)->options->websocket_ping_ms;
@@ -284,13 +306,6 @@ static const struct stream_socket_ops websocket_socket_ops = {
 
 /* Beginning and end. */
 
-/* Also when there are no pings, because a reload may ask for some. */
-static uint64_t websocket_tick_ms(const struct options *options)
-{
-    uint64_t tick_ms = (options->websocket_ping_ms + WEBSOCKET_TICKS_PER_PING - 1) / WEBSOCKET_TICKS_PER_PING;
-    return tick_ms > 0 && tick_ms < WEBSOCKET_TICK_MOST_MS ? tick_ms : WEBSOCKET_TICK_MOST_MS;
-}
-
 static void websocket_opened(struct upgrade *upgrade, const struct arrival *arrival, struct text early)
 {
     struct websocket *websocket = container_of(upgrade, struct websocket, upgrade);
@@ -304,6 +319,7 @@ static void websocket_opened(struct upgrade *upgrade, const struct arrival *arri
         return;
     }
     stream_table_tick(&shard->streams, websocket_tick_ms(shard->options));
+    websocket->end_ms = websocket->service->is_session ? LIFE_ENDLESS : life_begin(shard);
     websocket->service->ops->opened(websocket);
     stream_socket_push(socket, early.bytes, early.len);
 }

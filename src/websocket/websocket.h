@@ -29,8 +29,8 @@ struct websocket_ops {
     /* The peer takes bytes again and nothing is owed: unblock subscribers. May send and close; may be NULL.
      */
     void (*relieved)(struct websocket *websocket);
-    /* The server stops: say the last, then websocket_close(…, CLOSE_RESTART, …), now or soon. NULL: at once.
-     */
+    /* The server stops, or stream-life is over: say the last, then websocket_close(…, CLOSE_RESTART, NULL),
+     * now or soon. NULL: at once. */
     void (*drain)(struct websocket *websocket);
     /* A close frame has been written, or the peer has ended without one, or there never was a 101: nothing
      * may be sent or delivered from now on, so leave the channels. Once. */
@@ -46,6 +46,8 @@ struct websocket_service {
     const char *const *subprotocols;
     /* The largest message, in bytes; asked when bytes come. */
     uint64_t (*message_limit)(const struct websocket *websocket);
+    bool is_session; /* what hangs on it ends with it, so that no new one takes its place: stream-life is not
+                        for it */
 };
 
 struct websocket {
@@ -56,7 +58,9 @@ struct websocket {
     struct input input;
     struct memory_share share; /* of its message */
     uint64_t partial_ms; /* since when a frame or a message is there that is not whole; 0: there is none */
+    uint64_t end_ms;     /* when it is to end by itself */
     uint8_t pings;       /* sent since anything came */
+    bool is_aged;        /* that time has come */
     bool is_closing;     /* nothing may be sent any more */
     bool is_paused;      /* by a message that is not done with */
     bool is_resuming;    /* websocket_resume was called within `message` */

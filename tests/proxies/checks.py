@@ -2,6 +2,7 @@
 """What make check asks of each proxy, whose timeouts are cut down to seconds. All of it: make proxies."""
 
 from frame import Route, Running
+from page import cells
 from probes import COOKIES_KIB, address, cookies, hang_up, idempotent, idle, large, live, resumed, shared
 from support.follow import join_all, run_all
 from support.server import PATIENCE
@@ -9,9 +10,15 @@ from ways import KINDS
 
 __all__ = [
     "test_clients_that_go_away_are_let_go", "test_nobody_is_dead_after_a_silence", "test_nothing_is_lost_when_clients_and_the_proxy_are_cut",
-    "test_requests_of_many_clients", "test_ways_are_live_where_the_page_says_so",
+    "test_requests_of_many_clients", "test_the_page_says_what_is_expected", "test_ways_are_live_where_the_page_says_so",
 ]
 IDLE_S = 4.0  # longer than the timeouts of the proxies, which are 3 s here
+
+
+def test_the_page_says_what_is_expected(proxy: Running) -> None:
+    for route in proxy.routes():
+        said = {kind: "live" if cell.endswith(" ms") else cell for kind, cell in cells(route.title).items()}
+        assert said == {kind: route.outcome(kind) for kind in KINDS}, f"{route.title}: run make proxies"
 
 
 def live_kinds(route: Route) -> list[str]:

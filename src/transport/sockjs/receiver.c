@@ -9,7 +9,9 @@
 #include "http/identity.h"
 #include "render/render.h"
 #include "render/script.h"
+#include "shard/life.h"
 #include "shard/outlet.h"
+#include "shard/shard.h"
 #include "transport/sockjs/frame.h"
 #include "transport/sockjs/reply.h"
 
@@ -37,6 +39,7 @@ struct receiver {
     enum close_reason reason;
     char callback[SCRIPT_CALLBACK_MAX + 1];
     uint64_t sent;        /* bytes of frames */
+    uint64_t end_ms;      /* when a stream is to end by itself, for its client to open the next one */
     struct outlet outlet; /* of a stream */
     struct garbage garbage;
 };
@@ -229,6 +232,7 @@ static void receiver_opened(struct exchange *exchange)
     struct receiver *receiver = exchange->holder;
     struct buf prelude = {0};
     receiver->phase = RECEIVER_OPEN;
+    receiver->end_ms = life_begin(exchange->shard);
     receiver->outlet.progress_ms = exchange->shard->now_ms;
     sockjs_frame_append_prelude(&prelude, receiver->carrier, receiver->callback);
     receiver_write(receiver, &prelude);
@@ -368,6 +372,9 @@ static void receiver_expire(struct exchange *exchange)
 static void receiver_tick(struct exchange *exchange)
 {
     struct receiver *receiver = exchange->holder;
+    if (receiver->phase == RECEIVER_OPEN &&
+        life_is_over(exchange->shard, receiver->end_ms, cell_round_ms(exchange->shard)))
+        receiver_finish(receiver);
     if (receiver->phase != RECEIVER_OPEN ||
         !outlet_is_silent(&receiver->outlet, exchange->shard->options->heartbeat_ms * 5 / 6))
         return;

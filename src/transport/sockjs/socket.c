@@ -323,6 +323,7 @@ static const struct websocket_ops socket_websocket_ops = {
 static const struct websocket_service socket_service = {
     .ops = &socket_websocket_ops,
     .message_limit = socket_limit,
+    .is_session = true,
 };
 
 /* Begin. */

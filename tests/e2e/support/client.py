@@ -67,11 +67,13 @@ class Response:
 class Connection:
     """One connection; reads responses one after another."""
 
+    timeout = PATIENCE  # of each call
+
     def __init__(self, server: Server, host: str = "127.0.0.1", source: str | None = None, receive_buffer: int = 0) -> None:
         """A host that begins with a slash is a Unix socket's path. With a small buffer the kernel keeps little for the client, on the server's side too: that goes by the segment's size."""
         is_unix = host.startswith("/")
         self.socket = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET6 if ":" in host else socket.AF_INET)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(self.timeout)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1000)

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#include "shard/life.h"
+
+#include "base/random.h"
+#include "shard/shard.h"
+
+#define LIFE_RETRIES_PER_RETRY 10u
+
+uint64_t life_begin(const struct shard *shard)
+{
+    uint64_t life_ms = shard->options->stream_life_ms;
+    return life_ms == 0 ? LIFE_ENDLESS : shard->now_ms + life_ms - random_below(life_ms / 4 + 1);
+}
+
+bool life_is_over(const struct shard *shard, uint64_t end_ms, uint64_t period_ms)
+{
+    return end_ms != LIFE_ENDLESS && shard->now_ms + period_ms > end_ms;
+}
+
+uint64_t life_retry_ms(const struct shard *shard)
+{
+    return random_jitter(shard->options->retry_ms / LIFE_RETRIES_PER_RETRY);
+}
