@@ -26,7 +26,7 @@ fail() {
 
 build_packages='gcc libc6-dev make autoconf automake pkg-config libmicrohttpd-dev libhiredis-dev libjansson-dev
 libsodium-dev libinih-dev uthash-dev libunistring-dev libjudy-dev libwslay-dev
-libcjose-dev libssl-dev libseccomp-dev libgnutls28-dev'
+libcjose-dev libssl-dev libseccomp-dev libgnutls28-dev libcurl4-gnutls-dev'
 check_packages='libcmocka-dev python3 python3-pytest python3-aiohttp clang-format ca-certificates procps redis-server
 redis-tools python3-redis python3-jsonschema python3-tornado python3-websockets node-redis node-ws nginx haproxy
 varnish apache2-bin squid tinyproxy-bin privoxy

@@ -40,7 +40,7 @@ static bool cli_asks_for_help(int argument_count, char **arguments)
 /* Those whose line of the help says everything; the others take the server's options. */
 static bool cli_has_flags_of_its_own(const struct subcommand *command)
 {
-    return command->run == cli_token || command->run == cli_key;
+    return command->run == cli_token || command->run == cli_key || command->run == cli_check_network;
 }
 
 static int cli_fail_unknown(const char *word)

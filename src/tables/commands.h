@@ -11,5 +11,8 @@
         "[--expires TIME|never] (1h without it) [--subscribe PATTERN]... [--publish PATTERN]... [--admin].") \
     ROW("key", cli_key,                                                                                      \
         "Make a publisher key of the NAME that follows: prints it, and its line for publish-keys.")          \
+    ROW("check-network", cli_check_network,                                                                  \
+        "Try what passes between here and the server at the URL that follows, in each way and both "         \
+        "directions: [--proxy URL] [--token TOKEN] [--ca FILE] [--channel NAME] [--hold TIME] (20s).")       \
     ROW("help", cli_help, "Print this, or with --format=man|markdown|errors the reference.")                 \
     ROW("version", cli_version, "Print the version.")

@@ -181,6 +181,8 @@ def test_install_puts_everything_in_place_and_uninstall_removes_it(tmp_path: pat
     check = subprocess.run([program, "check-config", "--config", configuration, "--static-dir", ""], capture_output=True,
                            text=True, env={})
     assert check.returncode == 0 and not check.stderr, check
+    network = subprocess.run([tmp_path / "usr/libexec/sluice/sluice-check-network"], capture_output=True, text=True)
+    assert network.returncode == 2 and "URL is missing" in network.stderr, network
     configuration.write_text("http = 127.0.0.1:8081\n")
     make("install", tmp_path)
     assert configuration.read_text() == "http = 127.0.0.1:8081\n", "an old configuration stays"
