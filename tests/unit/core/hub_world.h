@@ -9,7 +9,7 @@
 #include "core/channel.h"
 #include "core/hub.h"
 
-static struct broker_request *asked[16];
+static struct broker_request *asked[128];
 static unsigned asked_count;
 static struct mailbox mailbox;
 static struct timer_wheel wheel;
@@ -49,7 +49,7 @@ static inline bool fake_submit(struct broker *broker, struct broker_request *req
         near_answer(request);
         return true;
     }
-    assert_true(asked_count < 16);
+    assert_true(asked_count < ARRAY_LENGTH(asked));
     asked[asked_count++] = request;
     return false;
 }
