@@ -16,7 +16,7 @@ from support.client import EventStream, Response, get, path_of, request
 from support.cluster import Cluster
 from support.faults import FaultyServer
 from support.redis import NODE_OPTIONS, RedisServer, await_away, await_ready, log_lines, nodes
-from support.server import Server, wait_until
+from support.server import PATIENCE, Server, wait_until
 from support.tcp import Raw
 from support.tokens import bearer, make_token, secret_file
 from support.websocket import WebSocket
@@ -352,7 +352,8 @@ def test_revoking_again_takes_no_room_and_nothing_is_pushed_out_by_what_is_new()
         assert (response.status, response.error) == (503, "too-many-revoked"), response
         assert response.header("Retry-After")
         assert revoke(node, jti="again").status == 200
-        with nodes(1, redis, options=guard()) as (late,):
+        with nodes(1, redis, options=guard(), is_ready=False) as (late,):
+            await_ready(late, 3 * PATIENCE)  # a hundred pages
             assert is_revoked(late, make_token(["a"], jti="first")) and is_revoked(late, make_token(["a"], jti="many/0"))
             response = revoke(late, jti="one-too-many")
             assert (response.status, response.error) == (503, "too-many-revoked"), response
