@@ -14,6 +14,7 @@ import pytest
 from support.client import Connection, get, publish, request, request_bytes, subscribers
 from support.redis import metric
 from support.server import Server, wait_until
+from support.stillness import again_after_a_stall
 from support.tcp import Raw
 
 ONE_SHARD = ("--shards", "1")
@@ -49,6 +50,7 @@ def dribbling(connection: Connection, period_s: float) -> Iterator[None]:
         thread.join()
 
 
+@again_after_a_stall(0.1)
 def test_who_dribbles_is_cut_and_does_not_keep_others_from_it() -> None:
     with Server(*ONE_SHARD, "--head-timeout", "1s") as server, Connection(server) as slow, Connection(server) as idle:
         begun = time.monotonic()
@@ -58,6 +60,7 @@ def test_who_dribbles_is_cut_and_does_not_keep_others_from_it() -> None:
             assert 0.9 < time.monotonic() - begun < 4
 
 
+@again_after_a_stall(0.1)
 def test_what_came_in_time_is_answered_however_late_it_is_looked_at() -> None:
     begun = request_bytes("POST", "/channels/late", "x" * 200)
     with Server(*ONE_SHARD, "--head-timeout", "2s", "--body-timeout", "2s") as server, contextlib.ExitStack() as stack:
@@ -107,6 +110,7 @@ def test_a_refused_client_that_goes_on_sending_is_cut() -> None:
                 assert first.request("GET", "/healthz").status == 200
 
 
+@again_after_a_stall(0.1)
 def test_a_refused_client_that_stays_is_not_counted() -> None:
     with Server(*ONE_SHARD, "--max-connections", "1") as server, contextlib.ExitStack() as stack:
         first = stack.enter_context(Connection(server))
@@ -120,6 +124,7 @@ def test_a_refused_client_that_stays_is_not_counted() -> None:
         assert time.monotonic() - begun < 1
 
 
+@again_after_a_stall(0.1)
 def test_refused_clients_that_stay_are_cut() -> None:
     with Server(*ONE_SHARD) as server, Connection(server) as refused:
         refused.send(b"nonsense\r\n\r\n")
@@ -153,6 +158,7 @@ def test_a_finished_tcp_client_that_goes_on_sending_is_cut() -> None:
         assert flood(client.socket) < FLOOD_MOST
 
 
+@again_after_a_stall(0.1)
 def test_a_finished_tcp_client_that_stays_is_cut() -> None:
     with Server(*ONE_SHARD, "--tcp", "127.0.0.1:0 framing=crlf") as server, Raw(server) as client:
         begun = time.monotonic()

@@ -12,6 +12,7 @@ from support.client import Connection, Ended, EventStream, get, path_of, publish
 from support.faults import FaultyServer
 from support.redis import metric
 from support.server import wait_until
+from support.stillness import again_after_a_stall
 from support.tcp import Raw, Resp
 from support.tokens import bearer, make_token, secret_file
 from support.websocket import CLOSE, TEXT, WebSocket, frame_bytes, handshake_bytes
@@ -235,6 +236,7 @@ def test_accepting_pauses_and_goes_on(ask: Ask, number: str) -> None:
         assert ask(server)
 
 
+@again_after_a_stall(0.1)
 def test_interrupted_and_aborted_accepts_do_not_keep_others_waiting(channel: str) -> None:
     with FaultyServer(*TCP) as server:
         begun = time.monotonic()
@@ -256,6 +258,7 @@ def test_a_thread_that_is_stuck_does_not_keep_the_process(channel: str) -> None:
         assert "ended by force" in server.log()
 
 
+@again_after_a_stall(0.1)
 def test_a_survey_on_its_round_outlasts_the_second_signal(channel: str) -> None:
     with FaultyServer("--shards", "2", "--drain-time", "60") as server, contextlib.ExitStack() as stack:
         server.fail("epoll_wait_slow", 1, 1500)

@@ -9,6 +9,7 @@ from support.cluster import Cluster
 from support.faults import FaultyServer
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, complaints, log_lines, nodes
 from support.server import wait_until
+from support.stillness import again_after_a_stall
 
 
 def test_a_name_is_looked_up(channel: str) -> None:
@@ -29,6 +30,7 @@ def test_the_next_address_of_a_name_is_tried(channel: str) -> None:
         assert publish(server, channel).endswith("-1")
 
 
+@again_after_a_stall(0.1)
 def test_while_no_name_server_answers(channel: str) -> None:
     with RedisServer() as redis, FaultyServer("--broker", f"redis://localhost:{redis.port}/0", *NODE_OPTIONS, "--redis-timeout", "300ms",
                                               from_start=("getaddrinfo_held",)) as server:

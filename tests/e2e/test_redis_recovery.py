@@ -9,12 +9,9 @@ import pytest
 from support.client import Connection, LineStream, get, path_of, publish, request, request_bytes
 from support.follow import Ledger, finish, follow
 from support.lua import feed_of
-from support.redis import KEEP_ALL, RedisServer, await_ready, is_ready, log_lines, meta_key, metric, nodes, stream_key
+from support.redis import KEEP_ALL, QUIET, RedisServer, await_ready, is_ready, log_lines, meta_key, metric, nodes, stream_key
 from support.relay import Relay
 from support.server import PATIENCE, Server, wait_until
-
-# Nothing is asked of Redis but what the test makes the node ask; nothing is given up but where the test says so.
-QUIET = ("--redis-probe-time", "1h", "--redis-check-time", "1h", "--redis-timeout", "30s")
 
 
 def fill(redis: RedisServer, channel: str, count: int) -> list[str]:

@@ -9,11 +9,9 @@ import pytest
 from support.client import Connection, LineStream, get, path_of, publish, request, request_bytes, subscribers
 from support.cluster import Cluster
 from support.lua import feed_of
-from support.redis import KEEP_ALL, NODE_OPTIONS, RedisServer, await_ready, metric, nodes, stream_key
+from support.redis import KEEP_ALL, NODE_OPTIONS, QUIET, RedisServer, await_ready, metric, nodes, stream_key
 from support.relay import Relay
 from support.server import Server, wait_until
-
-QUIET = ("--redis-probe-time", "1h", "--redis-check-time", "1h", "--redis-timeout", "30s")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +91,7 @@ def test_trees_in_a_cluster(config: pathlib.Path, channel: str) -> None:
 # What is not kept.
 
 def test_a_transient_publish_whose_answer_is_lost_is_refused_and_not_sent_again(channel: str) -> None:
-    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url) as (server,), nodes(1, redis) as (other,):
+    with RedisServer() as redis, Relay(redis.port) as relay, nodes(1, relay.url, options=QUIET) as (server,), nodes(1, redis) as (other,):
         with LineStream(other, path_of(channel)) as lines:
             lines.next_line()
             relay.swallow("commands")

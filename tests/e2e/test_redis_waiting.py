@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes
-from support.redis import RedisServer, await_away, nodes
+from support.redis import QUIET, RedisServer, await_away, nodes
 from support.relay import Relay
 from support.server import Server, wait_until
 from support.tcp import Raw
@@ -261,7 +261,7 @@ def test_more_than_the_node_reads_at_first_came_while_it_was_away(channel: str, 
 
 def test_a_short_wait_is_no_outage(redis: RedisServer, channel: str) -> None:
     """A Redis that takes longer to answer than the client waits is not away: the client learns where it stands."""
-    with Relay(redis.port) as relay, nodes(1, redis.url(port=relay.port)) as (node,):
+    with Relay(redis.port) as relay, nodes(1, redis.url(port=relay.port), options=QUIET) as (node,):
         relay.delay = 0.2
         answer = get(node, path_of(channel, wait=0.05))
         assert (answer.status, answer.body) == (204, b"") and answer.cursor, answer

@@ -21,6 +21,7 @@ import pytest
 from support.client import Connection, EventStream, get, path_of, publish, request, request_bytes, subscribers
 from support.redis import NODE_OPTIONS, RedisServer, await_ready, metric
 from support.server import PATIENCE, SOURCE, Server, wait_until
+from support.stillness import again_after_a_stall
 from support.supervisor import is_sanitized
 from support.tcp import Raw, tcp_port
 from support.tls import Authority, Pair, Tls
@@ -219,6 +220,7 @@ def hello_bytes(tls: Tls) -> bytes:
     return outgoing.read()
 
 
+@again_after_a_stall(0.25)
 def test_handshakes_that_do_not_go_on_end_in_time_cost_little_and_delay_nobody(tls: Tls, channel: str) -> None:
     hello = hello_bytes(tls)
     with Server("--head-timeout", "1s", "--shards", "1", tls=tls) as server, EventStream(server, path_of(channel)) as stream:
@@ -471,6 +473,7 @@ def test_a_stream_read_slowly_and_in_pieces_misses_nothing(tls: Tls, channel: st
         client.close()
 
 
+@again_after_a_stall(0.25)
 def test_who_reads_nothing_is_cut_and_the_others_are_served(tls: Tls, channel: str) -> None:
     with Server("--shards", "1", "--slow-client-timeout", "1s", tls=tls) as server, EventStream(server, path_of(channel)) as good:
         slow = Bare(server, tls, 1)

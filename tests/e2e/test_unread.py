@@ -10,6 +10,7 @@ import time
 import pytest
 from support.client import Connection, get, path_of, publish, request, request_bytes
 from support.server import Server, wait_until
+from support.stillness import again_after_a_stall
 
 MIB = 1 << 20
 SIZE = 50_000
@@ -98,6 +99,7 @@ def test_many_who_read_nothing_cost_little_and_are_cut(channel: str) -> None:
 
 
 @pytest.mark.parametrize("transport", ["poll", "json"])
+@again_after_a_stall(0.1)
 def test_who_takes_a_little_now_and_then_is_not_cut(channel: str, transport: str) -> None:
     with Server("--slow-client-timeout", "400ms", "--message-size", "4MiB") as server:
         publish(server, channel, "y" * 900_000)

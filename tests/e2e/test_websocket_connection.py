@@ -13,6 +13,7 @@ import pytest
 from support.client import Connection, get, path_of, publish, request, request_bytes
 from support.faults import FaultyServer
 from support.server import SLUICE, Server, wait_until
+from support.stillness import again_after_a_stall
 from support.websocket import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Frame, WebSocket, frame_bytes, handshake_bytes
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -335,6 +336,7 @@ def test_two_clients_frames_do_not_mix(server: Server, channel: str) -> None:
 
 
 @pytest.mark.parametrize("first", [b"\x81", frame_bytes(TEXT, "xyz")[:-1], frame_bytes(TEXT, "x", is_final=False)])
+@again_after_a_stall(0.1)
 def test_a_message_that_does_not_become_whole_is_given_up(channel: str, first: bytes) -> None:
     """Also when the peer shows that it is there meanwhile."""
     with Server("--body-timeout", "500ms", "--websocket-ping", "400ms") as server, WebSocket(server, path_of(channel)) as client:
@@ -345,6 +347,7 @@ def test_a_message_that_does_not_become_whole_is_given_up(channel: str, first: b
         assert frame.close == (1008, "a message has not come whole in time (body-timeout)")
 
 
+@again_after_a_stall(0.1)
 def test_messages_one_after_another_are_each_in_time(channel: str) -> None:
     """Each ends in the bytes with which the next one begins."""
     with Server("--body-timeout", "500ms", "--websocket-ping", "400ms") as server, WebSocket(server, path_of(channel)) as client:
@@ -373,6 +376,7 @@ def test_a_silent_peer_is_pinged_and_given_up_when_it_does_not_answer(channel: s
         assert count(server, "closed_silent_total") == 1
 
 
+@again_after_a_stall(0.1)
 def test_everyone_who_is_silent_is_pinged(channel: str) -> None:
     with Server("--websocket-ping", "300ms", "--shards", "1") as server:
         clients = [WebSocket(server, path_of(channel)) for _ in range(100)]
@@ -386,6 +390,7 @@ def test_everyone_who_is_silent_is_pinged(channel: str) -> None:
 
 
 @pytest.mark.parametrize("answer", [frame_bytes(PONG), frame_bytes(PONG, b"unasked"), frame_bytes(TEXT, "x")[:1]])
+@again_after_a_stall(0.1)
 def test_whatever_comes_shows_that_a_peer_is_there(channel: str, answer: bytes) -> None:
     with Server("--websocket-ping", "150ms") as server, WebSocket(server, path_of(channel)) as client:
         for i in range(6):
@@ -406,6 +411,7 @@ def test_a_peer_that_gets_messages_is_not_pinged(channel: str) -> None:
 
 
 @pytest.mark.parametrize("drain", ["0", "0.3"])
+@again_after_a_stall(0.1)
 def test_a_server_that_stops_says_so_to_everyone(channel: str, drain: str) -> None:
     server = Server("--drain-time", drain).start()
     clients = [WebSocket(server, path_of(channel)) for _ in range(200)]

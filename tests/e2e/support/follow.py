@@ -292,13 +292,23 @@ class Ledger:
                     time.sleep(0.02)
 
 
+def await_ends(followers: Sequence[Follower], patience: float) -> None:
+    """Until all have ended, or nobody has heard anything for so long, or for three times as long at most."""
+    begun = changed = time.monotonic()
+    heard = 0
+    while any(follower.is_alive() for follower in followers) and time.monotonic() < min(changed + patience, begun + 3 * patience):
+        for follower in followers:
+            follower.join(0.1 / len(followers))
+        now_heard = sum(len(track.messages) + len(track.resets) for follower in followers for track in follower.tracks.values())
+        if now_heard != heard:
+            heard, changed = now_heard, time.monotonic()
+
+
 def finish(ledger: Ledger, server: Server, followers: Sequence[Follower], patience: float = 2 * PATIENCE) -> None:
     """Ends each channel, and awaits that every follower has come to its end without a fault."""
     for channel in {channel: None for follower in followers for channel in follower.channels}:
         ledger.publish(server, channel, END)
-    deadline = time.monotonic() + patience
-    for follower in followers:
-        follower.join(max(0.1, deadline - time.monotonic()))
+    await_ends(followers, patience)
     late = [follower for follower in followers if follower.is_alive()]
     for follower in late:
         follower.is_let_go = True

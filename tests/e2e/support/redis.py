@@ -29,6 +29,9 @@ from .tls import Authority, Pair
 
 # So that a fault is noticed within a test's patience, and no reader waits for nothing.
 NODE_OPTIONS = ("--redis-timeout", "1s", "--redis-probe-time", "1s", "--redis-check-time", "1s", "--heartbeat", "2s")
+# Nothing is asked of Redis but what the test makes the node ask; nothing is given up but where the test says so, nor because
+# a machine stands still for some seconds.
+QUIET = ("--redis-probe-time", "1h", "--redis-check-time", "1h", "--redis-timeout", "30s")
 # Every test's Redis speaks TLS then.
 OVER_TLS = os.environ.get("SLUICE_TEST_REDIS_TLS") == "yes"
 
