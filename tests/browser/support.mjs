@@ -28,7 +28,7 @@ function run(command, options, stdio = 'ignore') {
 }
 
 export async function until(condition, what) {
-  for (const end = Date.now() + 20000; Date.now() < end;) {
+  for (const end = Date.now() + 45000; Date.now() < end;) {
     const value = await condition();
     if (value) return value;
     await new Promise((resume) => setTimeout(resume, 10));

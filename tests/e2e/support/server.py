@@ -20,7 +20,7 @@ from .tls import OVER_TLS, Tls, common_tls
 SLUICE = os.environ.get("SLUICE", "sluice")
 SOURCE = pathlib.Path(os.environ.get("SOURCE_DIR", pathlib.Path(__file__).resolve().parents[3]))
 REPORTS = ("AddressSanitizer", "LeakSanitizer", "runtime error:", "ThreadSanitizer")
-PATIENCE = 20.0
+PATIENCE = 45.0
 
 Value = TypeVar("Value")
 
