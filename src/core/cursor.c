@@ -18,9 +18,20 @@ int position_parse(struct position *position, const char *text, size_t len)
     return number_parse_u64(&position->offset, text + EPOCH_LEN + 1, len - EPOCH_LEN - 1) ? -EINVAL : 0;
 }
 
+/* The length without the mark and the number behind it. */
+static size_t start_skip_mark(const char *text, size_t len)
+{
+    const char *mark = memchr(text, CURSOR_MARK, len);
+    uint64_t number;
+    if (!mark || number_parse_u64(&number, mark + 1, (size_t)(text + len - mark) - 1))
+        return len;
+    return (size_t)(mark - text);
+}
+
 static int start_parse_cursor(struct start *start, const char *text, size_t len)
 {
     unsigned channels = 0;
+    len = start_skip_mark(text, len);
     start->kind = START_CURSOR;
     for (;;) {
         const char *dot = memchr(text, '.', len);

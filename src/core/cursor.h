@@ -3,7 +3,8 @@
 
 /* A cursor: where a subscriber stands in one or several channels.
  *
- * Text form: EPOCH-OFFSET, several joined by '.', see docs/PROTOCOL.md. An epoch whose random part is zeros
+ * Text form: EPOCH-OFFSET, several joined by '.', see docs/PROTOCOL.md; behind it may stand a mark and a
+ * number, which tell answers apart that end at the same place. An epoch whose random part is zeros
  * stands for a wild name (core/spread.h), or is a place in no log. Value types: no allocation, any
  * thread.
  */
@@ -21,6 +22,8 @@
 /* EPOCH '-' and 20 digits. */
 #define POSITION_TEXT_MAX (EPOCH_LEN + 1u + 20u)
 #define CURSOR_TEXT_MAX (CURSOR_ENTRIES_MAX * (POSITION_TEXT_MAX + 1u))
+#define CURSOR_MARK '~'
+#define CURSOR_MARK_MAX 21u /* with the digits of the number */
 
 struct position {
     struct epoch epoch;

@@ -40,6 +40,7 @@ struct longpoll {
     struct exchange *exchange;
     enum longpoll_form form;
     bool is_attached;
+    uint64_t mark;     /* of the newest transient message told; 0 when there is none */
     uint64_t until_ms; /* the end of its wait, on the shard's clock */
 };
 
@@ -55,15 +56,27 @@ static void longpoll_gone(struct exchange *exchange)
     shard_reap(exchange->shard, &poll->garbage, longpoll_free);
 }
 
+/* The cursor stays where it was behind transient messages, and an answer with others of them is another one:
+ * their time and number tell them apart. */
+static void longpoll_note_message(struct longpoll *poll, const struct delivery *delivery)
+{
+    if (delivery->message->is_transient)
+        poll->mark = (uint64_t)delivery->message->time_ms * 1000 + delivery->serial % 1000;
+}
+
 /* Every answer names the place to go on from. */
 static void longpoll_add_cursor(const struct longpoll *poll, struct MHD_Response *response)
 {
-    char tag[CURSOR_TEXT_MAX + 3];
+    char tag[CURSOR_TEXT_MAX + CURSOR_MARK_MAX + 3];
     if (poll->is_attached) {
-        size_t len = subscriber_cursor(&poll->subscriber, tag + 1);
+        size_t len = 1 + subscriber_cursor(&poll->subscriber, tag + 1);
         tag[0] = '"';
-        tag[len + 1] = '"';
-        tag[len + 2] = '\0';
+        if (poll->mark > 0) {
+            tag[len++] = CURSOR_MARK;
+            len += number_format_u64(tag + len, poll->mark);
+        }
+        tag[len] = '"';
+        tag[len + 1] = '\0';
         exchange_response_header(response, MHD_HTTP_HEADER_ETAG, tag);
     }
     exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
@@ -136,8 +149,10 @@ static void longpoll_read_raw(struct longpoll *poll, struct delivery *delivery, 
     while (resets->len + RESET_TEXT_MAX < RESETS_TEXT_MAX &&
            subscriber_read(&poll->subscriber, delivery, 1) == 1) {
         subscriber_advance(delivery);
-        if (delivery->message)
+        if (delivery->message) {
+            longpoll_note_message(poll, delivery);
             return;
+        }
         buf_append_text(resets, resets->len > 0 ? ", " : "");
         render_reset_item(resets, subscription_channel(delivery->subscription), delivery->reset,
                           delivery->missed);
@@ -226,9 +241,10 @@ static struct page_count longpoll_fill_page(struct longpoll *poll, struct body *
                 return told;
             subscriber_advance(&deliveries[i]);
             if (is_message)
-                told.messages++;
+                longpoll_note_message(poll, &deliveries[i]);
             else
                 longpoll_append_reset(poll, resets, &deliveries[i]);
+            told.messages += is_message;
             told.resets += !is_message;
         }
     }

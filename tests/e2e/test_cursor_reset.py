@@ -8,6 +8,7 @@ import re
 
 import pytest
 from support.client import Connection, EventStream, LineStream, Response, get, path_of, publish, request, request_bytes, subscribers
+from support.reloading import Reloading
 from support.server import Server, wait_until
 
 EPOCH = "k3q9xm2ab7zt"
@@ -251,6 +252,21 @@ def test_memory_limit_drops_the_longest_idle_first_and_never_what_is_held() -> N
             assert refused.header("Retry-After")
             with EventStream(server, path_of("held", since="earliest")) as again:
                 assert again.next_event().id.endswith("-1")
+
+
+def test_a_tree_without_room_says_whether_memory_or_channels_are_short() -> None:
+    deep = "/".join("abcdefghi")
+    with Reloading('[channel "a/**"]\ntree = yes\n[channel "a"]\ntree = yes\n', "--max-channels", "5") as server:
+        answer = request(server, "POST", path_of(deep), "x")
+        assert (answer.status, answer.error) == (503, "channel-limit")
+    with Reloading('[channel "a/**"]\ntree = yes\n[channel "a"]\ntree = yes\n', "--memory-limit", "1MiB", "--history-bytes", "64MiB",
+                   "--history-size", "100000", "--linger-time", "0") as server:
+        with EventStream(server, path_of("held", since="earliest")) as stream:
+            stream.next_block()
+            while request(server, "POST", path_of("held"), "x" * 1000).status == 201:
+                stream.next_event()
+            answer = request(server, "POST", path_of(deep), "x")
+            assert (answer.status, answer.error) == (503, "memory-limit")
 
 
 def test_retention_by_bytes_and_age(channel: str) -> None:

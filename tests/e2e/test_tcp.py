@@ -378,3 +378,25 @@ def test_five_thousand_of_whom_a_tenth_never_reads(channel: str) -> None:
         assert server.resident_bytes() - held < 64 << 20
         for client in clients:
             client.close()
+
+
+@pytest.mark.parametrize("index", [CRLF, NUL, LEN32])
+def test_a_subscription_says_that_it_wants_the_newest_only(server: Server, channel: str, index: int) -> None:
+    name = channel.encode()
+    first = publish(server, channel, "begin", Sluice_Key="begin").encode()
+    for data in ("a1", "b1", "a2", "b2"):
+        publish(server, channel, data, Sluice_Key=data[0])
+    for words in (b"earliest policy=newest", b"policy=newest earliest"):
+        with raw(server, index) as client:
+            client.put(b"SUBSCRIBE " + name + b" " + words)
+            assert [client.take() for _ in range(4)] == [b"CONFIRMED", b"begin", b"a2", b"b2"]
+    with raw(server, index) as client:
+        client.put(b"SUBSCRIBE " + name + b" " + first + b" policy=all")
+        assert [client.take() for _ in range(5)] == [b"CONFIRMED", b"a1", b"b1", b"a2", b"b2"]
+    with raw(server, index) as client:
+        assert client.ask(b"SUBSCRIBE " + name + b" policy=oldest").startswith(b"ERROR bad-option policy must be all or newest")
+        assert client.ask(b"SUBSCRIBE " + name + b" policy=newest policy=all").startswith(b"ERROR bad-cursor ")
+        assert client.ask(b"SUBSCRIBE " + name + b" now policy=newest more").startswith(b"ERROR bad-command ")
+        assert client.ask(b"SUBSCRIBE " + name + b" policy=newest now more").startswith(b"ERROR bad-command ")
+        assert client.ask(b"HISTORY " + name + b" policy=newest").startswith(b"ERROR bad-cursor ")
+        assert client.ask(b"SUBSCRIBE " + name + b" policy=newest") == b"CONFIRMED"

@@ -265,3 +265,26 @@ def test_a_purge_in_between_loses_none_of_the_later_ones(both: list[Server], cha
 
 
 assert set(BARE) | set(OBJECTS) == set(KINDS)
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json"])
+def test_polls_that_are_answered_with_others_have_other_tags(both: list[Server], channel: str, accept: str) -> None:
+    """At the same cursor, so that nobody on the way takes one answer for the next."""
+    here, there = both
+    first = publish(here, channel, "kept")
+    tag, seen = f'"{first}"', set()
+    for i in range(3):
+        with Connection(there) as poll:
+            poll.send(request_bytes("GET", path_of(channel, wait=20), Accept=accept, If_None_Match=tag))
+            wait_until(lambda: subscribers(there, channel)["poll"] == 1)
+            signal(here, channel, f"passing {i}")
+            answer = poll.read_response()
+        tag = answer.header("ETag") or ""
+        assert answer.status == 200 and f"passing {i}".encode() in answer.body
+        assert tag.startswith(f'"{first}~') and tag not in seen
+        seen.add(tag)
+        wait_until(lambda: subscribers(there, channel)["poll"] == 0)
+    assert get(there, path_of(channel, since=tag.strip('"'), wait=0)).header("ETag") == f'"{first}"'
+    second = publish(here, channel, "kept too")
+    answer = get(there, path_of(channel, wait=20), Accept=accept, If_None_Match=tag)
+    assert b"kept too" in answer.body and answer.header("ETag") == f'"{second}"'

@@ -118,10 +118,13 @@ static enum error_code memory_make_room(struct memory_broker *memory, const char
     return err ? ERROR_MEMORY_LIMIT : ERROR_NONE;
 }
 
-/* Whether there is room for a log of that name, and for more in it. */
-static enum error_code memory_admit(struct memory_broker *memory, struct text name)
+/* Whether there is room for a log of that name, and for more in it. `has_made_room` becomes true when logs
+ * went for the memory that they took. */
+static enum error_code memory_admit(struct memory_broker *memory, struct text name, bool *has_made_room)
 {
+    const uint64_t discarded = memory->store.discarded;
     enum error_code error = memory_make_room(memory, name.bytes, name.len);
+    *has_made_room = *has_made_room || memory->store.discarded != discarded;
     if (error == ERROR_NONE && !store_admit(&memory->store, name.bytes, name.len)) {
         broker_count(&memory->super, METRIC_CHANNELS_REFUSED, 1);
         error = ERROR_CHANNEL_LIMIT;
@@ -147,13 +150,14 @@ static enum error_code memory_find_logs(struct memory_broker *memory, struct tex
     struct store *store = &memory->store;
     struct channel_trees trees;
     const uint64_t discarded = store->discarded;
+    bool has_made_room = false;
     struct log *known = store_find(store, name.bytes, name.len);
     if (memory_find_trees(memory, name, known, &trees))
         return ERROR_TOO_MANY_TREES;
     placing->count = 1u + trees.count;
     for (unsigned i = 0; i < placing->count; i++) {
         const struct text log = {name.bytes, i == 0 ? name.len : trees.lens[i - 1]};
-        enum error_code error = memory_admit(memory, log);
+        enum error_code error = memory_admit(memory, log, &has_made_room);
         if (error != ERROR_NONE)
             return error;
         bool is_known = i == 0 && known && store->discarded == discarded;
@@ -166,7 +170,7 @@ static enum error_code memory_find_logs(struct memory_broker *memory, struct tex
     for (unsigned i = 0; i < placing->count; i++) {
         placing->of[i].log = store_find(store, name.bytes, i == 0 ? name.len : trees.lens[i - 1]);
         if (!placing->of[i].log)
-            return ERROR_CHANNEL_LIMIT;
+            return has_made_room ? ERROR_MEMORY_LIMIT : ERROR_CHANNEL_LIMIT;
     }
     return ERROR_NONE;
 }
@@ -213,8 +217,9 @@ static enum error_code memory_attach(struct memory_broker *memory, struct attach
 {
     struct store *store = &memory->store;
     enum error_code error = ERROR_NONE;
+    bool has_made_room = false;
     if (!store_find(store, request->name.bytes, request->name.len))
-        error = memory_admit(memory, request->name);
+        error = memory_admit(memory, request->name, &has_made_room);
     if (error != ERROR_NONE)
         return error;
     struct log *log = store_get(store, request->name.bytes, request->name.len);

@@ -9,7 +9,8 @@
 #include "transport/tcp/connection.h"
 
 static const char commands_help[] =
-    "SUBSCRIBE [channel] [since], UNSUBSCRIBE [channel], PUBLISH channel data, SIGNAL channel data, "
+    "SUBSCRIBE [channel] [since] [policy=all|newest], UNSUBSCRIBE [channel], PUBLISH channel data, SIGNAL "
+    "channel data, "
     "HISTORY [channel] [since|last=N], AS name [json], AUTH token, PING [text], ECHO text, FORMAT raw|json, "
     "HELP, "
     "QUIT";
@@ -40,9 +41,10 @@ static struct text commands_channel(const struct connection *connection, const s
 static bool commands_read_start(struct connection *connection, const struct command *command,
                                 struct start *start)
 {
-    if (command->has_more) {
-        connection_answer_error(connection, ERROR_BAD_COMMAND,
-                                "after the channel comes a cursor and no more");
+    if (command->third.bytes) {
+        connection_answer_error(
+            connection, ERROR_BAD_COMMAND,
+            "after the channel comes a cursor and no more, but policy=newest to SUBSCRIBE");
         return false;
     }
     if (!command->second.bytes || start_parse(start, command->second.bytes, command->second.len) == 0)
@@ -50,6 +52,24 @@ static bool commands_read_start(struct connection *connection, const struct comm
     connection_answer_error(connection, ERROR_BAD_CURSOR,
                             "a cursor is EPOCH-OFFSET, earliest, now or last=N");
     return false;
+}
+
+/* Takes `policy=WORD` out of the words behind the channel. */
+static bool commands_take_policy(struct connection *connection, struct command *command,
+                                 enum subscriber_policy *policy)
+{
+    static const char mark[] = "policy=";
+    struct text *word = text_begins(command->second, mark) ? &command->second : &command->third;
+    if (!text_begins(*word, mark))
+        return true;
+    if (subscriber_policy_parse(policy, text_behind(*word, strlen(mark)))) {
+        connection_answer_error(connection, ERROR_BAD_OPTION, "policy must be " POLICY_WORDS);
+        return false;
+    }
+    if (word == &command->second)
+        command->second = command->third;
+    command->third = command->fourth;
+    return true;
 }
 
 /* A subscription that is answered when it is in place. */
@@ -77,11 +97,14 @@ static void commands_subscribe(struct connection *connection, const struct comma
     struct start start = {.kind = START_NOW};
     const struct text channel = commands_channel(connection, command);
     char fault[COMMAND_FAULT_MAX];
+    struct command words = *command;
+    enum subscriber_policy policy = POLICY_OF_CHANNEL;
     if (!connection_check_wish(connection, connection_text(connection), channel) ||
         !connection_admits(connection, connection_text(connection), channel) ||
-        !commands_read_start(connection, command, &start))
+        !commands_take_policy(connection, &words, &policy) ||
+        !commands_read_start(connection, &words, &start))
         return;
-    const struct command_wish wish = {.channel = channel, .start = &start};
+    const struct command_wish wish = {.channel = channel, .start = &start, .policy = policy};
     if (command_subscription_find(&connection->conversation, channel))
         connection_answer_text(connection, "ALREADY SUBSCRIBED");
     else if (!command_has_room(&connection->conversation, 1, fault))
@@ -247,7 +270,8 @@ void command_parse(struct command *command, const char *bytes, size_t len)
     command->first = command_next_word(bytes, len, &at);
     command->data = command_after_space(bytes, len, at);
     command->second = command_next_word(bytes, len, &at);
-    command->has_more = command_next_word(bytes, len, &at).bytes != NULL;
+    command->third = command_next_word(bytes, len, &at);
+    command->fourth = command_next_word(bytes, len, &at);
 }
 
 bool commands_handle(struct connection *connection, const struct frame *frame)

@@ -18,7 +18,8 @@ struct command {
     struct text second; /* the word after that */
     struct text rest;   /* all that stands after the command's word and one space */
     struct text data;   /* all that stands after the first word and one space */
-    bool has_more;      /* a third word */
+    struct text third;  /* and after that */
+    struct text fourth;
 };
 
 /* Splits a frame into what a command may want of it. Hostile input; any thread. */

@@ -61,7 +61,7 @@ class Response:
     def cursor(self) -> str:
         tag = self.header("ETag")
         assert tag and tag.startswith('"') and tag.endswith('"'), self
-        return tag.strip('"')
+        return tag.strip('"').partition("~")[0]
 
 
 class Connection:

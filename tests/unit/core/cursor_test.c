@@ -40,6 +40,20 @@ static void test_cursor_takes_ids(void **state)
     assert_true(start.at[1].offset == UINT64_MAX);
 }
 
+static void test_cursor_takes_a_mark_behind_it(void **state)
+{
+    struct start start;
+    (void)state;
+    assert_int_equal(parse(&start, EPOCH_A "-42." EPOCH_B "-7~1700000000000123"), 0);
+    assert_int_equal(start.count, 2);
+    assert_true(start.at[1].offset == 7);
+    assert_int_equal(parse(&start, EPOCH_A "-42~"), -EINVAL);
+    assert_int_equal(parse(&start, EPOCH_A "-42~1~2"), -EINVAL);
+    assert_int_equal(parse(&start, EPOCH_A "-42~x"), -EINVAL);
+    assert_int_equal(parse(&start, EPOCH_A "-42~99999999999999999999"), -EINVAL);
+    assert_int_equal(parse(&start, "~1"), -EINVAL);
+}
+
 static void test_cursor_rejects_offset_over_64_bits(void **state)
 {
     struct start start;
@@ -172,6 +186,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_entries_of_wild_names_come_besides),
     cmocka_unit_test(test_cursor_takes_words),
     cmocka_unit_test(test_cursor_takes_ids),
+    cmocka_unit_test(test_cursor_takes_a_mark_behind_it),
     cmocka_unit_test(test_cursor_rejects_offset_over_64_bits),
     cmocka_unit_test(test_cursor_rejects_what_is_not_one),
     cmocka_unit_test(test_cursor_counts_channels),
