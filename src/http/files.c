@@ -155,13 +155,12 @@ void files_handle(struct exchange *exchange)
     snprintf(tag, sizeof(tag), "\"%llx-%llx-%llx\"", (unsigned long long)status.st_mtim.tv_sec,
              (unsigned long long)status.st_mtim.tv_nsec, (unsigned long long)status.st_size);
     bool is_known = files_is_known(exchange, tag);
-    if (is_known)
-        close(fd);
-    struct MHD_Response *response = is_known ? exchange_response("", 0, NULL, false)
-                                             : MHD_create_response_from_fd64((uint64_t)status.st_size, fd);
+    /* Also of a file that is known and not sent: caches take over the length that a 304 says (RFC 9110,
+     * section 8.6), and Squid would hand out nothing from then on. */
+    struct MHD_Response *response = MHD_create_response_from_fd64((uint64_t)status.st_size, fd);
     if (response)
         files_add_headers(response, tag, type);
-    else if (!is_known)
+    else
         close(fd);
     exchange_answer(exchange, is_known ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, response);
 }

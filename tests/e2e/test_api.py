@@ -117,7 +117,9 @@ def test_files_have_types_and_tags(site: Server) -> None:
     assert (get(site, "/inside.js").status == 200) == (os.environ.get("SLUICE_TEST_SECCOMP", "no") == "no")
     assert len(get(site, "/big.bin").body) == 3_000_000
     tag = index.header("ETag")
-    assert tag and get(site, "/", If_None_Match=tag).status == 304
+    known = get(site, "/", If_None_Match=tag or "")
+    # A cache takes over the length, which has to be that of the file.
+    assert (known.status, known.header("Content-Length"), known.body) == (304, get(site, "/").header("Content-Length"), b"")
     assert get(site, "/", If_None_Match='"other"').status == 200
     head = request(site, "HEAD", "/")
     assert (head.status, head.header("Content-Length")) == (200, "8")

@@ -86,6 +86,7 @@ def test_the_iframe_page_is_revalidated(suite: Server) -> None:
     assert first.header("ETag") == second.header("ETag")
     again = get(suite, "/echo/iframe.html", If_None_Match=first.header("ETag") or "")
     assert (again.status, again.body, again.header("Content-Type")) == (304, b"", None)
+    assert again.header("Content-Length") == str(len(first.body)), "which a cache takes over"
     assert get(suite, "/echo/iframe.html", If_None_Match='"other"').status == 200
 
 

@@ -3,7 +3,7 @@
 
 from frame import Route, Running
 from page import cells
-from probes import COOKIES_KIB, address, cookies, hang_up, idempotent, idle, large, live, resumed, shared
+from probes import COOKIES_KIB, address, cookies, files, hang_up, idempotent, idle, large, live, resumed, shared
 from support.follow import join_all, run_all
 from support.server import PATIENCE
 from ways import KINDS
@@ -48,7 +48,7 @@ def test_nobody_is_dead_after_a_silence(proxies: dict[str, Running]) -> None:
 def test_requests_of_many_clients(proxy: Running) -> None:
     for route in proxy.routes():
         shared(route)
-        assert large(route)
+        assert large(route) and files(route), route.title
         found = cookies(route)
         assert all(found[size] == 204 for size in COOKIES_KIB if size <= route.member.cookie_kib or route.is_opaque), (route.title, found)
         assert idempotent(route) == ("query" if route.member.loses_headers and not route.is_opaque else "header")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from frame import Route, Running
 from support.client import Connection, Ended, Response, get, path_of, publish, subscribers
-from support.server import PATIENCE, wait_until
+from support.server import PATIENCE, SOURCE, wait_until
 from ways import KINDS, Way, beginning, following
 
 LIVE_S = 1.5  # later than that it has waited for something
@@ -285,6 +285,12 @@ def large(route: Route) -> bool:
     channel, data = new_channel(route), "0123456789abcdef" * 32768
     answer = ask(route, "POST", path_of(channel), data, Content_Type="text/plain")
     return answer.status == 201 and ask(route, "GET", path_of(channel, last=1)).body == data.encode()
+
+
+def files(route: Route) -> bool:
+    """Whether a file is whole when it is asked for again, which a cache may answer."""
+    expected = (SOURCE / "static/page.js").read_bytes()
+    return all(ask(route, "GET", "/page.js").body == expected for _ in range(3))
 
 
 def working(found: dict[str, Found]) -> list[str]:

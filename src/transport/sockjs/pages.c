@@ -105,9 +105,9 @@ static void page_iframe(struct exchange *exchange)
     if (!page_admits_reading(exchange))
         return;
     bool is_known = known && (strcmp(known, "*") == 0 || strstr(known, service->iframe_tag));
-    struct MHD_Response *response = is_known ? exchange_response("", 0, NULL, false)
-                                             : exchange_response(service->iframe.bytes, service->iframe.len,
-                                                                 "text/html; charset=UTF-8", false);
+    /* Also where it is not sent: the length that a 304 says is that of the page. */
+    struct MHD_Response *response = exchange_response(service->iframe.bytes, service->iframe.len,
+                                                      is_known ? NULL : "text/html; charset=UTF-8", false);
     if (response)
         page_add_iframe_headers(exchange, response);
     exchange_answer(exchange, is_known ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, response);
