@@ -8,6 +8,8 @@ usage() {
 Usage: ./autogen.sh                            make ./configure, nothing else
        ./autogen.sh --run [--no-deps] [-- SLUICE-OPTIONS]
                                                install what is missing, build in ./build, start the server
+       ./autogen.sh --build [--no-deps] [-- DEBIAN-PACKAGES]
+                                               the same without the start; these packages are wanted too
        ./autogen.sh --check [--no-deps] [-- MAKE-ARGUMENTS]
                                                the same, and run the test suite
 
@@ -52,6 +54,9 @@ list_missing() {
         is_installed "$package" || echo "$package"
     done
     command -v curl >/dev/null || echo curl
+    for package in $more_packages; do
+        is_installed "$package" || echo "$package"
+    done
     [ "$mode" = check ] || return 0
     for package in $check_packages; do
         is_installed "$package" || echo "$package"
@@ -196,6 +201,7 @@ with_packages=yes
 while [ $# -gt 0 ]; do
     case $1 in
     --run) mode=run ;;
+    --build) mode=build ;;
     --check) mode=check ;;
     --no-deps) with_packages=no ;;
     --help | -h) usage && exit 0 ;;
@@ -209,6 +215,8 @@ if [ "$mode" = configure ]; then
     make_configure
     exit 0
 fi
+more_packages=
+[ "$mode" != build ] || more_packages=$*
 choose_build
 [ "$with_packages" = no ] || install_packages
 configure_build

@@ -7,6 +7,7 @@ import argparse
 import json
 import random
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -36,10 +37,13 @@ def main() -> None:
         scores[match][side] += 1
         home, away = scores[match]
         score = {"match": match, "home": home, "away": away, "scorer": random.choice(MATCHES[match])}
-        if goals % 2 == 0:
-            publish_by_redis(arguments.redis_port, score)
-        else:
-            publish_by_http(arguments.server, score)
+        try:
+            if goals % 2 == 0:
+                publish_by_redis(arguments.redis_port, score)
+            else:
+                publish_by_http(arguments.server, score)
+        except (OSError, subprocess.CalledProcessError) as fault:
+            print(f"not published, the next one says the same score and more: {fault}", file=sys.stderr)
         goals += 1
         time.sleep(arguments.pause)
 
