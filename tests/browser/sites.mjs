@@ -44,7 +44,8 @@ for (const name of ['django', 'flask', 'express']) {
     assert.equal(await ada.locator('#entries img').count(), 0);
     assert.equal(await bob.title(), 'Guest book');
     await screenshot(ada, `site-${name}`);
-    for (const page of [ada, bob]) await page.close();
     await endExample(example);
+    await ada.waitForSelector('#state:has-text("Not connected")');
+    for (const page of [ada, bob]) await page.close();
   });
 }

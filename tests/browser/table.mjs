@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { endExample, runExample } from './examples.mjs';
-import { launch, screenshot, until, watchFaults } from './support.mjs';
+import { launch, screenshot, start, stop, until, watchFaults } from './support.mjs';
 
 const faults = [];
 let example;
@@ -185,4 +185,25 @@ test('cells are text, whatever they say', async () => {
   assert.equal(await page.locator('#body img, #body script, #columns b').count(), 0);
   assert.match(await page.title(), /^hostile/);
   await page.close();
+});
+
+test('a narrow window is not scrolled sideways', async () => {
+  const page = await browser.newPage({ viewport: { width: 360, height: 640 } });
+  await page.goto(`${example.origin}/examples/table/`);
+  await page.waitForSelector('#file');
+  await give(page, 'narrow', makeRows(60));
+  await page.waitForSelector('#body tr');
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 360);
+  await page.close();
+});
+
+test('where the program is missing the page says how it is started', async () => {
+  const server = await start();
+  const page = await browser.newPage();
+  await page.goto(`${server.origin}/examples/table/`);
+  await page.waitForSelector('#file');
+  await give(page, 'unread', makeRows(1));
+  await page.waitForSelector('#progress-label:has-text("contrib/examples/run table")');
+  await page.close();
+  await stop(server);
 });

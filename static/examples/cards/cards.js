@@ -148,7 +148,7 @@ async function play(token) {
       find('token-form').hidden = false;
       return;
     }
-    showState('reconnecting', '');
+    showState('reconnecting', 'The connection was lost. Trying again; your seat and your cards are kept.');
     if (Date.now() - began > DELAY_MAX_MS) delay = DELAY_MS;
     await pause(delay * (0.5 + Math.random()), AbortSignal.timeout(DELAY_MAX_MS));
     delay = Math.min(2 * delay, DELAY_MAX_MS);

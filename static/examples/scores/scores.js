@@ -48,7 +48,7 @@ new Feed('scores', HISTORY, {
   onState: (state, reason) => {
     find('state').dataset.state = state;
     find('state').textContent = state;
-    find('reason').textContent = reason ? `${reason}.` : '';
+    find('reason').textContent = reason ? `${reason}.${state === 'reconnecting' ? ' Trying again; the scores are the last that came.' : ''}` : '';
     find('reason').hidden = !reason;
   },
 }).use('sse');

@@ -6,6 +6,8 @@ const SIZE_MAX = 10 * 2 ** 20;
 const PART_BYTES = 256 * 2 ** 10;
 /** Parts on their way that the server has not taken yet. */
 const WINDOW = 4;
+/** Without a word from the program, or the server, for so long something is said. */
+const PATIENCE_MS = 5000;
 const find = (id) => document.getElementById(id);
 const address = () => new URL(location.href).searchParams;
 let name = '';
@@ -13,6 +15,7 @@ let table; // what the program says of it
 let page = 1;
 let tableFeed;
 let pageFeed;
+let patience;
 let upload;
 
 function make(tag, text) {
@@ -29,7 +32,7 @@ const count = (number, what) => `${number.toLocaleString('en')} ${what}${number 
 function showState(state, reason) {
   find('state').dataset.state = state;
   find('state').textContent = state;
-  find('reason').textContent = reason ? `${reason}.` : '';
+  find('reason').textContent = reason ? `${reason}.${state === 'reconnecting' ? ' Trying again; what is shown stays.' : ''}` : '';
   find('reason').hidden = !reason;
 }
 
@@ -138,6 +141,10 @@ const nameOf = (file) => file.name.replace(/\.[^.]*$/, '').replace(/[^A-Za-z0-9_
 function showProgress(taken, size) {
   find('progress').value = taken / size;
   find('progress-label').textContent = taken < size ? `${Math.floor((100 * taken) / size)} % of ${count(size, 'byte')}` : 'being read';
+  clearTimeout(patience);
+  patience = setTimeout(() => {
+    find('progress-label').textContent = 'waiting for the program that reads it; contrib/examples/run table starts it';
+  }, PATIENCE_MS);
 }
 
 /**
@@ -208,7 +215,10 @@ async function take(file) {
   } catch (fault) {
     if (upload === turn) find('fault').textContent = `${file.name}: ${fault.message}`;
   } finally {
-    if (upload === turn) find('going').hidden = true;
+    if (upload === turn) {
+      clearTimeout(patience);
+      find('going').hidden = true;
+    }
   }
 }
 
