@@ -55,6 +55,7 @@ export interface PublishOptions {
   key?: string;
   store?: boolean;
   producer?: string;
+  /** 'json' publishes a string as a JSON string. */
   type?: 'text' | 'json';
 }
 
@@ -104,6 +105,22 @@ export class SluiceError extends Error {
   readonly kind: 'token' | 'busy' | 'blocked' | 'final';
 }
 
+export interface Member {
+  name: string;
+  info?: unknown;
+  since: number;
+  node: string;
+  transport: string;
+}
+
+export interface Room {
+  members: Map<string, Member>;
+  count: number;
+  /** Subscriptions without a name. */
+  anonymous: number;
+  close(): void;
+}
+
 interface SluiceEvents {
   idle: StateEvent;
   connecting: StateEvent;
@@ -120,7 +137,31 @@ export class Sluice extends EventTarget {
   readonly transport: Transport | undefined;
   subscribe<Data = unknown>(channel: string, options?: SubscribeOptions<Data>): Subscription<Data>;
   publish(channel: string, data: unknown, options?: PublishOptions): Promise<Published>;
+  presence(channel: string, options?: { onchange?(room: Room): void }): Promise<Room>;
   close(): void;
   addEventListener<Name extends keyof SluiceEvents>(type: Name, listener: (event: SluiceEvents[Name]) => void, options?: boolean | AddEventListenerOptions): void;
   addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+}
+
+export interface SluiceEventSourceOptions extends Omit<SluiceOptions, 'credentials'> {
+  withCredentials?: boolean;
+}
+
+export class SluiceEventSource extends EventTarget {
+  static readonly CONNECTING: 0;
+  static readonly OPEN: 1;
+  static readonly CLOSED: 2;
+  readonly CONNECTING: 0;
+  readonly OPEN: 1;
+  readonly CLOSED: 2;
+  constructor(url: string | URL, options?: SluiceEventSourceOptions);
+  readonly url: string;
+  readonly withCredentials: boolean;
+  readonly readyState: number;
+  onopen: ((event: Event) => void) | null;
+  onmessage: ((event: MessageEvent<string>) => void) | null;
+  onerror: ((event: Event) => void) | null;
+  addEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, listener: (event: MessageEvent<string>) => void, options?: boolean | AddEventListenerOptions): void;
+  close(): void;
 }

@@ -6,12 +6,12 @@ import { afterEach, beforeEach, mock, test } from 'node:test';
 
 const { SOURCE_DIR } = process.env;
 const source = (name) => import(join(SOURCE_DIR, 'clients/javascript/src', name));
-const { Engine } = await source('engine.js');
-const { SluiceError } = await source('fault.js');
+const { openEngine } = await source('engine.js');
+const { makeFault } = await source('fault.js');
 const ALL = ['websocket', 'sse', 'stream', 'poll'];
 const CURSOR = 'aaaaabbbbbbb-1';
-const blocked = () => new SluiceError('', 'the handshake failed');
-const busy = (retryAfter) => new SluiceError('too-many-connections', 'full', 503, retryAfter);
+const blocked = () => makeFault('the handshake failed');
+const busy = (retryAfter) => makeFault('full', 'too-many-connections', 503, retryAfter);
 
 beforeEach(() => {
   mock.timers.enable({ apis: ['setTimeout', 'Date'] });
@@ -34,7 +34,7 @@ async function begin({ transports = ALL, since = 'now', token = async () => unde
     const commands = { renew: (given) => attempt.asked.push(given), subscribe: (feed) => attempt.asked.push(feed), unsubscribe() {}, ping() { attempt.pings++; } };
     return { close() { attempt.isClosed = true; }, ...(name === 'websocket' && commands) };
   }]));
-  bench.engine = new Engine({ base: 'http://x', heartbeat: 15000, transports, token, ...options }, (event) => bench.told.push(event), table);
+  bench.engine = openEngine({ base: 'http://x', heartbeat: 15000, transports, token, ...options }, (event) => bench.told.push(event), table);
   bench.engine.want([{ channel: 'a', since }]);
   bench.names = () => bench.opened.map(({ name }) => name);
   bench.last = () => bench.opened.at(-1);
@@ -154,9 +154,9 @@ test('a refused token is asked for again, and one that stays the same is the end
   const asked = [];
   const bench = await begin({ token: async (why) => { asked.push(why); return tokens.shift(); } });
   assert.equal(bench.last().wish.access.token, 'one');
-  await bench.end(new SluiceError('token-expired', 'over', 401));
+  await bench.end(makeFault('over', 'token-expired', 401));
   assert.equal(bench.last().wish.access.token, 'two');
-  await bench.end(new SluiceError('token-expired', 'over', 401));
+  await bench.end(makeFault('over', 'token-expired', 401));
   assert.deepEqual(asked, [undefined, 'token-expired', 'token-expired']);
   assert.equal(bench.told.find(({ op }) => op === 'refused').channel, 'a');
 });

@@ -7,8 +7,8 @@
  * {op: 'message', message}, {op: 'reset', reset}
  * {op: 'refused', channel, fault}: the channel is not to be had
  */
-import { Places, isCursor } from './cursor.js';
-import { lost } from './fault.js';
+import { isCursor, makePlaces } from './cursor.js';
+import { asFault, makeFault } from './fault.js';
 import { look } from './http.js';
 import { TRANSPORTS } from './transports.js';
 
@@ -32,340 +32,297 @@ const LOST_HEARTBEATS = 2.5;
 export const covers = (channel, name) => channel === name
   || (channel.endsWith('/**') && name.startsWith(channel.slice(0, -2)) && !/(^|\/)\$/.test(name.slice(channel.length - 2)));
 
-export class Engine {
-  #options; // {base, transports, heartbeat, credentials, hint, token(why): Promise}
-  #tell;
-  #table;
-  #feeds = new Map(); // by channel: {channel, since, as, info, policy, places, isOpen}
-  #token;
-  #current = null; // the attempt that has opened
-  #attempts = new Set();
-  #queue = []; // of names of transports still to be tried
-  #first; // the transport with which one begins
-  #faults = 0; // rounds in which no transport opened
-  #short = 0; // connections in a row that were cut soon
-  #denied = 0;
-  #retryMs = 0;
-  #heard = 0;
-  #timers = {};
-  #state = 'idle';
+/**
+ * Of `options`, `token(why)` promises one; `hint` is the transport to begin with. What is returned: want(wishes) says which subscriptions,
+ * {channel, since, as, info, policy}, there shall be from now on (the first of a channel counts); wake(hasNetworkChanged) that the connection may
+ * be dead, or the network back; close() ends it.
+ */
+export function openEngine({ base, transports, heartbeat, credentials, hint, token: askToken }, tell, table = TRANSPORTS) {
+  const feeds = new Map(); // by channel: {channel, since, as, info, policy, places, isOpen}
+  const attempts = new Set();
+  const timers = {};
+  let first = transports.includes(hint) ? hint : transports[0]; // the transport with which one begins
+  let queue = []; // of transports still to be tried
+  let current; // the attempt that has opened
+  let state = 'idle';
+  let token;
+  let lastFault;
+  let rounds = 0; // in which no transport opened
+  let cuts = 0; // of connections in a row, soon after they had opened
+  let denied = 0;
+  let retryMs = 0;
+  let heardAt = 0;
 
-  constructor(options, tell, table = TRANSPORTS) {
-    this.#options = options;
-    this.#tell = tell;
-    this.#table = table;
-    this.#first = options.transports.includes(options.hint) ? options.hint : options.transports[0];
-  }
+  const all = () => [...feeds.values()];
 
-  /** From now on these subscriptions, {channel, since, as, info, policy}, are wanted; the first of a channel counts. */
-  want(wishes) {
-    const gone = [...this.#feeds.values()].filter(({ channel }) => !wishes.some((wish) => wish.channel === channel));
-    const come = [];
-    for (const feed of gone) this.#feeds.delete(feed.channel);
-    for (const wish of wishes) {
-      const feed = this.#feeds.get(wish.channel);
-      if (feed?.isOpen) this.#tell({ op: 'subscribed', channel: wish.channel, cursor: String(feed.places) });
-      if (feed) continue;
-      const added = { ...wish, places: new Places(isCursor(wish.since) ? wish.since : '') };
-      this.#feeds.set(wish.channel, added);
-      come.push(added);
-    }
-    if (!this.#feeds.size) this.#rest('idle');
-    else if (this.#state === 'idle') this.#connect();
-    else if (gone.length + come.length) this.#change(gone, come);
-  }
+  const after = (ms, name, call) => {
+    clearTimeout(timers[name]);
+    timers[name] = setTimeout(call, ms);
+  };
 
-  /** Something has changed that may have ended the connection, or brought the network back. */
-  wake(hasNetworkChanged) {
-    if (this.#state === 'lost') {
-      this.#faults = 0;
-      this.#connect();
-    } else if (this.#current?.ping) {
-      const asked = Date.now();
-      this.#current.ping();
-      this.#set('probe', () => { if (this.#heard < asked) this.#lose(lost()); }, PROBE_MS);
-    } else if (this.#current && hasNetworkChanged) {
-      this.#reopen();
-    }
-  }
+  const show = (next, more) => {
+    state = next;
+    tell({ op: 'state', state, transport: current?.name, ...more });
+  };
 
-  close() {
-    this.#feeds.clear();
-    this.#rest('closed');
-  }
+  const place = ({ channel, places, since: from, isOpen }) => tell({ op: 'subscribed', channel, cursor: String(places), from: isOpen ? undefined : from });
 
-  #set(name, call, ms) {
-    clearTimeout(this.#timers[name]);
-    this.#timers[name] = setTimeout(call, ms);
-  }
+  const opened = (feed) => {
+    place(feed);
+    feed.isOpen = true;
+  };
 
-  #show(state, more = {}) {
-    this.#state = state;
-    this.#tell({ op: 'state', state, transport: this.#current?.name, ...more });
-  }
-
-  #rest(state) {
-    this.#drop();
-    if (this.#state !== state) this.#show(state);
-  }
-
-  /** Ends what is open and what is tried. */
-  #drop() {
-    for (const timer of Object.values(this.#timers)) clearTimeout(timer);
-    for (const attempt of this.#attempts) this.#discard(attempt);
-    this.#current?.session.close();
-    this.#current = null;
-    this.#queue = [];
-  }
-
-  #discard(attempt) {
+  const discard = (attempt) => {
     clearTimeout(attempt.timer);
-    this.#attempts.delete(attempt);
+    attempts.delete(attempt);
     attempt.isOver = true;
     attempt.session?.close();
-  }
+  };
 
-  #rank(name) {
-    return this.#options.transports.indexOf(name);
-  }
+  /** Ends what is open and what is tried. */
+  const drop = () => {
+    Object.values(timers).forEach(clearTimeout);
+    attempts.forEach(discard);
+    if (current) discard(current);
+    current = undefined;
+    queue = [];
+  };
+
+  const rest = (next) => {
+    drop();
+    if (state !== next) show(next);
+  };
+
+  const refuse = (channel, fault) => {
+    if (!feeds.delete(channel)) return;
+    tell({ op: 'refused', channel, fault });
+    if (!feeds.size) rest('idle');
+  };
+
+  const refuseAll = (fault) => all().forEach(({ channel }) => refuse(channel, fault));
 
   /** Tries the transports in their order, the one that worked last before all. */
-  #connect() {
-    this.#drop();
-    if (this.#state !== 'connecting') this.#show('connecting');
-    this.#queue = [...new Set([this.#first, ...this.#options.transports])];
-    this.#next();
-  }
+  const connect = () => {
+    drop();
+    if (state !== 'connecting') show('connecting');
+    queue = [...new Set([first, ...transports])];
+    next();
+  };
 
-  #next() {
-    const name = this.#queue.shift();
-    clearTimeout(this.#timers.stagger);
+  const next = () => {
+    const name = queue.shift();
+    clearTimeout(timers.stagger);
     if (name) {
-      this.#set('stagger', () => this.#next(), STAGGER_MS);
-      this.#attempt(name);
-    } else if (!this.#attempts.size && !this.#current) {
-      this.#faults++;
-      this.#wait(this.#lastFault);
+      after(STAGGER_MS, 'stagger', next);
+      attempt(name);
+    } else if (!attempts.size && !current) {
+      rounds++;
+      wait(lastFault);
     }
-  }
+  };
 
-  #lastFault;
-
-  /** Where each feed goes on, and the cursor that joins them. */
-  #starts() {
-    const feeds = [...this.#feeds.values()];
-    const joined = new Places();
-    for (const feed of feeds) feed.start = String(feed.places) || feed.since;
-    for (const feed of feeds.sort((a, b) => !!a.isOpen - !!b.isOpen)) joined.take(String(feed.places));
-    return { feeds: [...this.#feeds.values()], since: String(joined) || (feeds.length > 1 ? '' : feeds[0].since) };
-  }
-
-  async #attempt(name) {
-    const attempt = { name };
-    const { base, heartbeat, credentials } = this.#options;
-    this.#attempts.add(attempt);
-    attempt.timer = setTimeout(() => this.#fail(attempt, lost(`nothing comes over ${name}`)), OPENING_MS * Math.min(4, 2 ** this.#faults));
-    try {
-      this.#token ??= await this.#options.token();
-      const access = { token: this.#token, credentials };
-      if (name !== 'websocket' && this.#feeds.size > 1) await this.#begin(access);
-      if (attempt.isOver) return;
-      const { feeds, since } = this.#starts();
-      attempt.feeds = feeds;
-      attempt.session = this.#table[name]({ base, heartbeat, access, feeds, since }, this.#listen(attempt));
-      attempt.ping = attempt.session.ping;
-    } catch (fault) {
-      this.#fail(attempt, fault.kind ? fault : lost(fault.message));
-    }
-  }
-
-  /** In one request with others a channel without a cursor begins now: what is wanted of it before that is looked at first. */
-  async #begin(access) {
-    for (const feed of this.#feeds.values()) {
-      if (String(feed.places) || feed.since === 'now') continue;
-      const { messages, cursor } = await look(this.#options.base, [feed.channel], { ...access, since: feed.since }).catch((fault) => {
-        if (fault.kind !== 'final') throw fault;
-        this.#refuse(feed.channel, fault);
-        return { messages: [], cursor: '' };
-      });
-      this.#opened(feed);
-      messages.forEach((message) => this.#take(message));
-      feed.places.take(cursor);
-    }
-  }
-
-  #opened(feed) {
-    if (!feed.isOpen) this.#tell({ op: 'subscribed', channel: feed.channel, cursor: String(feed.places), from: feed.since });
-    feed.isOpen = true;
-  }
-
-  #listen(attempt) {
-    const isCurrent = () => this.#current === attempt;
-    return {
-      heard: () => { if (isCurrent()) this.#heard = Date.now(); },
-      opened: () => { if (!isCurrent()) this.#choose(attempt); },
-      stands: (cursor, feed) => { if (isCurrent()) this.#stand(cursor, feed ? [feed] : attempt.feeds); },
-      told: (object) => { if (isCurrent()) this.#take(object); },
-      expires: (ms) => this.#renewAt(ms),
-      retry: (ms) => { this.#retryMs = ms; },
-      refused: (channel, fault) => this.#refuse(channel, fault),
-      ended: (fault) => { if (isCurrent()) this.#lose(fault); else this.#fail(attempt, fault); },
-    };
-  }
-
-  /** The attempt works: it takes the place of a worse one, and only better ones are still waited for. */
-  #choose(attempt) {
-    clearTimeout(attempt.timer);
-    this.#attempts.delete(attempt);
-    this.#current?.session.close();
-    this.#current = attempt;
-    this.#queue = [];
-    for (const other of this.#attempts) if (this.#rank(other.name) >= this.#rank(attempt.name)) this.#discard(other);
-    this.#first = attempt.name;
-    this.#faults = 0;
-    this.#denied = 0;
-    attempt.since = this.#heard = Date.now();
-    clearTimeout(this.#timers.stagger);
-    this.#watch();
-    if (attempt.name !== 'websocket') attempt.feeds.forEach((feed) => this.#opened(feed));
-    this.#show('open');
-  }
-
-  /* Entries come in the order of the channels; only those below NAME/** are not known by it. */
-  #stand(cursor, feeds) {
-    const entries = cursor.split('.');
-    const pattern = feeds.find(({ channel }) => channel.endsWith('/**'));
-    if (feeds.length === 1) {
-      feeds[0].places.become(cursor);
-    } else if (!pattern && entries.length === feeds.length) {
-      entries.forEach((entry, at) => feeds[at].places.become(entry));
-    } else {
-      for (const entry of entries) (feeds.find(({ places }) => places.knows(entry)) ?? pattern)?.places.take(entry);
-    }
-    for (const feed of feeds) {
-      if (feed.isOpen) this.#tell({ op: 'subscribed', channel: feed.channel, cursor: String(feed.places) });
-      else this.#opened(feed);
-    }
-  }
-
-  #take({ reset, op, cursor, ...message }) {
-    const { id } = message;
-    const name = reset?.channel ?? message.tree ?? message.channel;
-    const feeds = [...this.#feeds.values()].filter(({ channel }) => covers(channel, name));
-    if (!feeds.length || (message.stored !== false && id && feeds.some(({ places }) => places.has(id)))) return;
-    for (const { places } of feeds) places.take(reset?.cursor ?? id, !!reset);
-    this.#tell(reset ? { op: 'reset', reset } : { op: 'message', message });
-  }
-
-  #watch() {
-    const limit = this.#options.heartbeat;
-    this.#set('watch', () => {
-      const silence = Date.now() - this.#heard;
-      if (silence >= LOST_HEARTBEATS * limit) return this.#lose(lost('nothing has been heard of the server'));
-      if (silence >= limit) this.#current.ping?.();
-      this.#watch();
-    }, limit / 2);
-  }
-
-  #change(gone, come) {
-    const session = this.#current?.session;
-    if (session?.subscribe) {
-      this.#starts();
-      gone.forEach(session.unsubscribe);
-      come.forEach(session.subscribe);
-    } else if (session) {
-      this.#set('reopen', () => this.#reopen(), 0);
-    } else if (this.#attempts.size) {
-      this.#connect();
-    }
-  }
-
-  /** Opens the same transport anew beside the one that is open, which it then takes the place of. */
-  #reopen() {
-    for (const attempt of this.#attempts) this.#discard(attempt);
-    if (this.#current) this.#attempt(this.#current.name);
-  }
-
-  #fail(attempt, fault) {
-    if (attempt.isOver) return;
-    this.#discard(attempt);
-    this.#lastFault = fault;
-    if (fault.kind !== 'blocked') this.#judge(fault);
-    else if (!this.#current) this.#next();
-    else if (attempt.name === this.#current.name) this.#lose(fault);
-  }
-
-  #lose(fault) {
-    const { name, since } = this.#current;
-    this.#short = Date.now() - since < SHORT_MS ? this.#short + 1 : 0;
-    if (this.#short >= SHORT_MAX) {
-      const { transports } = this.#options;
-      this.#short = 0;
-      this.#first = transports[(this.#rank(name) + 1) % transports.length];
-    }
-    this.#drop();
-    this.#judge(fault);
-  }
+  const wait = (fault) => {
+    drop();
+    const backOff = Math.min(DELAY_MAX_MS, (retryMs || DELAY_MS) * 2 ** rounds) * (1 + Math.random()) / 2;
+    const delay = fault.retryAfter * (1 + Math.random() / 4) || backOff;
+    retryMs = 0;
+    if (fault.kind === 'busy') rounds++;
+    show('lost', { fault, delay });
+    after(delay, 'again', connect);
+  };
 
   /** What to do about a fault that is not the transport's. */
-  #judge(fault) {
-    if (fault.kind === 'token' && this.#denied++ < DENIED_MAX) {
-      this.#drop();
-      this.#show('lost', { fault, delay: 0 });
-      return this.#ask(fault);
-    }
-    if (fault.kind === 'token' || fault.kind === 'final') return this.#sift(fault);
-    return this.#wait(fault);
-  }
-
-  async #ask(fault) {
-    const former = this.#token;
-    this.#token = await this.#options.token(fault.code).catch(() => former);
-    if (this.#state !== 'lost') return;
-    if (!this.#token || this.#token === former) this.#refuseAll(fault);
-    else this.#connect();
-  }
+  const judge = async (fault) => {
+    const { kind } = fault;
+    if (kind !== 'token' && kind !== 'final') return wait(fault);
+    drop();
+    show('lost', { fault, delay: 0 });
+    if (kind === 'final') return sift(fault);
+    const former = token;
+    if (denied++ < DENIED_MAX) token = await askToken(fault.code).catch(() => former);
+    if (state !== 'lost') return;
+    if (token && token !== former) connect();
+    else refuseAll(fault);
+  };
 
   /** Of several channels those that are refused are left out. */
-  async #sift(fault) {
-    this.#drop();
-    const { base, credentials } = this.#options;
-    const feeds = [...this.#feeds.values()];
-    if (feeds.length === 1 || fault.kind === 'token') return this.#refuseAll(fault);
-    for (const { channel } of feeds) {
-      await look(base, [channel], { token: this.#token, credentials, since: 'now' }).catch((refusal) => {
-        if (refusal.kind === 'final') this.#refuse(channel, refusal);
-      });
+  const sift = async (fault) => {
+    const { size } = feeds;
+    if (size > 1) {
+      for (const { channel } of all()) {
+        await look(base, [channel], { token, credentials, since: 'now' }).catch((refusal) => { if (refusal.kind === 'final') refuse(channel, refusal); });
+      }
     }
-    if (this.#feeds.size === feeds.length) this.#refuseAll(fault);
-    else if (this.#feeds.size) this.#connect();
-  }
+    if (feeds.size === size) refuseAll(fault);
+    else if (feeds.size && state === 'lost') connect();
+  };
 
-  #refuse(channel, fault) {
-    if (!this.#feeds.delete(channel)) return;
-    this.#tell({ op: 'refused', channel, fault });
-    if (!this.#feeds.size) this.#rest('idle');
-  }
+  const lose = (fault) => {
+    cuts = Date.now() - current.since < SHORT_MS ? cuts + 1 : 0;
+    if (cuts >= SHORT_MAX) {
+      cuts = 0;
+      first = transports[(transports.indexOf(current.name) + 1) % transports.length];
+    }
+    drop();
+    judge(fault);
+  };
 
-  #refuseAll(fault) {
-    for (const channel of [...this.#feeds.keys()]) this.#refuse(channel, fault);
-  }
+  const fail = (one, fault) => {
+    if (one.isOver) return;
+    discard(one);
+    lastFault = fault;
+    if (fault.kind !== 'blocked') judge(fault);
+    else if (!current) next();
+    else if (one.name === current.name) lose(fault);
+  };
 
-  #wait(fault) {
-    this.#drop();
-    const backOff = Math.min(DELAY_MAX_MS, Math.max(DELAY_MS, this.#retryMs) * 2 ** Math.min(this.#faults, 10)) * (0.5 + Math.random() / 2);
-    const delay = fault.retryAfter ? fault.retryAfter * (1 + Math.random() / 4) : backOff;
-    this.#retryMs = 0;
-    if (fault.kind === 'busy') this.#faults++;
-    this.#show('lost', { fault, delay });
-    this.#set('again', () => this.#connect(), delay);
-  }
+  /** In one request with others a channel without a cursor begins now: what is wanted of it before that is looked at first. */
+  const begin = async (feed) => {
+    if (String(feed.places) || feed.since === 'now') return;
+    const { messages, cursor } = await look(base, [feed.channel], { token, credentials, since: feed.since }).catch((fault) => {
+      if (fault.kind !== 'final') throw fault;
+      refuse(feed.channel, fault);
+      return { messages: [], cursor: '' };
+    });
+    opened(feed);
+    messages.forEach(take);
+    feed.places.take(cursor);
+  };
 
-  #renewAt(ms) {
-    const rest = ms - Date.now();
-    this.#set('renew', async () => {
-      this.#token = await this.#options.token('expires').catch(() => this.#token);
-      this.#current?.session.renew?.(this.#token);
-    }, Math.min(Math.max(rest - RENEW_MS, rest / 2), 2 ** 31 - 1));
-  }
+  /** Where each feed goes on, and the cursor that joins them. */
+  const starts = () => {
+    const joined = makePlaces();
+    for (const feed of all()) {
+      feed.start = String(feed.places) || feed.since;
+      joined.take(String(feed.places));
+    }
+    return { feeds: all(), since: String(joined) || (feeds.size > 1 ? '' : all()[0].since) };
+  };
+
+  const attempt = async (name) => {
+    const one = { name };
+    attempts.add(one);
+    one.timer = setTimeout(() => fail(one, makeFault(`nothing comes over ${name}`)), OPENING_MS * Math.min(4, 2 ** rounds));
+    try {
+      token ??= await askToken();
+      if (name !== 'websocket' && feeds.size > 1) for (const feed of all()) await begin(feed);
+      if (one.isOver) return;
+      const start = starts();
+      one.feeds = start.feeds;
+      one.session = table[name]({ base, heartbeat, access: { token, credentials }, ...start }, {
+        heard() { if (current === one) heardAt = Date.now(); },
+        opened() { if (current !== one) choose(one); },
+        stands(cursor, feed) { if (current === one) stand(cursor, feed ? [feed] : one.feeds); },
+        told(object) { if (current === one) take(object); },
+        expires: renewAt,
+        retry(ms) { retryMs = ms; },
+        refused: refuse,
+        ended: (fault) => (current === one ? lose(fault) : fail(one, fault)),
+      });
+    } catch (fault) {
+      fail(one, asFault(fault));
+    }
+  };
+
+  /** It works: it takes the place of a worse one, and only better ones are still waited for. */
+  const choose = (one) => {
+    const rank = ({ name }) => transports.indexOf(name);
+    clearTimeout(one.timer);
+    clearTimeout(timers.stagger);
+    attempts.delete(one);
+    if (current) discard(current);
+    current = one;
+    first = one.name;
+    queue = [];
+    for (const other of attempts) if (rank(other) >= rank(one)) discard(other);
+    rounds = denied = 0;
+    one.since = heardAt = Date.now();
+    watch();
+    if (!one.session.subscribe) one.feeds.forEach(opened);
+    show('open');
+  };
+
+  /* Entries come in the order of the channels; only those below NAME/** are not known by it. */
+  const stand = (cursor, list) => {
+    const entries = cursor.split('.');
+    const pattern = list.find(({ channel }) => channel.endsWith('/**'));
+    if (list.length < 2) list[0].places.become(cursor);
+    else if (!pattern && entries.length === list.length) entries.forEach((entry, at) => list[at].places.become(entry));
+    else for (const entry of entries) (list.find(({ places }) => places.knows(entry)) ?? pattern)?.places.take(entry);
+    list.forEach(opened);
+  };
+
+  const take = ({ reset, op, cursor, ...message }) => {
+    const { id } = message;
+    const name = reset?.channel ?? message.tree ?? message.channel;
+    const list = all().filter(({ channel }) => covers(channel, name));
+    if (!list.length || (id && message.stored !== false && list.some(({ places }) => places.has(id)))) return;
+    for (const { places } of list) places.take(reset?.cursor ?? id, reset);
+    tell(reset ? { op: 'reset', reset } : { op: 'message', message });
+  };
+
+  const watch = () => after(heartbeat / 2, 'watch', () => {
+    const silence = Date.now() - heardAt;
+    if (silence >= LOST_HEARTBEATS * heartbeat) return lose(makeFault('nothing has been heard of the server'));
+    if (silence >= heartbeat) current.session.ping?.();
+    watch();
+  });
+
+  /** Opens the same transport anew beside the one that is open, which it then takes the place of. */
+  const reopen = () => {
+    attempts.forEach(discard);
+    if (current) attempt(current.name);
+  };
+
+  const renewAt = (time) => after(Math.min(Math.max(time - Date.now() - RENEW_MS, (time - Date.now()) / 2), 2 ** 31 - 1), 'renew', async () => {
+    token = await askToken('expires').catch(() => token);
+    current?.session.renew?.(token);
+  });
+
+  return {
+    want(wishes) {
+      const gone = all().filter(({ channel }) => !wishes.some((wish) => wish.channel === channel));
+      const come = [];
+      for (const { channel } of gone) feeds.delete(channel);
+      for (const wish of wishes) {
+        const feed = feeds.get(wish.channel);
+        if (feed?.isOpen) place(feed);
+        if (feed) continue;
+        const added = { ...wish, places: makePlaces(isCursor(wish.since) ? wish.since : '') };
+        feeds.set(wish.channel, added);
+        come.push(added);
+      }
+      const session = current?.session;
+      if (!feeds.size) return rest('idle');
+      if (state === 'idle') return connect();
+      if (!gone.length && !come.length) return;
+      if (session?.subscribe) {
+        starts();
+        gone.forEach(session.unsubscribe);
+        come.forEach(session.subscribe);
+      } else if (session) {
+        after(0, 'reopen', reopen);
+      } else if (attempts.size) {
+        connect();
+      }
+    },
+
+    wake(hasNetworkChanged) {
+      const asked = Date.now();
+      if (state === 'lost') {
+        rounds = 0;
+        connect();
+      } else if (current?.session.ping) {
+        current.session.ping();
+        after(PROBE_MS, 'probe', () => { if (heardAt < asked) lose(makeFault()); });
+      } else if (hasNetworkChanged) {
+        reopen();
+      }
+    },
+
+    close() {
+      feeds.clear();
+      rest('closed');
+    },
+  };
 }

@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: MIT
-// What can go wrong, and what helps against it.
+/* What can go wrong, and what helps against it. Inside the library a fault is {code, message, status, retryAfter, kind}, which can be sent from tab to tab. Its kind:
+ * 'token': another token may help. 'busy': it passes by itself. 'blocked': another transport may help. 'final': nothing does.
+ */
 
 /** The server refuses: `status` is that of HTTP or of a close frame, `code` one of docs/ERRORS.md, `retryAfter` in ms. */
 export class SluiceError extends Error {
-  constructor(code, message, status = 0, retryAfter = 0) {
-    super(message);
-    this.name = 'SluiceError';
-    this.code = code;
-    this.status = status;
-    this.retryAfter = retryAfter;
-  }
+  name = 'SluiceError';
 
-  /** 'token': another token may help. 'busy': it passes by itself. 'blocked': another transport may help. 'final': nothing does. */
-  get kind() {
-    const { code, status } = this;
-    if (/token|^bad-sig|^wrong-(aud|iss)/.test(code)) return 'token';
-    if (/^(internal|stopping|no-desc)|memory|broker|-(limit|rate|timeout|connections|address|sessions)$/.test(code)) return 'busy';
-    return !code || status === 405 || status === 406 || status === 426 ? 'blocked' : 'final';
+  constructor(fault) {
+    super(fault.message);
+    Object.assign(this, fault);
   }
 }
 
-/** Of an error of the command protocol, of a batch or at the end of a stream. */
-export const readFault = ({ code, error, message, retry_after: seconds = 0 }) => new SluiceError(code ?? error, message, 0, seconds * 1000);
+function kindOf(code, status) {
+  if (/token|^bad-sig|^wrong-(aud|iss)/.test(code)) return 'token';
+  if (/^(internal|stopping|no-desc)|memory|broker|-(limit|rate|timeout|connections|address|sessions)$/.test(code)) return 'busy';
+  return !code || status === 405 || status === 406 || status === 426 ? 'blocked' : 'final';
+}
 
-export const lost = (message = 'the connection was lost') => new SluiceError('', message);
+export const makeFault = (message = 'the connection was lost', code = '', status = 0, retryAfter = 0) => ({ code, message, status, retryAfter, kind: kindOf(code, status) });
+
+/** Of an error of the command protocol, of a batch or at the end of a stream. */
+export const readFault = ({ code, error = code, message, retry_after: seconds = 0 }) => makeFault(message, error, 0, seconds * 1000);
+
+/** What is thrown as what it is, or as a loss. */
+export const asFault = (thrown) => (thrown.kind ? thrown : makeFault(thrown.message));

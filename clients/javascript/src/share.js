@@ -11,8 +11,8 @@
  *
  * A tab that hears nothing of the hub takes its place; one that the hub does not hear is forgotten.
  */
-import { Engine } from './engine.js';
-import { SluiceError, lost } from './fault.js';
+import { openEngine } from './engine.js';
+import { makeFault } from './fault.js';
 
 const VERSION = 'sluice 1';
 const TICK_MS = 5000;
@@ -33,10 +33,7 @@ function openHub(name) {
   let state;
   let answer;
 
-  const post = (event, isOld) => {
-    const { fault } = event;
-    wire.postMessage({ hub, isOld, event: { ...event, fault: fault && { ...fault, message: fault.message } } });
-  };
+  const post = (event, isOld) => wire.postMessage({ hub, isOld, event });
 
   const token = async (why) => {
     for (const ask of [...tabs.keys()].reverse()) {
@@ -44,7 +41,7 @@ function openHub(name) {
       const said = await new Promise((resolve) => { answer = resolve; setTimeout(resolve, TOKEN_MS, {}); });
       if ('token' in said) return said.token;
     }
-    throw lost('no tab gives a token');
+    throw makeFault('no tab gives a token');
   };
 
   wire.onmessage = ({ data: { tab, wishes, hint, wake, ...said } }) => {
@@ -55,7 +52,7 @@ function openHub(name) {
     tabs.delete(tab);
     if (wishes) tabs.set(tab, { wishes, heard: now });
     for (const [id, { heard }] of tabs) if (now - heard > GONE_MS) tabs.delete(id);
-    engine ??= new Engine({ ...options, hint, token }, (event) => {
+    engine ??= openEngine({ ...options, hint, token }, (event) => {
       if (event.op === 'state') state = event;
       post(event);
     });
@@ -119,8 +116,7 @@ export function openShared({ token, hint, ...options }, hear, detach, giveUp) {
       if (isOld && state === event.state) return;
       state = event.state;
     }
-    const { fault } = event;
-    if (event.op) hear({ ...event, fault: fault && new SluiceError(fault.code, fault.message, fault.status, fault.retryAfter) });
+    if (event.op) hear(event);
   };
   const timer = setInterval(() => {
     if (unanswered++ >= UNANSWERED_MAX && navigator.locks) lead(true);

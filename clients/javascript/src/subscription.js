@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What one has subscribed to: its own cursor, and its messages once each and in order, whoever else shares the connection.
-import { Places, isCursor } from './cursor.js';
+import { isCursor, makePlaces } from './cursor.js';
 import { covers } from './engine.js';
-import { lost } from './fault.js';
+import { SluiceError, asFault } from './fault.js';
 
 const DELAY_MS = 1000;
 
@@ -11,147 +11,123 @@ function decode(message) {
   return { ...message, data: Uint8Array.from(atob(message.data), (letter) => letter.charCodeAt(0)) };
 }
 
-export class Subscription {
-  channel;
-  isClosed = false;
-  #options;
-  #owner; // {changed(), drop(subscription), look(channel, since)}
-  #places;
-  #isLive = false; // in step with the connection's feed
-  #kept = null; // what the feed tells while one catches up with it
-  #round = 0;
-  #readers = new Set();
+/**
+ * `owner` is {drop(), look(wish)}. What is returned: `face`, what the caller of subscribe() gets; wish(), what is wanted of the engine; hear(event), what that tells;
+ * detach(), when another engine tells it from now on; end(fault).
+ */
+export function openSubscription(channel, { since: start = 'now', as, info, policy, onopen, onmessage, onreset, onrefused }, owner) {
+  const places = makePlaces(isCursor(start) ? start : '');
+  const readers = new Set();
+  let isClosed = false;
+  let isLive = false; // in step with the connection's feed
+  let kept; // what the feed tells while one catches up with it
+  let round = 0;
 
-  constructor(channel, options, owner) {
-    this.channel = channel;
-    this.#options = options;
-    this.#owner = owner;
-    this.#places = new Places(isCursor(options.since) ? options.since : '');
-  }
+  const wish = () => ({ channel, since: String(places) || start, as, info, policy });
 
-  /** Where it stands: a later subscription goes on from there. Empty until it is known. */
-  get cursor() {
-    return String(this.#places);
-  }
+  const end = (fault) => {
+    if (isClosed) return;
+    const error = fault && new SluiceError(fault);
+    isClosed = true;
+    owner.drop();
+    if (fault) onrefused?.(error);
+    readers.forEach((reader) => reader(error));
+  };
 
-  get wish() {
-    const { as, info, policy } = this.#options;
-    return { channel: this.channel, since: this.#since, as, info, policy };
-  }
+  const live = () => {
+    isLive = true;
+    onopen?.();
+  };
 
-  get #since() {
-    return this.cursor || this.#options.since || 'now';
-  }
-
-  close() {
-    this.end();
-    this.#owner.drop(this);
-  }
-
-  /** It is over, for that reason if there is one. */
-  end(fault) {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    if (fault) this.#options.onrefused?.(fault);
-    for (const reader of this.#readers) reader(fault);
-  }
-
-  /** The feed may be another one from now on. */
-  detach() {
-    this.#isLive = false;
-    this.#kept = null;
-    this.#round++;
-  }
-
-  hear(event) {
-    const { op, message, reset, channel = reset?.channel ?? message?.tree ?? message?.channel } = event;
-    if (this.isClosed || !covers(this.channel, channel)) return;
-    if (op === 'subscribed') {
-      if (channel === this.channel && this.#isLive) this.#places.take(event.cursor);
-      else if (channel === this.channel && !this.#kept) this.#join(event);
-    } else if (op === 'refused') {
-      this.end(event.fault);
-    } else if (this.#kept) {
-      this.#kept.push(event);
-    } else if (this.#isLive) {
-      this.#take(event);
+  const take = ({ message, reset }) => {
+    if (isClosed) return;
+    if (reset) {
+      places.take(reset.cursor, true);
+      onreset?.(reset);
+    } else if (message.stored === false || !places.has(message.id)) {
+      const told = decode(message);
+      places.take(message.id);
+      onmessage?.(told);
+      readers.forEach((reader) => reader(undefined, told));
     }
-  }
-
-  #join({ cursor, from }) {
-    const since = this.#since;
-    if (from === since || cursor === since || (since === 'now' && from === undefined)) {
-      this.#places.take(cursor);
-      this.#live();
-    } else {
-      this.#catchUp();
-    }
-  }
-
-  #live() {
-    this.#isLive = true;
-    this.#options.onopen?.();
-  }
+  };
 
   /** Reads by itself what the feed, which others began, has told already. */
-  async #catchUp() {
-    const round = this.#round;
-    this.#kept = [];
+  const catchUp = async () => {
+    const mine = round;
+    kept = [];
     for (let isBehind = true; isBehind;) {
-      const batch = await this.#owner.look(this.wish).catch((fault) => fault);
-      if (this.isClosed || round !== this.#round) return;
-      if (batch.kind === 'final') return this.close(this.end(batch));
+      const batch = await owner.look(wish()).catch(asFault);
+      if (isClosed || mine !== round) return;
+      if (batch.kind === 'final') return end(batch);
       if (batch.kind) {
         await new Promise((resume) => setTimeout(resume, batch.retryAfter || DELAY_MS));
         continue;
       }
-      for (const reset of batch.reset ?? []) this.#take({ reset });
-      for (const message of batch.messages) this.#take({ message });
-      this.#places.take(batch.cursor);
-      isBehind = batch.messages.length > 0;
+      for (const reset of batch.reset ?? []) take({ reset });
+      for (const message of batch.messages) take({ message });
+      places.take(batch.cursor);
+      isBehind = batch.messages.length;
     }
-    const kept = this.#kept;
-    this.#kept = null;
-    this.#live();
-    for (const event of kept) this.hear(event);
-  }
+    const events = kept;
+    kept = undefined;
+    live();
+    events.forEach(hear);
+  };
 
-  #take({ message, reset }) {
-    if (this.isClosed) return;
-    if (reset) {
-      this.#places.take(reset.cursor, true);
-      this.#options.onreset?.(reset);
-    } else if (message.stored === false || !this.#places.has(message.id)) {
-      this.#places.take(message.id);
-      const told = decode(message);
-      this.#options.onmessage?.(told);
-      for (const reader of this.#readers) reader(null, told);
+  const hear = (event) => {
+    const { op, message, reset, cursor, from } = event;
+    const name = event.channel ?? reset?.channel ?? message.tree ?? message.channel;
+    if (isClosed || !covers(channel, name)) return;
+    if (op === 'refused') end(event.fault);
+    else if (op !== 'subscribed') {
+      if (kept) kept.push(event);
+      else if (isLive) take(event);
+    } else if (channel === name && !kept) {
+      const { since } = wish();
+      if (!isLive && from !== since && cursor !== since && (since !== 'now' || from)) return catchUp();
+      places.take(cursor);
+      if (!isLive) live();
     }
-  }
+  };
 
-  /** Messages from now on; ends with the subscription, and closes it when the loop is left. */
-  [Symbol.asyncIterator]() {
-    const told = [];
-    let failure;
-    let wake;
-    const reader = (fault, message) => {
-      if (message) told.push(message);
-      else failure = fault;
-      wake?.();
-    };
-    this.#readers.add(reader);
-    return {
-      next: async () => {
-        while (!told.length && !this.isClosed) await new Promise((resume) => { wake = resume; });
-        if (told.length) return { value: told.shift(), done: false };
-        if (failure) throw failure;
-        return { value: undefined, done: true };
-      },
-      return: async () => {
-        this.#readers.delete(reader);
-        this.close();
-        return { value: undefined, done: true };
-      },
-    };
-  }
+  const face = {
+    channel,
+    /** Where it stands: a later subscription goes on from there. Empty until it is known. */
+    get cursor() { return String(places); },
+    get isClosed() { return isClosed; },
+    close: () => end(),
+
+    /** Messages from now on; ends with the subscription, and closes it when the loop is left. */
+    [Symbol.asyncIterator]() {
+      const queue = [];
+      let failure;
+      let wake;
+      readers.add((fault, message) => {
+        if (message) queue.push(message);
+        failure = fault;
+        wake?.();
+      });
+      return {
+        async next() {
+          while (!queue.length && !isClosed) await new Promise((resume) => { wake = resume; });
+          if (queue.length) return { value: queue.shift(), done: false };
+          if (failure) throw failure;
+          return { value: undefined, done: true };
+        },
+        async return() {
+          end();
+          return { value: undefined, done: true };
+        },
+      };
+    },
+  };
+  return {
+    face, wish, hear, end,
+    detach() {
+      isLive = false;
+      kept = undefined;
+      round++;
+    },
+  };
 }
