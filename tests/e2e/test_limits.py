@@ -350,7 +350,8 @@ def test_answers_to_batches_that_are_not_read_are_bounded_together() -> None:
     """A short body may have an answer fifty times as long: it is counted before anything of it is done."""
     count = 20_000  # whose answer has 2 MB
     garbage = "[" + ",".join(["0"] * count) + "]"
-    with Server("--shards", "1", "--connection-memory", "16MiB", "--batch-size", "64KiB") as server, ExitStack() as stack:
+    patient = ("--head-timeout", "2m", "--body-timeout", "2m", "--slow-client-timeout", "2m")
+    with Server("--shards", "1", "--connection-memory", "16MiB", "--batch-size", "64KiB", *patient) as server, ExitStack() as stack:
         clients = [stack.enter_context(Connection(server, receive_buffer=4096)) for _ in range(40)]
         before = server.resident_bytes()
         for i, client in enumerate(clients):

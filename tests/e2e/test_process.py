@@ -6,7 +6,8 @@ import pathlib
 import pwd
 import signal
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 
 import pytest
 from support.client import get, path_of, publish
@@ -25,6 +26,14 @@ def facts_of_threads(server: Server, name: str) -> list[list[str]]:
     tasks = pathlib.Path(f"/proc/{server.process.pid}/task")
     texts = [(task / "status").read_text() for task in tasks.iterdir()]
     return [line.split()[1:] for text in texts for line in text.splitlines() if line.startswith(f"{name}:")]
+
+
+@pytest.fixture
+def open_folder() -> Iterator[pathlib.Path]:
+    """One that everybody may look into: every pytest that starts closes the folder above those of its tests."""
+    with tempfile.TemporaryDirectory(prefix="sluice-test-") as name:
+        pathlib.Path(name).chmod(0o755)
+        yield pathlib.Path(name)
 
 
 def given_to_nobody(server: Server) -> Server:
@@ -75,11 +84,8 @@ def test_sockets_are_bound_before_the_drop(tmp_path: pathlib.Path) -> None:
 
 
 @as_root
-def test_a_file_that_the_user_cannot_read_is_told_and_fails_the_reload(tmp_path: pathlib.Path) -> None:
-    tmp_path.chmod(0o755)
-    for folder in tmp_path.parents[:2]:
-        folder.chmod(0o755)
-    file = tmp_path / "sluice.conf"
+def test_a_file_that_the_user_cannot_read_is_told_and_fails_the_reload(open_folder: pathlib.Path) -> None:
+    file = open_folder / "sluice.conf"
     file.write_text("log-level = info\n")
     file.chmod(0o600)
     with given_to_nobody(Server("--user", "nobody", "--config", str(file))) as server:

@@ -17,7 +17,7 @@ import pytest
 from support.client import EventStream, get, path_of, publish, request, subscribers
 from support.cluster import Cluster
 from support.redis import (
-    KEEP_ALL, RedisServer, SentinelSet, await_away, await_ready, complaints, log_lines, nodes, redis_authority, redis_pair,
+    KEEP_ALL, QUIET, RedisServer, SentinelSet, await_away, await_ready, complaints, log_lines, nodes, redis_authority, redis_pair,
 )
 from support.server import PATIENCE, SLUICE, Server, wait_until
 from support.tls import Authority, Pair
@@ -226,7 +226,7 @@ def test_a_cut_within_the_handshake_is_no_end(secured: RedisServer, channel: str
 
 
 def test_redis_restarts(channel: str) -> None:
-    with RedisServer(aof=True, tls=redis_pair()) as redis, nodes(1, redis) as (server,), EventStream(server, path_of(channel)) as stream:
+    with RedisServer(aof=True, tls=redis_pair()) as redis, nodes(1, redis, options=QUIET) as (server,), EventStream(server, path_of(channel)) as stream:
         wait_until(lambda: subscribers(server, channel)["total"] == 1)
         publish(server, channel, "before")
         assert stream.next_event().data == "before"
