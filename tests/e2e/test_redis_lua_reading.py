@@ -81,6 +81,18 @@ def test_another_master_renews_the_epoch_and_keeps_messages(lua: Library, redis:
         epochs.insert(0, epoch)
 
 
+def test_forebears_are_those_of_the_hash_not_those_of_the_call_before(lua: Library, redis: RedisServer, channel: str) -> None:
+    first = lua.publish(channel).id[:12]
+    lua.run = "b2"
+    second = lua.publish(channel).id[:12]
+    assert lua.open(channel).before == [known(first, 1)]
+    elder = known(first[:5] + "0123456", 1)
+    redis.client.hset(meta_key(channel), "before", elder)  # as when the hash comes from another master
+    lua.run = "c3"
+    lua.publish(channel)
+    assert lua.open(channel).before == [known(second, 2), elder]
+
+
 def test_the_eight_forebears_before_are_remembered(lua: Library, channel: str) -> None:
     ids = [lua.publish(channel).id]
     for number in range(1, 11):

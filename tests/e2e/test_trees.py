@@ -184,6 +184,9 @@ def test_more_than_eight_trees_above_a_channel_are_refused(root: str) -> None:
         batch = request(server, "POST", "/channels", json.dumps([{"channel": deep + "/9", "data": 1}, {"channel": deep, "data": 2}]))
         assert batch.json[0]["error"] == "too-many-trees" and "id" in batch.json[1]
         assert len(kept(server, root)) == 2
+        with LineStream(server, path_of(deep + "/9")) as lines:  # so that there is a log
+            lines.next_line()
+            assert request(server, "POST", path_of(deep + "/9"), "deeper").error == "too-many-trees"
 
 
 def test_what_is_published_below_counts_in_the_rate_of_a_tree(root: str) -> None:

@@ -254,8 +254,12 @@ static void test_members_are_found_by_name_and_those_gone_are_not(void **state)
         assert_string_equal(name, wanted[i]);
     }
     assert_null(roster_next_member(requests[0].room, name, false));
-    for (size_t i = 0; i < 3; i++)
-        go(&world, &requests[i]);
+    assert_int_equal(requests[0].room->known, 4); /* one of them until it is told that he has gone */
+    world.tells_at_once = true;
+    go(&world, &requests[1]);
+    assert_int_equal(requests[0].room->known, 2);
+    go(&world, &requests[0]);
+    go(&world, &requests[2]);
     roster_deinit(&world.roster);
 }
 
@@ -286,6 +290,12 @@ static void test_names_and_infos_are_checked(void **state)
         if (persona_check(name, &info, fault) != cases[i].error)
             fail_msg("%s %s", cases[i].name, cases[i].info);
     }
+    char long_info[PERSONA_INFO_MAX + 2] = "";
+    memset(long_info, '1', sizeof(long_info) - 1);
+    struct text longest = {long_info, PERSONA_INFO_MAX};
+    struct text too_long = {long_info, PERSONA_INFO_MAX + 1};
+    assert_int_equal(persona_check(text_of("a"), &longest, fault), ERROR_NONE);
+    assert_int_equal(persona_check(text_of("a"), &too_long, fault), ERROR_BAD_OPTION);
     struct text none = {0};
     memset(long_name, 'x', sizeof(long_name));
     assert_int_equal(persona_check((struct text){long_name, PERSONA_NAME_MAX}, &none, fault), ERROR_NONE);
