@@ -70,6 +70,14 @@ test('what is silent gets company after a second, and is given up after three', 
   assert.equal(bench.opened[1].isClosed, true);
 });
 
+test('where every transport is silent the last is tried after three seconds', async () => {
+  const bench = await begin();
+  await pass(2950);
+  assert.deepEqual(bench.names(), ALL.slice(0, 3));
+  await pass(50);
+  assert.deepEqual(bench.names(), ALL);
+});
+
 test('a better transport that opens late takes the place of a worse one', async () => {
   const bench = await begin();
   await pass(1000);
