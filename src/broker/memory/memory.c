@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/racks.h"
 #include "broker/memory/log.h"
 #include "broker/memory/placing.h"
 #include "broker/memory/presence.h"
@@ -22,7 +23,8 @@
 
 /* Who is told of the channels below a prefix. */
 struct memory_watch {
-    struct list link;
+    struct list link;     /* in memory.watches */
+    struct racked racked; /* by its prefix */
     struct memory_broker *memory;
     struct watch_request *request; /* the watcher's; answered once all that are there have been told */
     struct mailbox *mailbox;
@@ -37,6 +39,7 @@ struct memory_broker {
     struct options *options;
     struct store store;
     struct list watches;
+    struct racks watches_by_prefix;
     struct revocation_listeners listeners;
     struct memory_presence presence;
 };
@@ -332,14 +335,15 @@ static int memory_tell(const struct memory_watch *watch, const struct log *log, 
 static int memory_log_begun(struct store *store, const struct log *log)
 {
     struct memory_broker *memory = container_of(store, struct memory_broker, store);
+    const struct text name = {log->name, log->name_len};
+    const struct rack *rack;
+    size_t at = 0;
     int err = 0;
-    list_for_each (link, &memory->watches) {
-        const struct memory_watch *watch = container_of(link, struct memory_watch, link);
-        if (!err && memory_is_below(log, watch))
-            err = memory_tell(watch, log, true);
-    }
+    while (!err && (rack = racks_find_above(&memory->watches_by_prefix, name, &at)))
+        list_for_each (link, &rack->things)
+            err = err ? err : memory_tell(container_of(link, struct memory_watch, racked.link), log, true);
     if (!err)
-        memory_presence_tell(&memory->presence, (struct text){log->name, log->name_len}, "created");
+        memory_presence_tell(&memory->presence, name, "created");
     return err;
 }
 
@@ -350,6 +354,7 @@ static void memory_log_forgotten(struct store *store, struct text name)
 
 static void memory_forget_watch(struct memory_watch *watch)
 {
+    racks_take(&watch->memory->watches_by_prefix, &watch->racked);
     list_remove(&watch->link);
     free(watch);
 }
@@ -386,7 +391,9 @@ static void memory_go_on_telling(struct letter *letter)
 static void memory_watch(struct memory_broker *memory, struct watch_request *request)
 {
     struct memory_watch *watch = calloc(1, sizeof(*watch));
-    if (!watch) {
+    const struct text prefix = {request->prefix, request->prefix_len};
+    if (!watch || racks_put(&memory->watches_by_prefix, &watch->racked, prefix)) {
+        free(watch);
         broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
         return;
     }

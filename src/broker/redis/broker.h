@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "base/mailbox.h"
+#include "base/racks.h"
 #include "base/timer.h"
 #include "broker/redis/link.h"
 #include "broker/redis/refusal.h"
@@ -58,9 +59,12 @@ struct redis_broker {
     bool is_cluster;
     bool is_asking_slots;
     struct timer slots_timer;
-    /* topic.c, watch.c */
+    /* topic.c */
     struct topic *topics; /* by name */
-    struct list watches;
+    /* watch.c */
+    struct racks watches; /* by prefix */
+    struct racks news;    /* the same, by the Pub/Sub channel where they hear of names */
+    struct list watch_scans;
     /* publish.c */
     struct list bridged_publishes;
     uint64_t marks; /* given to publishes so far */

@@ -86,7 +86,7 @@ static void redis_serve(struct letter *letter)
         watch_begin(broker, container_of(request, struct watch_request, super));
         break;
     case BROKER_UNWATCH:
-        watch_end(broker, container_of(request, struct watch_request, super));
+        watch_end(container_of(request, struct watch_request, super));
         break;
     case BROKER_LISTEN:
         revocations_listen(broker, container_of(request, struct listen_request, super));
@@ -320,7 +320,7 @@ struct broker *redis_broker_new(struct options *options, char fault[URL_FAULT_MA
     broker->epoll_fd = -1;
     list_init(&broker->servers);
     list_init(&broker->homeless);
-    list_init(&broker->watches);
+    list_init(&broker->watch_scans);
     list_init(&broker->bridged_publishes);
     random_word(broker->node, REDIS_NODE_LEN);
     if (redis_start(broker, fault)) {

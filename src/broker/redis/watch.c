@@ -22,14 +22,18 @@
 enum watch_state { WATCH_IDLE, WATCH_SUBSCRIBING, WATCH_SCANNING, WATCH_LIVE };
 
 struct redis_watch {
-    struct list link; /* in broker.watches */
+    struct racked racked; /* in broker.watches */
+    struct racked news;   /* in broker.news */
     struct redis_broker *broker;
     enum watch_state state;
     struct resident resident; /* of the server where it is subscribed; homeless when idle */
     struct mailbox *mailbox;
     struct watcher *watcher;
     struct watch_request *request; /* not answered yet */
-    struct watch_scan *scan;       /* under way */
+    struct watch_request *known;   /* lives until it is unwatched, answered or not */
+    struct list scan_link;         /* in scan.members or .next */
+    struct watch_scan *scan;       /* under way, or waiting for its turn; NULL when there is none */
+    bool is_scanned;               /* by the scan that is under way */
     struct timer retry;            /* while scanning: after a scan that failed */
     uint16_t slot;
     size_t prefix_len;
@@ -37,22 +41,22 @@ struct redis_watch {
     char prefix[]; /* terminated */
 };
 
+/* One at a time for each server, for all who want one: what is in Redis is gone through no more often however
+ * many watch. */
 struct watch_scan {
     struct scan super;
-    struct redis_watch *watch; /* may be gone when it is not wanted any more */
+    struct list link; /* in broker.watch_scans */
+    struct redis_server *server;
+    bool is_under_way;
+    struct list members; /* watches that are told of what it finds */
+    struct list next;    /* those that came when it was under way: the next one is theirs */
 };
-
-static bool watch_is_below(const struct redis_watch *watch, const char *name, size_t len)
-{
-    return len > watch->prefix_len && memcmp(name, watch->prefix, watch->prefix_len) == 0;
-}
 
 /* Known from the start are those that the first scan finds. */
 static void watch_tell(const struct redis_watch *watch, const char *name, size_t len, bool is_new)
 {
-    if (watch_is_below(watch, name, len))
-        /* Without memory for the letter it is told with the next scan. */
-        (void)broker_tell_name(watch->mailbox, watch->watcher, name, len, is_new);
+    /* Without memory for the letter it is told with the next scan. */
+    (void)broker_tell_name(watch->mailbox, watch->watcher, name, len, is_new);
 }
 
 static void watch_answer(struct redis_watch *watch, enum error_code error)
@@ -60,6 +64,15 @@ static void watch_answer(struct redis_watch *watch, enum error_code error)
     if (watch->request)
         broker_answer(&watch->request->super, error);
     watch->request = NULL;
+}
+
+static void watch_leave_scan(struct redis_watch *watch)
+{
+    struct watch_scan *scan = watch->scan;
+    list_remove(&watch->scan_link);
+    watch->scan = NULL;
+    if (scan)
+        scan->super.is_wanted = !list_is_empty(&scan->members);
 }
 
 static void watch_move(struct redis_watch *watch, enum watch_state to)
@@ -73,9 +86,7 @@ static void watch_move(struct redis_watch *watch, enum watch_state to)
     assert(legal[watch->state] & 1u << to);
     watch->state = to;
     if (to == WATCH_IDLE) {
-        if (watch->scan)
-            watch->scan->super.is_wanted = false;
-        watch->scan = NULL;
+        watch_leave_scan(watch);
         timer_stop(&watch->broker->wheel, &watch->retry);
         resident_move(&watch->resident, NULL);
     } else if (to == WATCH_SUBSCRIBING) {
@@ -87,7 +98,8 @@ static void watch_free(struct redis_watch *watch)
 {
     watch_move(watch, WATCH_IDLE);
     resident_deinit(&watch->resident);
-    list_remove(&watch->link);
+    racks_take(&watch->broker->watches, &watch->racked);
+    racks_take(&watch->broker->news, &watch->news);
     free(watch);
 }
 
@@ -97,7 +109,7 @@ static void watch_free(struct redis_watch *watch)
  * that were begun while nothing was subscribed are found by nothing else. */
 static void watch_finish(struct redis_watch *watch, enum error_code error)
 {
-    watch->scan = NULL;
+    watch_leave_scan(watch);
     if (error == ERROR_NONE) {
         watch_move(watch, WATCH_LIVE);
         watch_answer(watch, error);
@@ -111,36 +123,87 @@ static void watch_finish(struct redis_watch *watch, enum error_code error)
 
 static void watch_scan_found(struct scan *super, const char *name, size_t len)
 {
-    const struct redis_watch *watch = container_of(super, struct watch_scan, super)->watch;
-    watch_tell(watch, name, len, !watch->request);
+    const struct watch_scan *scan = container_of(super, struct watch_scan, super);
+    const struct racks *watches = &scan->server->broker->watches;
+    const struct rack *rack;
+    size_t at = 0;
+    while ((rack = racks_find_above(watches, (struct text){name, len}, &at)))
+        list_for_each (link, &rack->things) {
+            const struct redis_watch *watch = container_of(link, struct redis_watch, racked.link);
+            if (watch->scan == scan && watch->is_scanned)
+                watch_tell(watch, name, len, !watch->request);
+        }
 }
 
+static void watch_scan_begin(struct watch_scan *scan)
+{
+    list_for_each (link, &scan->members)
+        container_of(link, struct redis_watch, scan_link)->is_scanned = true;
+    scan->is_under_way = true;
+    scan_begin(&scan->super, scan->server);
+}
+
+/* Of those that wait for the next scan, too, where this one has failed. */
 static void watch_scan_ended(struct scan *super, enum error_code error)
 {
     struct watch_scan *scan = container_of(super, struct watch_scan, super);
-    struct redis_watch *watch = super->is_wanted ? scan->watch : NULL;
-    free(scan);
-    if (watch)
-        watch_finish(watch, error);
+    struct list finished;
+    list_init(&finished);
+    list_splice(&finished, &scan->members);
+    list_splice(error == ERROR_NONE ? &scan->members : &finished, &scan->next);
+    list_for_each (link, &finished)
+        container_of(link, struct redis_watch, scan_link)->scan = NULL;
+    bool has_more = !list_is_empty(&scan->members);
+    if (!has_more) {
+        list_remove(&scan->link);
+        free(scan);
+    }
+    list_drain (link, &finished)
+        watch_finish(container_of(link, struct redis_watch, scan_link), error);
+    if (has_more)
+        watch_scan_begin(scan);
 }
 
-static void watch_scan_begin(struct redis_watch *watch)
+static struct watch_scan *watch_scan_find(struct redis_broker *broker, struct redis_server *server)
 {
+    list_for_each (link, &broker->watch_scans) {
+        struct watch_scan *scan = container_of(link, struct watch_scan, link);
+        if (scan->server == server)
+            return scan;
+    }
     struct watch_scan *scan = calloc(1, sizeof(*scan));
+    if (!scan)
+        return NULL;
+    scan->super.found = watch_scan_found;
+    scan->super.ended = watch_scan_ended;
+    scan->server = server;
+    list_init(&scan->members);
+    list_init(&scan->next);
+    list_init(&scan->link);
+    list_append(&broker->watch_scans, &scan->link);
+    return scan;
+}
+
+/* Returns the scan, which may not be under way yet; NULL when there is no memory for it. */
+static struct watch_scan *watch_join_scan(struct redis_watch *watch)
+{
+    struct watch_scan *scan = watch_scan_find(watch->broker, watch->resident.server);
     watch_move(watch, WATCH_SCANNING);
     if (!scan) {
         watch_finish(watch, ERROR_OUT_OF_MEMORY);
-        return;
+        return NULL;
     }
-    *scan =
-        (struct watch_scan){.super = {.found = watch_scan_found, .ended = watch_scan_ended}, .watch = watch};
     watch->scan = scan;
-    scan_begin(&scan->super, watch->resident.server);
+    watch->is_scanned = false;
+    list_append(scan->is_under_way ? &scan->next : &scan->members, &watch->scan_link);
+    return scan;
 }
 
 static void watch_scan_again(struct timer *timer)
 {
-    watch_scan_begin(container_of(timer, struct redis_watch, retry));
+    struct watch_scan *scan = watch_join_scan(container_of(timer, struct redis_watch, retry));
+    if (scan && !scan->is_under_way)
+        watch_scan_begin(scan);
 }
 
 /* Subscribing. */
@@ -161,20 +224,33 @@ static void watch_subscribe(struct redis_watch *watch)
 
 void watch_subscribed(struct redis_server *server, const char *channel, size_t len)
 {
-    list_for_each_safe (link, &server->broker->watches) {
-        struct redis_watch *watch = container_of(link, struct redis_watch, link);
-        if (watch->resident.server == server && watch->state == WATCH_SUBSCRIBING &&
-            strlen(watch->channel) == len && memcmp(watch->channel, channel, len) == 0)
-            watch_scan_begin(watch);
+    const struct rack *rack = racks_find(&server->broker->news, (struct text){channel, len});
+    struct watch_scan *scan = NULL;
+    struct list ready;
+    list_init(&ready);
+    if (rack)
+        list_for_each (link, &rack->things) {
+            struct redis_watch *watch = container_of(link, struct redis_watch, news.link);
+            if (watch->resident.server == server && watch->state == WATCH_SUBSCRIBING)
+                list_append(&ready, &watch->scan_link);
+        }
+    list_drain (link, &ready) {
+        struct watch_scan *joined = watch_join_scan(container_of(link, struct redis_watch, scan_link));
+        scan = joined ? joined : scan;
     }
+    if (scan && !scan->is_under_way)
+        watch_scan_begin(scan);
 }
 
 void watch_announce(struct redis_broker *broker, const char *name, size_t len)
 {
+    const struct rack *rack;
+    size_t at = 0;
     if (!channel_name_is_valid(name, len))
         return;
-    list_for_each (link, &broker->watches)
-        watch_tell(container_of(link, struct redis_watch, link), name, len, true);
+    while ((rack = racks_find_above(&broker->watches, (struct text){name, len}, &at)))
+        list_for_each (link, &rack->things)
+            watch_tell(container_of(link, struct redis_watch, racked.link), name, len, true);
 }
 
 static struct redis_watch *watch_of(struct resident *resident)
@@ -203,8 +279,10 @@ static void watch_slots_changed(struct resident *resident)
 
 static void watch_ended(struct resident *resident)
 {
-    watch_answer(watch_of(resident), ERROR_STOPPING);
-    watch_free(watch_of(resident));
+    struct redis_watch *watch = watch_of(resident);
+    watch->known->known = NULL;
+    watch_answer(watch, ERROR_STOPPING);
+    watch_free(watch);
 }
 
 static const struct resident_ops watch_resident_ops = {
@@ -215,36 +293,62 @@ static const struct resident_ops watch_resident_ops = {
 
 /* Requests. */
 
+static bool watch_is_below(const struct redis_watch *watch, const char *name, size_t len)
+{
+    return len > watch->prefix_len && memcmp(name, watch->prefix, watch->prefix_len) == 0;
+}
+
 static void watch_tell_bridged(const struct redis_watch *watch)
 {
     struct topic *topic;
     struct topic *next;
     HASH_ITER (hh, watch->broker->topics, topic, next) {
-        if (topic->state == TOPIC_BRIDGED)
+        if (topic->state == TOPIC_BRIDGED && watch_is_below(watch, topic->name, topic->name_len))
             watch_tell(watch, topic->name, topic->name_len, false);
     }
 }
 
-void watch_begin(struct redis_broker *broker, struct watch_request *request)
+/* Returns 0 or -ENOMEM. */
+static int watch_line_up(struct redis_watch *watch)
+{
+    struct redis_broker *broker = watch->broker;
+    int err = racks_put(&broker->watches, &watch->racked, (struct text){watch->prefix, watch->prefix_len});
+    return err ? err : racks_put(&broker->news, &watch->news, text_of(watch->channel));
+}
+
+static struct redis_watch *watch_new(struct redis_broker *broker, struct watch_request *request)
 {
     struct redis_watch *watch = calloc(1, sizeof(*watch) + request->prefix_len + 1);
-    if (!watch) {
-        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
-        return;
-    }
+    if (!watch)
+        return NULL;
     watch->broker = broker;
     watch->mailbox = request->super.reply_to;
     watch->watcher = request->watcher;
-    watch->request = request;
+    watch->request = watch->known = request;
     watch->slot = call_slot(request->prefix, request->prefix_len);
     watch->prefix_len = request->prefix_len;
     memcpy(watch->prefix, request->prefix, request->prefix_len);
     snprintf(watch->channel, sizeof(watch->channel), "sluice:{%.*s}:n", (int)strcspn(watch->prefix, "/"),
              watch->prefix);
     timer_init(&watch->retry, watch_scan_again);
+    list_init(&watch->scan_link);
+    if (watch_line_up(watch)) {
+        racks_take(&broker->watches, &watch->racked);
+        free(watch);
+        return NULL;
+    }
     resident_init(&watch->resident, &watch_resident_ops, broker);
-    list_init(&watch->link);
-    list_append(&broker->watches, &watch->link);
+    return watch;
+}
+
+void watch_begin(struct redis_broker *broker, struct watch_request *request)
+{
+    struct redis_watch *watch = watch_new(broker, request);
+    if (!watch) {
+        broker_answer(&request->super, ERROR_OUT_OF_MEMORY);
+        return;
+    }
+    request->known = watch;
     watch_tell_bridged(watch);
     watch_subscribe(watch);
     if (watch->state != WATCH_IDLE)
@@ -253,24 +357,14 @@ void watch_begin(struct redis_broker *broker, struct watch_request *request)
     watch_free(watch);
 }
 
-static bool watch_is_shared(const struct redis_watch *watch)
+void watch_end(struct watch_request *request)
 {
-    list_for_each (link, &watch->broker->watches) {
-        const struct redis_watch *other = container_of(link, const struct redis_watch, link);
-        if (other != watch && strcmp(other->channel, watch->channel) == 0)
-            return true;
-    }
-    return false;
-}
-
-void watch_end(struct redis_broker *broker, struct watch_request *request)
-{
-    list_for_each_safe (link, &broker->watches) {
-        struct redis_watch *watch = container_of(link, struct redis_watch, link);
-        if (watch->watcher != request->watcher)
-            continue;
-        if (watch->resident.server && !watch_is_shared(watch))
-            feed_unsubscribe(watch->resident.server, watch->channel);
+    struct redis_watch *watch = request->known;
+    if (watch) {
+        struct redis_server *server = watch->resident.server;
+        const struct list *others = &watch->news.rack->things;
+        if (server && others->next->next == others)
+            feed_unsubscribe(server, watch->channel);
         watch_free(watch);
     }
     broker_answer(&request->super, ERROR_NONE);

@@ -13,7 +13,7 @@ struct watch_request;
 
 /* Requests of shards; answered when they are. */
 void watch_begin(struct redis_broker *broker, struct watch_request *request);
-void watch_end(struct redis_broker *broker, struct watch_request *request);
+void watch_end(struct watch_request *request);
 
 /* A log was begun here or in Redis. */
 void watch_announce(struct redis_broker *broker, const char *name, size_t len);
