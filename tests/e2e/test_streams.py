@@ -199,7 +199,7 @@ ROOM = ("--message-size", "16MiB", "--history-bytes", "64MiB")
 
 @pytest.mark.parametrize("version", ["HTTP/1.0", "HTTP/1.1"])
 def test_who_is_let_go_while_he_lags_gets_the_message_whole_first(channel: str, version: str) -> None:
-    server = Server(*ROOM, "--shards", "1", "--drain-time", "30").start()
+    server = Server(*ROOM, "--shards", "1", "--drain-time", "30", "--heartbeat", "1h").start()
     with EventStream(server, path_of(channel), version=version) as stream, contextlib.ExitStack() as stack:
         others = [stack.enter_context(LineStream(server, path_of(channel + "/other"))) for _ in range(14)]  # all of one cell
         for _ in range(2):
