@@ -210,14 +210,14 @@ static const char *cursor_of(const struct follower *follower, unsigned room)
 static void expect_cursor(const struct follower *follower, unsigned room, const char *entries)
 {
     char copy[CURSOR_TEXT_MAX + 1];
-    char found[256] = "";
+    char found[2 * CURSOR_TEXT_MAX] = "";
     strcpy(copy, cursor_of(follower, room));
     for (char *entry = strtok(copy, "."); entry; entry = strtok(NULL, ".")) {
         const char *name = "t/**";
         for (unsigned i = 0; i < log_count; i++)
             if (strncmp(entry, logs[i].epoch.text, EPOCH_LEN) == 0)
                 name = logs[i].name;
-        snprintf(strchr(found, '\0'), 32, "%s%s ", name, entry + EPOCH_LEN);
+        strcat(strcat(strcat(found, name), entry + EPOCH_LEN), " ");
     }
     assert_string_equal(found, entries);
 }
