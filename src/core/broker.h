@@ -28,6 +28,7 @@
 #include "tables/metrics.h"
 #include "tables/resets.h"
 
+struct handover;
 struct hub;
 struct options;
 
@@ -236,6 +237,21 @@ struct broker;
 
 #define BROKER_FAULT_MAX 512u
 
+/* Main thread. */
+struct broker_handover {
+    /* Nothing changes any more in what is kept, and whoever wants that is refused; or all goes on as before.
+     * People may be `away_ms` on their way to the next process. */
+    void (*freeze)(struct broker *broker, bool is_frozen, uint64_t away_ms);
+    /* Appends the next records of what is kept, `most` bytes or one record more. Returns 1 when there is
+     * more, 0 when that was all, or -ENOMEM. */
+    int (*give)(struct broker *broker, struct buf *to, size_t most);
+    /* Takes the next record (hostile) of another process, before any shard runs. Returns 0, or -errno with
+     * `fault` a sentence. */
+    int (*take)(struct broker *broker, const struct handover *record, char fault[BROKER_FAULT_MAX]);
+    /* No more records come. What has come is dropped unless it `is_good`. */
+    void (*end_taking)(struct broker *broker, bool is_good);
+};
+
 struct broker_ops {
     const char *scheme;
     /* Any thread. Returns whether the request is answered already; otherwise the broker takes it, and
@@ -252,6 +268,8 @@ struct broker_ops {
     /* Main thread: answers what was submitted, and from now on whatever is, without waiting for anybody. NULL
      * for an engine that never waits. */
     void (*cut)(struct broker *broker);
+    /* How what it keeps is told to another process; NULL for an engine that keeps nothing itself. */
+    const struct broker_handover *handover;
     /* Ends and frees. Everything submitted was answered, and no shard submits any more. */
     void (*stop)(struct broker *broker);
 };

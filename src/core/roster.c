@@ -67,8 +67,10 @@ void roster_release(struct roster_room *room)
 static void room_vacate(struct timer *timer)
 {
     struct roster_room *room = container_of(timer, struct roster_room, vacancy);
-    room->is_occupied = false;
-    room->roster->ops->vacated(room);
+    if (room->is_occupied) {
+        room->is_occupied = false;
+        room->roster->ops->vacated(room);
+    }
     room->is_known_occupied = false;
     roster_settle(room);
 }
@@ -242,6 +244,39 @@ static struct roster_member *room_welcome(struct roster_room *room, struct perso
     if (is_new || has_changed)
         member_changed(member);
     return member;
+}
+
+struct roster_room *roster_expect_room(struct roster *roster, struct text name, bool is_occupied,
+                                       uint64_t away_ms)
+{
+    struct roster_room *room = roster_get(roster, name);
+    if (!room)
+        return NULL;
+    /* One that is empty ends with its first vacancy, as any other. */
+    room->is_occupied = is_occupied;
+    room->is_known_occupied = is_occupied && room->traits.has_events;
+    timer_arm(roster->wheel, &room->vacancy, *roster->now_ms + room->traits.grace_ms + away_ms);
+    return room;
+}
+
+int roster_expect(struct roster_room *room, struct persona *persona, const struct roster_expected *expected)
+{
+    PPvoid_t slot = JudySLGet(room->members, (const uint8_t *)persona->bytes, PJE0);
+    if (slot || !room->traits.has_presence || room->known >= PRESENCE_MEMBERS_MAX)
+        return 0;
+    struct roster_member *member = member_new(room, persona);
+    if (!member)
+        return -ENOMEM;
+    member->is_gone = false;
+    member->is_told = expected->is_told;
+    member->since_ms = expected->since_ms;
+    member->transport = expected->transport;
+    room->count++;
+    timer_arm(room->roster->wheel, &member->grace,
+              *room->roster->now_ms + room->traits.grace_ms + expected->away_ms);
+    if (!member->is_told)
+        member_changed(member);
+    return 0;
 }
 
 static void member_leave(struct roster_member *member)

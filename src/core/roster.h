@@ -104,6 +104,19 @@ void roster_release(struct roster_room *room);
 /* The room may be gone after this: for who has told of changes outside of `changed`. */
 void roster_settle(struct roster_room *room);
 
+/* Of another process, whose clients are on their way here: the room of that name, and somebody who was
+ * present in it. Both are as if their last connection had just gone, and the grace is longer by `away_ms`.
+ * The room is new; NULL when memory is out. roster_expect borrows the persona, and returns 0 or -ENOMEM. */
+struct roster_expected {
+    int64_t since_ms;
+    uint8_t transport;
+    bool is_told;
+    uint64_t away_ms;
+};
+struct roster_room *roster_expect_room(struct roster *roster, struct text name, bool is_occupied,
+                                       uint64_t away_ms);
+int roster_expect(struct roster_room *room, struct persona *persona, const struct roster_expected *expected);
+
 /* The first one whose change is to be told; NULL when there is none. */
 struct roster_member *roster_first_changed(const struct roster_room *room);
 

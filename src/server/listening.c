@@ -16,6 +16,7 @@
 #include "auth/keys.h"
 #include "base/log.h"
 #include "server/activation.h"
+#include "server/inheritance.h"
 #include "shard/proxies.h"
 #include "shard/tls.h"
 
@@ -104,9 +105,47 @@ static int listenings_parse_list(struct listenings *listenings, const struct lis
 static struct listening *listenings_find_unpassed(struct listenings *listenings, const char *option)
 {
     for (size_t i = 0; i < listenings->count; i++)
-        if (!listenings->items[i].passed_fd && strcmp(listenings->items[i].option, option) == 0)
+        if (!listenings->items[i].is_passed && strcmp(listenings->items[i].option, option) == 0)
             return &listenings->items[i];
     return NULL;
+}
+
+static int listening_add_fd(struct listening *listening, int fd)
+{
+    int *fds = realloc(listening->fds, (listening->fd_count + 1) * sizeof(*fds));
+    if (!fds)
+        return -ENOMEM;
+    listening->fds = fds;
+    listening->fds[listening->fd_count++] = fd;
+    return 0;
+}
+
+/* Takes a socket that is bound already. */
+static int listening_pass(struct listening *listening, int fd, char fault[LISTENING_FAULT_MAX])
+{
+    int err = activation_take(fd, &listening->address, fault);
+    if (!err)
+        err = listening_add_fd(listening, fd);
+    listening->is_passed = true;
+    return err;
+}
+
+/* Sockets of the process whose place this one takes: by how the address is written, then by what it is. */
+static int listenings_inherit(struct listenings *listenings, char fault[LISTENING_FAULT_MAX])
+{
+    int err = 0;
+    for (unsigned round = 0; round < 2; round++)
+        for (size_t i = 0; !err && listenings->inheritance && i < listenings->count; i++) {
+            struct listening *listening = &listenings->items[i];
+            struct heirloom *heirloom = NULL;
+            if (!listening->is_passed)
+                heirloom = inheritance_claim(listenings->inheritance, round == 0 ? listening->option : NULL,
+                                             listening->declaration.entrance.address, &listening->address);
+            for (size_t j = 0; !err && heirloom && j < heirloom->fd_count; j++)
+                err = listening_pass(listening, heirloom->fds[j], fault);
+            listening->has_file = listening->has_file || (heirloom && heirloom->has_file);
+        }
+    return err;
 }
 
 /* Sockets that the service manager has bound. */
@@ -125,8 +164,7 @@ static int listenings_adopt(struct listenings *listenings, char fault[LISTENING_
                      name);
             return -EINVAL;
         }
-        listening->passed_fd = ACTIVATION_FD_FIRST + (int)i;
-        err = activation_take(listening->passed_fd, &listening->address, fault);
+        err = listening_pass(listening, ACTIVATION_FD_FIRST + (int)i, fault);
     }
     return err;
 }
@@ -189,6 +227,8 @@ int listenings_parse(struct listenings *listenings, const struct options *option
         err = listenings_parse_list(listenings, &admin, &options->admin, fault);
     if (!err)
         err = listenings_parse_list(listenings, &tcp, &options->tcp, fault);
+    if (!err)
+        err = listenings_inherit(listenings, fault);
     if (!err)
         err = listenings_adopt(listenings, fault);
     if (!err)
@@ -257,8 +297,6 @@ static int listening_bind_unix(struct listening *listening)
 static int listening_bind_first(struct listening *listening)
 {
     struct address *address = &listening->address;
-    if (listening->passed_fd)
-        return listening->passed_fd;
     if (listening_is_unix(listening))
         return listening_bind_unix(listening);
     int fd = listening_bind(address, false);
@@ -270,14 +308,23 @@ static int listening_bind_first(struct listening *listening)
     return err ? err : listening_bind(address, true);
 }
 
-/* Shards share one listening socket of a Unix address or one that was passed, and have one each of any other.
- */
-static int listening_bind_next(struct listening *listening, int first_fd)
+/* Shards share the listening sockets of a Unix address and those that were passed, and have one each of any
+ * other. */
+static int listening_find_fd(struct listening *listening, unsigned shard)
 {
-    if (!listening_is_unix(listening) && !listening->passed_fd)
-        return listening_bind(&listening->address, true);
-    int fd = fcntl(first_fd, F_DUPFD_CLOEXEC, 0);
-    return fd < 0 ? -errno : fd;
+    bool is_shared = listening_is_unix(listening) || listening->is_passed;
+    if (listening->is_passed && shard < listening->fd_count)
+        return listening->fds[shard];
+    if (is_shared && listening->fd_count > 0) {
+        int fd = fcntl(listening->fds[shard % listening->fd_count], F_DUPFD_CLOEXEC, 0);
+        return fd < 0 ? -errno : fd;
+    }
+    int fd = listening->fd_count == 0 ? listening_bind_first(listening)
+                                      : listening_bind(&listening->address, true);
+    int err = fd < 0 ? fd : listening_add_fd(listening, fd);
+    if (err && fd >= 0)
+        close(fd);
+    return err ? err : fd;
 }
 
 static int listening_give(struct listening *listening, struct shard *shard, int fd)
@@ -295,16 +342,17 @@ static int listening_give(struct listening *listening, struct shard *shard, int 
                         listening->identity);
 }
 
+/* Where more sockets were passed than there are shards, some have several: each is accepted from, or who
+ * waits there would wait for ever. */
 static int listening_open(struct listening *listening, const struct shard_group *group)
 {
     int err = 0;
-    int fd = listening_bind_first(listening);
-    for (unsigned i = 0; !err && i < group->count; i++) {
-        if (i > 0)
-            fd = listening_bind_next(listening, fd);
+    for (unsigned i = 0; !err && (i < group->count || (listening->is_passed && i < listening->fd_count));
+         i++) {
+        int fd = listening_find_fd(listening, i);
         if (fd < 0)
             return fd;
-        err = listening_give(listening, &group->shards[i], fd);
+        err = listening_give(listening, &group->shards[i % group->count], fd);
         if (err)
             close(fd);
     }
@@ -361,13 +409,19 @@ int listenings_renew(struct listenings *listenings, const struct shard_group *gr
 
 void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX])
 {
-    if (listening_is_unix(listening) && listening->passed_fd)
+    if (listening_is_unix(listening) && listening->is_passed)
         snprintf(text, LISTENING_TEXT_MAX, "unix:%s",
                  ((const struct sockaddr_un *)&listening->address.storage)->sun_path);
     else if (listening_is_unix(listening))
         snprintf(text, LISTENING_TEXT_MAX, "%s", listening->declaration.entrance.address);
     else
         address_format(&listening->address, text);
+}
+
+void listenings_leave_files(struct listenings *listenings)
+{
+    for (size_t i = 0; i < listenings->count; i++)
+        listenings->items[i].has_file = false;
 }
 
 void listenings_close(struct listenings *listenings)
@@ -379,6 +433,7 @@ void listenings_close(struct listenings *listenings)
         declaration_deinit(&listening->declaration);
         tls_identity_unref(listening->identity);
         tls_identity_unref(listening->renewed);
+        free(listening->fds);
     }
     free(listenings->items);
     *listenings = (struct listenings){0};

@@ -20,12 +20,16 @@ struct listening {
     struct tls_identity *identity;  /* NULL without TLS */
     struct tls_identity *renewed;   /* read, and not given to the shards yet */
     bool has_file;                  /* the file of a Unix socket is there and to be removed */
-    int passed_fd; /* that the service manager has bound in its place; 0 when there is none */
+    bool is_passed; /* its sockets come from the service manager, or from the process whose place this one
+                       takes */
+    int *fds;       /* its sockets, which the shards own; good while they accept */
+    size_t fd_count;
 };
 
 struct listenings {
     size_t count;
     struct listening *items;
+    struct inheritance *inheritance; /* from which sockets are taken first; or NULL */
 };
 
 #define LISTENING_TEXT_MAX 512u
@@ -52,6 +56,9 @@ int listenings_read_again(struct listenings *listenings, char fault[LISTENING_FA
 
 /* Gives the shards what was read. Returns 0 or -ENOMEM: then some have it and some do not. */
 int listenings_renew(struct listenings *listenings, const struct shard_group *group);
+
+/* The files of Unix sockets are another process's now. */
+void listenings_leave_files(struct listenings *listenings);
 
 /* The address as bound, as text. */
 void listening_format(const struct listening *listening, char text[LISTENING_TEXT_MAX]);

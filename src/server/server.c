@@ -24,10 +24,12 @@
 #include "http/refusal.h"
 #include "http/forwarded.h"
 #include "http/head.h"
+#include "server/inheritance.h"
 #include "server/notify.h"
 #include "server/precheck.h"
 #include "server/privileges.h"
 #include "server/sandbox.h"
+#include "server/succession.h"
 #include "server/watchdog.h"
 #include "shard/feed.h"
 #include "shard/rates.h"
@@ -78,6 +80,9 @@ struct server {
     int signal_fd;
     struct notify notify;
     struct watchdog watchdog;
+    struct succession succession;   /* who comes after this process */
+    struct inheritance inheritance; /* and what came from before */
+    bool wants_reload;              /* once nobody is about to take its place */
 };
 
 static int server_fail(int status, const char *what, const char *why)
@@ -202,6 +207,25 @@ static int server_open_listeners(struct server *server)
         if (err)
             return server_fail(SERVER_EXIT_FAILED, "cannot listen", strerror(-err));
     }
+    return 0;
+}
+
+static int server_begin_inheriting(struct server *server)
+{
+    char fault[INHERITANCE_FAULT_MAX];
+    server->listenings.inheritance = &server->inheritance;
+    return inheritance_begin(&server->inheritance, server->inheritance.fd, fault)
+               ? server_fail(SERVER_EXIT_FAILED, "upgrade", fault)
+               : 0;
+}
+
+/* Last of all that may fail: from here on this process is the server, and not the one that it came from. */
+static int server_enter(struct server *server)
+{
+    char fault[INHERITANCE_FAULT_MAX];
+    if (inheritance_enter(&server->inheritance, server->group.broker, fault))
+        return server_fail(SERVER_EXIT_FAILED, "upgrade", fault);
+    inheritance_end(&server->inheritance, true);
     return 0;
 }
 
@@ -425,8 +449,19 @@ static void server_move(struct server *server, enum server_state to)
     }
 }
 
+static void server_handle_upgrade(struct server *server)
+{
+    const struct options *options = server->configuration->options;
+    if (server->state == SERVER_RUNNING)
+        succession_begin(&server->succession, server_drain_ms(server) + 2 * options->retry_ms);
+    else
+        log_event(LOG_WARN, "upgrade-refused", LOG_TEXT("reason", "this process is ending"));
+}
+
 static void server_handle_stop(struct server *server, const char *word)
 {
+    if (succession_is_on(&server->succession))
+        succession_abandon(&server->succession, "the service is stopped");
     if (server->state == SERVER_RUNNING) {
         log_event(LOG_INFO, "stopping", LOG_TEXT("signal", word),
                   LOG_NUMBER("drain_ms", server->configuration->options->drain_time_ms),
@@ -442,11 +477,29 @@ static void server_handle_signals(struct server *server)
 {
     struct signalfd_siginfo info;
     while (read(server->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-        if (info.ssi_signo != SIGHUP)
+        if (info.ssi_signo == SIGUSR2)
+            server_handle_upgrade(server);
+        else if (info.ssi_signo != SIGHUP)
             server_handle_stop(server, info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT");
-        else if (server->state == SERVER_RUNNING)
-            server_reload(server);
+        else
+            server->wants_reload = true;
     }
+}
+
+/* A process that takes this one's place reads the configuration by itself. */
+static void server_handle_reload(struct server *server)
+{
+    if (!server->wants_reload || succession_is_on(&server->succession))
+        return;
+    server->wants_reload = false;
+    if (server->state == SERVER_RUNNING)
+        server_reload(server);
+}
+
+static void server_handle_succession(struct server *server)
+{
+    if (server->state == SERVER_RUNNING && succession_run(&server->succession))
+        server_move(server, SERVER_DRAINING);
 }
 
 static void server_handle_time(struct server *server)
@@ -466,6 +519,9 @@ static int server_wait_ms(const struct server *server)
     uint64_t drain_ms = now_ms < server->drain_until_ms ? server->drain_until_ms - now_ms : 0;
     if (server->state == SERVER_DRAINING && drain_ms < wait_ms)
         wait_ms = drain_ms;
+    uint64_t succession_ms = succession_wait_ms(&server->succession, now_ms);
+    if (succession_ms < wait_ms)
+        wait_ms = succession_ms;
     return wait_ms > INT_MAX ? -1 : (int)wait_ms;
 }
 
@@ -473,8 +529,10 @@ static int server_wait_ms(const struct server *server)
 static void server_loop(struct server *server)
 {
     while (server->state != SERVER_LEAVING) {
-        struct pollfd waits[] = {{.fd = server->signal_fd, .events = POLLIN},
-                                 {.fd = server->mailbox.wake_fd, .events = POLLIN}};
+        struct pollfd waits[] = {
+            {.fd = server->signal_fd, .events = POLLIN},
+            {.fd = server->mailbox.wake_fd, .events = POLLIN},
+            {.fd = server->succession.fd, .events = succession_events(&server->succession)}};
         bool is_stopping = server->state != SERVER_RUNNING;
         if (is_stopping && server->group.idle_count == server->running)
             server_move(server, SERVER_LEAVING);
@@ -482,6 +540,8 @@ static void server_loop(struct server *server)
             server_handle_signals(server);
         mailbox_acknowledge(&server->mailbox);
         mailbox_drain(&server->mailbox);
+        server_handle_succession(server);
+        server_handle_reload(server);
         server_handle_time(server);
     }
     for (unsigned i = 0; i < server->running; i++)
@@ -497,6 +557,7 @@ static int server_catch_signals(struct server *server)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGHUP);
+    sigaddset(&signals, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     sigaction(SIGALRM, &force, NULL);
@@ -522,6 +583,8 @@ static void server_close(struct server *server)
     free(server->group.shards);
     mailbox_deinit(&server->mailbox);
     watchdog_stop(&server->watchdog);
+    succession_deinit(&server->succession);
+    inheritance_end(&server->inheritance, false);
     notify_close(&server->notify);
     close(server->signal_fd);
 }
@@ -529,9 +592,13 @@ static void server_close(struct server *server)
 static int server_open(struct server *server)
 {
     static int (*const steps[])(struct server * server) = {
-        server_check_configuration, server_load_keys,        server_make_broker,     server_make_shards,
-        server_open_sockjs,         server_listen,           server_drop_privileges, server_open_listeners,
-        server_log_ready,           server_write_ready_file, server_confine,         server_start_shards,
+        server_begin_inheriting, server_check_configuration,
+        server_load_keys,        server_make_broker,
+        server_make_shards,      server_open_sockjs,
+        server_listen,           server_drop_privileges,
+        server_open_listeners,   server_enter,
+        server_log_ready,        server_write_ready_file,
+        server_confine,          server_start_shards,
         server_tell_ready,
     };
     int status = 0;
@@ -544,12 +611,19 @@ int server_run(struct configuration *configuration)
 {
     const struct options *options = configuration->options;
     struct server server = {.configuration = configuration};
+    server.succession = (struct succession){.fd = -1,
+                                            .keeper.fd = -1,
+                                            .group = &server.group,
+                                            .listenings = &server.listenings,
+                                            .notify = &server.notify};
     log_set_format((enum log_format)options->log_format);
     log_set_level((enum log_level)options->log_level);
     if (random_init())
         return server_fail(SERVER_EXIT_FAILED, "libsodium", "cannot be initialised");
     table_key_init();
     privileges_give_up_new();
+    server.inheritance.fd = keeper_successor();
+    keeper_start(&server.succession.keeper, options->user);
     notify_open(&server.notify);
     server_raise_descriptors();
     if (tls_table_init())
@@ -565,6 +639,8 @@ int server_run(struct configuration *configuration)
     server.group.door_handlers = &server_door_handlers;
     server.group.started_ms = clock_monotonic_ms();
     int status = server_open(&server);
+    if (status && server.inheritance.fd >= 0)
+        listenings_leave_files(&server.listenings); /* they are still the other process's */
     if (status)
         server_move(&server, SERVER_CLOSING);
     server_loop(&server);

@@ -469,6 +469,12 @@ void door_shut(struct door *door)
     door_close_all(door, CLIENT_UNWANTED);
 }
 
+bool door_awaits_requests(const struct door *door)
+{
+    return !list_is_empty(&door->clients[CLIENT_WAITING]) || !list_is_empty(&door->clients[CLIENT_SLOW]) ||
+           !list_is_empty(&door->clients[CLIENT_KEPT]);
+}
+
 void door_cut(struct door *door)
 {
     /* A request that has come is answered, although it has not been looked at yet. */

@@ -87,7 +87,10 @@ bool door_has_to_run(const struct door *door);
 /* Refuses those that wait for their head. */
 void door_shut(struct door *door);
 
-/* The same, and closes those between two requests. Until all is closed, once in each turn. */
+/* Whether somebody may still send a request. */
+bool door_awaits_requests(const struct door *door);
+
+/* As door_shut, and closes those between two requests. Until all is closed, once in each turn. */
 void door_cut(struct door *door);
 void door_deinit(struct door *door);
 

@@ -46,6 +46,16 @@ static void drain_socket(struct stream_socket *socket)
         stream_socket_drain(socket);
 }
 
+/* Another process has taken over in the same moment in which these came, or sent their last request: they
+ * know nothing of that, and are answered. */
+static bool drain_awaits_requests(const struct shard *shard)
+{
+    return shard->group->is_succeeded &&
+           shard->now_ms - shard->drain.begin_ms < shard->options->drain_time_ms &&
+           (door_awaits_requests(&shard->door) || !list_is_empty(&shard->porch.visitors) ||
+            !list_is_empty(&shard->listeners.vestibule.guests));
+}
+
 /* Who is let go may still be busy with his last bytes, which the next step sees. */
 static void drain_step(struct timer *timer)
 {
@@ -55,7 +65,7 @@ static void drain_step(struct timer *timer)
     drain->busy = shard->farewells.count;
     cell_table_visit(&shard->cells, drain_count_client);
     stream_table_visit(&shard->streams, drain_count_socket);
-    if (drain->busy == 0) {
+    if (drain->busy == 0 && !drain_awaits_requests(shard)) {
         shard_move(shard, SHARD_CLOSING);
         return;
     }
@@ -74,8 +84,11 @@ void drain_begin(struct shard *shard)
 {
     shard->drain.begin_ms = shard->now_ms;
     listener_table_shut(&shard->listeners);
-    porch_shut(&shard->porch);
-    door_shut(&shard->door);
+    if (!shard->group->is_succeeded) {
+        vestibule_shut(&shard->listeners.vestibule);
+        porch_shut(&shard->porch);
+        door_shut(&shard->door);
+    }
     timer_arm(&shard->wheel, &shard->drain.timer, shard->now_ms);
 }
 

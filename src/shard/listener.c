@@ -186,6 +186,11 @@ static void listener_accept(struct watch *watch, uint32_t events)
     struct listener *listener = container_of(watch, struct listener, watch);
     struct listener_table *table = &listener->shard->listeners;
     (void)events;
+    if (listener->shard->group->is_succeeded) {
+        /* Who comes waits for the other process, or until there is none. */
+        listener_pause(table);
+        return;
+    }
     listener_refill(table);
     for (unsigned i = 0; i < LISTENER_ACCEPTS; i++) {
         int err = listener_accept_one(listener, ERROR_NONE);
@@ -260,7 +265,6 @@ int listener_table_open(struct listener_table *table)
 void listener_table_shut(struct listener_table *table)
 {
     timer_stop(&table->shard->wheel, &table->pause);
-    vestibule_shut(&table->vestibule);
     list_for_each (link, &table->listeners) {
         struct listener *listener = container_of(link, struct listener, link);
         int fd = listener->watch.fd;

@@ -132,6 +132,7 @@ void shard_move(struct shard *shard, enum shard_state to)
         /* The same turn of the loop may still fire it. */
         timer_stop(&shard->wheel, &shard->drain.timer);
         listener_table_shut(&shard->listeners);
+        vestibule_shut(&shard->listeners.vestibule);
         porch_shut(&shard->porch);
         break;
     case SHARD_IDLE:

@@ -56,9 +56,10 @@ struct shard_group {
     struct memory_budget memory; /* of what connections have the server keep */
     uint64_t started_ms;         /* on clock_monotonic_ms */
     struct mailbox *home;        /* of the main thread */
-    bool is_succeeded;           /* another process serves the same addresses; set before they drain */
-    unsigned idle_count;         /* shards that have become idle; main thread */
-    _Atomic unsigned knowing;    /* shards that know the revocations (shard/revocations.h) */
+    _Atomic bool
+        is_succeeded; /* another process is about to serve the same addresses, or does: nobody is accepted */
+    unsigned idle_count;      /* shards that have become idle; main thread */
+    _Atomic unsigned knowing; /* shards that know the revocations (shard/revocations.h) */
 };
 
 /* Whoever keeps something on a shard that no connection keeps: it is told, in each turn while the shard is

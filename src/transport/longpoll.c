@@ -434,6 +434,11 @@ static const struct hold_ops longpoll_hold_ops = {
 static void longpoll_begin(struct exchange *exchange, const struct subscription_wish *wish,
                            enum longpoll_form form)
 {
+    /* What is published now is known to the other process only: its cursors too. */
+    if (exchange_is_draining(exchange) && exchange->shard->group->is_succeeded) {
+        exchange_fail(exchange, ERROR_STOPPING, "%s", error_text(ERROR_STOPPING));
+        return;
+    }
     struct longpoll *poll = malloc(sizeof(*poll));
     if (!poll) {
         exchange_answer(exchange, MHD_HTTP_SERVICE_UNAVAILABLE, NULL);

@@ -145,6 +145,24 @@ int log_append(struct log *log, struct message *message)
     return 0;
 }
 
+int log_restore(struct log *log, struct message *message, uint64_t offset, uint64_t left_ms)
+{
+    if (offset == 0 || offset > log->top || shelf_find(&log->messages, offset))
+        return -EINVAL;
+    if (shelf_reserve(&log->messages, offset, log->count))
+        return -ENOMEM;
+    message->offset = offset;
+    shelf_put(&log->messages, message);
+    if (__builtin_add_overflow(log->store->now_ms, left_ms, &message->expires_ms))
+        message->expires_ms = UINT64_MAX;
+    if (message->ttl_ms > 0 && message->ttl_ms < log->limits.retention.ttl_ms)
+        log_note_life(log, message);
+    log->count++;
+    log->bytes += message->footprint;
+    log->store->message_count++;
+    return 0;
+}
+
 int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ring)
 {
     uint64_t offset = number_greater(from, log_oldest(log));
@@ -191,23 +209,24 @@ const struct publish_key *log_find_key(struct log *log, const char *key, size_t 
     return NULL;
 }
 
-int log_remember_key(struct log *log, const char *text, size_t len, const struct message *message)
+int log_restore_key(struct log *log, struct text text, uint64_t offset, int64_t time_ms, uint64_t left_ms)
 {
+    const size_t len = text.len;
     struct publish_key *key = malloc(sizeof(*key) + len + 1);
     if (!key)
         return -ENOMEM;
     *key = (struct publish_key){
-        .expires_ms = log->store->now_ms + log->limits.idempotency_time_ms,
-        .offset = message->offset,
-        .time_ms = message->time_ms,
+        .expires_ms = log->store->now_ms + left_ms,
+        .offset = offset,
+        .time_ms = time_ms,
         .len = (uint8_t)len,
     };
-    memcpy(key->text, text, len);
+    memcpy(key->text, text.bytes, len);
     key->text[len] = '\0';
     PPvoid_t slot = JudySLIns(&log->keys, (const uint8_t *)key->text, PJE0);
-    if (!slot || slot == PPJERR) {
+    if (!slot || slot == PPJERR || *slot) {
         free(key);
-        return -ENOMEM;
+        return slot && slot != PPJERR ? -EEXIST : -ENOMEM;
     }
     *slot = key;
     list_init(&key->link);
@@ -216,6 +235,12 @@ int log_remember_key(struct log *log, const char *text, size_t len, const struct
     if (key->expires_ms < log->due_ms)
         log_arm_expiry(log);
     return 0;
+}
+
+int log_remember_key(struct log *log, const char *text, size_t len, const struct message *message)
+{
+    return log_restore_key(log, (struct text){text, len}, message->offset, message->time_ms,
+                           log->limits.idempotency_time_ms);
 }
 
 /* Time. */
@@ -283,6 +308,12 @@ void log_touch(struct log *log)
 {
     log->idle_since_ms = log->store->now_ms;
     log_line_up(log);
+}
+
+void log_restored(struct log *log)
+{
+    log_line_up(log);
+    log_arm_expiry(log);
 }
 
 /* Life and attachments. */

@@ -86,5 +86,12 @@ int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ri
 const struct publish_key *log_find_key(struct log *log, const char *key, size_t len);
 int log_remember_key(struct log *log, const char *key, size_t len, const struct message *message);
 
+/* Puts messages and keys, oldest first, into a log that nobody uses yet and whose top is set, as they stood
+ * in another process; log_restored ends that. log_restore takes over the reference and returns 0; or -EINVAL
+ * for an offset that is not behind the last one, or behind the top, or -ENOMEM. */
+int log_restore(struct log *log, struct message *message, uint64_t offset, uint64_t left_ms);
+int log_restore_key(struct log *log, struct text key, uint64_t offset, int64_t time_ms, uint64_t left_ms);
+void log_restored(struct log *log);
+
 int log_attach(struct log *log, const struct attach_request *request);
 void log_detach(struct log *log, const struct attach_request *request);

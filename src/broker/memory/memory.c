@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "broker/memory/memory.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/racks.h"
+#include "broker/memory/estate.h"
 #include "broker/memory/log.h"
 #include "broker/memory/placing.h"
 #include "broker/memory/presence.h"
@@ -42,6 +44,10 @@ struct memory_broker {
     struct racks watches_by_prefix;
     struct revocation_listeners listeners;
     struct memory_presence presence;
+    struct memory_revocations revocations;
+    bool is_frozen; /* what is kept is told to another process, or has been */
+    struct estate_giver giver;
+    struct estate_taker taker;
 };
 
 static struct memory_broker *memory_of(struct broker *broker)
@@ -182,6 +188,8 @@ static enum error_code memory_publish_one(struct memory_broker *memory, struct p
 {
     const struct text name = {item->channel, item->channel_len};
     struct placing placing;
+    if (memory->is_frozen)
+        return ERROR_STOPPING;
     enum error_code error = memory_find_logs(memory, name, &placing);
     struct log *log =
         error == ERROR_NONE ? placing.of[0].log : store_find(&memory->store, name.bytes, name.len);
@@ -408,7 +416,7 @@ static void memory_watch(struct memory_broker *memory, struct watch_request *req
     memory_tell_slice(watch);
 }
 
-/* Revoking. Who listens does so from the start, so nothing is kept here. */
+/* Revoking. Who listens does so from the start; what is kept is for the next process. */
 
 static enum error_code memory_listen(struct memory_broker *memory, const struct listen_request *request)
 {
@@ -419,15 +427,36 @@ static enum error_code memory_listen(struct memory_broker *memory, const struct 
 
 static enum error_code memory_revoke(struct memory_broker *memory, const struct revoke_request *request)
 {
-    return revocation_listeners_tell(&memory->listeners, &request->revocation) ? ERROR_OUT_OF_MEMORY
-                                                                               : ERROR_NONE;
+    if (memory_revocations_add(&memory->revocations, &request->revocation, clock_wall_ms()))
+        return ERROR_OUT_OF_MEMORY;
+    if (revocation_listeners_tell(&memory->listeners, &request->revocation) == 0)
+        return ERROR_NONE;
+    memory_revocations_drop_last(&memory->revocations);
+    return ERROR_OUT_OF_MEMORY;
 }
 
 /* The engine. */
 
+/* What is told to another process may not change, and nobody may rely here on what holds there. Who reads
+ * waits, and is let go in his turn. */
+static bool memory_refuses(const struct memory_broker *memory, struct broker_request *request)
+{
+    static const enum error_code refusals[] = {
+        [BROKER_ATTACH] = ERROR_STOPPING, [BROKER_HISTORY] = ERROR_BROKER_DOWN,
+        [BROKER_PURGE] = ERROR_STOPPING,  [BROKER_REVOKE] = ERROR_STOPPING,
+        [BROKER_ROSTER] = ERROR_NONE,
+    };
+    if (!memory->is_frozen || (size_t)request->operation >= ARRAY_LENGTH(refusals))
+        return false;
+    request->error = refusals[request->operation];
+    return request->error != ERROR_NONE;
+}
+
 /* Returns whether the request is answered; with the lock. */
 static bool memory_serve(struct memory_broker *memory, struct broker_request *request)
 {
+    if (memory_refuses(memory, request))
+        return true;
     switch (request->operation) {
     case BROKER_ATTACH:
         request->error = memory_attach(memory, container_of(request, struct attach_request, super));
@@ -497,8 +526,9 @@ static uint64_t memory_tend(struct broker *broker)
     uint64_t wait_ms = 0;
     for (unsigned i = 0; wait_ms == 0 && i < MEMORY_TEND_SLICES; i++) {
         memory_enter(memory);
-        if (!store_tend(&memory->store))
-            wait_ms = timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
+        if (memory->is_frozen || !store_tend(&memory->store))
+            wait_ms = memory->is_frozen ? MEMORY_TEND_MS
+                                        : timer_wheel_wait_ms(&store->wheel, store->now_ms, MEMORY_TEND_MS);
         memory_leave(memory);
     }
     return wait_ms;
@@ -518,16 +548,79 @@ static int memory_configure(struct broker *broker, struct options *options, char
 
 static bool memory_is_ready(struct broker *broker)
 {
-    (void)broker;
-    return true;
+    struct memory_broker *memory = memory_of(broker);
+    memory_enter(memory);
+    bool is_ready = !memory->is_frozen;
+    memory_leave(memory);
+    return is_ready;
 }
+
+/* Handing over. */
+
+static struct estate memory_estate(struct memory_broker *memory)
+{
+    return (struct estate){&memory->store, &memory->presence.roster, &memory->revocations,
+                           &memory->listeners};
+}
+
+static void memory_freeze(struct broker *broker, bool is_frozen, uint64_t away_ms)
+{
+    struct memory_broker *memory = memory_of(broker);
+    memory_enter(memory);
+    memory->is_frozen = memory->presence.is_frozen = is_frozen;
+    estate_giver_deinit(&memory->giver);
+    estate_giver_init(&memory->giver, away_ms);
+    memory_leave(memory);
+}
+
+static int memory_give(struct broker *broker, struct buf *to, size_t most)
+{
+    struct memory_broker *memory = memory_of(broker);
+    const struct estate estate = memory_estate(memory);
+    memory_enter(memory);
+    int result = estate_give(&memory->giver, &estate, to, most);
+    memory_leave(memory);
+    return result;
+}
+
+static int memory_take(struct broker *broker, const struct handover *record, char fault[BROKER_FAULT_MAX])
+{
+    static_assert(ESTATE_FAULT_MAX <= BROKER_FAULT_MAX, "a fault of the state fits");
+    struct memory_broker *memory = memory_of(broker);
+    const struct estate estate = memory_estate(memory);
+    memory_enter(memory);
+    int err = estate_take(&memory->taker, &estate, record, fault);
+    memory_leave(memory);
+    return err;
+}
+
+static void memory_end_taking(struct broker *broker, bool is_good)
+{
+    struct memory_broker *memory = memory_of(broker);
+    const struct estate estate = memory_estate(memory);
+    memory_enter(memory);
+    estate_taker_deinit(&memory->taker);
+    if (!is_good)
+        estate_forget(&estate);
+    memory_leave(memory);
+}
+
+static const struct broker_handover memory_handover = {
+    .freeze = memory_freeze,
+    .give = memory_give,
+    .take = memory_take,
+    .end_taking = memory_end_taking,
+};
 
 static void memory_stop(struct broker *broker)
 {
     struct memory_broker *memory = memory_of(broker);
     memory_presence_deinit(&memory->presence);
     memory->store.forgotten = NULL;
+    estate_giver_deinit(&memory->giver);
+    estate_taker_deinit(&memory->taker);
     store_deinit(&memory->store);
+    memory_revocations_deinit(&memory->revocations);
     revocation_listeners_deinit(&memory->listeners);
     pthread_mutex_destroy(&memory->lock);
     list_drain (link, &memory->watches)
@@ -543,6 +636,7 @@ static const struct broker_ops memory_ops = {
     .configure = memory_configure,
     .is_ready = memory_is_ready,
     .stop = memory_stop,
+    .handover = &memory_handover,
 };
 
 struct broker *memory_broker_new(struct options *options)

@@ -82,7 +82,7 @@ void memory_presence_tell(struct memory_presence *presence, struct text channel,
         presence_find_readers(presence, name, channel_name_make_events(name, channel)),
         presence_find_readers(presence, CHANNEL_EVENTS, strlen(CHANNEL_EVENTS)),
     };
-    if ((!logs[0] && !logs[1]) || channel_name_is_reserved(channel))
+    if (presence->is_frozen || (!logs[0] && !logs[1]) || channel_name_is_reserved(channel))
         return;
     channel_options_resolve(&found, *presence->options, channel);
     for (unsigned i = 0; i < ARRAY_LENGTH(logs) && found.events; i++)
@@ -148,9 +148,10 @@ static void room_flush(struct roster_room *room)
     struct log *log =
         presence_find_readers(presence_of(room->roster), name, channel_name_make_presence(name, channel));
     struct roster_member *member;
-    if (log && store->now_ms >= memory->next_ms)
+    bool is_frozen = presence_of(room->roster)->is_frozen;
+    if (!is_frozen && log && store->now_ms >= memory->next_ms)
         memory->next_ms = store->now_ms + (uint64_t)room_tell(room, log) * PRESENCE_PACE_MS;
-    while (!log && (member = roster_first_changed(room)))
+    while (!is_frozen && !log && (member = roster_first_changed(room)))
         roster_told(member);
     if (roster_first_changed(room) && !timer_is_armed(&memory->flush))
         timer_arm(&store->wheel, &memory->flush, memory->next_ms);

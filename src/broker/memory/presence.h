@@ -19,6 +19,8 @@ struct memory_presence {
     struct store *store;
     struct options *const *options; /* the broker's */
     char node[MEMORY_NODE_LEN + 1]; /* as members are told to be on */
+    bool is_frozen; /* nobody is told anything; what has changed then is told afterwards, if there is an
+                       afterwards */
 };
 
 void memory_presence_init(struct memory_presence *presence, struct store *store,
