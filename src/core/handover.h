@@ -38,6 +38,9 @@ enum handover_kind {
     /* From the new one: */
     HANDOVER_READY,  /* everything but the state is there: number of the process | */
     HANDOVER_LOADED, /* whether it has the state | why not */
+    /* From the old process: */
+    HANDOVER_PLACE, /* how many messages came before it, offset, left ms: stands in the log, and was told with
+                       an entry | */
     HANDOVER_KINDS
 };
 

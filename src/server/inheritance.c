@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,6 +20,8 @@
 /* For one record after another. The other process has patience of its own (server/succession.c), which ends
  * sooner. */
 #define INHERITANCE_WAIT_MS 60000
+/* For the connection to Redis. */
+#define INHERITANCE_BROKER_MS 5000u
 #define INHERITANCE_READ_BYTES (256u << 10)
 /* The kernel passes at most 253 at a time (SCM_MAX_FD). */
 #define INHERITANCE_FDS_MOST 253u
@@ -241,12 +244,22 @@ static int inheritance_await_go(struct inheritance *inheritance)
     return err ? err : record.kind == HANDOVER_GO ? 0 : -EPROTO;
 }
 
+/* An engine elsewhere is connected to while the other process serves; one that is away is away for both. */
+static void inheritance_await_broker(struct broker *broker)
+{
+    const struct timespec step = {.tv_nsec = 10 * 1000 * 1000};
+    uint64_t until_ms = clock_monotonic_ms() + INHERITANCE_BROKER_MS;
+    while (!broker->ops->is_ready(broker) && clock_monotonic_ms() < until_ms)
+        nanosleep(&step, NULL);
+}
+
 /* With the other process gone nobody else is there to serve: this one does, with what it has. */
 static int inheritance_take_all(struct inheritance *inheritance, struct broker *broker, bool *is_whole)
 {
     const struct broker_handover *broker_handover = broker->ops->handover;
     char why[BROKER_FAULT_MAX] = "";
     *is_whole = false;
+    inheritance_await_broker(broker);
     int err = inheritance_say(
         inheritance, &(const struct handover){.kind = HANDOVER_READY, .numbers = {(uint64_t)getpid()}});
     if (!err)

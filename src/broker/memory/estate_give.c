@@ -40,14 +40,15 @@ static int estate_give_message(struct estate_giver *giver, const struct store *s
     PPvoid_t slot = estate_place(giver, told);
     if (!slot)
         return -ENOMEM;
-    if (!*slot || !message->origin) {
+    bool is_new = !*slot;
+    if (is_new) {
         *slot = (void *)(uintptr_t)++giver->message_count;
         estate_append_message(to, store, told, !message->origin);
     }
     giver->place_count++;
-    if (message->origin)
-        handover_append(to,
-                        &(const struct handover){.kind = HANDOVER_ENTRY,
+    if (is_new && !message->origin)
+        return 0;
+    handover_append(to, &(const struct handover){.kind = message->origin ? HANDOVER_ENTRY : HANDOVER_PLACE,
                                                  .numbers = {(uint64_t)(uintptr_t)*slot - 1, message->offset,
                                                              estate_left_ms(store, message->expires_ms)},
                                                  .texts = {message_channel(message)}});

@@ -141,6 +141,16 @@ static int estate_take_entry(struct estate_taker *taker, const struct handover *
                  : estate_lack_memory(fault);
 }
 
+static int estate_take_place(struct estate_taker *taker, const struct handover *record,
+                             char fault[ESTATE_FAULT_MAX])
+{
+    if (!taker->log || record->numbers[0] >= taker->message_count ||
+        taker->messages[record->numbers[0]]->offset > 0)
+        return estate_refuse("a message has two places", fault);
+    return estate_place(taker, message_ref(taker->messages[record->numbers[0]]), record->numbers[1],
+                        record->numbers[2], fault);
+}
+
 static int estate_take_key(struct estate_taker *taker, const struct handover *record,
                            char fault[ESTATE_FAULT_MAX])
 {
@@ -218,6 +228,8 @@ int estate_take(struct estate_taker *taker, const struct estate *estate, const s
         return estate_take_message(taker, record, fault);
     case HANDOVER_ENTRY:
         return estate_take_entry(taker, record, fault);
+    case HANDOVER_PLACE:
+        return estate_take_place(taker, record, fault);
     case HANDOVER_KEY:
         return estate_take_key(taker, record, fault);
     case HANDOVER_REVOCATION:
