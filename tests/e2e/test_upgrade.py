@@ -359,8 +359,12 @@ def upgradable(channel: str) -> object:
         yield server, name
 
 
-@pytest.mark.parametrize("step", list(STEPS))
-@pytest.mark.parametrize("way", ["ends", "is killed", "talks nonsense", "says what is not its turn"])
+WAYS = ("ends", "is killed", "talks nonsense", "says what is not its turn")
+
+
+@pytest.mark.parametrize(("step", "way"), [
+    pytest.param(step, way, marks=[] if way == "is killed" or step == "with the state" else [pytest.mark.long])
+    for step in STEPS for way in WAYS])
 def test_a_process_that_fails_changes_nothing(upgradable: tuple[UpgradingServer, str], channel: str, step: str, way: str) -> None:
     server, name = upgradable
     ways = {"ends": "sys.exit(3)", "is killed": "os.kill(os.getpid(), 9)", "talks nonsense": "peer.sendall(b'x' * 100); time.sleep(60)",
