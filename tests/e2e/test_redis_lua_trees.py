@@ -85,7 +85,8 @@ def test_whoever_names_no_trees_gets_those_that_nodes_know(lua: Library, redis: 
     assert [entry.data for entry in lua.open(f"{channel}/b").entries] == ["z", "w", "v"]
 
 
-@pytest.mark.parametrize("text", ["1 x 1 2 3 4\n", "99 x 1 2 3 4\n", "0 x 1 2 3 4\n", "4 x 1 2 3\n", "3 x 1 2 3 4\n"])
+@pytest.mark.parametrize("text", ["1 x 1 2 3 4\n", "99 x 1 2 3 4\n", "0 x 1 2 3 4\n", "4 x 1 2 3\n", "3 x 1 2 3 4\n",
+                                  "4 x 3 60000 60000 1000\n4 x 3 60000 60000 1000\n"])
 def test_trees_that_are_none_are_refused(lua: Library, channel: str, text: str) -> None:
     with pytest.raises(RedisError, match="trees are"):
         lua.publish("abcd/efg", "x", trees=text)

@@ -827,12 +827,14 @@ end
 
 -- As a node names them: the length of each name, the part of an epoch that comes from it, and its limits.
 local function parse_trees(log, text)
-    local trees = {}
+    local trees, named = {}, {}
     for len, part, limits in string.gmatch(text, '(%d+) (%w+) ([%d ]+)\n') do
         local name = string.sub(log.name, 1, tonumber(len))
-        if #name == 0 or string.sub(log.name, #name + 1, #name + 1) ~= '/' or not read_limits(limits) or #trees == TREES_MAX then
-            fail('trees are at most ' .. TREES_MAX .. ' lines of LENGTH PART LIMITS')
+        if #name == 0 or string.sub(log.name, #name + 1, #name + 1) ~= '/' or not read_limits(limits) or #trees == TREES_MAX
+            or named[name] then
+            fail('trees are at most ' .. TREES_MAX .. ' lines of LENGTH PART LIMITS, each of another length')
         end
+        named[name] = true
         trees[#trees + 1] = { name = name, limits = limits, part = #part == 5 and part or false }
     end
     return trees
