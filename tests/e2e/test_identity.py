@@ -16,6 +16,7 @@ import pytest
 from support.client import Connection, Response, path_of, request, request_bytes
 from support.commands import Commands, raw_commands
 from support.server import Server, wait_until
+from support.stillness import again_after_a_stall
 from support.tcp import Raw, command
 from support.tokens import bearer, key_file, make_token, secret_file
 from support.websocket import WebSocket
@@ -179,6 +180,7 @@ def test_what_says_nothing_of_channels_is_open(server: Server) -> None:
 
 
 @pytest.mark.parametrize("transport", STREAMS)
+@again_after_a_stall(0.1)
 def test_a_stream_ends_with_its_token_and_tells_nothing_after_it(server: Server, channel: str, transport: str) -> None:
     name = f"a/{channel}"
     query = {"transport": transport, **({"callback": "f"} if transport == "htmlfile" else {})}
@@ -204,12 +206,14 @@ def test_a_stream_ends_with_its_token_and_tells_nothing_after_it(server: Server,
 
 
 @pytest.mark.parametrize("form", ["poll", "json"])
+@again_after_a_stall(0.1)
 def test_a_long_poll_is_answered_401_when_its_token_ends(server: Server, channel: str, form: str) -> None:
     name = f"a/{channel}"
     response = request(server, "GET", path_of(name, transport=form), **bearer(make(name, ends_in=0.5)))
     check_refusal(response, 401, "token-expired")
 
 
+@again_after_a_stall(0.1)
 def test_a_websocket_closes_with_4401_when_its_token_ends(server: Server, channel: str) -> None:
     name = f"a/{channel}"
     for target in (path_of(name), "/ws"):
@@ -218,6 +222,7 @@ def test_a_websocket_closes_with_4401_when_its_token_ends(server: Server, channe
             assert code == 4401 and reason.startswith("token-expired"), reason
 
 
+@again_after_a_stall(0.1)
 def test_a_session_of_sockjs_closes_with_4401_when_its_token_ends(server: Server, channel: str) -> None:
     url = f"/sockjs/0/{channel.replace('/', '-')}"
     assert request(server, "POST", f"{url}/xhr", **bearer(make("a/b", ends_in=0.5))).body == b"o\n"
@@ -229,6 +234,7 @@ def test_a_session_of_sockjs_closes_with_4401_when_its_token_ends(server: Server
 
 
 @pytest.mark.parametrize("transport", ["xhr", "xhr_streaming", "eventsource", "htmlfile", "jsonp"])
+@again_after_a_stall(0.1)
 def test_whoever_receives_for_a_session_of_sockjs_is_told_that_its_token_has_ended(server: Server, channel: str, transport: str) -> None:
     url = f"/sockjs/0/{channel.replace('/', '-')}"
     token = bearer(make("a/b", ends_in=1.0))
@@ -241,6 +247,7 @@ def test_whoever_receives_for_a_session_of_sockjs_is_told_that_its_token_has_end
 
 
 @pytest.mark.parametrize("ends_in", [0.5, -1.0])
+@again_after_a_stall(0.1)
 def test_a_function_of_jsonp_is_called_with_the_error_when_its_token_ends(server: Server, channel: str, ends_in: float) -> None:
     name = f"a/{channel}"
     response = request(server, "GET", path_of(name, transport="jsonp", callback="f"), **bearer(make(name, ends_in=ends_in)))
@@ -248,6 +255,7 @@ def test_a_function_of_jsonp_is_called_with_the_error_when_its_token_ends(server
     assert b'f({"error":"token-expired","message":"' in response.body, response
 
 
+@again_after_a_stall(0.1)
 def test_raw_tcp_and_resp_are_told_and_closed_when_their_token_ends(server: Server, channel: str) -> None:
     name = f"a/{channel}".encode()
     with Raw(server, LINES) as raw:
@@ -258,6 +266,7 @@ def test_raw_tcp_and_resp_are_told_and_closed_when_their_token_ends(server: Serv
         assert raw.take() == b"+OK" and raw.take().startswith(b"-WRONGPASS ") and raw.is_closed()
 
 
+@again_after_a_stall(0.1)
 def test_a_command_that_waits_and_one_that_speaks_json_are_told_when_their_token_ends(server: Server, channel: str) -> None:
     name = f"a/{channel}"
     with Raw(server, AUTO) as raw:
