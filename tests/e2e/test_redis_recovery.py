@@ -216,7 +216,7 @@ def test_options_are_reloaded(channel: str) -> None:
             write("history-size = 2\nhistory-ttl = 7s\nchannel-ttl = 70s\nidempotency-time = 9s\nredis-timeout = 250ms\n")
             server.process.send_signal(signal.SIGHUP)
             wait_until(lambda: publish(server, channel) and redis.client.hget(meta_key(channel), "limits") != before)
-            assert redis.client.hget(meta_key(channel), "limits") == b"2 7000 70000 9000 4194304"
+            assert redis.client.hget(meta_key(channel), "limits") == b"2 7000 70000 9000 4194304 0"
             for _ in range(3):
                 publish(server, channel)
             assert get(server, f"/api/channels/{channel}").json["messages"] == 2
