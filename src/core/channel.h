@@ -61,7 +61,7 @@ struct channel {
     uint64_t pages_unread;   /* asked for and not answered, also those no longer in the list */
     struct list pending;     /* subscriptions, until attached */
     struct list waiting;     /* those that have all there is */
-    struct list ready;       /* those to be served */
+    struct list ready;       /* those to be served; one that put off reading history is fetching there */
     struct list blocked;     /* those whose clients take nothing */
     struct list dirty_link;  /* in hub.dirty while `ready` is not empty */
     struct list linger_link; /* in hub.lingering */
@@ -112,7 +112,7 @@ void channel_free_when_done(struct channel *channel);
 bool channel_read_reset(struct subscription *subscription, struct delivery *delivery);
 
 /* Fills `to` with what `subscription` is to be told next, behind its reset; may leave it waiting for
- * a page of history. */
+ * a page of history, or for another turn to read on in. */
 size_t channel_read(struct subscription *subscription, struct delivery *to, size_t most);
 
 /* Whether only the broker knows what becomes of that start in an attached channel. */

@@ -5,6 +5,10 @@
 #include "core/channel.h"
 #include "core/page.h"
 
+/* Who wants the newest only passes over about this many messages of history in a turn, of which there may be
+ * any number before one that is told. */
+#define DELIVERIES_PASSED_MOST 512u
+
 struct deliveries {
     struct subscription *subscription;
     struct delivery *at;
@@ -12,7 +16,8 @@ struct deliveries {
     size_t most;
     uint64_t offset;
     uint32_t serial;
-    uint64_t until; /* offset behind which a transient message comes first */
+    uint64_t until;  /* offset behind which a transient message comes first */
+    unsigned passed; /* messages passed over, because newer ones replace them */
 };
 
 static void deliveries_add(struct deliveries *deliveries, struct message *message, uint64_t offset)
@@ -57,19 +62,32 @@ static bool deliveries_add_ring(struct deliveries *deliveries, const struct ring
         }
         if (message->offset > deliveries->until)
             break;
-        if (deliveries_may_skip(deliveries, newest, message))
-            deliveries->offset = message->offset;
-        else
+        if (!deliveries_may_skip(deliveries, newest, message)) {
             deliveries_add(deliveries, message, message->offset);
+        } else {
+            deliveries->offset = message->offset;
+            deliveries->passed++;
+        }
         index++;
     }
     return deliveries->offset > before;
+}
+
+/* The rest of history in its next turn; until then it counts as one that is being fetched. */
+static void deliveries_put_off(struct subscription *subscription)
+{
+    channel_make_ready(subscription);
+    subscription->state = SUBSCRIPTION_FETCHING;
 }
 
 /* Below the window: from a page of history. Returns whether it has moved on. */
 static bool deliveries_add_page(struct deliveries *deliveries, struct channel *channel)
 {
     struct subscription *subscription = deliveries->subscription;
+    if (deliveries->passed >= DELIVERIES_PASSED_MOST) {
+        deliveries_put_off(subscription);
+        return false;
+    }
     struct page *page = page_find(channel, deliveries->offset + 1);
     if (!page)
         page = page_request_around(channel, deliveries->offset + 1);
@@ -143,11 +161,24 @@ bool channel_read_reset(struct subscription *subscription, struct delivery *deli
     return true;
 }
 
+/* What it has passed over with nothing to tell it need not pass over again. Not before a reset, which holds
+ * where it stands. */
+static void deliveries_keep_progress(const struct deliveries *deliveries)
+{
+    struct subscription *subscription = deliveries->subscription;
+    if (deliveries->count == 0 && subscription->reset == RESET_NONE)
+        subscription->offset = deliveries->offset;
+}
+
 size_t channel_read(struct subscription *subscription, struct delivery *to, size_t most)
 {
     struct channel *channel = subscription->channel;
-    struct deliveries deliveries = {subscription,         to,        0, most, subscription->offset,
-                                    subscription->serial, UINT64_MAX};
+    struct deliveries deliveries = {.subscription = subscription,
+                                    .at = to,
+                                    .most = most,
+                                    .offset = subscription->offset,
+                                    .serial = subscription->serial,
+                                    .until = UINT64_MAX};
     if (subscription->state != SUBSCRIPTION_LIVE)
         return 0;
     if (subscription->subscriber->is_of_log)
@@ -162,5 +193,6 @@ size_t channel_read(struct subscription *subscription, struct delivery *to, size
         else
             has_moved = deliveries_add_page(&deliveries, channel);
     }
+    deliveries_keep_progress(&deliveries);
     return deliveries.count;
 }

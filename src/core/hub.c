@@ -85,8 +85,11 @@ static void hub_wake_first(struct channel *channel)
     struct subscription *subscription = container_of(list_first(&channel->ready), struct subscription, link);
     struct subscriber *subscriber = subscription->subscriber;
     channel_make_waiting(subscription);
-    /* Others of its channels may still be attaching; it is woken as a whole when they are. */
-    if (subscriber->pending == 0)
+    /* Others of its channels may still be attaching; it is woken as a whole when they are. Blocked it may be
+     * since it put off reading the rest of history. */
+    if (subscriber->pending == 0 && subscriber->is_blocked)
+        channel_make_blocked(subscription);
+    else if (subscriber->pending == 0)
         subscriber->ops->wake(subscriber, false);
     else if (subscriber_is_spread(subscriber))
         spread_woken(subscription);

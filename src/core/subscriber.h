@@ -32,7 +32,7 @@ enum subscription_state {
     SUBSCRIPTION_PENDING,  /* its channel is being attached, or its cursor checked */
     SUBSCRIPTION_SEEKING,  /* as pending; what came after its request is looked for in older history */
     SUBSCRIPTION_LIVE,     /* in one of the channel's lists: waiting, ready, blocked */
-    SUBSCRIPTION_FETCHING, /* waits for a page of history */
+    SUBSCRIPTION_FETCHING, /* waits for a page of history, or ready to go on with one in its turn */
 };
 
 /* What a subscriber is told when it is slow. */
@@ -52,7 +52,7 @@ struct subscription {
     struct channel *channel;
     struct subscriber *subscriber;
     struct presence *presence; /* NULL where nobody wants to know who is there */
-    uint64_t offset;           /* of the last message delivered */
+    uint64_t offset;           /* of the last message delivered, or passed over for newer ones */
     uint64_t missed;           /* of the reset that is to be told; see struct delivery */
     uint8_t state;             /* enum subscription_state */
     uint8_t reset;             /* enum reset_reason to be told before anything else */
@@ -131,7 +131,8 @@ void subscriber_introduce(struct subscriber *subscriber, struct persona *persona
 void subscriber_leave(struct subscriber *subscriber);
 
 /* Fills `deliveries` with up to `most` things to tell, in order, without changing where the subscriber
- * stands. When it returns 0 the subscriber has everything and will be woken. */
+ * stands, but for messages that newer ones replace. When it returns 0 the subscriber has everything, or
+ * subscriber_is_fetching, and will be woken. */
 size_t subscriber_read(struct subscriber *subscriber, struct delivery *deliveries, size_t most);
 
 /* The subscriber has been told `delivery`; in the order of reading. */

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """`policy = newest`: a slow subscriber is told of each key the newest message, a fast one every message."""
 
+import concurrent.futures
 import contextlib
 import json
 import random
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -152,6 +154,33 @@ def test_who_comes_back_late_is_told_the_newest_only(channel: str) -> None:
             commands.subscribe(channel, since=at, policy="newest")
             assert [commands.next_data().split()[0] for _ in range(KEYS)] == everything[-KEYS:]
         assert len(get(server, path_of(channel, since=at, wait=0), Accept="application/json").json["messages"]) == 10 * KEYS
+
+
+LONG = 40_000
+LONGEST_WAIT_SECONDS = 5
+
+
+@BROKERS
+def test_a_long_history_of_one_key_holds_nobody_up(broker: str, channel: str) -> None:
+    """It is passed over in pieces, between which others are served, and each piece once."""
+    with configured(broker, "", *KEEP) as server, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        for first in range(0, LONG, 1000):
+            batch = [{"channel": channel, "data": str(i), "key": "k"} for i in range(first, first + 1000)]
+            assert request(server, "POST", "/channels", json.dumps(batch)).status == 200
+        poll = pool.submit(get, server, path_of(channel, since="earliest", policy="newest", wait=60), Accept="application/json")
+        waits = []
+        while not waits or not poll.done():
+            began = time.monotonic()
+            assert get(server, path_of(channel + "/other", wait=0)).status == 204
+            waits.append(time.monotonic() - began)
+        print(f"{len(waits)} others were answered meanwhile, the slowest after {max(waits) * 1000:.1f} ms")
+        assert max(waits) < LONGEST_WAIT_SECONDS
+        answer = poll.result().json
+        assert [each["data"] for each in answer["messages"]] == [str(LONG - 1)] and "reset" not in answer
+        assert metric(server, "refills_total") < 2 * LONG / 256
+        publish(server, channel, "next", Sluice_Key="k")
+        after = get(server, path_of(channel, since=answer["cursor"], policy="newest"), Accept="application/json").json
+        assert [each["data"] for each in after["messages"]] == ["next"]
 
 
 def test_the_event_is_the_key_of_messages_without_one(channel: str) -> None:
