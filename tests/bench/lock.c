@@ -74,11 +74,11 @@ static struct hub hub;
 static uint64_t found;
 static bool is_ready;
 
-static struct retention retain(const void *context, struct text name)
+static struct channel_terms find_terms(const void *context, struct text name)
 {
     (void)context;
     (void)name;
-    return (struct retention){1000, 1u << 30, 3600000};
+    return (struct channel_terms){.kept = {1000, 1u << 30, 3600000}};
 }
 
 static void publish(const char *name, size_t size, uint64_t ttl_ms)
@@ -161,9 +161,18 @@ static void tend_until(uint64_t messages)
         wait_ms = broker->ops->tend(broker);
 }
 
+static void configure(void)
+{
+    char fault[BROKER_FAULT_MAX];
+    if (broker->ops->configure(broker, options, fault)) {
+        fprintf(stderr, "%s\n", fault);
+        exit(1);
+    }
+}
+
 int main(int count, char **arguments)
 {
-    const struct hub_settings settings = {.retain = retain};
+    const struct hub_settings settings = {.find_terms = find_terms};
     unsigned channels = count > 1 ? (unsigned)strtoul(arguments[1], NULL, 10) : 1000000;
     holds_ns = malloc(HOLDS_MOST * sizeof(holds_ns[0]));
     options = options_new();
@@ -203,11 +212,11 @@ int main(int count, char **arguments)
     tend_until(2ull * channels);
     report("its messages are freed");
     options->memory_limit_bytes = message_memory_bytes() / 2;
-    (void)broker->ops->configure(broker, options);
+    configure();
     publish("small", 100, 0);
     report("a publish evicts half of all");
     options->memory_limit_bytes = 16ull << 30;
-    (void)broker->ops->configure(broker, options);
+    configure();
     tend_until(UINT64_MAX);
     hold_count = 0;
     publish_to_all(channels, 1000);
@@ -217,7 +226,7 @@ int main(int count, char **arguments)
     hold_count = 0;
     tend_until(channels);
     report("a message of each channel expires");
-    (void)broker->ops->configure(broker, options);
+    configure();
     hold_count = 0;
     tend_until(UINT64_MAX);
     report("a reload finds what each channel keeps");
