@@ -12,6 +12,8 @@ import { chromium } from 'playwright-core';
 
 const { SCREENSHOTS, SLUICE, SOURCE_DIR } = process.env;
 const folder = mkdtempSync(join(tmpdir(), 'sluice-browser-'));
+/* So long a process with a connection or a timer left waits before it ends all the same. */
+const LEFT_MS = 5000;
 let starts = 0;
 
 process.on('exit', () => rmSync(folder, { recursive: true }));
@@ -19,7 +21,10 @@ process.on('exit', () => rmSync(folder, { recursive: true }));
 /* What a test that failed has left would keep this process from its end. */
 const ends = [];
 export const atEnd = (end) => ends.push(end);
-after(() => ends.forEach((end) => end()));
+after(() => {
+  ends.forEach((end) => end());
+  setTimeout(() => process.exit(), LEFT_MS).unref();
+});
 
 function run(command, options, stdio = 'ignore') {
   const child = spawn(command, options, { stdio });
