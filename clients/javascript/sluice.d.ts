@@ -87,6 +87,8 @@ export type State = 'idle' | 'connecting' | 'open' | 'lost' | 'closed';
 export interface StateEvent extends Event {
   readonly state: State;
   readonly transport?: Transport;
+  /** Where the server is: the address that was given, or the one that a server which stopped named. */
+  readonly base?: string;
   /** Why it was lost, and after how many ms it is tried again. */
   readonly fault?: SluiceError;
   readonly delay?: number;

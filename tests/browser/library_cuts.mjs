@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { before, test } from 'node:test';
 import WebSocket from 'ws';
-import { start, stop, until } from './support.mjs';
+import { publish, start, stop, until } from './support.mjs';
 import { startTrouble } from './trouble.mjs';
 
 const ROUNDS_MS = Number(process.env.CUTS_MS ?? 6000);
@@ -117,5 +117,42 @@ test('what is refused says why, and leaves the other channels alone', async () =
     client.close();
   }
 });
+
+for (const transport of ['websocket', 'sse', 'stream', 'poll']) {
+  test(`who follows over ${transport} comes back when and where a server that stops says`, { timeout: 120000 }, async () => {
+    const there = await start(0, ['--retry', '1']);
+    const here = await start(0, ['--retry', '1', '--alternatives', there.origin]);
+    const client = new Sluice(here.origin, { transports: [transport] });
+    const states = [];
+    const heard = [];
+    client.addEventListener('state', (event) => states.push(event));
+    client.subscribe('moved', { onmessage: ({ data }) => heard.push(data) });
+    const opensAt = (server) => until(() => states.at(-1)?.state === 'open' && states.at(-1).base === server.origin, server.origin);
+    const hears = async (server, text) => {
+      await publish(server, 'moved', text);
+      await until(() => heard.at(-1) === text, text);
+    };
+    const follows = (server) => until(async () => (await (await fetch(`${server.origin}/api/channels/moved`)).json()).subscribers.total === 1, 'a follower');
+    const delays = () => states.splice(0).filter(({ state }) => state === 'lost').map(({ delay }) => delay);
+    await opensAt(here);
+    await hears(here, 'one');
+    await follows(here); // not between two polls, when it is told nothing
+    await stop(here);
+    await opensAt(there);
+    assert.ok(delays()[0] >= 1000);
+    await hears(there, 'two');
+    await client.publish('moved', 'three');
+    await until(() => heard.at(-1) === 'three', 'three');
+    await follows(there);
+    await stop(there); // which names no other
+    const again = await start(here.port);
+    await opensAt(here);
+    assert.ok(delays()[0] >= (transport === 'poll' ? 1000 : 1100)); // that of a poll is in whole seconds
+    await hears(again, 'four');
+    assert.deepEqual(heard, ['one', 'two', 'three', 'four']);
+    client.close();
+    await stop(again);
+  });
+}
 
 test('the server ends in order after all that', () => stop(server));

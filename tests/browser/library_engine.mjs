@@ -140,6 +140,18 @@ test('Retry-After and retry: are waited for, and the transport is kept', async (
   assert.equal(told.state().delay, 2700);
 });
 
+test('a server that stops says where to go on, until nothing opens there', async () => {
+  const bench = await begin({ base: 'http://x/push', transports: ['poll'] });
+  await bench.open();
+  await bench.end(makeFault('stops', 'stopping', 0, 2000, 'https://y/'));
+  assert.deepEqual([bench.state().delay, bench.state().base], [2500, 'https://y/push']);
+  await pass(2500);
+  assert.equal(bench.last().wish.base, 'https://y/push');
+  await bench.end();
+  await pass(bench.state().delay);
+  assert.equal(bench.last().wish.base, 'http://x/push');
+});
+
 test('the transport that worked last for this network is tried first', async () => {
   const bench = await begin({ hint: 'stream' });
   assert.equal(bench.last().name, 'stream');

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What else the client library has: SluiceEventSource in an old page, who is there, iteration, tokens, the classic build.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { join } from 'node:path';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -170,6 +171,15 @@ test('what is published comes as it was, with its options', async () => {
     [['text', 'text'], ['json', { a: [1, null] }], ['binary', new Uint8Array([0, 255])], ['json', 'json'], ['text', 'once']]);
   assert.deepEqual([heard[0].event, heard[0].key], ['said', 'k']);
   client.close();
+});
+
+test('a client that is closed does not keep a program from its end', () => {
+  const program = `import { Sluice } from ${JSON.stringify(join(process.env.SOURCE_DIR, 'static/sluice.js'))};
+    const client = new Sluice(${JSON.stringify(server.origin)});
+    client.subscribe('rooms/end', { as: 'ann' });
+    await client.presence('rooms/end', { onchange() {} });
+    client.close();`;
+  execFileSync(process.execPath, ['--input-type=module', '--eval', program], { timeout: 30000 });
 });
 
 test('the servers end in order after all that', async () => {

@@ -2,14 +2,14 @@
 /* One connection for any number of channels: chooses the transport, goes on after every loss with the cursor, watches that something comes.
  *
  * It tells by `tell(event)`, event being
- * {op: 'state', state: 'idle' | 'connecting' | 'open' | 'lost' | 'closed', transport, fault, delay}
+ * {op: 'state', state: 'idle' | 'connecting' | 'open' | 'lost' | 'closed', transport, base, fault, delay}: `base` is where the server is
  * {op: 'subscribed', channel, cursor, from}: the channel's feed stands there; `from` at its first opening only, where it was to begin
  * {op: 'message', message}, {op: 'reset', reset}
  * {op: 'refused', channel, fault}: the channel is not to be had
  */
 import { isCursor, makePlaces } from './cursor.js';
 import { asFault, makeFault } from './fault.js';
-import { look } from './http.js';
+import { elsewhere, look } from './http.js';
 import { TRANSPORTS } from './transports.js';
 
 /** The next transport is tried beside one that has said nothing for so long. */
@@ -37,10 +37,11 @@ export const covers = (channel, name) => channel === name
  * {channel, since, as, info, policy}, there shall be from now on (the first of a channel counts); wake(hasNetworkChanged) that the connection may
  * be dead, or the network back; close() ends it.
  */
-export function openEngine({ base, transports, heartbeat, credentials, hint, token: askToken }, tell, table = TRANSPORTS) {
+export function openEngine({ base: home, transports, heartbeat, credentials, hint, token: askToken }, tell, table = TRANSPORTS) {
   const feeds = new Map(); // by channel: {channel, since, as, info, policy, places, isOpen}
   const attempts = new Set();
   const timers = {};
+  let base = home; // or where a server that stops has sent us
   let first = transports.includes(hint) ? hint : transports[0]; // the transport with which one begins
   let queue = []; // of transports still to be tried
   let current; // the attempt that has opened
@@ -62,7 +63,7 @@ export function openEngine({ base, transports, heartbeat, credentials, hint, tok
 
   const show = (next, more) => {
     state = next;
-    tell({ op: 'state', state, transport: current?.name, ...more });
+    tell({ op: 'state', state, transport: current?.name, base, ...more });
   };
 
   const place = ({ channel, places, since: from, isOpen }) => tell({ op: 'subscribed', channel, cursor: String(places), from: isOpen ? undefined : from });
@@ -123,9 +124,11 @@ export function openEngine({ base, transports, heartbeat, credentials, hint, tok
 
   const wait = (fault) => {
     drop();
-    const backOff = Math.min(DELAY_MAX_MS, (retryMs || DELAY_MS) * 2 ** rounds) * (1 + Math.random()) / 2;
-    const delay = fault.retryAfter * (1 + Math.random() / 4) || backOff;
+    const backOff = Math.min(DELAY_MAX_MS, DELAY_MS * 2 ** rounds) * (1 + Math.random()) / 2;
+    const delay = fault.retryAfter * (1 + Math.random() / 4) || retryMs || backOff; // retry: has been spread by the server
     retryMs = 0;
+    if (fault.where) base = elsewhere(home, fault.where);
+    else if (rounds || fault.kind === 'busy') base = home;
     if (fault.kind === 'busy') rounds++;
     show('lost', { fault, delay });
     after(delay, 'again', connect);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* What can go wrong, and what helps against it. Inside the library a fault is {code, message, status, retryAfter, kind}, which can be sent from tab to tab. Its kind:
+/* What can go wrong, and what helps against it. Inside the library a fault is {code, message, status, retryAfter, kind, where}, which can be sent from tab to tab. Its kind:
  * 'token': another token may help. 'busy': it passes by itself. 'blocked': another transport may help. 'final': nothing does.
  */
 
@@ -19,10 +19,12 @@ function kindOf(code, status) {
   return !code || status === 405 || status === 406 || status === 426 ? 'blocked' : 'final';
 }
 
-export const makeFault = (message = 'the connection was lost', code = '', status = 0, retryAfter = 0) => ({ code, message, status, retryAfter, kind: kindOf(code, status) });
+/** `where` is the address of another server, to which one that stops sends its clients. */
+export const makeFault = (message = 'the connection was lost', code = '', status = 0, retryAfter = 0, where = undefined) => (
+  { code, message, status, retryAfter, kind: kindOf(code, status), where });
 
 /** Of an error of the command protocol, of a batch or at the end of a stream. */
-export const readFault = ({ code, error = code, message, retry_after: seconds = 0 }) => makeFault(message, error, 0, seconds * 1000);
+export const readFault = ({ code, error = code, message, retry_after: seconds = 0, alternatives: [where] = [] }) => makeFault(message, error, 0, seconds * 1000, where);
 
 /** What is thrown as what it is, or as a loss. */
 export const asFault = (thrown) => (thrown.kind ? thrown : makeFault(thrown.message));

@@ -18,15 +18,15 @@ function encode(data) {
   return ArrayBuffer.isView(data) ? { type: 'binary', data: toBase64(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)) } : { data };
 }
 
-/** publish(channel, data, options) promises the server's answer; `askToken(why)` promises a token. */
-export function makePublisher({ base, credentials, token: askToken }) {
+/** publish(channel, data, options) promises the server's answer; `askToken(why)` promises a token, `place()` is where the server is now. */
+export function makePublisher({ credentials, token: askToken }, place) {
   const queue = [];
   let isBusy = false;
   let token;
 
   const post = async (batch) => {
     token ??= await askToken();
-    const results = await ask(`${base}/channels`, { method: 'POST', body: `[${batch.map(({ body }) => body)}]`, token, credentials })
+    const results = await ask(`${place()}/channels`, { method: 'POST', body: `[${batch.map(({ body }) => body)}]`, token, credentials })
       .catch((fault) => batch.map(() => fault));
     const read = results.map((result) => (result.error ? readFault(result) : result));
     const denial = read.find(({ kind }) => kind === 'token');

@@ -14,7 +14,8 @@
 import { openEngine } from './engine.js';
 import { makeFault } from './fault.js';
 
-const VERSION = 'sluice 1';
+/** Those who speak otherwise do not hear each other. */
+const VERSION = 'sluice 2';
 const TICK_MS = 5000;
 const UNANSWERED_MAX = 2;
 /** Browsers let the timers of hidden tabs run once a minute. */

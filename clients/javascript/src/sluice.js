@@ -37,6 +37,7 @@ export class Sluice extends EventTarget {
       secret: typeof token === 'string' ? token : '', // who has another does not share
       token: async (why) => (typeof token === 'function' ? token(why) : token),
     };
+    let here = base; // where the connection is
     let isShared = share && canShare();
     let isStale = false;
     let link;
@@ -60,6 +61,7 @@ export class Sluice extends EventTarget {
         if (op === 'refused') dispatch(op);
         return;
       }
+      here = event.base ?? here;
       Object.assign(this, { state, transport });
       if (transport) remember(base, transport);
       dispatch(state);
@@ -92,12 +94,12 @@ export class Sluice extends EventTarget {
     resume();
 
     Object.assign(this, {
-      publish: makePublisher(options),
+      publish: makePublisher(options, () => here),
 
       subscribe(channel, wanted = {}) {
         const one = openSubscription(channel, wanted, {
           drop() { subscriptions.delete(one); change(); },
-          look: async ({ since }) => look(base, [channel], { since, ...await access() }),
+          look: async ({ since }) => look(here, [channel], { since, ...await access() }),
         });
         subscriptions.add(one);
         change();
@@ -120,7 +122,7 @@ export class Sluice extends EventTarget {
           const members = new Map();
           later = [];
           for (let after = ''; after !== undefined;) {
-            const page = await ask(channelUrl(`${base}/api`, [`${channel}/presence`], { limit: PAGE_MEMBERS, after }), await access());
+            const page = await ask(channelUrl(`${here}/api`, [`${channel}/presence`], { limit: PAGE_MEMBERS, after }), await access());
             if (mine !== round) return;
             for (const member of page.members) members.set(member.name, member);
             ({ next: after, count: room.count, anonymous: room.anonymous } = page);
@@ -151,6 +153,7 @@ export class Sluice extends EventTarget {
         const refresh = () => { if (room.members) list().catch(() => {}); };
         const timer = setInterval(() => { if (this.transport === 'poll') refresh(); }, options.heartbeat);
         this.addEventListener('open', refresh);
+        signal.addEventListener('abort', () => room.close());
         room.close = () => {
           clearInterval(timer);
           this.removeEventListener('open', refresh);

@@ -78,6 +78,7 @@ const poll = (wish, on) => session(on, async (signal, guarded) => {
     batch.reset?.forEach((reset) => guarded.told({ reset }));
     batch.messages.forEach(guarded.told);
     guarded.stands(since);
+    if (batch.fault) throw batch.fault;
   }
 });
 
@@ -120,7 +121,10 @@ function websocket(wish, on) {
       if (object.expires) guarded.expires(object.expires);
     };
     socket.onerror = () => {}; // a close follows
-    socket.onclose = ({ code, reason }) => reject(makeFault(reason || undefined, CLOSES[code], code));
+    socket.onclose = ({ code, reason }) => {
+      const [, seconds = 0, where] = / after ([\d.]+) s(?:, at (\S+))?$/.exec(reason) ?? [];
+      reject(makeFault(reason || undefined, CLOSES[code], code, seconds * 1000, where));
+    };
   }));
   return { ...run, renew, subscribe, ping, unsubscribe: ({ channel }) => say('unsubscribe', { channel }) };
 }
