@@ -2,6 +2,7 @@
 /* Long-poll: one request, one answer. Raw (the next message as published), JSON (everything there is, in a
  * batch), or that batch as a script that calls a function (JSONP). */
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ struct longpoll {
     struct exchange *exchange;
     enum longpoll_form form;
     bool is_attached;
-    uint64_t mark;     /* of the newest transient message told; 0 when there is none */
+    uint64_t mark;     /* tells an answer with transient messages from others; 0 when there is none */
     uint64_t until_ms; /* the end of its wait, on the shard's clock */
 };
 
@@ -56,12 +57,13 @@ static void longpoll_gone(struct exchange *exchange)
     shard_reap(exchange->shard, &poll->garbage, longpoll_free);
 }
 
-/* The cursor stays where it was behind transient messages, and an answer with others of them is another one:
- * their time and number tell them apart. */
+/* The cursor stays where it was behind transient messages, and an answer with others of them is another one.
+ * Their time tells answers of different processes apart, and a count those of one. */
 static void longpoll_note_message(struct longpoll *poll, const struct delivery *delivery)
 {
+    static _Atomic uint32_t count;
     if (delivery->message->is_transient)
-        poll->mark = (uint64_t)delivery->message->time_ms * 1000 + delivery->serial % 1000;
+        poll->mark = (uint64_t)delivery->message->time_ms * 1000 + atomic_fetch_add(&count, 1) % 1000;
 }
 
 /* Every answer names the place to go on from. */
