@@ -33,8 +33,6 @@ static size_t http_take_body(char *bytes, size_t size, size_t count, void *conte
 {
     struct http_way *http = context;
     uint64_t now_ns = clock_monotonic_ns();
-    if (!http->way.answered_ns)
-        http->way.answered_ns = now_ns;
     if (!http_is_its_own(http))
         return size * count;
     if (!http->way.opened_ns)
@@ -57,7 +55,7 @@ static void http_ask_again(struct http_way *http)
     const struct check_order *order = http->request.order;
     uint64_t now_ns = clock_monotonic_ns();
     if (!http->way.opened_ns)
-        http->way.answered_ns = http->way.opened_ns = now_ns;
+        http->way.opened_ns = now_ns;
     memcpy(http->cursor, http->request.cursor, sizeof(http->cursor));
     request_deinit(&http->request);
     if (http_ask(http, order))

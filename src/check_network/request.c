@@ -17,13 +17,22 @@ static void request_copy(char *to, size_t size, struct text value)
     snprintf(to, size, "%.*s", (int)value.len, value.bytes);
 }
 
+/* One who compresses on the way makes a tag weak. */
+static void request_read_cursor(struct request *request, struct text tag)
+{
+    if (text_begins(tag, "W/"))
+        tag = text_behind(tag, 2);
+    if (tag.len >= 2 && tag.bytes[0] == '"')
+        request_copy(request->cursor, sizeof(request->cursor), (struct text){tag.bytes + 1, tag.len - 2});
+}
+
 static void request_read_field(struct request *request, struct text name, struct text value)
 {
     size_t said = strlen(request->via);
     if (text_is_word(name, "content-type"))
         request_copy(request->type, sizeof(request->type), value);
-    else if (text_is_word(name, "etag") && value.len >= 2 && value.bytes[0] == '"')
-        request_copy(request->cursor, sizeof(request->cursor), (struct text){value.bytes + 1, value.len - 2});
+    else if (text_is_word(name, "etag"))
+        request_read_cursor(request, value);
     else if (text_is_word(name, "via") || text_is_word(name, "server"))
         snprintf(request->via + said, sizeof(request->via) - said, "%s%.*s", said ? ", " : "", (int)value.len,
                  value.bytes);

@@ -21,8 +21,7 @@ struct way {
     const char
         *mark; /* how the data of every message of this check begins; a number and a full stop follow */
     uint64_t begun_ns;
-    uint64_t answered_ns; /* the head of the answer */
-    uint64_t opened_ns;   /* the first bytes that say that messages come from here on */
+    uint64_t opened_ns; /* the first bytes that say that messages come from here on */
     uint64_t received_ns[WAY_MESSAGES_MAX];
     unsigned doubled;
     uint64_t ended_ns;

@@ -215,7 +215,6 @@ static int websocket_shake_hands(struct websocket_way *websocket)
         websocket_refuse(websocket, answer);
     } else {
         /* A server says nothing before it was asked. */
-        websocket->way.answered_ns = clock_monotonic_ns();
         error = websocket_open(websocket);
     }
     buf_deinit(&head);

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Fixtures. A server with presets is shared by the tests of a file; channels are each test's own."""
 
+import contextlib
 import itertools
 import resource
 from collections.abc import Iterator
 
 import pytest
 from support.lua import Library
-from support.redis import KEEP_ALL, RedisServer, nodes
+from support.readers import LISTENERS
+from support.redis import KEEP_ALL, NODE_OPTIONS, RedisServer, await_ready, nodes
+from support.reloading import Reloading
 from support.server import Server
 from support.sockjs import SUITE
+from support.ways import Place
 
 _numbers = itertools.count(1)
 
@@ -57,3 +61,28 @@ def library(redis: RedisServer, request: pytest.FixtureRequest) -> Library:
 def lua(library: Library) -> Iterator[Library]:
     yield library
     library.now_ms, library.run = None, "a1"
+
+
+# Of files that try what the pages say over memory and over two nodes on one Redis: SECTIONS is the file's configuration, OPTIONS what else
+# its servers are started with.
+
+@pytest.fixture(scope="module")
+def memory(request: pytest.FixtureRequest) -> Iterator[Place]:
+    options = (*LISTENERS, *getattr(request.module, "OPTIONS", ()))
+    with Reloading(request.module.SECTIONS, *options, "--shards", "2") as server:
+        yield Place(server, server, None)
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, redis: RedisServer) -> Iterator[Place]:
+    options = (*LISTENERS, *getattr(request.module, "OPTIONS", ()), "--broker", redis.url(), *NODE_OPTIONS)
+    with contextlib.ExitStack() as stack:
+        here, there = (stack.enter_context(Reloading(request.module.SECTIONS, *options)) for _ in range(2))
+        await_ready(here)
+        await_ready(there)
+        yield Place(here, there, redis)
+
+
+@pytest.fixture(params=["memory", "shared"])
+def place(request: pytest.FixtureRequest) -> Place:
+    return request.getfixturevalue(request.param)

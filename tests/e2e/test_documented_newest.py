@@ -4,18 +4,14 @@ and over two nodes with Redis. Readers that do not keep up are in test_newest.py
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis as redis_py
 from support.client import LineStream, get, path_of, publish, request
-from support.readers import KINDS, LISTENERS, OBJECTS, Reader
-from support.redis import NODE_OPTIONS, RedisServer, await_ready
-from support.reloading import Reloading
+from support.readers import KINDS, OBJECTS, Reader
 from support.server import SLUICE, Server
 from support.sockjs_commands import Commands
 from support.tcp import Raw, Resp
@@ -33,26 +29,6 @@ tree = yes
 policy = newest
 """
 CAN_SAY = ("stream", "sse", "sse-objects", "websocket", "json", "poll", "ws", "sockjs-xhr", "sockjs-websocket", "lines", "websocket-raw")
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[Place]:
-    with Reloading(SECTIONS, *LISTENERS, "--shards", "2") as server:
-        yield Place(server, server, None)
-
-
-@pytest.fixture(scope="module")
-def shared(redis: RedisServer) -> Iterator[Place]:
-    with contextlib.ExitStack() as stack:
-        here, there = (stack.enter_context(Reloading(SECTIONS, *LISTENERS, "--broker", redis.url(), *NODE_OPTIONS)) for _ in range(2))
-        await_ready(here)
-        await_ready(there)
-        yield Place(here, there, redis)
-
-
-@pytest.fixture(params=["memory", "shared"])
-def place(request: pytest.FixtureRequest) -> Place:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import pytest
 from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes
 from support.commands import raw_commands
 from support.readers import KINDS, LISTENERS, REDIS_CLIENTS, Reader
-from support.redis import NODE_OPTIONS, RedisServer, await_ready
 from support.reloading import Reloading
 from support.server import SOURCE, Server, wait_until
 from support.sockjs_commands import Commands
@@ -42,26 +41,6 @@ BY_HTTP = ("stream", "sse", "sse-objects", "poll", "json", "websocket", "websock
 BY_COMMAND = ("ws", "sockjs-xhr", "sockjs-websocket", "sockjs-eventsource", "lines")
 BY_LINE = ("tcp-crlf", "tcp-nul", "tcp-len32")
 assert set(BY_HTTP) | set(BY_COMMAND) | set(BY_LINE) == set(KINDS)
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[Place]:
-    with Reloading(SECTIONS, *LISTENERS, "--shards", "2") as server:
-        yield Place(server, server, None)
-
-
-@pytest.fixture(scope="module")
-def shared(redis: RedisServer) -> Iterator[Place]:
-    with contextlib.ExitStack() as stack:
-        here, there = (stack.enter_context(Reloading(SECTIONS, *LISTENERS, "--broker", redis.url(), *NODE_OPTIONS)) for _ in range(2))
-        await_ready(here)
-        await_ready(there)
-        yield Place(here, there, redis)
-
-
-@pytest.fixture(params=["memory", "shared"])
-def place(request: pytest.FixtureRequest) -> Place:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -37,29 +36,9 @@ tree = yes
 [channel "tree/*/*/short"]
 history-size = 2
 """
+OPTIONS = ("--legacy", "yes")
 LIVE = tuple(kind for kind in KINDS if kind not in ("poll", "json")) + REDIS_CLIENTS
 numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[Place]:
-    with Reloading(SECTIONS, *LISTENERS, "--legacy", "yes", "--shards", "2") as server:
-        yield Place(server, server, None)
-
-
-@pytest.fixture(scope="module")
-def shared(redis: RedisServer) -> Iterator[Place]:
-    with contextlib.ExitStack() as stack:
-        options = (*LISTENERS, "--legacy", "yes", "--broker", redis.url(), *NODE_OPTIONS)
-        here, there = (stack.enter_context(Reloading(SECTIONS, *options)) for _ in range(2))
-        await_ready(here)
-        await_ready(there)
-        yield Place(here, there, redis)
-
-
-@pytest.fixture(params=["memory", "shared"])
-def place(request: pytest.FixtureRequest) -> Place:
-    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
