@@ -64,10 +64,10 @@ static void check_await(struct check *check, uint64_t patience_ms, bool (*is_so)
     }
 }
 
-static size_t check_drop_body(char *bytes, size_t size, size_t count, void *context)
+static size_t check_take_body(char *bytes, size_t size, size_t count, void *context)
 {
-    (void)bytes;
-    (void)context; /* libcurl's signature */
+    struct check_publish *publish = context;
+    request_take_refusal(&publish->request, (struct text){bytes, size * count});
     return size * count;
 }
 
@@ -94,7 +94,8 @@ static int check_publish(struct check *check, unsigned number)
     if (request_init(&publish->request, check->order, path, mark) ||
         request_add_field(&publish->request, "Content-Type: text/plain"))
         return -ENOMEM;
-    curl_easy_setopt(publish->request.easy, CURLOPT_WRITEFUNCTION, check_drop_body);
+    curl_easy_setopt(publish->request.easy, CURLOPT_WRITEFUNCTION, check_take_body);
+    curl_easy_setopt(publish->request.easy, CURLOPT_WRITEDATA, publish);
     return request_begin(&publish->request, check->multi, check_published);
 }
 

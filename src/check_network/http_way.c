@@ -33,8 +33,10 @@ static size_t http_take_body(char *bytes, size_t size, size_t count, void *conte
 {
     struct http_way *http = context;
     uint64_t now_ns = clock_monotonic_ns();
-    if (!http_is_its_own(http))
+    if (!http_is_its_own(http)) {
+        request_take_refusal(&http->request, (struct text){bytes, size * count});
         return size * count;
+    }
     if (!http->way.opened_ns)
         http->way.opened_ns = now_ns;
     way_take(&http->way, bytes, size * count, now_ns);

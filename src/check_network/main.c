@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The program behind `sluice check-network`: of its own, so that the server is not linked with libcurl and
  * what that brings along. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/number.h"
 #include "base/random.h"
@@ -30,6 +32,17 @@ static bool url_is_valid(const char *url)
     struct text text = text_of(url);
     return (text_begins(text, "http://") || text_begins(text, "https://")) && !strpbrk(url, "?#@ ") &&
            strstr(url, "://")[3] && strstr(url, "://")[3] != '/';
+}
+
+/* The server's address is also that of its pages, of which people are sent the one that checks. */
+static void url_cut_page(char *url)
+{
+    static const char page[] = "/check.html";
+    size_t len = strlen(url);
+    if (len >= strlen(page) && !strcmp(url + len - strlen(page), page))
+        url[len -= strlen(page)] = '\0';
+    else if (len > 0 && url[len - 1] == '/')
+        url[len - 1] = '\0';
 }
 
 /* Reads the command line. Returns 0 or the exit status. */
@@ -66,6 +79,12 @@ static int read_order(struct check_order *order, int argument_count, char **argu
     if (!url_is_valid(order->url))
         return fail_usage(order->url,
                           "is no address of a server: http://HOST[:PORT] or https://…, without ? and #");
+    if (strstr(order->url, "/channels/"))
+        return fail_usage(order->url,
+                          "is that of a channel: give the server's, and the channel by --channel NAME");
+    if (order->ca_file && access(order->ca_file, R_OK))
+        return fail_usage(order->ca_file, strerror(errno));
+    url_cut_page(arguments[optind]);
     if (strspn(order->channel, CHANNEL_CHARACTERS) != strlen(order->channel) ||
         strlen(order->channel) > CHANNEL_MAX)
         return fail_usage("--channel", "takes a name of at most 200 letters, digits and - _ . /");
@@ -76,15 +95,13 @@ static int run(const struct check_order *order)
 {
     struct check *check = calloc(1, sizeof(*check));
     int status = EXIT_FAILED;
+    report_write_order(stdout, order);
+    fflush(stdout);
     if (check && check_run(check, order) == 0) {
-        printf("%s, channel %s%s%s\n\n", order->url, order->channel, order->proxy ? ", through " : "",
-               order->proxy ? order->proxy : "");
         static const int statuses[] = {[REPORT_ALL_PASS] = 0,
                                        [REPORT_SOME_PASS] = EXIT_FAILED,
                                        [REPORT_NONE_PASSES] = EXIT_NOTHING_PASSES};
         status = statuses[report_write(stdout, check)];
-        if (status != 0)
-            printf("\nWhat stands between, and what helps: docs/PROXIES.md\n");
     } else {
         fprintf(stderr, "sluice: check-network: out of memory\n");
     }
@@ -92,14 +109,6 @@ static int run(const struct check_order *order)
         check_deinit(check);
     free(check);
     return status;
-}
-
-static char *without_last_slash(char *url)
-{
-    size_t len = url ? strlen(url) : 0;
-    if (len > 0 && url[len - 1] == '/')
-        url[len - 1] = '\0';
-    return url;
 }
 
 int main(int argument_count, char **arguments)
@@ -111,7 +120,6 @@ int main(int argument_count, char **arguments)
         return EXIT_FAILED;
     }
     random_word(channel + strlen(channel), CHANNEL_WORD_LEN);
-    without_last_slash(argument_count > 1 ? arguments[argument_count - 1] : NULL);
     int status = read_order(&order, argument_count, arguments);
     if (status == 0)
         status = run(&order);

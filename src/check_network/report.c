@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "config.h"
 
 /* Behind this much delay something on the way holds messages back. */
 #define REPORT_HELD_BACK_NS 1000000000u
@@ -91,6 +94,101 @@ static void report_write_way(FILE *to, const struct check *check, const struct w
     fputc('\n', to);
 }
 
+/* The requests of a check, one after another; NULL behind the last. */
+static const struct request *report_request(const struct check *check, unsigned index)
+{
+    if (index == 0)
+        return &check->websocket.request;
+    index--;
+    if (index < CHECK_HTTP_WAYS)
+        return &check->http[index].request;
+    index -= CHECK_HTTP_WAYS;
+    return index <= CHECK_LAST ? &check->published[index].request : NULL;
+}
+
+/* What others have said is written to a terminal. */
+static void report_say(FILE *to, const char *text)
+{
+    for (; *text; text++)
+        fputc(*text >= ' ' && *text <= '~' ? *text : '?', to);
+}
+
+/* Those who say that they stand between; Sluice sends neither Via nor Server. */
+static void report_write_between(FILE *to, const struct check *check)
+{
+    const struct request *request;
+    const char *last = "";
+    for (unsigned i = 0; (request = report_request(check, i)); i++) {
+        if (!request->via[0] || !strcmp(request->via, last))
+            continue;
+        fputs(last[0] ? "; " : "between, as it says: ", to);
+        report_say(to, request->via);
+        last = request->via;
+    }
+    if (last[0])
+        fputc('\n', to);
+}
+
+static void report_write_advice(FILE *to, const struct check *check)
+{
+    const struct request *request;
+    const char *code = "";
+    /* A WebSocket is refused when a proxy has changed its handshake. */
+    for (unsigned i = 1; !code[0] && (request = report_request(check, i)); i++)
+        code = request->code;
+    if (!code[0])
+        fprintf(to, "\nWhat stands between, and what helps: docs/PROXIES.md\n");
+    else if (strstr(code, "token") || !strncmp(code, "forbidden-", strlen("forbidden-")))
+        fprintf(to,
+                "\nThe server itself refuses (%s): it wants a --token that may subscribe to the --channel "
+                "and publish to it, see docs/AUTH.md\n",
+                code);
+    else
+        fprintf(to, "\nThe server itself refuses (%s): see docs/ERRORS.md\n", code);
+}
+
+/* Nobody's password is for a report. */
+static void report_write_proxy(FILE *to, const char *proxy)
+{
+    const char *user = strstr(proxy, "://") ? strstr(proxy, "://") + 3 : proxy;
+    const char *host = strrchr(user, '@') ? strrchr(user, '@') + 1 : user;
+    fprintf(to, ", through %.*s%s%s", (int)(user - proxy), proxy, host == user ? "" : "…@", host);
+}
+
+/* Those variables that libcurl looks at. */
+static void report_write_environment(FILE *to, const char *url)
+{
+    static const char *const variables[2][4] = {{"http_proxy", "all_proxy", "ALL_PROXY"},
+                                                {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"}};
+    const char *const *names = variables[strncmp(url, "https:", strlen("https:")) == 0];
+    const char *excluded = getenv("no_proxy") ? getenv("no_proxy") : getenv("NO_PROXY");
+    for (unsigned i = 0; i < 4 && names[i]; i++) {
+        const char *proxy = getenv(names[i]);
+        if (!proxy || !proxy[0])
+            continue;
+        report_write_proxy(to, proxy);
+        fprintf(to, " (%s", names[i]);
+        if (excluded && excluded[0])
+            fprintf(to, "; but not to those that no_proxy names: %s", excluded);
+        fputc(')', to);
+        return;
+    }
+}
+
+void report_write_order(FILE *to, const struct check_order *order)
+{
+    char now[sizeof("2026-11-22T08:40:00Z")];
+    time_t seconds = time(NULL);
+    struct tm utc;
+    fprintf(to, "%s, channel %s", order->url, order->channel);
+    if (order->proxy)
+        report_write_proxy(to, order->proxy);
+    else
+        report_write_environment(to, order->url);
+    strftime(now, sizeof(now), "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+    fprintf(to, "\n%s, held for %g s, sluice %s\n\n", now, (double)order->hold_ms / 1000, PACKAGE_VERSION);
+}
+
 /* Returns whether anything was accepted. */
 static bool report_write_publishing(FILE *to, const struct check *check)
 {
@@ -132,7 +230,11 @@ enum report_verdict report_write(FILE *to, const struct check *check)
         passed += report_passes(way, &passage);
         useful += passage.received > 0;
     }
-    if (!report_write_publishing(to, check) || useful == 0)
+    bool is_accepted = report_write_publishing(to, check);
+    report_write_between(to, check);
+    if (!is_accepted || passed < count)
+        report_write_advice(to, check);
+    if (!is_accepted || useful == 0)
         return REPORT_NONE_PASSES;
     return passed == count ? REPORT_ALL_PASS : REPORT_SOME_PASS;
 }

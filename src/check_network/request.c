@@ -26,14 +26,14 @@ static void request_read_cursor(struct request *request, struct text tag)
         request_copy(request->cursor, sizeof(request->cursor), (struct text){tag.bytes + 1, tag.len - 2});
 }
 
-static void request_read_field(struct request *request, struct text name, struct text value)
+void request_take_field(struct request *request, struct text name, struct text value)
 {
     size_t said = strlen(request->via);
     if (text_is_word(name, "content-type"))
         request_copy(request->type, sizeof(request->type), value);
     else if (text_is_word(name, "etag"))
         request_read_cursor(request, value);
-    else if (text_is_word(name, "via") || text_is_word(name, "server"))
+    else if ((text_is_word(name, "via") || text_is_word(name, "server")) && said + 1 < sizeof(request->via))
         snprintf(request->via + said, sizeof(request->via) - said, "%s%.*s", said ? ", " : "", (int)value.len,
                  value.bytes);
 }
@@ -46,12 +46,12 @@ static size_t request_take_head(char *bytes, size_t size, size_t count, void *co
     while (line.len > 0 && (line.bytes[line.len - 1] == '\n' || line.bytes[line.len - 1] == '\r'))
         line.len--;
     if (text_begins(line, "HTTP/")) {
-        request->type[0] = request->via[0] = '\0';
+        request->type[0] = request->via[0] = request->code[0] = '\0';
     } else if (line.len == 0) {
         curl_easy_getinfo(request->easy, CURLINFO_RESPONSE_CODE, &request->status);
     } else {
         struct text name = text_cut(&line, ':');
-        request_read_field(request, name, text_trim(line));
+        request_take_field(request, name, text_trim(line));
     }
     return size * count;
 }
@@ -95,8 +95,10 @@ int request_init(struct request *request, const struct check_order *order, const
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, request->error);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, request_take_head);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, request);
-    if (order->proxy)
+    if (order->proxy) {
         curl_easy_setopt(easy, CURLOPT_PROXY, order->proxy);
+        curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+    }
     if (order->ca_file)
         curl_easy_setopt(easy, CURLOPT_CAINFO, order->ca_file);
     if (body)
@@ -146,13 +148,34 @@ void request_deinit(struct request *request)
     request->fields = NULL;
 }
 
+void request_take_refusal(struct request *request, struct text body)
+{
+    static const char member[] = "\"error\":\"";
+    const char *at = body.len ? memmem(body.bytes, body.len, member, strlen(member)) : NULL;
+    if (!at || request->code[0])
+        return;
+    struct text rest = text_behind(body, (size_t)(at - body.bytes) + strlen(member));
+    size_t len = 0;
+    while (len < rest.len && ((rest.bytes[len] >= 'a' && rest.bytes[len] <= 'z') || rest.bytes[len] == '-'))
+        len++;
+    if (len < rest.len && rest.bytes[len] == '"' && len < REQUEST_CODE_MAX)
+        request_copy(request->code, sizeof(request->code), (struct text){rest.bytes, len});
+}
+
+void request_explain_loss(const struct request *request, CURLcode code, char to[WAY_FAULT_MAX])
+{
+    snprintf(to, WAY_FAULT_MAX, "%.150s%s", request->error[0] ? request->error : curl_easy_strerror(code),
+             code == CURLE_PEER_FAILED_VERIFICATION ? " (--ca FILE: whom to trust)" : "");
+}
+
 void request_explain(const struct request *request, CURLcode code, char to[WAY_FAULT_MAX])
 {
     const char *by = request->via[0] ? " by " : "";
     if (request->status && request->status != HTTP_STATUS_OK)
-        snprintf(to, WAY_FAULT_MAX, "answered %ld%s%.150s", request->status, by, request->via);
+        snprintf(to, WAY_FAULT_MAX, "answered %ld%s%s%s%s%.120s", request->status,
+                 request->code[0] ? " (" : "", request->code, request->code[0] ? ")" : "", by, request->via);
     else if (code != CURLE_OK)
-        snprintf(to, WAY_FAULT_MAX, "%.190s", request->error[0] ? request->error : curl_easy_strerror(code));
+        request_explain_loss(request, code, to);
     else
         snprintf(to, WAY_FAULT_MAX, "an answer of another kind (%.60s)%s%.80s",
                  request->type[0] ? request->type : "without a type", by, request->via);

@@ -10,6 +10,7 @@
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/json_object.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "websocket/handshake.h"
@@ -83,16 +84,38 @@ static bool websocket_is_accepted(const struct answer *answer, const char *key)
     return text_begins(head, "HTTP/1.1 101 ") && text_contains(head, accept);
 }
 
+/* Who answered, and what he says behind the head as far as it is there. */
+static void websocket_read_answer(struct websocket_way *websocket, const struct answer *answer)
+{
+    struct text head = {answer->bytes, answer->head_len};
+    text_cut(&head, '\n');
+    while (head.len > 0) {
+        struct text line = text_cut(&head, '\n');
+        if (line.len > 0 && line.bytes[line.len - 1] == '\r')
+            line.len--;
+        struct text name = text_cut(&line, ':');
+        request_take_field(&websocket->request, name, text_trim(line));
+    }
+    request_take_refusal(&websocket->request,
+                         (struct text){answer->bytes + answer->head_len, answer->len - answer->head_len});
+}
+
 /* The first line of an answer that is none of ours, or what is known otherwise. */
 static void websocket_refuse(struct websocket_way *websocket, const struct answer *answer)
 {
     struct text all = {answer->bytes, answer->len};
     struct text line = text_cut(&all, '\n');
+    const char *code = websocket->request.code;
+    const char *via = websocket->request.via;
     uint64_t now_ns = clock_monotonic_ns();
+    websocket_read_answer(websocket, answer);
+    if (line.len > 0 && line.bytes[line.len - 1] == '\r')
+        line.len--;
     if (answer->head_len && text_begins(line, "HTTP/1.1 101 "))
         way_end(&websocket->way, now_ns, "101, but not as an answer to our key");
     else if (text_begins(line, "HTTP/"))
-        way_end(&websocket->way, now_ns, "answered %.*s", (int)line.len - 9, line.bytes + 9);
+        way_end(&websocket->way, now_ns, "answered %.*s%s%s%s%s%.100s", line.len > 9 ? (int)line.len - 9 : 0,
+                line.bytes + 9, code[0] ? " (" : "", code, code[0] ? ")" : "", via[0] ? " by " : "", via);
     else if (answer->len)
         way_end(&websocket->way, now_ns, "an answer that is not HTTP");
     else
@@ -154,6 +177,25 @@ static int websocket_mask(struct wslay_event_context *frames, uint8_t *to, size_
     return 0;
 }
 
+/* What the server says to a command that it refuses. */
+static void websocket_take_error(struct websocket_way *websocket, struct text said)
+{
+    static const char *const names[] = {"code", "message", NULL};
+    char unwritten[JSON_FAULT_MAX], fault[JSON_OBJECT_FAULT_MAX];
+    struct json_object object = {0};
+    struct text code = {0}, message = {0}, value;
+    if (json_scan(&value, said.bytes, said.len, unwritten) == 0) {
+        json_object_read(&object, value, names);
+        if (json_object_string(&object, 0, &code, fault) == 0 && code.len > 0 &&
+            json_object_string(&object, 1, &message, fault) == 0)
+            snprintf(websocket->request.code, sizeof(websocket->request.code), "%.*s", (int)code.len,
+                     code.bytes);
+    }
+    way_end(&websocket->way, clock_monotonic_ns(), "%.*s: %.*s", (int)code.len, code.bytes, (int)message.len,
+            message.bytes);
+    json_object_deinit(&object);
+}
+
 static void websocket_take(struct wslay_event_context *frames,
                            const struct wslay_event_on_msg_recv_arg *message, void *context)
 {
@@ -168,7 +210,7 @@ static void websocket_take(struct wslay_event_context *frames,
     else if (text_contains(text, "\"op\":\"published\""))
         websocket->published++;
     else if (text_contains(text, "\"op\":\"error\""))
-        way_end(&websocket->way, now_ns, "%.*s", (int)text.len, text.bytes);
+        websocket_take_error(websocket, text);
     else
         way_take(&websocket->way, text.bytes, text.len, now_ns);
 }
@@ -236,8 +278,9 @@ int websocket_way_begin(struct websocket_way *websocket, const struct check_orde
     CURLcode code = curl_easy_perform(easy);
     if (code == CURLE_OK)
         return websocket_shake_hands(websocket);
-    way_end(&websocket->way, clock_monotonic_ns(), "%s",
-            websocket->request.error[0] ? websocket->request.error : curl_easy_strerror(code));
+    char why[WAY_FAULT_MAX];
+    request_explain_loss(&websocket->request, code, why);
+    way_end(&websocket->way, clock_monotonic_ns(), "%s", why);
     return 0;
 }
 

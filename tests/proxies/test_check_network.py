@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -28,8 +29,8 @@ EXPECTED = {
 MEMBERS = [*ours.MEMBERS, *tinyproxy.MEMBERS]
 
 
-def check(*words: str) -> tuple[int, str, str]:
-    done = subprocess.run([SLUICE, "check-network", *words], capture_output=True, text=True, check=False)
+def check(*words: str, **variables: str) -> tuple[int, str, str]:
+    done = subprocess.run([SLUICE, "check-network", *words], capture_output=True, text=True, check=False, env={**os.environ, **variables})
     return done.returncode, done.stdout, done.stderr
 
 
@@ -71,9 +72,36 @@ def test_with_a_token_that_says_so_everything_passes_and_without_nothing(guarded
     status, said, _ = check("--hold", "0", "--token", make_token(["mine/**"], ["mine/**"]), "--channel", "mine/check", url)
     assert status == 0 and verdicts(said) == {} and "channel mine/check" in said
     status, said, _ = check("--hold", "0", url)
-    assert status == 3 and like(verdicts(said), {**dict.fromkeys(WAYS, "does not pass: answered 401"), "websocket": "does not pass: {"}) and "no-token" in said
+    assert status == 3 and like(verdicts(said), {**dict.fromkeys(WAYS, "does not pass: answered 401 (no-token)"), "websocket": "does not pass: no-token: "})
+    assert "it wants a --token" in said and "docs/PROXIES.md" not in said
+    status, said, _ = check("--hold", "0", "--token", "x", url)
+    assert status == 3 and like(verdicts(said), {**dict.fromkeys(WAYS, "does not pass: answered 401 (bad-token)"), "websocket": "does not pass: answered 401 Unauthorized (bad-token)"})
     status, said, _ = check("--hold", "0", "--token", make_token(["mine/**"], ["other"]), "--channel", "mine/check", url)
-    assert status == 3 and "the others: answered 403" in said
+    assert status == 3 and "the others: answered 403 (forbidden-channel)" in said
+
+
+def test_the_report_names_the_proxy_and_keeps_its_password(proxies: dict[str, Running]) -> None:
+    proxy = proxies["tinyproxy"]
+    url = f"http://127.0.0.1:{proxy.server.port}"
+    _, said, _ = check("--hold", "0", f"{url}/check.html", http_proxy=f"http://anna:secret@127.0.0.1:{proxy.port}", no_proxy="")
+    assert said.startswith(f"{url}, channel check/") and f", through http://…@127.0.0.1:{proxy.port} (http_proxy)\n" in said and "secret" not in said
+    assert re.search(r"^between, as it says: .*tinyproxy", said, re.MULTILINE)
+    status, said, _ = check("--hold", "0", url, http_proxy=f"http://127.0.0.1:{proxy.port}", no_proxy="127.0.0.1")
+    assert status == 0 and "(http_proxy; but not to those that no_proxy names: 127.0.0.1)" in said and "between" not in said
+
+
+def test_the_proxy_of_the_command_line_counts_more_than_the_environment(proxies: dict[str, Running]) -> None:
+    proxy = proxies["tinyproxy"]
+    _, said, _ = check("--hold", "0", "--proxy", f"127.0.0.1:{proxy.port}", f"http://127.0.0.1:{proxy.server.port}", no_proxy="127.0.0.1")
+    assert re.search(r"^between, as it says: .*tinyproxy", said, re.MULTILINE)
+
+
+def test_somebody_who_is_not_trusted_and_a_listener_that_speaks_tls(proxies: dict[str, Running]) -> None:
+    port = next(iter(proxies.values())).secure_port
+    status, said, _ = check("--hold", "0", f"https://127.0.0.1:{port}")
+    assert status == 3 and said.count("(--ca FILE: whom to trust)") == 5
+    status, said, _ = check("--hold", "0", f"http://127.0.0.1:{port}")
+    assert status == 3 and said.count("(tls-wanted)") == 6
 
 
 def test_nobody_there_and_somebody_else() -> None:
@@ -89,6 +117,7 @@ def test_nobody_there_and_somebody_else() -> None:
     ((), "URL is missing"), (("http://a", "http://b"), "more than one"), (("ftp://a",), "no address of a server"), (("http://",), "no address of a server"),
     (("http://a/?b",), "no address of a server"), (("--hold", "long", "http://a"), "--hold takes a time"), (("--hold", "25h", "http://a"), "--hold takes a time"),
     (("--proxies", "x", "http://a"), "--proxies is unknown"), (("http://a", "--token"), "--token is unknown or lacks its value"),
+    (("http://a/channels/b",), "is that of a channel"), (("--ca", "/nowhere", "https://a"), "/nowhere No such file"),
     (("--channel", "a b", "http://a"), "--channel takes a name"), (("--channel", "a" * 201, "http://a"), "--channel takes a name"),
 ])
 def test_a_mistake_is_named(words: tuple[str, ...], complaint: str) -> None:
