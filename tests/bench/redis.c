@@ -82,7 +82,7 @@ static size_t redis_fill(struct redis_bench *bench)
                                    BENCH_MESSAGE_BYTES, payload);
             continue;
         }
-        int size = sprintf(envelope, "sluice1 message %s %llu 1700000000000 0 text 0 0 0 300000\n%s",
+        int size = sprintf(envelope, "sluice2 message %s %llu 1700000000000 0 text 0 0 0 300000 0 0\n%s",
                            bench->epoch, ++bench->offset, payload);
         len += (size_t)sprintf(bench->commands + len,
                                "*3\r\n$8\r\nSPUBLISH\r\n$22\r\nsluice:{bench}:p:bench\r\n$%d\r\n%s\r\n", size,
@@ -121,7 +121,7 @@ static void redis_await_marks(struct redis_bench *bench, unsigned count)
     while (seen < count) {
         ssize_t got = recv(bench->subscribe_fd, bytes, sizeof(bytes), 0);
         if (got <= 0)
-            bench_fail("the subscriber's connection was closed");
+            bench_fail("%u of %u messages have not come to the subscriber", count - seen, count);
         for (ssize_t i = 0; i < got; i++)
             seen += bytes[i] == BENCH_MARK;
     }

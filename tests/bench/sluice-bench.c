@@ -18,6 +18,8 @@
 /* Ports of one source address that are used before the next one is taken. */
 #define BENCH_PORTS_PER_ADDRESS 20000u
 #define BENCH_BACKLOG 4096
+/* How long a blocking read waits for what must come. */
+#define BENCH_PATIENCE_S 60
 
 void bench_fail(const char *format, ...)
 {
@@ -93,6 +95,7 @@ uint64_t bench_resident_bytes(int pid)
 int bench_connect(int port, unsigned index)
 {
     const int on = 1;
+    const struct timeval patience = {.tv_sec = BENCH_PATIENCE_S};
     struct sockaddr_in source = {.sin_family = AF_INET};
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     source.sin_addr.s_addr = htonl(INADDR_LOOPBACK + index / BENCH_PORTS_PER_ADDRESS);
@@ -102,6 +105,7 @@ int bench_connect(int port, unsigned index)
         bench_fail("no more descriptors (%s): raise ulimit -n, or hold fewer connections", strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     if (bind(fd, (struct sockaddr *)&source, sizeof(source)) ||
         connect(fd, (struct sockaddr *)&address, sizeof(address)))
         bench_fail("cannot connect: %s", strerror(errno));
