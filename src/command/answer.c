@@ -51,9 +51,10 @@ static void command_answer_fault(struct conversation *conversation, const struct
     buf_append_text(&json, error_name(fault->error));
     buf_append_text(&json, "\",\"message\":");
     render_json_string(&json, fault->what, strlen(fault->what));
-    if (fault->retry_after_s > 0) {
+    const uint32_t retry_after_s = error_retry_after_s(fault->error, fault->retry_after_s);
+    if (retry_after_s > 0) {
         buf_append_text(&json, ",\"retry_after\":");
-        buf_append_u64(&json, fault->retry_after_s);
+        buf_append_u64(&json, retry_after_s);
     }
     buf_append_char(&json, '}');
     shard_count(conversation->shard, METRIC_ERRORS, 1);

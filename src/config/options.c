@@ -258,12 +258,14 @@ static int option_check_alternative(const char *text, char *fault)
     const char *host = strncmp(text, "http://", 7) == 0    ? text + 7
                        : strncmp(text, "https://", 8) == 0 ? text + 8
                                                            : NULL;
-    bool is_plain = host && *host && *host != '/' && strlen(text) < 256;
+    size_t len = strlen(text);
+    bool is_plain = host && *host && text[len - 1] != '/' && *host != '/' && len < 256;
     for (const char *c = text; is_plain && *c; c++)
         is_plain = *c > ' ' && *c < 0x7f && !strchr("\"\\,<>?#", *c);
     if (is_plain)
         return 0;
-    snprintf(fault, OPTION_FAULT_MAX, "must be a URL as https://host[:port], without a query");
+    snprintf(fault, OPTION_FAULT_MAX,
+             "must be a URL as https://host[:port], without a query or a / at its end");
     return -EINVAL;
 }
 

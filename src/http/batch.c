@@ -102,9 +102,10 @@ static void batch_render_item(struct buf *to, const struct publish_item *item, c
     buf_append_text(to, "\",\"message\":");
     const char *message = fault ? fault : error_text(error);
     render_json_string(to, message, strlen(message));
-    if (item->retry_after_s > 0) {
+    const uint32_t retry_after_s = error_retry_after_s(error, item->retry_after_s);
+    if (retry_after_s > 0) {
         buf_append_text(to, ",\"retry_after\":");
-        buf_append_u64(to, item->retry_after_s);
+        buf_append_u64(to, retry_after_s);
     }
     buf_append_char(to, '}');
 }

@@ -8,8 +8,10 @@
 #include "base/buf.h"
 #include "tables/errors.h"
 
-/* Seconds after which a client may come back that got what passes by itself. */
-#define ERRORS_RETRY_AFTER "2"
+/* ERROR_RETRY_AFTER_S as text. */
+#define ERRORS_TEXT_OF(value) #value
+#define ERRORS_TEXT(value) ERRORS_TEXT_OF(value)
+#define ERRORS_RETRY_AFTER ERRORS_TEXT(ERROR_RETRY_AFTER_S)
 
 /* Whether it passes by itself: 503, and 429 (RFC 6585, section 4). */
 bool errors_passes(enum error_code error);

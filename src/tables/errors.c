@@ -25,3 +25,8 @@ const char *error_text(enum error_code code)
 {
     return error_rows[code].text;
 }
+
+uint32_t error_retry_after_s(enum error_code code, uint32_t known_s)
+{
+    return known_s == 0 && error_rows[code].status >= 500 ? ERROR_RETRY_AFTER_S : known_s;
+}

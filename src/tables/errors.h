@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #define ERROR_TABLE(ROW)                                                                                     \
     ROW(BAD_REQUEST, 400, "bad-request", "The request is not HTTP as RFC 9112 wants it.")                    \
     ROW(TLS_WANTED, 400, "tls-wanted", "This port speaks TLS, and the connection began without it.")         \
@@ -93,6 +95,9 @@
         "The SockJS session has more to tell than its response-limit; fetch that first.")                    \
     ROW(STOPPING, 503, "stopping", "The server is stopping.")
 
+/* When nobody knows when it is over. */
+#define ERROR_RETRY_AFTER_S 2
+
 enum error_code {
     ERROR_NONE,
 #define ERROR_ENUM(name, status, code, text) ERROR_##name,
@@ -105,3 +110,7 @@ enum error_code {
 unsigned error_status(enum error_code code);
 const char *error_name(enum error_code code);
 const char *error_text(enum error_code code);
+
+/* Seconds after which it may be tried again: `known_s` where that is not 0, else ERROR_RETRY_AFTER_S of what
+ * is the server's (5xx), else 0. */
+uint32_t error_retry_after_s(enum error_code code, uint32_t known_s);

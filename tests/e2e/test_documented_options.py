@@ -76,7 +76,7 @@ WRONG = {
     "subscribe": {"key": "auto|anyone|token|nobody", "token,anyone": "one of", "": "one of"},
     "publish": {"admin": "auto|key|token|anyone|nobody", "nobody,key": "'nobody', which stands alone", "key,": "separated by commas",
                 "": "separated by commas"},
-    "alternatives": {"b.example": "must be a URL", "https://": "must be a URL", "https://b/?x=1": "without a query"},
+    "alternatives": {"b.example": "must be a URL", "https://": "must be a URL", "https://b/?x=1": "without a query", "https://b/": "a / at its end"},
     "log-level": {"warning": "debug|info|warn|error"},
     "user": {"nosuch": "there is no user"},
 }

@@ -81,7 +81,7 @@ def test_while_redis_is_away() -> None:
                 assert answer.status == status, (target, answer)
                 assert status == 200 or (answer.error == "broker-down" and answer.header("Retry-After")), (target, answer)
             batch = request(server, "POST", "/channels", '[{"channel":"known","data":1}]')
-            assert [result["error"] for result in batch.json] == ["broker-down"]
+            assert [(result["error"], result["retry_after"]) for result in batch.json] == [("broker-down", 2)]
             redis.start()
             await_ready(server)
             publish(server, "known", "y")
