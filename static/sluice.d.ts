@@ -67,7 +67,7 @@ export interface Published {
   duplicate?: true;
 }
 
-/** `why` is the error that the former token was refused by, or 'expires'; undefined at first. */
+/** `why` is the code of the error that the former token was refused by; undefined at first. */
 export type Token = string | ((why?: string) => string | undefined | Promise<string | undefined>);
 
 export interface SluiceOptions {

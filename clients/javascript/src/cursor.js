@@ -3,40 +3,27 @@
 
 /** As many as the server takes: 64 channels, and 8 entries of names that end in /**. */
 const ENTRIES_MAX = 72;
-
-const nameOf = (entry) => entry.slice(0, 5);
-const logOf = (entry) => entry?.slice(0, 12);
-const offsetOf = (entry) => Number(entry.slice(13));
-
-export const isCursor = (since) => /^[0-9a-z]{12}-/.test(since);
+const NAME = 5;
+const LOG = 12;
 
 /**
- * take(cursor, mayReturn) goes on to what a cursor or an id says of its channels, never back in the same log unless it may; become(cursor) does the same, and forgets
- * the channels that the cursor says nothing of; knows(entry) is whether there is one of the same channel, has(id) whether the message with that id is behind us.
+ * take(cursor, mayReturn) goes on to what a cursor or an id says of its channels, never back in the same log unless it may, and takes no notice of anything else; find(entry) is the entry of the same
+ * channel, has(id) whether the message with that id is behind us.
  */
 export function makePlaces(start = '') {
-  let entries = new Map();
+  const entries = new Map();
+  const find = (entry) => entries.get(entry.slice(0, NAME));
   const has = (id) => {
-    const entry = entries.get(nameOf(id));
-    return logOf(entry) === logOf(id) && offsetOf(id) <= offsetOf(entry);
+    const entry = find(id);
+    return entry?.slice(0, LOG) === id.slice(0, LOG) && id.slice(LOG + 1) - entry.slice(LOG + 1) <= 0;
   };
   const take = (cursor, mayReturn) => {
     for (const entry of cursor.split('.')) {
-      if (!entry || (!mayReturn && has(entry))) continue;
-      entries.delete(nameOf(entry)); // the newest stand last
-      entries.set(nameOf(entry), entry);
+      if (!/^\w{12}-/.test(entry) || (!mayReturn && has(entry))) continue;
+      entries.delete(entry.slice(0, NAME)); // the newest stand last
+      entries.set(entry.slice(0, NAME), entry);
     }
   };
   take(start);
-  return {
-    has, take,
-    knows: (entry) => entries.has(nameOf(entry)),
-    become(cursor) {
-      const former = entries;
-      entries = new Map();
-      take(cursor);
-      for (const [name, entry] of former) if (logOf(entry) === logOf(entries.get(name))) take(entry);
-    },
-    toString: () => [...entries.values()].slice(-ENTRIES_MAX).join('.'),
-  };
+  return { has, take, find, toString: () => [...entries.values()].slice(-ENTRIES_MAX).join('.') };
 }

@@ -6,7 +6,6 @@ const STATES = { CONNECTING: 0, OPEN: 1, CLOSED: 2 };
 
 /** An EventSource for the channels of a URL as the server has them, over whatever the network lets through. */
 export class SluiceEventSource extends EventTarget {
-  readyState = STATES.CONNECTING;
   onopen = null;
   onmessage = null;
   onerror = null;
@@ -15,40 +14,33 @@ export class SluiceEventSource extends EventTarget {
   constructor(url, { withCredentials = false, ...options } = {}) {
     super();
     const { href, origin, pathname, searchParams } = new URL(url, globalThis.location?.href);
-    const [, path, first] = /^(.*)\/channels\/(.*)/.exec(pathname);
-    const get = (name) => searchParams.get(name) ?? undefined;
-    const told = [];
-    const emit = (type, data, lastEventId = told.map(({ cursor }) => cursor).filter(Boolean).join('.')) => {
-      const event = data === undefined ? new Event(type) : new MessageEvent(type, { data, origin, lastEventId });
-      this[`on${type}`]?.(event);
+    const [, path, first] = /(.*)\/channels\/(.*)/.exec(pathname);
+    const { since, last, token, as, policy } = Object.fromEntries(searchParams);
+    const sluice = new Sluice(origin + path, { token, credentials: withCredentials ? 'include' : undefined, ...options });
+    const emit = (event) => {
+      this[`on${event.type}`]?.(event);
       this.dispatchEvent(event);
     };
-    this.url = href;
-    this.withCredentials = withCredentials;
-    const sluice = new Sluice(origin + path, { token: get('token'), credentials: withCredentials ? 'include' : 'same-origin', ...options });
-    this.#sluice = sluice;
-    sluice.addEventListener('state', ({ state }) => {
-      if (state === 'open') this.readyState = STATES.OPEN;
-      if (state === 'lost' && this.readyState < STATES.CLOSED) this.readyState = STATES.CONNECTING;
-      if (state === 'open' || state === 'lost') emit(state === 'open' ? state : 'error');
-    });
+    const tell = (type = 'message', data) => emit(new MessageEvent(type, { data, origin, lastEventId: told.flatMap(({ cursor }) => cursor || []).join('.') }));
+    const told = [decodeURIComponent(first), ...searchParams.getAll('channel')].map((channel) => sluice.subscribe(channel, {
+      since: since || (last && `last=${last}`), as, policy,
+      onmessage: ({ type, event, data }) => tell(event, type === 'json' ? JSON.stringify(data) : type === 'binary' ? toBase64(data) : data),
+      onreset: (reset) => tell('reset', JSON.stringify(reset)),
+    }));
+    const fail = () => emit(new Event('error'));
+    sluice.addEventListener('open', () => emit(new Event('open')));
+    sluice.addEventListener('lost', fail);
     sluice.addEventListener('refused', () => {
-      this.close();
-      emit('error');
+      sluice.close();
+      fail();
     });
-    for (const channel of [decodeURIComponent(first), ...searchParams.getAll('channel')]) {
-      told.push(sluice.subscribe(channel, {
-        since: get('since') || (get('last') ? `last=${get('last')}` : undefined), as: get('as'), policy: get('policy'),
-        onmessage: ({ type, event = 'message', data }) => emit(event, type === 'json' ? JSON.stringify(data) : type === 'binary' ? toBase64(data) : data),
-        onreset: (reset) => emit('reset', JSON.stringify(reset)),
-      }));
-    }
+    Object.assign(this, { url: href, withCredentials });
+    this.#sluice = sluice;
   }
 
-  close() {
-    this.readyState = STATES.CLOSED;
-    this.#sluice.close();
-  }
+  get readyState() { return ['open', 'closed'].indexOf(this.#sluice.state) + 1; }
+
+  close() { this.#sluice.close(); }
 }
 Object.assign(SluiceEventSource, STATES);
 Object.assign(SluiceEventSource.prototype, STATES);

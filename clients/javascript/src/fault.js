@@ -13,18 +13,23 @@ export class SluiceError extends Error {
   }
 }
 
-function kindOf(code, status) {
-  if (/token|^bad-sig|^wrong-(aud|iss)/.test(code)) return 'token';
-  if (/^(internal|stopping|no-desc)|memory|broker|-(limit|rate|timeout|connections|address|sessions)$/.test(code)) return 'busy';
-  return !code || status === 405 || status === 406 || status === 426 ? 'blocked' : 'final';
-}
+/** Whether nothing helps that has not been tried: a request has been repeated with another token. */
+export const isFinal = ({ kind }) => /final|token/.test(kind);
 
-/** `where` is the address of another server, to which one that stops sends its clients. */
-export const makeFault = (message = 'the connection was lost', code = '', status = 0, retryAfter = 0, where = undefined) => (
-  { code, message, status, retryAfter, kind: kindOf(code, status), where });
+/**
+ * `retryAfter` is in ms, `where` the address of another server, to which one that stops sends its clients. What passes by itself says when; 405, 406 and 426 mean that
+ * something on the way has changed the request.
+ */
+export const makeFault = (message, code = '', status = 0, retryAfter = 0, where) => ({
+  code, status, retryAfter, where,
+  message: message || 'connection lost',
+  kind: /token|^bad-s|^wrong-[ai]/.test(code) ? 'token' : retryAfter ? 'busy' : !code || /4[02][56]|^5/.test(status) ? 'blocked' : 'final',
+});
 
 /** Of an error of the command protocol, of a batch or at the end of a stream. */
 export const readFault = ({ code, error = code, message, retry_after: seconds = 0, alternatives: [where] = [] }) => makeFault(message, error, 0, seconds * 1000, where);
 
 /** What is thrown as what it is, or as a loss. */
 export const asFault = (thrown) => (thrown.kind ? thrown : makeFault(thrown.message));
+
+export const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));

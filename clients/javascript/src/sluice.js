@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 import { openEngine } from './engine.js';
-import { SluiceError } from './fault.js';
-import { ask, channelUrl, look } from './http.js';
+import { SluiceError, asFault } from './fault.js';
+import { ask, channelUrl, keepToken, look } from './http.js';
 import { makePublisher } from './publisher.js';
 import { canShare, openShared } from './share.js';
 import { openSubscription } from './subscription.js';
+import { TRANSPORTS } from './transports.js';
 
 const MEMORY_MS = 3600000;
 const HEARTBEAT_S = 15;
@@ -14,8 +15,8 @@ const PAGE_MEMBERS = 1000;
 function remember(base, transport) {
   const name = `sluice ${base} ${globalThis.navigator?.connection?.type}`;
   try {
-    if (transport) return localStorage.setItem(name, `${transport} ${Date.now()}`);
-    const [known, time] = localStorage.getItem(name).split(' ');
+    if (transport) return localStorage[name] = `${transport} ${Date.now()}`;
+    const [known, time] = localStorage[name].split(' ');
     return Date.now() - time < MEMORY_MS && known;
   } catch {
     return ''; // there is none, or not for this page
@@ -25,122 +26,108 @@ function remember(base, transport) {
 export class Sluice extends EventTarget {
   state = 'idle';
 
-  constructor(url = '/', { token, transports = ['websocket', 'sse', 'stream', 'poll'], credentials = 'same-origin', heartbeat = HEARTBEAT_S, share = true } = {}) {
+  constructor(url = '/', { token, transports = Object.keys(TRANSPORTS), credentials, heartbeat = HEARTBEAT_S, share = true } = {}) {
     super();
-    const base = new URL(url, globalThis.location?.href).href.replace(/[?#].*/, '').replace(/\/+$/, '');
+    const base = new URL(url, globalThis.location?.href).href.replace(/\/*([?#].*)?$/, '');
     const subscriptions = new Set();
     const lifetime = new AbortController();
     const { signal } = lifetime;
     const options = {
-      base, credentials, heartbeat: heartbeat * 1000,
-      transports: transports.filter((name) => name !== 'websocket' || globalThis.WebSocket),
-      secret: typeof token === 'string' ? token : '', // who has another does not share
-      token: async (why) => (typeof token === 'function' ? token(why) : token),
+      base, credentials, transports, heartbeat: heartbeat * 1000,
+      secret: token, // who has another does not share
+      token: keepToken(async (why) => (typeof token === 'function' ? token(why) : token)),
     };
     let here = base; // where the connection is
-    let isShared = share && canShare();
-    let isStale = false;
+    let timer;
     let link;
 
-    const access = async () => ({ credentials, token: await options.token() });
-
     const change = () => {
-      if (isStale) return;
-      isStale = true;
-      queueMicrotask(() => {
-        isStale = false;
-        link?.want([...subscriptions].map((one) => one.wish()));
-      });
+      clearTimeout(timer);
+      timer = setTimeout(() => link?.want([...subscriptions].map((one) => one.wish)));
     };
 
+    const dispatch = (type, more) => this.dispatchEvent(Object.assign(new Event(type), more));
+
     const hear = (event) => {
-      const { op, state, transport, fault } = event;
-      const dispatch = (type) => this.dispatchEvent(Object.assign(new Event(type), event, { fault: fault && new SluiceError(fault) }));
-      if (op !== 'state') {
-        subscriptions.forEach((one) => one.hear(event));
-        if (op === 'refused') dispatch(op);
-        return;
-      }
+      const { state, transport, fault } = event;
+      if (!state) return subscriptions.forEach((one) => one.hear(event));
       here = event.base ?? here;
       Object.assign(this, { state, transport });
       if (transport) remember(base, transport);
-      dispatch(state);
-      dispatch(op);
+      for (const type of [state, 'state']) dispatch(type, { ...event, fault: fault && new SluiceError(fault) });
     };
 
-    const detach = () => subscriptions.forEach((one) => one.detach());
     const rest = () => {
-      link?.close();
+      if (!link) return;
+      link.close();
       link = undefined;
+      hear({ state: 'closed' });
     };
     const resume = () => {
-      if (link || signal.aborted) return;
-      detach();
-      link = (isShared ? openShared : openEngine)({ ...options, hint: remember(base) }, hear, isShared ? detach : undefined, () => {
-        isShared = false; // it cannot be here after all
-        queueMicrotask(() => { rest(); resume(); });
-      });
+      if (link) return;
+      link = (share && canShare() ? openShared : openEngine)({ ...options, hint: remember(base) }, hear);
       change();
     };
 
     /* The connection rests while the page is frozen or kept for the way back, and goes on with its cursors. */
-    const on = (name, call) => [globalThis, globalThis.document].forEach((target) => target?.addEventListener?.(name, call, { signal }));
-    on('online', () => link?.wake(true));
-    on('visibilitychange', () => { if (!document.hidden) link?.wake(); });
-    on('freeze', rest);
-    on('pagehide', rest);
-    on('resume', resume);
-    on('pageshow', resume);
+    const events = {
+      online: () => link?.wake(true),
+      visibilitychange: () => link?.wake(),
+      freeze: rest, pagehide: rest, resume, pageshow: resume,
+    };
+    for (const name in events) globalThis.addEventListener?.(name, events[name], { signal, capture: true });
     resume();
 
-    Object.assign(this, {
-      publish: makePublisher(options, () => here),
-
-      subscribe(channel, wanted = {}) {
-        const one = openSubscription(channel, wanted, {
-          drop() { subscriptions.delete(one); change(); },
-          look: async ({ since }) => look(here, [channel], { since, ...await access() }),
-        });
-        subscriptions.add(one);
+    const subscribe = (channel, wanted = {}) => {
+      const one = openSubscription(channel, wanted, (fault) => {
+        subscriptions.delete(one);
         change();
-        return one.face;
-      },
+        if (fault) dispatch('refused', { channel, fault });
+      }, (parameters) => look(here, [channel], parameters, options));
+      subscriptions.add(one);
+      change();
+      return one.face;
+    };
+
+    Object.assign(this, {
+      subscribe,
+      publish: makePublisher(options, () => here),
 
       /** Promises {members, count, anonymous, close()}, which is kept up to date, and told, where there is `onchange`. */
       presence: (channel, { onchange } = {}) => new Promise((resolve, reject) => {
         const room = { close() {} };
         let later; // what is told while a list comes
-        let round = 0;
-        const apply = ({ event, data }) => {
-          for (const member of data.members) {
-            room.members.delete(member.name);
-            if (event !== 'leave') room.members.set(member.name, member);
+        const put = (list, members, isGone) => {
+          for (const member of list) {
+            if (isGone) members.delete(member.name);
+            else members.set(member.name, member);
           }
         };
-        const list = async () => {
-          const mine = ++round;
+        const apply = ({ event, data }) => put(data.members, room.members, event === 'leave');
+        const refresh = async () => {
+          const mine = later = [];
           const members = new Map();
-          later = [];
-          for (let after = ''; after !== undefined;) {
-            const page = await ask(channelUrl(`${here}/api`, [`${channel}/presence`], { limit: PAGE_MEMBERS, after }), await access());
-            if (mine !== round) return;
-            for (const member of page.members) members.set(member.name, member);
-            ({ next: after, count: room.count, anonymous: room.anonymous } = page);
+          let page = {};
+          try {
+            do {
+              page = await ask(channelUrl(`${here}/api`, [`${channel}/presence`], { limit: PAGE_MEMBERS, after: page.next }), options);
+              if (mine !== later) return;
+              put(page.members, members);
+            } while (page.next);
+            Object.assign(room, page, { members });
+            later = undefined;
+            mine.forEach(apply);
+            onchange?.(room);
+            resolve(room);
+          } catch (thrown) {
+            if (!room.members) room.close();
+            reject(new SluiceError(asFault(thrown)));
           }
-          room.members = members;
-          later.forEach(apply);
-          later = undefined;
-          onchange?.(room);
-          resolve(room);
         };
-        const again = () => list().catch((fault) => {
-          room.close();
-          reject(new SluiceError(fault));
-        });
-        if (!onchange) return again();
-        const told = this.subscribe(`${channel}/$presence`, {
-          onopen: again,
-          onreset: again,
+        if (!onchange) return refresh();
+        const told = subscribe(`${channel}/$presence`, {
+          onopen: refresh,
+          onreset: refresh,
           onrefused: reject,
           onmessage(message) {
             if (later) return later.push(message);
@@ -150,15 +137,14 @@ export class Sluice extends EventTarget {
           },
         });
         /* Who came and went during a loss is not told, nor between two polls. */
-        const refresh = () => { if (room.members) list().catch(() => {}); };
-        const timer = setInterval(() => { if (this.transport === 'poll') refresh(); }, options.heartbeat);
+        const clock = setInterval(() => { if (this.transport === 'poll') refresh(); }, options.heartbeat);
         this.addEventListener('open', refresh);
-        signal.addEventListener('abort', () => room.close());
         room.close = () => {
-          clearInterval(timer);
+          clearInterval(clock);
           this.removeEventListener('open', refresh);
           told.close();
         };
+        signal.addEventListener('abort', room.close);
       }),
 
       close() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What one has subscribed to: its own cursor, and its messages once each and in order, whoever else shares the connection.
-import { isCursor, makePlaces } from './cursor.js';
+import { makePlaces } from './cursor.js';
 import { covers } from './engine.js';
-import { SluiceError, asFault } from './fault.js';
+import { SluiceError, asFault, isFinal, pause } from './fault.js';
 
 const DELAY_MS = 1000;
 
@@ -12,122 +12,112 @@ function decode(message) {
 }
 
 /**
- * `owner` is {drop(), look(wish)}. What is returned: `face`, what the caller of subscribe() gets; wish(), what is wanted of the engine; hear(event), what that tells;
- * detach(), when another engine tells it from now on; end(fault).
+ * It calls drop(error) at its end, and look(parameters) promises what there is. What is returned: `face`, what the caller of subscribe() gets; `wish`, what is wanted of the engine; hear(event), what that
+ * tells; end(fault).
  */
-export function openSubscription(channel, { since: start = 'now', as, info, policy, onopen, onmessage, onreset, onrefused }, owner) {
-  const places = makePlaces(isCursor(start) ? start : '');
+export function openSubscription(channel, { since: start = 'now', onopen, onmessage, onreset, onrefused, ...more }, drop, look) {
+  const places = makePlaces(start);
   const readers = new Set();
   let isClosed = false;
-  let isLive = false; // in step with the connection's feed
-  let kept; // what the feed tells while one catches up with it
-  let round = 0;
+  let kept; // what the feed tells while one catches up with it; null: one is in step with it
+  let error;
 
-  const wish = () => ({ channel, since: String(places) || start, as, info, policy });
+  const where = () => String(places) || start;
 
   const end = (fault) => {
     if (isClosed) return;
-    const error = fault && new SluiceError(fault);
     isClosed = true;
-    owner.drop();
-    if (fault) onrefused?.(error);
-    readers.forEach((reader) => reader(error));
+    kept = undefined;
+    error = fault && new SluiceError(fault);
+    drop(error);
+    if (error) onrefused?.(error);
+    readers.forEach((reader) => reader());
   };
 
   const live = () => {
-    isLive = true;
+    if (kept === null) return;
+    kept = null;
     onopen?.();
   };
 
-  const take = ({ message, reset }) => {
+  const take = (told) => {
     if (isClosed) return;
-    if (reset) {
-      places.take(reset.cursor, true);
-      onreset?.(reset);
-    } else if (message.stored === false || !places.has(message.id)) {
-      const told = decode(message);
-      places.take(message.id);
-      onmessage?.(told);
-      readers.forEach((reader) => reader(undefined, told));
+    if (told.reason) {
+      places.take(told.cursor, true);
+      onreset?.(told);
+    } else if (told.stored === false || !places.has(told.id)) {
+      const message = decode(told);
+      places.take(told.id);
+      onmessage?.(message);
+      readers.forEach((reader) => reader(message));
     }
   };
 
-  /** Reads by itself what the feed, which others began, has told already. */
+  /** Reads by itself what the feed has told already, or what is wanted of the time before it. */
   const catchUp = async () => {
-    const mine = round;
-    kept = [];
+    const mine = kept = [];
     for (let isBehind = true; isBehind;) {
-      const batch = await owner.look(wish()).catch(asFault);
-      if (isClosed || mine !== round) return;
-      if (batch.kind === 'final') return end(batch);
-      if (batch.kind) {
-        await new Promise((resume) => setTimeout(resume, batch.retryAfter || DELAY_MS));
-        continue;
+      const batch = await look({ since: where(), ...more }).catch(asFault);
+      const { kind, told } = batch;
+      if (mine !== kept) return;
+      if (isFinal(batch)) return end(batch);
+      if (kind) {
+        await pause(batch.retryAfter || DELAY_MS);
+      } else {
+        told.forEach(take);
+        places.take(batch.cursor);
+        isBehind = told.length;
       }
-      for (const reset of batch.reset ?? []) take({ reset });
-      for (const message of batch.messages) take({ message });
-      places.take(batch.cursor);
-      isBehind = batch.messages.length;
     }
-    const events = kept;
-    kept = undefined;
     live();
-    events.forEach(hear);
+    mine.forEach(hear);
   };
 
   const hear = (event) => {
-    const { op, message, reset, cursor, from } = event;
-    const name = event.channel ?? reset?.channel ?? message.tree ?? message.channel;
-    if (isClosed || !covers(channel, name)) return;
-    if (op === 'refused') end(event.fault);
-    else if (op !== 'subscribed') {
-      if (kept) kept.push(event);
-      else if (isLive) take(event);
-    } else if (channel === name && !kept) {
-      const { since } = wish();
-      if (!isLive && from !== since && cursor !== since && (since !== 'now' || from)) return catchUp();
+    const { told, fault, cursor, from } = event;
+    if (told ? !covers(channel, told) : (event.channel ?? channel) !== channel) return;
+    if (kept) {
+      kept.push(event);
+    } else if (told) {
+      if (kept === null) take(told);
+    } else if (event.channel && fault) {
+      end(fault);
+    } else if (fault || ((from || kept !== null) && where() !== 'now' && !cursor.split('.').every(places.has))) {
+      catchUp();
+    } else {
       places.take(cursor);
-      if (!isLive) live();
+      live();
     }
   };
 
-  const face = {
-    channel,
-    /** Where it stands: a later subscription goes on from there. Empty until it is known. */
-    get cursor() { return String(places); },
-    get isClosed() { return isClosed; },
-    close: () => end(),
-
-    /** Messages from now on; ends with the subscription, and closes it when the loop is left. */
-    [Symbol.asyncIterator]() {
-      const queue = [];
-      let failure;
-      let wake;
-      readers.add((fault, message) => {
-        if (message) queue.push(message);
-        failure = fault;
-        wake?.();
-      });
-      return {
-        async next() {
-          while (!queue.length && !isClosed) await new Promise((resume) => { wake = resume; });
-          if (queue.length) return { value: queue.shift(), done: false };
-          if (failure) throw failure;
-          return { value: undefined, done: true };
-        },
-        async return() {
-          end();
-          return { value: undefined, done: true };
-        },
-      };
-    },
-  };
   return {
-    face, wish, hear, end,
-    detach() {
-      isLive = false;
-      kept = undefined;
-      round++;
+    hear, end,
+    wish: { channel, more: JSON.parse(JSON.stringify(more)) }, // without what is undefined
+    face: {
+      channel,
+      /** Where it stands: a later subscription goes on from there. Empty until it is known. */
+      get cursor() { return String(places); },
+      get isClosed() { return isClosed; },
+      close: () => end(),
+
+      /** Messages from now on; ends with the subscription, and closes it when the loop is left. */
+      async* [Symbol.asyncIterator]() {
+        const queue = [];
+        let wake;
+        readers.add((message) => {
+          if (message) queue.push(message);
+          wake?.();
+        });
+        try {
+          while (queue.length || !isClosed) {
+            if (queue.length) yield queue.shift();
+            else await new Promise((resume) => { wake = resume; });
+          }
+          if (error) throw error;
+        } finally {
+          end();
+        }
+      },
     },
   };
 }
