@@ -116,13 +116,15 @@ static enum error_code memory_place(struct memory_broker *memory, struct placing
     return ERROR_NONE;
 }
 
-/* Slice by slice; between them others have the lock. */
+/* Slice by slice; between them others have the lock, and what is kept may be frozen. */
 static enum error_code memory_make_room(struct memory_broker *memory, const char *but, size_t but_len)
 {
     int err;
     while ((err = store_make_room(&memory->store, but, but_len)) == -EAGAIN) {
         memory_leave(memory);
         memory_enter(memory);
+        if (memory->is_frozen)
+            return ERROR_STOPPING;
     }
     return err ? ERROR_MEMORY_LIMIT : ERROR_NONE;
 }
@@ -191,6 +193,8 @@ static enum error_code memory_publish_one(struct memory_broker *memory, struct p
     if (memory->is_frozen)
         return ERROR_STOPPING;
     enum error_code error = memory_find_logs(memory, name, &placing);
+    if (error == ERROR_STOPPING)
+        return error;
     struct log *log =
         error == ERROR_NONE ? placing.of[0].log : store_find(&memory->store, name.bytes, name.len);
     if (!log)

@@ -3,13 +3,16 @@
 
 #include "unit.h"
 
+#include <dlfcn.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/table.h"
 #include "broker/memory/memory.h"
 #include "config/options.h"
+#include "core/handover.h"
 #include "core/hub.h"
 #include "failing.h"
 
@@ -21,6 +24,22 @@ unsigned long JudyMalloc(unsigned long words);
 unsigned long JudyMalloc(unsigned long words)
 {
     return index_is_out ? 0 : (unsigned long)malloc(words * sizeof(unsigned long));
+}
+
+/* What happens, once, as soon as the lock is free. */
+static void (*in_between)(void);
+
+int pthread_mutex_unlock(pthread_mutex_t *mutex)
+{
+    static int (*unlock)(pthread_mutex_t * mutex);
+    void (*happens)(void) = in_between;
+    if (!unlock)
+        unlock = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_unlock");
+    int err = unlock(mutex);
+    in_between = NULL;
+    if (happens)
+        happens();
+    return err;
 }
 
 static struct options *options;
@@ -217,6 +236,55 @@ static void test_below_trees_all_logs_have_a_message_or_none(void **state)
     assert_in_range(refused, 1, 58);
 }
 
+static struct buf given;
+
+static void give_some(void)
+{
+    broker->ops->handover->freeze(broker, true, 1000);
+    assert_int_equal(broker->ops->handover->give(broker, &given, 1000), 1);
+}
+
+/* Into a memory that is so full that room is made in many slices, at the cost of `old`. */
+static struct publish_item publish_while_given(void)
+{
+    options->history_size = 2000;
+    for (unsigned i = 0; i < 2000; i++)
+        publish("old", 10);
+    while (message_memory_bytes() + 10000 < options->memory_limit_bytes)
+        assert_int_equal(publish("new", 5000).error, ERROR_NONE);
+    in_between = give_some;
+    return publish("new", 200000);
+}
+
+/* How many records of that kind there are. */
+static unsigned count_given(enum handover_kind kind)
+{
+    struct handover record;
+    unsigned count = 0;
+    ssize_t len;
+    for (size_t at = 0; at < given.len; at += (size_t)len, count += record.kind == kind) {
+        len = handover_parse(&record, given.bytes + at, given.len - at);
+        assert_true(len > 0);
+    }
+    return count;
+}
+
+static void test_who_makes_room_while_all_is_told_is_refused(void **state)
+{
+    (void)state;
+    struct publish_item item = publish_while_given();
+    assert_null(in_between);
+    assert_int_equal(item.error, ERROR_STOPPING);
+    uint64_t before = broker->counters[METRIC_MESSAGES];
+    while (broker->ops->handover->give(broker, &given, given.len + 1000) == 1)
+        ;
+    assert_int_equal(count_given(HANDOVER_MESSAGE), before);
+    assert_int_equal(count_given(HANDOVER_END), 1);
+    broker->ops->handover->freeze(broker, false, 0);
+    assert_int_equal(publish("new", 10).error, ERROR_NONE);
+    buf_deinit(&given);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 static const struct CMUnitTest tests[] = {
@@ -226,5 +294,6 @@ static const struct CMUnitTest tests[] = {
     TEST(test_an_attach_brings_the_newest),
     TEST(test_below_trees_all_logs_have_a_message_or_none),
     TEST(test_history_leaves_out_what_is_not_asked_for),
+    TEST(test_who_makes_room_while_all_is_told_is_refused),
 };
 UNIT_MAIN(tests)
