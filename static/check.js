@@ -23,8 +23,11 @@ async function until(condition, ms) {
   for (const end = performance.now() + ms; !condition() && performance.now() < end;) await pause(20);
 }
 
+/** Sluice sends neither. */
+const between = (response) => [response.headers.get('via'), response.headers.get('server')].filter(Boolean).join(', ');
+
 async function explain(response) {
-  const by = [response.headers.get('via'), response.headers.get('server')].filter(Boolean).join(', ');
+  const by = between(response);
   const { error } = await response.clone().json().catch(() => ({}));
   return `answered ${response.status}${error ? ` (${error})` : ''}${by && ` by ${by}`}`;
 }
@@ -106,23 +109,35 @@ function openWebSocket(way) {
   });
 }
 
+/** What an EventSource does not tell: the status with which it was refused, unless that is another one now. */
+async function refusal(run, url) {
+  const response = await run.fetch(url, { headers: { Accept: 'text/event-stream' }, signal: run.signal });
+  if (!response.ok) return explain(response);
+  await response.body.cancel();
+  return '';
+}
+
 function openEventSource(way) {
   const { run } = way;
-  const source = new EventSource(run.url(`channels/${run.channel}`, { transport: 'sse', since: 'now' }));
+  const url = run.url(`channels/${run.channel}`, { transport: 'sse', since: 'now' });
+  const source = new EventSource(url);
   run.signal.addEventListener('abort', () => source.close());
   return new Promise((_, reject) => {
     source.addEventListener('subscribed', () => way.open());
     source.onmessage = ({ data }) => way.take(data);
     source.onerror = () => {
+      const isRefused = source.readyState === EventSource.CLOSED && way.opened === undefined;
       source.close();
-      reject(new Error('no stream, or it was cut'));
+      const why = new Error('no stream, or it was cut');
+      if (isRefused) refusal(run, url).then((status) => reject(status ? new Error(status) : why), () => reject(why));
+      else reject(why);
     };
   });
 }
 
 async function openStream(way) {
   const { run } = way;
-  const response = await fetch(run.url(`channels/${run.channel}`, { transport: 'stream', since: 'now' }),
+  const response = await run.fetch(run.url(`channels/${run.channel}`, { transport: 'stream', since: 'now' }),
     { signal: run.signal, cache: 'no-store', headers: { Accept: 'application/x-ndjson' } });
   if (response.status !== 200) throw new Error(await explain(response));
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -135,7 +150,7 @@ async function openStream(way) {
 async function poll(way) {
   const { run } = way;
   for (let since = 'now'; !run.signal.aborted;) {
-    const response = await fetch(run.url(`channels/${run.channel}`, { transport: 'json', since, wait: since === 'now' ? 0 : POLL_WAIT_S }),
+    const response = await run.fetch(run.url(`channels/${run.channel}`, { transport: 'json', since, wait: since === 'now' ? 0 : POLL_WAIT_S }),
       { signal: run.signal, cache: 'no-store', headers: { Accept: 'application/json' } });
     const cursor = response.headers.get('etag')?.match(/"(.*)"/)?.[1];
     if (![200, 204].includes(response.status) || !cursor) throw new Error(await explain(response));
@@ -151,7 +166,7 @@ class Run {
     const word = crypto.getRandomValues(new Uint32Array(2)).reduce((text, number) => text + number.toString(36), '');
     this.ending = new AbortController();
     this.signal = this.ending.signal;
-    Object.assign(this, { token, hold, channel: channel || `check/${word}`, mark: `check-${word}-`, published: [], isOver: false, faults: new Set() });
+    Object.assign(this, { token, hold, channel: channel || `check/${word}`, mark: `check-${word}-`, published: [], isOver: false, faults: new Set(), between: new Set() });
     this.ways = [new Way('websocket', this, openWebSocket), new Way('sse', this, openEventSource), new Way('stream', this, openStream),
       new Way('poll', this, poll)];
   }
@@ -160,6 +175,13 @@ class Run {
     const url = new URL(path, base);
     url.search = new URLSearchParams({ ...parameters, ...(this.token && { token: this.token }) });
     return url;
+  }
+
+  /** As fetch; notes who says that he stands between. */
+  async fetch(url, options) {
+    const response = await fetch(url, options);
+    if (between(response)) this.between.add(between(response));
+    return response;
   }
 
   async publish(number) {
@@ -173,7 +195,7 @@ class Run {
       return;
     }
     try {
-      const response = await fetch(this.url(`channels/${this.channel}`, {}), { method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' }, signal: this.signal });
+      const response = await this.fetch(this.url(`channels/${this.channel}`, {}), { method: 'POST', body: text, headers: { 'Content-Type': 'text/plain' }, signal: this.signal });
       if (response.status !== 201) throw new Error(await explain(response));
       Object.assign(publish, { isSent: true, answered: performance.now() });
     } catch (fault) {
@@ -216,7 +238,7 @@ class Run {
     const rows = [['way', 'opening', 'messages', 'middle, worst', ''], ...this.rows];
     return [`${base}, channel ${this.channel}`, `${new Date().toISOString()}, held for ${this.hold} s${protocol ? `, ${protocol}` : ''}`, navigator.userAgent, '',
       ...rows.map(([way, opening, messages, delay, finding]) => `${way.padEnd(11)}${opening.padEnd(11)}${messages.padEnd(10)}${delay.padEnd(18)}${finding}`.trimEnd()),
-      ...this.publishing()].join('\n');
+      ...this.publishing(), ...(this.between.size ? [`between, as it says: ${[...this.between].join('; ')}`] : [])].join('\n');
   }
 }
 
@@ -238,6 +260,10 @@ function show(run) {
 
 function summarize(run) {
   const passing = run.rows.filter((row) => row.at(-1) === 'passes').map(([way]) => way);
+  const said = [...run.rows.map((row) => row.at(-1)), ...run.faults].join(' ');
+  if (/\b(no-token|bad-token|token-[a-z]+)\b/.test(said) || (run.token && said.includes('forbidden-channel'))) {
+    return 'The server wants a token that may subscribe to the channel and publish to it: ask for one, and check again with it.';
+  }
   if (!run.published.some((publish) => publish?.isSent)) return 'Nothing could be published: the report says why.';
   if (passing.length === run.rows.length) return 'Everything passes.';
   if (passing.length) return `${passing.join(', ')} ${passing.length === 1 ? 'passes' : 'pass'}: the client library goes by ${passing[0]}. The others do not.`;
@@ -276,7 +302,12 @@ page.copy.addEventListener('click', async () => {
   page.copy.textContent = isCopied ? 'Copied' : 'Selected: press Ctrl C';
 });
 
-const wished = new URLSearchParams(location.search).get('hold');
+const wishes = new URLSearchParams([...new URLSearchParams(location.search), ...new URLSearchParams(location.hash.slice(1))]);
+page.token.value = wishes.get('token') ?? '';
+page.channel.value = wishes.get('channel') ?? '';
+// A token is not for the history, nor for who looks on.
+if (location.hash) history.replaceState(null, '', location.pathname + location.search);
+const wished = wishes.get('hold');
 if (wished && ![...page.hold.options].some(({ value }) => value === wished) && Number(wished) >= 0) page.hold.add(new Option(`${Number(wished)} s`, String(Number(wished))));
 if (wished) page.hold.value = String(Number(wished));
 check();

@@ -131,6 +131,9 @@ static void websocket_write_handshake(struct buf *to, const struct check_order *
     buf_append_text(to, path);
     buf_append_text(to, "/ws HTTP/1.1\r\nHost: ");
     buf_append(to, host, host_len);
+    /* As of a page of the server: a proxy that changes Host has it refused. */
+    buf_append_text(to, "\r\nOrigin: ");
+    buf_append(to, order->url, (size_t)(host - order->url) + host_len);
     buf_append_text(
         to,
         "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");

@@ -2,8 +2,10 @@
 // The page that tells what passes between a browser and the server.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { launch, screenshot, start, startProxy, stop, until, watchFaults } from './support.mjs';
+import { launch, place, screenshot, start, startProxy, stop, until, watchFaults } from './support.mjs';
 
 const faults = [];
 let server;
@@ -71,7 +73,7 @@ test('what a proxy holds back is named', async () => {
 test('what is cut is named, with the time', async () => {
   const proxy = await startProxy(server.port);
   const page = await open(proxy.origin, 6);
-  await until(async () => (await page.locator('#ways td:nth-child(3)').allTextContents()).every((text) => text === '10 of 10'), 'all messages');
+  await until(async () => String(await page.locator('#ways td:nth-child(3)').allTextContents()) === String(Array(4).fill('10 of 10')), 'all messages');
   proxy.cut();
   const found = await findings(page);
   for (const way of ['websocket', 'sse', 'stream']) assert.match(found[way], /^cut after \d+\.\d s: /);
@@ -95,6 +97,39 @@ test('a server that wants a token says so, and a narrow window shows the finding
   await screenshot(page, 'check-refused');
   await page.close();
   await stop(guarded);
+});
+
+test('a link brings its token, and without one a server that wants one is told from a network that does not pass', async () => {
+  const key = place('check-key');
+  writeFileSync(key, 'a secret of more than thirty-two bytes\n');
+  const token = execFileSync(process.env.SLUICE, ['token', '--key', key, '--subscribe', 'mine/**', '--publish', 'mine/**'], { encoding: 'utf8' }).trim();
+  const guarded = await start(0, ['--jwt-key', `HS256:${key}`]);
+  const page = await open(guarded.origin, 0);
+  const refused = await findings(page);
+  assert.match(refused.sse, /^does not pass: answered 401 \(no-token\)/);
+  assert.match(await page.textContent('#summary'), /^The server wants a token/);
+  await page.goto('about:blank');
+  await page.goto(`${guarded.origin}/check.html#hold=1&channel=mine/check&token=${token}`);
+  assert.deepEqual(Object.values(await findings(page)), Array(4).fill('passes'));
+  const report = await page.textContent('#report');
+  assert.match(report, /channel mine\/check\n.*held for 1 s/);
+  assert.ok(!report.includes(token) && !page.url().includes(token));
+  await page.close();
+  await stop(guarded);
+});
+
+test('who says that he stands between is in the report', async () => {
+  const page = await browser.newPage();
+  watchFaults(page, faults);
+  await page.route('**/channels/**', async (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    const response = await route.fetch();
+    return route.fulfill({ response, headers: { ...response.headers(), via: '1.1 strict.example' } });
+  });
+  await page.goto(`${server.origin}/check.html?hold=0`);
+  await findings(page);
+  assert.match(await page.textContent('#report'), /^between, as it says: 1\.1 strict\.example$/m);
+  await page.close();
 });
 
 test('no script of the page failed', () => assert.deepEqual(faults, []));

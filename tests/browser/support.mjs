@@ -120,7 +120,7 @@ export async function startProxy(port) {
 }
 
 /** A path for a socket or a file of the test. */
-const place = (name) => join(folder, name);
+export const place = (name) => join(folder, name);
 
 /* Errors of a page's scripts, and what its policy keeps out, end up in the list. */
 export function watchFaults(page, faults) {

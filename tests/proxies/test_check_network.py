@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import re
 import subprocess
@@ -102,6 +103,24 @@ def test_somebody_who_is_not_trusted_and_a_listener_that_speaks_tls(proxies: dic
     assert status == 3 and said.count("(--ca FILE: whom to trust)") == 5
     status, said, _ = check("--hold", "0", f"http://127.0.0.1:{port}")
     assert status == 3 and said.count("(tls-wanted)") == 6
+
+
+def test_a_websocket_is_asked_for_as_a_page_of_the_server_does() -> None:
+    heads = []
+
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heads.append(self.headers)
+            body = b'{"error":"forbidden-origin","message":"no"}'
+            self.wfile.write(b"HTTP/1.1 403 Forbidden\r\nServer: a box\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as box:
+        run_all([box.serve_forever])
+        url = f"http://127.0.0.1:{box.server_port}"
+        status, said, _ = check("--hold", "0", url)
+        box.shutdown()
+    assert status == 3 and verdicts(said)["websocket"] == "does not pass: answered 403 Forbidden (forbidden-origin) by a box"
+    assert {head["Origin"] for head in heads if head["Upgrade"]} == {url}
 
 
 def test_nobody_there_and_somebody_else() -> None:
