@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-import { channelUrl, explainReset, publish, subscribe } from './channel.js';
+import { Sluice } from './sluice.js';
+import { explainFault, explainReset, toBase64 } from './words.js';
 
 const ROWS = 200;
 const NEWS_MS = 3000;
 const CHANNELS = 50;
 const CHANNELS_MS = 5000;
 const find = (id) => document.getElementById(id);
+/** What is shown is this page's own connection. */
+const sluice = new Sluice('/', { transports: ['stream', 'poll'], share: false });
 let feed;
 let unread = 0;
 
@@ -17,6 +20,9 @@ function current() {
     return name; // a broken escape: the server says what is wrong with the name
   }
 }
+
+/** Of a segment . or .. the browser would make another path: without it the server says that there is no such channel. */
+const channelPath = (channel) => `/channels/${channel.split('/').map((part) => encodeURIComponent(part.replace(/^\.\.?$/, ''))).join('/')}`;
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -42,6 +48,7 @@ function announce() {
 }
 
 function textOf({ type, data }) {
+  if (type === 'binary') return toBase64(data);
   return type === 'json' ? JSON.stringify(data) : data;
 }
 
@@ -75,20 +82,24 @@ function showEmpty() {
 
 function explain(state, reason) {
   if (state === 'polling') {
-    return 'Nothing came from the stream within 3 seconds: a proxy on the way may be buffering. The feed goes on by long-poll.';
+    return 'No stream comes through: a proxy on the way may be buffering. The feed goes on by long-poll.';
   }
   if (!reason) return '';
   const more = state === 'refused' ? '' : ' The feed goes on by itself as soon as it can.';
   return `The channel cannot be followed: ${reason}.${more}`;
 }
 
-function showState(state, reason) {
+function showState(state, reason = '') {
   find('state').dataset.state = state;
   find('state').textContent = state === 'polling' ? 'live, by long-poll' : state;
   find('lines').hidden = state === 'refused';
   find('reason').textContent = explain(state, reason);
   find('reason').hidden = !find('reason').textContent;
   showEmpty();
+}
+
+function showOpen() {
+  if (sluice.state === 'open') showState(sluice.transport === 'poll' ? 'polling' : 'live');
 }
 
 // The channels that there are.
@@ -161,12 +172,7 @@ function makeLine([title, line]) {
 }
 
 function showLines() {
-  let url;
-  try {
-    url = location.origin + channelUrl(current());
-  } catch {
-    return; // the feed says why that can be no channel
-  }
+  const url = location.origin + channelPath(current());
   const batch = JSON.stringify([{ channel: current(), data: 'one' }, { channel: current(), data: { two: 2 } }]);
   const text = `curl -d 'follow the white rabbit' ${quote(url)}`;
   const receive = {
@@ -191,14 +197,33 @@ function clear() {
 }
 
 function enter() {
-  feed?.stop();
+  feed?.close();
   find('channel').value = current();
   document.title = `${current()} · Sluice`;
   clear();
-  feed = subscribe(current(), { onMessage: showMessage, onReset: showReset, onState: showState });
+  showState('connecting');
+  feed = sluice.subscribe(current(), {
+    onopen: showOpen,
+    onmessage: showMessage,
+    onreset: showReset,
+    onrefused: (fault) => showState('refused', explainFault(fault)),
+  });
   showLines();
   showChannels();
 }
+
+/** One request, as curl makes it: what is refused is said at once. */
+async function publish(event, type, body) {
+  const query = event && `?${new URLSearchParams({ event })}`;
+  const response = await fetch(channelPath(current()) + query, { method: 'POST', body, headers: { 'Content-Type': type } })
+    .catch(() => { throw new Error('the server does not answer'); });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.message ?? `the answer was ${response.status} ${response.statusText}`);
+  return answer;
+}
+
+sluice.addEventListener('open', showOpen);
+sluice.addEventListener('lost', ({ fault }) => showState('reconnecting', explainFault(fault)));
 
 find('channel-form').addEventListener('submit', (submission) => {
   submission.preventDefault();
@@ -209,10 +234,9 @@ find('channel-form').addEventListener('submit', (submission) => {
 
 find('publish-form').addEventListener('submit', async (submission) => {
   submission.preventDefault();
-  const name = find('event').value.trim();
   const output = find('published');
   try {
-    const answer = await publish(current(), find('data').value, find('type').value, name);
+    const answer = await publish(find('event').value.trim(), find('type').value, find('data').value);
     output.className = '';
     output.replaceChildren('Accepted as ', make('code', '', answer.id));
     showChannels();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-import { Feed } from '../feed.js';
+import { Sluice } from '../../sluice.js';
+import { explainFault } from '../../words.js';
 
 const HISTORY = 'last=100';
 const NAME_MAX = 80;
@@ -42,13 +43,15 @@ function show({ data }) {
   requestAnimationFrame(() => row.classList.add('fresh'));
 }
 
-new Feed('scores', HISTORY, {
-  onMessage: show,
-  onReset: () => {}, // each message is a whole score: what was missed is told by the next one
-  onState: (state, reason) => {
-    find('state').dataset.state = state;
-    find('state').textContent = state;
-    find('reason').textContent = reason ? `${reason}.${state === 'reconnecting' ? ' Trying again; the scores are the last that came.' : ''}` : '';
-    find('reason').hidden = !reason;
-  },
-}).use('sse');
+function showState(state, reason = '') {
+  find('state').dataset.state = state;
+  find('state').textContent = state;
+  find('reason').textContent = reason ? `${reason}.${state === 'reconnecting' ? ' Trying again; the scores are the last that came.' : ''}` : '';
+  find('reason').hidden = !reason;
+}
+
+const sluice = new Sluice('/', { transports: ['sse', 'poll'] });
+sluice.addEventListener('open', () => showState('live'));
+sluice.addEventListener('lost', ({ fault }) => showState('reconnecting', explainFault(fault)));
+// A reset is nothing to tell: each message is a whole score, and what was missed is told by the next one.
+sluice.subscribe('scores', { since: HISTORY, onmessage: show, onrefused: (fault) => showState('refused', explainFault(fault)) });
