@@ -54,13 +54,16 @@ static bool check_is_never_over(const struct check *check)
 static void check_await(struct check *check, uint64_t patience_ms, bool (*is_so)(const struct check *check))
 {
     uint64_t deadline_ms = clock_monotonic_ms() + patience_ms;
-    for (uint64_t now_ms; !is_so(check) && (now_ms = clock_monotonic_ms()) < deadline_ms;) {
+    for (uint64_t now_ms; (now_ms = clock_monotonic_ms()) < deadline_ms;) {
         int running;
-        struct curl_waitfd wait = websocket_way_wait(&check->websocket);
         curl_multi_perform(check->multi, &running);
         request_finish(check->multi);
-        curl_multi_poll(check->multi, &wait, wait.fd >= 0 ? 1 : 0, (int)(deadline_ms - now_ms), NULL);
         websocket_way_turn(&check->websocket);
+        if (is_so(check))
+            return;
+        struct curl_waitfd wait = websocket_way_wait(&check->websocket);
+        curl_multi_poll(check->multi, &wait, wait.fd >= 0 ? 1 : 0,
+                        check->websocket.has_more ? 0 : (int)(deadline_ms - now_ms), NULL);
     }
 }
 

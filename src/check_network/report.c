@@ -58,24 +58,35 @@ static bool report_passes(const struct way *way, const struct passage *passage)
            !report_is_held_back(way, passage);
 }
 
+/* What others have said is written to a terminal. */
+static void report_say(FILE *to, const char *text)
+{
+    for (; *text; text++)
+        fputc(*text >= ' ' && *text <= '~' ? *text : '?', to);
+}
+
 static void report_write_verdict(FILE *to, const struct check *check, const struct way *way,
                                  const struct passage *passage)
 {
     if (!way->opened_ns && way->ended_ns)
-        fprintf(to, "does not pass: %s", way->fault);
+        fprintf(to, "does not pass: ");
     else if (!way->opened_ns)
         fprintf(to, "held back: nothing came in %.0f s",
                 (double)(check->ended_ns - way->begun_ns) / NS_PER_S);
     else if (way->ended_ns)
-        fprintf(to, "cut after %.1f s: %s", (double)(way->ended_ns - way->begun_ns) / NS_PER_S, way->fault);
+        fprintf(to, "cut after %.1f s: ", (double)(way->ended_ns - way->begun_ns) / NS_PER_S);
     else if (report_is_held_back(way, passage))
         fprintf(to, "held back: something collects what comes");
-    else if (passage->sent && !passage->is_there)
+    else if (!passage->sent)
+        fprintf(to, "opens; nothing could be published to see more");
+    else if (!passage->is_there)
         fprintf(to, "went silent: it is open, and the last message did not come");
     else if (passage->received < passage->sent || passage->doubled)
         fprintf(to, "%u missing, %u twice", passage->sent - passage->received, passage->doubled);
     else
         fprintf(to, "passes");
+    if (way->ended_ns)
+        report_say(to, way->fault);
 }
 
 static void report_write_way(FILE *to, const struct check *check, const struct way *way,
@@ -104,13 +115,6 @@ static const struct request *report_request(const struct check *check, unsigned 
         return &check->http[index].request;
     index -= CHECK_HTTP_WAYS;
     return index <= CHECK_LAST ? &check->published[index].request : NULL;
-}
-
-/* What others have said is written to a terminal. */
-static void report_say(FILE *to, const char *text)
-{
-    for (; *text; text++)
-        fputc(*text >= ' ' && *text <= '~' ? *text : '?', to);
 }
 
 /* Those who say that they stand between; Sluice sends neither Via nor Server. */
@@ -209,8 +213,10 @@ static bool report_write_publishing(FILE *to, const struct check *check)
     fprintf(to, "publishing by POST: %u of %u", accepted, sent);
     if (accepted)
         fprintf(to, ", %u ms", (unsigned)(times[accepted / 2] / NS_PER_MS));
-    if (accepted < sent)
-        fprintf(to, "; the others: %s", fault);
+    if (accepted < sent) {
+        fprintf(to, "; the others: ");
+        report_say(to, fault);
+    }
     fprintf(to, "\npublishing by WebSocket: ");
     if (check->websocket.way.opened_ns)
         fprintf(to, "%u of %u\n", check->websocket.published, CHECK_MESSAGES + 1 - sent);

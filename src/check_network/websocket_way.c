@@ -18,6 +18,14 @@
 #define HANDSHAKE_MAX 16384u
 #define HANDSHAKE_PATIENCE_MS 10000u
 #define KEY_BYTES 16u
+/* Of "HTTP/1.1 ". */
+#define HEAD_VERSION_LEN 9u
+/* What is read in one turn, so that one who never ends does not keep us from everything else. */
+#define TURN_BYTES (256u << 10)
+/* Of one message. */
+#define WEBSOCKET_MESSAGE_MAX (1u << 20)
+/* While more than this is not sent, nothing is read: pings ask for answers. */
+#define WEBSOCKET_UNSENT_MOST (64u << 10)
 
 /* The head of the answer, as far as it is there. */
 struct answer {
@@ -113,9 +121,10 @@ static void websocket_refuse(struct websocket_way *websocket, const struct answe
         line.len--;
     if (answer->head_len && text_begins(line, "HTTP/1.1 101 "))
         way_end(&websocket->way, now_ns, "101, but not as an answer to our key");
-    else if (text_begins(line, "HTTP/"))
-        way_end(&websocket->way, now_ns, "answered %.*s%s%s%s%s%.100s", line.len > 9 ? (int)line.len - 9 : 0,
-                line.bytes + 9, code[0] ? " (" : "", code, code[0] ? ")" : "", via[0] ? " by " : "", via);
+    else if (text_begins(line, "HTTP/") && line.len > HEAD_VERSION_LEN)
+        way_end(&websocket->way, now_ns, "answered %.*s%s%s%s%s%.100s", (int)(line.len - HEAD_VERSION_LEN),
+                line.bytes + HEAD_VERSION_LEN, code[0] ? " (" : "", code, code[0] ? ")" : "",
+                via[0] ? " by " : "", via);
     else if (answer->len)
         way_end(&websocket->way, now_ns, "an answer that is not HTTP");
     else
@@ -145,13 +154,23 @@ static void websocket_write_handshake(struct buf *to, const struct check_order *
     buf_append_text(to, "\r\n\r\n");
 }
 
+static bool websocket_is_backed_up(const struct wslay_event_context *frames)
+{
+    return wslay_event_get_queued_msg_length((struct wslay_event_context *)(uintptr_t)frames) >
+           WEBSOCKET_UNSENT_MOST;
+}
+
 static ssize_t websocket_recv(struct wslay_event_context *frames, uint8_t *to, size_t len, int flags,
                               void *context)
 {
     struct websocket_way *websocket = context;
     size_t got = 0;
+    CURLcode code = CURLE_AGAIN;
     (void)flags; /* reserved by wslay */
-    CURLcode code = curl_easy_recv(websocket->request.easy, to, len, &got);
+    websocket->has_more = websocket->read_in_turn >= TURN_BYTES;
+    if (!websocket->has_more && !websocket_is_backed_up(frames))
+        code = curl_easy_recv(websocket->request.easy, to, len, &got);
+    websocket->read_in_turn += got;
     if (code == CURLE_OK && got > 0)
         return (ssize_t)got;
     wslay_event_set_error(frames, code == CURLE_AGAIN ? WSLAY_ERR_WOULDBLOCK : WSLAY_ERR_CALLBACK_FAILURE);
@@ -194,8 +213,11 @@ static void websocket_take_error(struct websocket_way *websocket, struct text sa
             snprintf(websocket->request.code, sizeof(websocket->request.code), "%.*s", (int)code.len,
                      code.bytes);
     }
-    way_end(&websocket->way, clock_monotonic_ns(), "%.*s: %.*s", (int)code.len, code.bytes, (int)message.len,
-            message.bytes);
+    if (code.len > 0)
+        way_end(&websocket->way, clock_monotonic_ns(), "%.*s: %.*s", (int)code.len, code.bytes,
+                (int)message.len, message.bytes);
+    else
+        way_end(&websocket->way, clock_monotonic_ns(), "%.*s", (int)said.len, said.bytes);
     json_object_deinit(&object);
 }
 
@@ -233,6 +255,7 @@ static int websocket_open(struct websocket_way *websocket)
     char command[256];
     if (wslay_event_context_client_init(&websocket->frames, &callbacks, websocket))
         return -ENOMEM;
+    wslay_event_config_set_max_recv_msg_length(websocket->frames, WEBSOCKET_MESSAGE_MAX);
     snprintf(command, sizeof(command), "{\"op\":\"subscribe\",\"channel\":\"%s\",\"since\":\"now\"}",
              websocket->request.order->channel);
     if (!websocket_queue(websocket, command))
@@ -289,9 +312,11 @@ int websocket_way_begin(struct websocket_way *websocket, const struct check_orde
 
 struct curl_waitfd websocket_way_wait(const struct websocket_way *websocket)
 {
-    struct curl_waitfd wait = {.fd = -1, .events = CURL_WAIT_POLLIN};
+    struct curl_waitfd wait = {.fd = -1};
     if (websocket->frames && !websocket->way.ended_ns)
         wait.fd = websocket_socket(websocket);
+    if (websocket->frames && !websocket_is_backed_up(websocket->frames))
+        wait.events |= CURL_WAIT_POLLIN;
     if (websocket->frames && wslay_event_want_write(websocket->frames))
         wait.events |= CURL_WAIT_POLLOUT;
     return wait;
@@ -302,11 +327,14 @@ void websocket_way_turn(struct websocket_way *websocket)
     struct wslay_event_context *frames = websocket->frames;
     if (!frames || websocket->way.ended_ns)
         return;
+    websocket->read_in_turn = 0;
     int received = wslay_event_recv(frames);
     int sent = wslay_event_send(frames);
     if (wslay_event_get_close_received(frames))
         way_end(&websocket->way, clock_monotonic_ns(), "closed with %u",
                 wslay_event_get_status_code_received(frames));
+    else if (!wslay_event_get_read_enabled(frames))
+        way_end(&websocket->way, clock_monotonic_ns(), "frames came that are none of ours");
     else if (received || sent)
         way_end(&websocket->way, clock_monotonic_ns(), "the connection was cut");
 }

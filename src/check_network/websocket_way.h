@@ -15,6 +15,8 @@ struct websocket_way {
     struct request request;
     struct wslay_event_context *frames; /* NULL until the handshake is done */
     unsigned published;                 /* how many publishes were answered */
+    size_t read_in_turn;
+    bool has_more; /* to read, of which the socket need not tell: the last turn has read enough */
 };
 
 /* Connects, shakes hands and subscribes, for as long as that takes. Returns 0 or -ENOMEM; what the network
