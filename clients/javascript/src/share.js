@@ -113,7 +113,7 @@ export function openShared({ token, hint, ...options }, hear) {
       known = hub;
       join();
     }
-    if (!event || (event.state && state === (state = JSON.stringify(event)))) return;
+    if (!event || (event.state && state === (state = JSON.stringify(event)))) return; // a state is told again with each answer
     hear(event);
   };
   const timer = setInterval(() => {

@@ -12,8 +12,8 @@ function decode(message) {
 }
 
 /**
- * It calls drop(error) at its end, and look(parameters) promises what there is. What is returned: `face`, what the caller of subscribe() gets; `wish`, what is wanted of the engine; hear(event), what that
- * tells; end(fault).
+ * It calls drop(error) at its end, and look(parameters) promises what there is. What is returned: `face`, what the caller of subscribe() gets; `wish`, what is wanted
+ * of the engine; hear(event), what that tells; end(fault).
  */
 export function openSubscription(channel, { since: start = 'now', onopen, onmessage, onreset, onrefused, ...more }, drop, look) {
   const places = makePlaces(start);
