@@ -1,19 +1,18 @@
 // SPDX-License-Identifier: MIT
-// A player's side of the card table, over the command protocol: a token first, then what is told and said. All that is shown is what
-// the program has published last, so that a page that is loaded again, or was away, shows the table as it is.
-import { pause } from '../../channel.js';
+// A player's side of the card table. All that is shown is what the program has published last, so that a page that is loaded again, or
+// was away, shows the table as it is.
+import { Sluice } from '../../sluice.js';
+import { explainFault } from '../../words.js';
 
-const DELAY_MS = 500;
-const DELAY_MAX_MS = 10000;
 const find = (id) => document.getElementById(id);
-let me = '';
+let me; // as the token says
 let seat = ''; // the table that this player sits at
+let seatFeed;
+let sluice;
 let cards = [];
 let table;
 let tables = [];
-let socket;
 let asked = 0;
-let refs = 0;
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -34,7 +33,7 @@ function showState(state, reason = '') {
 const colour = (card) => (/[♥♦]/.test(card) ? 'card red' : 'card');
 
 function showTables() {
-  find('room').hidden = !me || seat !== '';
+  find('room').hidden = seat !== '';
   find('me').textContent = me;
   find('tables').replaceChildren(...tables.map(({ table: name, players, seats, is_playing: isPlaying }) => {
     const row = make('li');
@@ -77,20 +76,20 @@ function showTable() {
 
 // What is said and told.
 
-const send = (command) => socket.send(JSON.stringify(command));
-
 function say(said) {
   find('fault').textContent = '';
-  asked = ++refs;
-  if (socket?.readyState === WebSocket.OPEN) send({ op: 'publish', channel: `cards/from/${me}`, data: { ...said, ref: asked } });
+  sluice.publish(`cards/from/${me}`, { ...said, ref: ++asked }).catch((fault) => { find('fault').textContent = explainFault(fault); });
 }
+
+/** The newest of a channel, and all that comes. */
+const follow = (channel) => sluice.subscribe(channel, { since: 'last=1', onmessage: take, onrefused: refuse });
 
 function sit(name) {
   if (name === seat) return;
-  if (seat) send({ op: 'unsubscribe', channel: `cards/table/${seat}` });
+  seatFeed?.close();
   seat = name;
   table = undefined;
-  if (seat) send({ op: 'subscribe', channel: `cards/table/${seat}`, last: 1 });
+  if (seat) seatFeed = follow(`cards/table/${seat}`);
 }
 
 function take({ channel, data }) {
@@ -105,54 +104,32 @@ function take({ channel, data }) {
   showTable();
 }
 
-/** One connection, from its authentication to its end; resolves to why it ended, with isFinal when another one would not help. */
-function connect(token) {
-  return new Promise((resolve) => {
-    let end = { message: 'the connection was lost' };
-    socket = new WebSocket(`${location.origin.replace(/^http/, 'ws')}/ws`);
-    socket.onopen = () => send({ op: 'auth', token });
-    socket.onclose = ({ code, reason }) => resolve(code === 4401 ? { message: reason, isFinal: true } : end);
-    socket.onmessage = ({ data }) => {
-      const told = JSON.parse(data);
-      if (told.op === 'authenticated') {
-        me = told.sub;
-        seat = '';
-        send({ op: 'subscribe', channels: ['cards/tables', `cards/player/${me}`], last: 1 });
-        showState('live');
-        showTables();
-      } else if (told.op === 'message') {
-        take(told);
-      } else if (told.op === 'error') {
-        if (!me) {
-          end = { message: told.message, isFinal: true };
-          socket.close();
-        } else {
-          find('fault').textContent = told.message;
-        }
-      }
-    };
-  });
+function refuse(fault) {
+  sluice.close();
+  showState('refused', `The token is refused: ${explainFault(fault)}.`);
+  for (const id of ['room', 'game']) find(id).hidden = true;
+  find('token-form').hidden = false;
 }
 
-async function play(token) {
-  let delay = DELAY_MS;
-  find('token-form').hidden = true;
-  showState('connecting');
-  for (;;) {
-    const began = Date.now();
-    const { message, isFinal } = await connect(token);
-    if (isFinal) {
-      me = '';
-      showState('refused', `The token is refused: ${message}.`);
-      for (const id of ['room', 'game']) find(id).hidden = true;
-      find('token-form').hidden = false;
-      return;
-    }
-    showState('reconnecting', 'The connection was lost. Trying again; your seat and your cards are kept.');
-    if (Date.now() - began > DELAY_MAX_MS) delay = DELAY_MS;
-    await pause(delay * (0.5 + Math.random()), AbortSignal.timeout(DELAY_MAX_MS));
-    delay = Math.min(2 * delay, DELAY_MAX_MS);
+/** Whom a JSON Web Token is for; the server is who checks it. */
+function readName(token) {
+  try {
+    return JSON.parse(atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'))).sub;
+  } catch {
+    return 'nobody';
   }
+}
+
+function play(token) {
+  showState('connecting');
+  me = readName(token);
+  sluice = new Sluice('/', { token });
+  sluice.addEventListener('open', () => {
+    showState('live');
+    showTables();
+  });
+  sluice.addEventListener('lost', () => showState('reconnecting', 'The connection was lost. Trying again; your seat and your cards are kept.'));
+  for (const channel of ['cards/tables', `cards/player/${me}`]) follow(channel);
 }
 
 find('take').addEventListener('click', () => say({ op: 'take' }));
