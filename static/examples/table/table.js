@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-import { explainReset, publish } from '../../channel.js';
-import { Feed } from '../feed.js';
+import { Sluice } from '../../sluice.js';
+import { explainFault, explainReset } from '../../words.js';
 
 const SIZE_MAX = 10 * 2 ** 20;
 const PART_BYTES = 256 * 2 ** 10;
@@ -8,6 +8,7 @@ const PART_BYTES = 256 * 2 ** 10;
 const WINDOW = 4;
 /** Without a word from the program, or the server, for so long something is said. */
 const PATIENCE_MS = 5000;
+const sluice = new Sluice();
 const find = (id) => document.getElementById(id);
 const address = () => new URL(location.href).searchParams;
 let name = '';
@@ -24,12 +25,14 @@ function make(tag, text) {
   return element;
 }
 
-const tell = (request) => publish('tables/inbox', JSON.stringify(request), 'application/json');
+const tell = (request) => sluice.publish('tables/inbox', request);
 const count = (number, what) => `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`;
 
 // The table.
 
-function showState(state, reason) {
+const showRefused = (fault) => showState('refused', explainFault(fault));
+
+function showState(state, reason = '') {
   find('state').dataset.state = state;
   find('state').textContent = state;
   find('reason').textContent = reason ? `${reason}.${state === 'reconnecting' ? ' Trying again; what is shown stays.' : ''}` : '';
@@ -67,26 +70,18 @@ function showPager() {
 function openPage(number) {
   page = Math.min(Math.max(number, 1), table.pages);
   showPager();
-  pageFeed?.stop();
+  pageFeed?.close();
   const { version } = table;
-  let isAsked = false;
-  const here = new Feed(`tables/${name}/${version}/${page}`, 'last=1', {
-    onMessage: ({ data }) => {
-      if (here !== pageFeed) return;
+  const here = page;
+  pageFeed = sluice.subscribe(`tables/${name}/${version}/${here}`, {
+    since: 'last=1',
+    onopen: () => { tell({ op: 'page', table: name, version, page: here }).catch(showRefused); },
+    onmessage: ({ data }) => {
       showRows(data.rows, data.first);
-      find('present').dataset.shown = `${version}/${page}`;
+      find('present').dataset.shown = `${version}/${here}`;
     },
-    onReset: () => {},
-    onState: (state, reason) => {
-      if (here !== pageFeed) return;
-      showState(state, reason);
-      if (state !== 'live' || isAsked) return;
-      isAsked = true;
-      tell({ op: 'page', table: name, version, page }).catch(() => { isAsked = false; });
-    },
+    onrefused: showRefused,
   });
-  pageFeed = here;
-  here.use('websocket');
 }
 
 function goTo(number) {
@@ -113,8 +108,8 @@ function showTable(next) {
 }
 
 function openTable() {
-  tableFeed?.stop();
-  pageFeed?.stop();
+  tableFeed?.close();
+  pageFeed?.close();
   table = undefined;
   name = address().get('table') ?? '';
   page = Number.parseInt(address().get('page') ?? '1', 10) || 1;
@@ -124,13 +119,12 @@ function openTable() {
   find('table-title').textContent = name;
   document.title = `${name || 'Table viewer'} · Sluice`;
   if (!name) return;
-  const here = new Feed(`tables/${name}`, 'last=1', {
-    onMessage: ({ data }) => { if (here === tableFeed) showTable(data); },
-    onReset: (reset) => { find('news').textContent = explainReset(reset); },
-    onState: (state, reason) => { if (here === tableFeed && (!table || state === 'refused')) showState(state, reason); },
+  tableFeed = sluice.subscribe(`tables/${name}`, {
+    since: 'last=1',
+    onmessage: ({ data }) => showTable(data),
+    onreset: (reset) => { find('news').textContent = explainReset(reset); },
+    onrefused: showRefused,
   });
-  tableFeed = here;
-  here.use('websocket');
 }
 
 // Uploading.
@@ -223,6 +217,9 @@ async function take(file) {
 }
 
 // Begin.
+
+sluice.addEventListener('open', () => showState('live'));
+sluice.addEventListener('lost', ({ fault }) => showState('reconnecting', explainFault(fault)));
 
 find('file').addEventListener('change', ({ target }) => {
   if (target.files[0]) take(target.files[0]);
