@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
-import { channelUrl, explainReset } from '../../channel.js';
-import { Feed } from '../feed.js';
+import { Sluice } from '../../sluice.js';
+import { explainFault, explainReset, toBase64 } from '../../words.js';
 
 const ROWS = 500;
 const ROOMS_MS = 5000;
-const RETRY_MS = 1000;
 /** What was said before one came is not read out. */
 const QUIET_MS = 1000;
 const NAME_MAX = 40;
@@ -14,18 +13,18 @@ const PREFIX = 'chat/';
 /** What a room is below: with the option `tree` it is told everything that is said. */
 const ALL = 'chat';
 const HISTORY = 'last=50';
+/** Says one thing after another, whichever transport is chosen meanwhile. */
+const publisher = new Sluice('/', { share: false });
 const find = (id) => document.getElementById(id);
-const outbox = []; // {key, text, from, at}: said, and not yet known to be accepted
-const sending = new Map(); // their rows by key, until the room shows them
+const sending = new Map(); // rows of what was said, by key, until the room shows them
 const keys = new Set(); // of the messages that are shown: what was repeated is shown once
 const unread = new Map(); // messages by room, of rooms that one is not in
-const people = new Map(); // those who are here, by name
 const typing = new Map(); // timers by name
-let feed;
-let sideFeed; // who is here, and what is said elsewhere
+let sluice;
+let inside; // what is said in the room
+let elsewhere; // and in all rooms
 let room;
 let toldTyping = 0;
-let isSending = false;
 let isReading = false; // further up in the list
 let height = 0; // of the list
 
@@ -126,6 +125,7 @@ function readSaid(data) {
     const { text, from, key, at } = value;
     return { text, key: String(key ?? ''), at, from: typeof from === 'string' && from.trim() ? from.slice(0, NAME_MAX) : 'somebody' };
   }
+  if (value instanceof Uint8Array) value = toBase64(value);
   return { text: typeof value === 'string' ? value : JSON.stringify(value), from: 'somebody', key: '' };
 }
 
@@ -133,8 +133,6 @@ function readSaid(data) {
 function settle(key) {
   sending.get(key)?.remove();
   sending.delete(key);
-  const index = outbox.findIndex((item) => item.key === key);
-  if (index >= 0) outbox.splice(index, 1);
 }
 
 function showMessage({ data, time, event, channel }) {
@@ -164,14 +162,12 @@ function showReset(reset) {
   addRow(row);
 }
 
-function showState(state, reason) {
+function showState(state, reason = '') {
   find('state').dataset.state = state;
   find('state').textContent = state === 'live' ? `live over ${chosen().parentElement.textContent.trim()}` : state;
   find('reason').textContent = !reason ? '' : state === 'refused' ? `This room cannot be joined: ${reason}.` : `${reason}. Trying again.`;
   find('reason').hidden = !reason;
-  if (state !== 'live') return;
-  setTimeout(() => find('said').setAttribute('aria-live', 'polite'), QUIET_MS);
-  send();
+  if (state === 'live') setTimeout(() => find('said').setAttribute('aria-live', 'polite'), QUIET_MS);
 }
 
 // Who is here, and who types.
@@ -199,42 +195,17 @@ function showTyping(name) {
 
 /** Is told to who is there and kept nowhere; when it is lost, nothing is. */
 function tellTyping() {
-  if (!find('text').value || Date.now() - toldTyping < TYPING_MS / 2) return;
+  if (!find('text').value || Date.now() - toldTyping < TYPING_MS / 2 || sluice.state !== 'open') return;
   toldTyping = Date.now();
-  fetch(channelUrl(PREFIX + room, { event: 'typing', store: 'no' }), {
-    method: 'POST', body: JSON.stringify({ from: find('name').value, text: '' }), headers: { 'Content-Type': 'application/json' },
-  }).catch(() => {});
+  publisher.publish(PREFIX + room, { from: find('name').value, text: '' }, { event: 'typing', store: false }).catch(() => {});
 }
 
-function showPeople() {
-  find('people').replaceChildren(...[...people.keys()].sort().map((name) => make('li', name === find('name').value ? 'own' : '', name)));
-  find('here').hidden = people.size === 0;
-  find('here-count').textContent = people.size;
-}
-
-function changePeople({ event, data }) {
-  for (const { name } of data?.members ?? []) {
-    if (event === 'leave') people.delete(name);
-    else people.set(name, true);
-    if (event === 'leave') stopTyping(name);
-  }
-  showPeople();
-}
-
-/** The list is asked for once changes are heard of, and those that came meanwhile are applied to it: so nobody is missed. */
-async function listPeople(here, changes) {
-  let after = '';
-  do {
-    const response = await fetch(`/api/channels/${here.split('/').map(encodeURIComponent).join('/')}/presence?limit=1000&after=${encodeURIComponent(after)}`);
-    if (!response.ok) return; // a server without presence
-    const { members, next = '' } = await response.json();
-    if (here !== PREFIX + room) return;
-    for (const { name } of members) people.set(name, true);
-    after = next;
-  } while (after);
-  changes.splice(0).forEach(changePeople);
-  changes.isListed = true;
-  showPeople();
+function showPeople(members) {
+  const names = [...members.keys()].sort();
+  find('people').replaceChildren(...names.map((name) => make('li', name === find('name').value ? 'own' : '', name)));
+  find('here').hidden = names.length === 0;
+  find('here-count').textContent = names.length;
+  for (const name of typing.keys()) if (!members.has(name)) stopTyping(name);
 }
 
 /** Rooms where something was said since, and that are not shown. */
@@ -245,65 +216,40 @@ function countUnread(message) {
   showUnread();
 }
 
-function followRoomsAndPeople() {
-  const channel = PREFIX + room;
-  const changes = [];
-  sideFeed?.stop();
-  people.clear();
-  showPeople();
-  const here = new Feed([ALL, `${channel}/$presence`], 'now', {
-    onMessage: (message) => {
-      if (here !== sideFeed) return;
-      if (!message.channel?.endsWith('/$presence')) countUnread(message);
-      else if (changes.isListed) changePeople(message);
-      else changes.push(message);
-    },
-    onReset: () => { if (here === sideFeed) followRoomsAndPeople(); },
-    onState: (state) => {
-      if (here !== sideFeed || state !== 'live' || changes.isAsked) return;
-      changes.isAsked = true;
-      listPeople(channel, changes).catch(() => { changes.isAsked = false; });
-    },
-  }, { events: ['join', 'leave', 'update', 'typing'] });
-  sideFeed = here;
-  here.use(chosen().value);
+/** A window has a connection of its own: in each one may be somebody else, and choose another transport. */
+function follow(since = HISTORY, sinceElsewhere = 'now') {
+  sluice?.close();
+  showState('connecting');
+  const here = new Sluice('/', { transports: [chosen().value], share: false });
+  sluice = here;
+  here.addEventListener('open', () => { if (!inside.isClosed) showState('live'); });
+  here.addEventListener('lost', ({ fault }) => { if (!inside.isClosed) showState('reconnecting', explainFault(fault)); });
+  inside = here.subscribe(PREFIX + room, {
+    since, as: find('name').value, onmessage: showMessage, onreset: showReset, onrefused: (fault) => showState('refused', explainFault(fault)),
+  });
+  elsewhere = here.subscribe(ALL, { since: sinceElsewhere, onmessage: countUnread });
+  here.presence(PREFIX + room, { onchange: ({ members }) => { if (here === sluice) showPeople(members); } })
+    .catch(() => {}); // a server without presence
 }
 
 // Saying something.
 
 function refuse({ text, key }, fault) {
+  if (!sending.has(key)) return; // the room has shown it, or has been left
   changeList(() => settle(key));
-  find('fault').textContent = `Not sent: ${fault.message}`;
+  find('fault').textContent = `Not sent: ${explainFault(fault)}`;
   if (!find('text').value) find('text').value = text;
-}
-
-/** One after another, so that they stand in the order in which they were said; each until it is accepted. */
-async function send() {
-  if (isSending) return;
-  isSending = true;
-  while (outbox.length > 0) {
-    const [item] = outbox;
-    try {
-      await feed.publish(item, item.key);
-      if (outbox[0] === item) outbox.shift(); // its row goes when the room shows it
-    } catch (fault) {
-      if (fault.isFinal && outbox[0] === item) refuse(item, fault);
-      else await new Promise((resume) => { setTimeout(resume, RETRY_MS); });
-    }
-  }
-  isSending = false;
 }
 
 function say(text) {
   const item = { from: find('name').value, text, key: makeKey(), at: Date.now() };
   const row = makeRow(item, true);
   row.append(make('span', 'sending', 'sending'));
-  outbox.push(item);
   toldTyping = 0;
   sending.set(item.key, row);
   changeList(() => find('outbox').append(row));
   showEnd();
-  send();
+  publisher.publish(PREFIX + room, item, { id: item.key }).catch((fault) => refuse(item, fault)); // its row goes when the room shows it
 }
 
 // Rooms.
@@ -318,10 +264,8 @@ function currentRoom() {
 }
 
 function enter() {
-  feed?.stop();
   room = currentRoom();
   for (const list of ['said', 'outbox']) find(list).replaceChildren();
-  outbox.length = 0;
   sending.clear();
   keys.clear();
   find('said').setAttribute('aria-live', 'off');
@@ -331,16 +275,10 @@ function enter() {
   find('room').value = room;
   find('title').textContent = room;
   document.title = `${room} · Chat`;
-  const here = new Feed(PREFIX + room, HISTORY, {
-    onMessage: showMessage,
-    onReset: showReset,
-    onState: (state, reason) => { if (here === feed) showState(state, reason); },
-  }, { as: find('name').value, events: ['typing'] });
-  feed = here;
-  feed.use(chosen().value);
   for (const name of typing.keys()) stopTyping(name);
   for (const name of unread.keys()) if (name === room || isBelow(name, room)) unread.delete(name);
-  followRoomsAndPeople();
+  showPeople(new Map());
+  follow();
   showRooms();
 }
 
@@ -399,8 +337,7 @@ find('name').addEventListener('change', () => {
 
 find('transport').addEventListener('change', ({ target }) => {
   memory.set('transport', target.value);
-  feed.use(target.value);
-  sideFeed.use(target.value);
+  follow(inside.cursor || HISTORY, elsewhere.cursor || 'now');
 });
 
 find('text').addEventListener('input', tellTyping);
