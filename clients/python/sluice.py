@@ -8,9 +8,9 @@
         if isinstance(told, sluice.Message):
             print(told.channel, told.data)
 
-A subscription goes on where it was after every loss of the connection: nothing is missed or told twice, and a gap is told as a Reset.
-A publish is repeated until it is accepted, with an idempotency key, so that it is published once. What trying again does not help
-against is raised as a SluiceError. One client may be used by any number of threads.
+A subscription goes on where it was after every loss, at the node that a stopping server names: nothing is missed or told twice, and
+a gap is told as a Reset. A publish is repeated until it is accepted, with an idempotency key, so that it is published once. What
+trying again does not help against is raised as a SluiceError. One client may be used by any number of threads.
 """
 from __future__ import annotations
 
@@ -155,20 +155,22 @@ class Client:
         """Tells messages and resets for ever, until it is closed. `since` is a cursor, `now`, `earliest` or `last=N`. Raises
         SluiceError when it is refused, and the last error after `patience` seconds without a connection."""
         first, *others = channels
-        cursor, delays, end = since, _delays(), time.monotonic() + patience
+        at, cursor, delays, end = self, since, _delays(), time.monotonic() + patience
         while True:
             query = urlencode([("transport", "stream"), ("since", cursor), *(("channel", name) for name in others)])
             fault: Exception = ConnectionError("the stream has ended")
             try:
-                with contextlib.closing(self._connect()) as connection:
+                with contextlib.closing(at._connect()) as connection:
                     connection.connect()
                     connection.sock.settimeout(SILENCE_S)
-                    response = self._ask(connection, "GET", f"/channels/{quote(first)}?{query}")
+                    response = at._ask(connection, "GET", f"/channels/{quote(first)}?{query}")
                     while (text := response.readline()).endswith(b"\n"):
                         line = json.loads(text) if text.strip() else {}
                         if "error" in line:
                             status = 503 if line["error"] == "stopping" else 401
                             fault = SluiceError(status, line["error"], line["message"], line.get("retry_after", 0))
+                            if elsewhere := line.get("alternatives"):
+                                at = Client(random.choice(elsewhere), self._token, self._timeout, self._context)
                             break
                         cursor = line.get("cursor", cursor)
                         delays, end = _delays(), time.monotonic() + patience
@@ -178,7 +180,7 @@ class Client:
                         elif "id" in line:
                             yield _message(line, cursor)
             except (*LOSSES, SluiceError) as caught:
-                fault = caught
+                at, fault = self, caught
             # A token that is over may be followed by another one.
             is_over = isinstance(fault, SluiceError) and fault.code in TOKEN_ENDS and callable(self._token)
             wait = next(delays) if is_over else _wait(fault, next(delays))
@@ -188,14 +190,11 @@ class Client:
 
 
 def _delays() -> Iterator[float]:
-    for attempt in itertools.count():
-        yield min(DELAY_S * 2 ** min(attempt, 16), DELAY_MAX_S) * random.uniform(0.5, 1.0)
+    return (min(DELAY_S * 2 ** min(attempt, 16), DELAY_MAX_S) * random.uniform(0.5, 1.0) for attempt in itertools.count())
 
 
 def _wait(fault: Exception, delay: float) -> float:
     """How long to wait before it is tried again; raises what does not pass by itself."""
-    if not isinstance(fault, SluiceError):
-        return delay
-    if fault.status not in PASSING:
+    if isinstance(fault, SluiceError) and fault.status not in PASSING:
         raise fault
-    return max(fault.retry_after, delay)
+    return max(getattr(fault, "retry_after", 0.0), delay)

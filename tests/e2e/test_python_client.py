@@ -180,6 +180,21 @@ def test_cuts_lose_and_double_nothing(seed: int) -> None:
         assert cutter.cuts > 10
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_subscription_goes_on_at_the_node_that_is_named_and_comes_back_when_that_is_not_there(redis: RedisServer, is_there: bool) -> None:
+    options, channel = ("--broker", redis.url()), f"named/{is_there}"
+    with Server(*options) as other:
+        with Server(*options, "--alternatives", f"http://127.0.0.1:{other.port if is_there else 1}", "--retry", "0.2") as server:
+            subscription = client_of(server).subscribe(channel, since="earliest")
+            client_of(server).publish(channel, "before")
+            assert next(subscription).data == "before"
+            port = server.port
+        client_of(other).publish(channel, "after")
+        with contextlib.nullcontext() if is_there else Server(*options, http=f"127.0.0.1:{port}"):
+            assert next(subscription).data == "after"
+            subscription.close()
+
+
 def test_a_restart_is_waited_out(redis: RedisServer) -> None:
     options = ("--broker", redis.url())
     with Server(*options) as server:
