@@ -64,13 +64,13 @@ def test_what_is_not_a_socket_is_logged_and_left() -> None:
 
 
 def test_a_server_that_turns_says_so_in_time() -> None:
-    with Supervisor(WATCHDOG_USEC="300000") as supervisor, \
+    with Supervisor(WATCHDOG_USEC="6000000") as supervisor, \
             Server("--shards", "4", environment=supervisor.environment) as server:
         supervisor.await_("READY")
         begun = time.monotonic()
-        for _ in range(10):
+        for _ in range(4):
             assert supervisor.next() == {"WATCHDOG": "1"}
-        assert time.monotonic() - begun > 0.5, "more often than it is wanted"
+        assert time.monotonic() - begun > 5, "more often than it is wanted"
         assert "shard-stuck" not in server.log()
 
 
