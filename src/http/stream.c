@@ -307,7 +307,7 @@ static void stream_opened(struct exchange *exchange)
 {
     struct stream *stream = exchange->holder;
     stream->outlet.progress_ms = exchange->shard->now_ms;
-    stream->end_ms = life_begin(exchange->shard);
+    stream->end_ms = life_begin(exchange->shard, cell_round_ms(exchange->shard));
     if (stream->phase == STREAM_PHASE_ENDING)
         stream_write_closing(stream);
     else

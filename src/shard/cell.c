@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "shard/door.h"
 #include "shard/feed.h"
+#include "shard/life.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
 #include "shard/tls.h"
@@ -123,7 +124,7 @@ static void cell_connection_notified(void *cls, struct MHD_Connection *connectio
 
 uint64_t cell_round_ms(const struct shard *shard)
 {
-    return shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT;
+    return life_look_ms(shard, shard->options->heartbeat_ms / CELL_ROUNDS_PER_HEARTBEAT);
 }
 
 static void cell_round(struct cell *cell)

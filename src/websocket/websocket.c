@@ -238,17 +238,19 @@ static bool websocket_is_late(const struct websocket *websocket)
 }
 
 /* Also when there are no pings, because a reload may ask for some. */
-static uint64_t websocket_tick_ms(const struct options *options)
+static uint64_t websocket_tick_ms(const struct shard *shard)
 {
-    uint64_t tick_ms = (options->websocket_ping_ms + WEBSOCKET_TICKS_PER_PING - 1) / WEBSOCKET_TICKS_PER_PING;
-    return tick_ms > 0 && tick_ms < WEBSOCKET_TICK_MOST_MS ? tick_ms : WEBSOCKET_TICK_MOST_MS;
+    uint64_t ping_ms = shard->options->websocket_ping_ms;
+    uint64_t tick_ms = (ping_ms + WEBSOCKET_TICKS_PER_PING - 1) / WEBSOCKET_TICKS_PER_PING;
+    return life_look_ms(shard,
+                        tick_ms > 0 && tick_ms < WEBSOCKET_TICK_MOST_MS ? tick_ms : WEBSOCKET_TICK_MOST_MS);
 }
 
 static bool websocket_is_over(const struct websocket *websocket)
 {
     const struct shard *shard = websocket_shard(websocket);
     return !websocket->is_aged && !websocket->is_closing &&
-           life_is_over(shard, websocket->end_ms, websocket_tick_ms(shard->options));
+           life_is_over(shard, websocket->end_ms, websocket_tick_ms(shard));
 }
 
 /* A peer that is not read, because a message of its is not done with, cannot show that it is there. */
@@ -318,8 +320,9 @@ static void websocket_opened(struct upgrade *upgrade, const struct arrival *arri
         websocket_gone(socket);
         return;
     }
-    stream_table_tick(&shard->streams, websocket_tick_ms(shard->options));
-    websocket->end_ms = websocket->service->is_session ? LIFE_ENDLESS : life_begin(shard);
+    stream_table_tick(&shard->streams, websocket_tick_ms(shard));
+    websocket->end_ms =
+        websocket->service->is_session ? LIFE_ENDLESS : life_begin(shard, websocket_tick_ms(shard));
     websocket->service->ops->opened(websocket);
     stream_socket_push(socket, early.bytes, early.len);
 }

@@ -232,7 +232,7 @@ static void receiver_opened(struct exchange *exchange)
     struct receiver *receiver = exchange->holder;
     struct buf prelude = {0};
     receiver->phase = RECEIVER_OPEN;
-    receiver->end_ms = life_begin(exchange->shard);
+    receiver->end_ms = life_begin(exchange->shard, cell_round_ms(exchange->shard));
     receiver->outlet.progress_ms = exchange->shard->now_ms;
     sockjs_frame_append_prelude(&prelude, receiver->carrier, receiver->callback);
     receiver_write(receiver, &prelude);
