@@ -99,6 +99,8 @@ void metrics_handle(struct exchange *exchange)
     if (!text.has_failed)
         response = exchange_response(text.bytes, text.len, "text/plain; version=0.0.4; charset=utf-8", false);
     buf_deinit(&text);
+    if (response)
+        exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
     exchange_answer(exchange, MHD_HTTP_OK, response);
 }
 

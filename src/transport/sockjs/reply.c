@@ -14,7 +14,7 @@ void reply_add_not_cached(struct MHD_Response *response)
 {
     if (response)
         exchange_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL,
-                                 "no-store, no-cache, must-revalidate, max-age=0");
+                                 "no-store, no-cache, no-transform, must-revalidate, max-age=0");
 }
 
 void reply_add_cached(struct MHD_Response *response)
