@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -89,6 +90,17 @@ static int server_fail(int status, const char *what, const char *why)
 {
     fprintf(stderr, "sluice: %s: %s\n", what, why);
     return status;
+}
+
+/* What is opened next would become the standard input or the log of this process, and of its keeper. */
+static void server_fill_standard_descriptors(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* Everything else that is accepted is held open, so descriptors are what runs out first. */
@@ -621,6 +633,7 @@ int server_run(struct configuration *configuration)
     if (random_init())
         return server_fail(SERVER_EXIT_FAILED, "libsodium", "cannot be initialised");
     table_key_init();
+    server_fill_standard_descriptors();
     privileges_give_up_new();
     server.inheritance.fd = keeper_successor();
     keeper_start(&server.succession.keeper, options->user);

@@ -658,6 +658,20 @@ def test_the_keeper_holds_nothing_and_ends_with_its_server(channel: str) -> None
         assert publish(server, channel)
 
 
+def test_a_server_without_standard_input_has_a_keeper_that_ends_with_it(channel: str) -> None:
+    server = memory()
+    starter = pathlib.Path(server.folder.name) / "starter"
+    say(starter, f'#!/bin/sh\nexec "{server.program}" "$@" <&-\n')
+    server.program = str(starter)
+    with server:
+        keeper = keeper_of(server.process.pid)
+        assert os.readlink(f"/proc/{keeper}/fd/0") == "/dev/null"
+        server.upgrade()
+        server.await_old()
+        wait_until(lambda: is_over(keeper))
+        assert publish(server, channel)
+
+
 def is_over(pid: int) -> bool:
     try:
         return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
