@@ -57,6 +57,16 @@ def test_messages_cursors_and_ids_go_over(channel: str) -> None:
         assert look(server, "empty", empty) == ["x"]
 
 
+def test_the_channel_that_is_idle_longest_is_still_the_first_to_go() -> None:
+    with memory("--memory-limit", "1MiB") as server:
+        for name in ("z", "y", "b", "a"):
+            publish(server, name, "x" * 200000)
+        server.upgrade()
+        publish(server, "new", "x" * 300000)
+        names = [channel["channel"] for channel in get(server, "/api/channels").json["channels"]]
+        assert names == ["a", "b", "new", "y"] or names == ["a", "b", "new"], names
+
+
 def test_every_attribute_of_a_message_goes_over(channel: str) -> None:
     with memory() as server:
         target = path_of(channel, event="goal", producer="p1", key="k", ttl=60)

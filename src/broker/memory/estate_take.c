@@ -204,12 +204,13 @@ static int estate_take_member(const struct estate_taker *taker, const struct han
     return err ? estate_lack_memory(fault) : 0;
 }
 
-static int estate_take_end(struct estate_taker *taker, const struct handover *record,
-                           char fault[ESTATE_FAULT_MAX])
+static int estate_take_end(struct estate_taker *taker, const struct estate *estate,
+                           const struct handover *record, char fault[ESTATE_FAULT_MAX])
 {
     estate_finish_log(taker);
     if (record->numbers[0] != taker->log_count || record->numbers[1] != taker->place_count)
         return estate_refuse("something is missing", fault);
+    store_sort_idle(estate->store);
     taker->is_whole = true;
     return 0;
 }
@@ -239,7 +240,7 @@ int estate_take(struct estate_taker *taker, const struct estate *estate, const s
     case HANDOVER_MEMBER:
         return estate_take_member(taker, record, fault);
     case HANDOVER_END:
-        return estate_take_end(taker, record, fault);
+        return estate_take_end(taker, estate, record, fault);
     case HANDOVER_SOCKET:
     case HANDOVER_SOCKETS:
     case HANDOVER_GO:

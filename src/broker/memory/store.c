@@ -3,6 +3,7 @@
 
 #include <Judy.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "broker/memory/log.h"
@@ -160,6 +161,35 @@ int store_make_room(struct store *store, const char *but_name, size_t but_len)
         store->evicted++;
     }
     return 0;
+}
+
+static int store_compare_idle(const void *a, const void *b)
+{
+    const struct log *const *left = a, *const *right = b;
+    return ((*left)->idle_since_ms > (*right)->idle_since_ms) -
+           ((*left)->idle_since_ms < (*right)->idle_since_ms);
+}
+
+static void store_sort(struct list *logs, struct log **room)
+{
+    size_t count = 0;
+    list_for_each (link, logs)
+        room[count++] = container_of(link, struct log, link);
+    qsort(room, count, sizeof(struct log *), store_compare_idle);
+    for (size_t i = 0; i < count; i++) {
+        list_remove(&room[i]->link);
+        list_append(logs, &room[i]->link);
+    }
+}
+
+void store_sort_idle(struct store *store)
+{
+    struct log **room = malloc((store->count + 1) * sizeof(*room));
+    if (!room)
+        return;
+    store_sort(&store->idle, room);
+    store_sort(&store->empty, room);
+    free(room);
 }
 
 bool store_admit(struct store *store, const char *name, size_t len)

@@ -84,6 +84,10 @@ int store_make_room(struct store *store, const char *but, size_t but_len);
  * end. */
 void store_renew_limits(struct store *store);
 
+/* Lines up the logs that nobody uses by since when, after they were restored in another order; without memory
+ * for that they stay as they are. */
+void store_sort_idle(struct store *store);
+
 /* Whether there may be a log of the name: it is there, or there may be one more, for which an empty one that
  * nobody uses goes. */
 bool store_admit(struct store *store, const char *name, size_t len);
