@@ -131,7 +131,7 @@ export function openEngine({ base: home, transports, hint, table = TRANSPORTS, .
     const joined = makePlaces(all().map(({ places }) => places).join('.'));
     const one = { ...options, name, base, feeds: all, since: String(joined) || 'now', signal: ending.signal, ending };
     sessions.add(one);
-    one.timer = setTimeout(() => fail(one, makeFault(`no answer over ${name}`)), OPENING_MS * (rounds ? SLOW : 1));
+    one.timer = setTimeout(() => fail(one, makeFault(`silent ${name}`)), OPENING_MS * (rounds ? SLOW : 1));
     table[name](one, (said) => { if (sessions.has(one)) hear(one, said); }).catch(asFault).then((fault) => fail(one, fault ?? makeFault()));
   };
 

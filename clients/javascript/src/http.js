@@ -25,7 +25,7 @@ export async function request(url, init, why) {
   });
   const { status } = response;
   if (response.ok) return response;
-  const { error, message = `status ${status}` } = await response.json().catch(() => ({}));
+  const { error, message = `HTTP ${status}` } = await response.json().catch(() => ({}));
   const fault = makeFault(message, error, status, ...comeback(response));
   if (fault.kind !== 'token' || why) throw fault;
   return request(url, init, error);

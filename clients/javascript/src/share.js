@@ -86,7 +86,7 @@ function contend(name, steal = false) {
 }
 
 /* A bundle is another program, which a worker must not run. */
-const canWork = () => globalThis.SharedWorker && /\/sluice(.classic)?.js$/.test(script.url);
+const canWork = () => globalThis.SharedWorker && /sluice(.classic)?.js$/.test(script.url);
 
 export const canShare = () => globalThis.document && (locks || canWork());
 

@@ -11,16 +11,15 @@ const MEMORY_MS = 3600000;
 const HEARTBEAT_S = 15;
 const PAGE_MEMBERS = 1000;
 
-/** What worked last for this network, as far as a page can know which one that is; with `transport`, what works now. */
+/** What has worked for this network, as far as a page can know which one that is; with `transport`, what works now. After an hour the best is tried first again. */
 function remember(base, transport) {
   const name = `sluice ${base} ${globalThis.navigator?.connection?.type}`;
   try {
-    if (transport) return localStorage[name] = `${transport} ${Date.now()}`;
-    const [known, time] = localStorage[name].split(' ');
-    return Date.now() - time < MEMORY_MS && known;
-  } catch {
-    return ''; // there is none, or not for this page
-  }
+    const [known, time] = `${localStorage[name]}`.split(',');
+    const isFresh = Date.now() - time < MEMORY_MS && known;
+    if (transport && isFresh !== transport) localStorage[name] = [transport, Date.now()];
+    return isFresh;
+  } catch {} // there is no store, or none for this page
 }
 
 export class Sluice extends EventTarget {
