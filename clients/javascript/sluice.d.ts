@@ -149,21 +149,13 @@ export interface SluiceEventSourceOptions extends Omit<SluiceOptions, 'credentia
   withCredentials?: boolean;
 }
 
-export class SluiceEventSource extends EventTarget {
-  static readonly CONNECTING: 0;
-  static readonly OPEN: 1;
-  static readonly CLOSED: 2;
+/** What takes an EventSource takes this. */
+export type SluiceEventSource = EventSource;
+
+export const SluiceEventSource: {
+  new (url: string | URL, options?: SluiceEventSourceOptions): SluiceEventSource;
+  readonly prototype: SluiceEventSource;
   readonly CONNECTING: 0;
   readonly OPEN: 1;
   readonly CLOSED: 2;
-  constructor(url: string | URL, options?: SluiceEventSourceOptions);
-  readonly url: string;
-  readonly withCredentials: boolean;
-  readonly readyState: number;
-  onopen: ((event: Event) => void) | null;
-  onmessage: ((event: MessageEvent<string>) => void) | null;
-  onerror: ((event: Event) => void) | null;
-  addEventListener(type: 'open' | 'error', listener: (event: Event) => void, options?: boolean | AddEventListenerOptions): void;
-  addEventListener(type: string, listener: (event: MessageEvent<string>) => void, options?: boolean | AddEventListenerOptions): void;
-  close(): void;
-}
+};

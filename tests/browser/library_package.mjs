@@ -69,6 +69,8 @@ test('a program that uses everything has the types for it', () => {
     room.close();
     const source = new SluiceEventSource('/channels/a', { withCredentials: true, share: false });
     source.onmessage = ({ data }) => { data.length; };
+    const native: EventSource = source;
+    native.removeEventListener('goal', () => {});
     source.addEventListener('goal', ({ lastEventId }) => { lastEventId.length; });
     if (source.readyState === SluiceEventSource.CLOSED) source.close();
     told.close(); sluice.close(); String([id, duplicate, sluice.state, sluice.transport, told.cursor]);`);
