@@ -614,8 +614,12 @@ def facts(pid: int, name: str) -> list[str]:
 
 
 def keeper_of(pid: int) -> int:
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return next(int(child) for child in children if (pathlib.Path("/proc") / child / "comm").read_text() == "sluice-keeper\n")
+    """Nobody waits for it at the start, so it may not have its name yet."""
+    def find() -> int | None:
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return next((int(child) for child in children if (pathlib.Path("/proc") / child / "comm").read_text() == "sluice-keeper\n"), None)
+
+    return wait_until(find)  # type: ignore[return-value]
 
 
 @pytest.mark.skipif(is_sanitized(), reason="a sanitizer makes system calls of its own")
@@ -642,7 +646,8 @@ def test_a_server_that_has_become_a_user_is_upgraded_as_that_user(channel: str, 
     os.chown(server.folder.name, NOBODY.pw_uid, NOBODY.pw_gid)
     with server:
         publish(server, channel)
-        assert facts(keeper_of(server.process.pid), "Uid") == [str(NOBODY.pw_uid)] * 4
+        keeper = keeper_of(server.process.pid)
+        wait_until(lambda: facts(keeper, "Uid") == [str(NOBODY.pw_uid)] * 4)
         for _ in range(2):
             heir = server.upgrade()
             server.await_old()
@@ -654,7 +659,7 @@ def test_a_server_that_has_become_a_user_is_upgraded_as_that_user(channel: str, 
 def test_the_keeper_holds_nothing_and_ends_with_its_server(channel: str) -> None:
     with memory() as server:
         keeper = keeper_of(server.process.pid)
-        assert sorted(os.listdir(f"/proc/{keeper}/fd")) == ["0", "1", "2", "3"]
+        wait_until(lambda: sorted(os.listdir(f"/proc/{keeper}/fd")) == ["0", "1", "2", "3"])
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
             os.kill(keeper, number)
         server.upgrade()
@@ -675,7 +680,7 @@ def test_a_server_without_standard_input_has_a_keeper_that_ends_with_it(channel:
     server.program = str(starter)
     with server:
         keeper = keeper_of(server.process.pid)
-        assert os.readlink(f"/proc/{keeper}/fd/0") == "/dev/null"
+        wait_until(lambda: os.readlink(f"/proc/{keeper}/fd/0") == "/dev/null")
         server.upgrade()
         server.await_old()
         wait_until(lambda: is_over(keeper))
