@@ -464,10 +464,14 @@ static void server_move(struct server *server, enum server_state to)
 static void server_handle_upgrade(struct server *server)
 {
     const struct options *options = server->configuration->options;
-    if (server->state == SERVER_RUNNING)
-        succession_begin(&server->succession, server_drain_ms(server) + 2 * options->retry_ms);
-    else
+    if (server->state != SERVER_RUNNING)
         log_event(LOG_WARN, "upgrade-refused", LOG_TEXT("reason", "this process is ending"));
+    else if (getpid() == 1)
+        log_event(LOG_WARN, "upgrade-refused",
+                  LOG_TEXT("reason", "this is process 1 of a container, which would end with it"),
+                  LOG_TEXT("action", "start another container, and stop this one"));
+    else
+        succession_begin(&server->succession, server_drain_ms(server) + 2 * options->retry_ms);
 }
 
 static void server_handle_stop(struct server *server, const char *word)

@@ -23,7 +23,7 @@ from support.supervisor import ActivatedServer, Supervisor, is_sanitized
 from support.tcp import Raw, tcp_addresses
 from support.tls import common_tls
 from support.tokens import make_token, secret_file
-from support.upgrade import Heir, Resuming, UpgradingServer, check, say
+from support.upgrade import IMPOSTOR, Heir, Resuming, UpgradingServer, check, say
 from support.websocket import WebSocket
 
 KINDS = ("sse", "stream", "poll", "websocket", "commands")
@@ -316,31 +316,6 @@ def test_over_redis_nothing_but_sockets_goes_over(channel: str) -> None:
 # What goes wrong.
 
 GOES_ON = "it ended before it was ready"
-
-IMPOSTOR = """#!/usr/bin/python3
-import array, os, socket, struct, sys, time
-peer = socket.socket(fileno=int(os.environ["UPGRADE_FD"]))
-READY, LOADED, SOCKETS, END, GO = 12, 13, 1, 10, 11
-texts = {{0: 2, 2: 1, 3: 2, 4: 5, 5: 1, 6: 1, 7: 1, 8: 1, 9: 2, 13: 1}}
-data = b""
-def until(kind):
-    global data
-    while True:
-        while len(data) >= 4 and len(data) >= (size := struct.unpack_from("=I", data)[0]):
-            found, data = data[4], data[size:]
-            if found == kind:
-                return
-        more, _, _, _ = socket.recv_fds(peer, 65536, 253)
-        if not more:
-            sys.exit(9)
-        data += more
-def say(kind, *numbers, text=None):
-    body = struct.pack("=B", kind) + b"".join(struct.pack("=Q", number) for number in numbers)
-    if text is not None:
-        body += struct.pack("=I", len(text)) + text
-    peer.sendall(struct.pack("=I", len(body) + 4) + body)
-{steps}
-"""
 
 STEPS = {
     "at once": "",
