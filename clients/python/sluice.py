@@ -131,8 +131,7 @@ class Client:
         SluiceError when it is refused, and the last error after `patience` seconds of trying."""
         body, kind = _encode(data)
         path = f"/channels/{quote(channel)}{'?' + urlencode(options) if options else ''}"
-        key = idempotency_key or uuid.uuid4().hex
-        end = time.monotonic() + patience
+        key, end = idempotency_key or uuid.uuid4().hex, time.monotonic() + patience
         for delay in _delays():
             try:
                 with contextlib.closing(self._connect()) as connection:

@@ -25,7 +25,7 @@ from support.sockjs import Session, streaming
 from support.supervisor import Supervisor
 from support.tcp import Raw
 from support.tokens import bearer, make_token, secret_file
-from support.upgrade import IMPOSTOR, SLUICE, Resuming, UpgradingServer, check, say
+from support.upgrade import IMPOSTOR, SLUICE, Resuming, UpgradingServer, check, keeper_of, say
 from support.websocket import WebSocket
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user, or make a first process")
@@ -35,11 +35,6 @@ STATE_S = 20
 
 def facts_of(pid: int, name: str) -> list[str]:
     return [word for word in pathlib.Path(f"/proc/{pid}/{name}").read_text().split("\0") if word]
-
-
-def keeper_of(pid: int) -> int:
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return next(int(child) for child in children if (pathlib.Path("/proc") / child / "comm").read_text() == "sluice-keeper\n")
 
 
 def targets_of(pid: int) -> list[str]:
@@ -343,8 +338,10 @@ def test_the_keeper_sleeps_beside_the_server_without_rights_keys_and_sockets() -
         pid = server.process.pid
         keeper = keeper_of(pid)
         listening = files_of(server)
-        assert listening and not listening & set(targets_of(keeper))
+        assert listening
+        wait_until(lambda: not listening & set(targets_of(keeper)))
         assert not any("secret" in target for target in targets_of(keeper))
+        wait_until(lambda: len(targets_of(keeper)) == 4)
         kinds = [stat.S_IFMT(os.stat(f"/proc/{keeper}/fd/{each}").st_mode) for each in os.listdir(f"/proc/{keeper}/fd")]
         assert kinds.count(stat.S_IFSOCK) <= 1, "but for the line to its server"
         secret = pathlib.Path(secret_file()).read_text().strip().encode()
@@ -356,7 +353,7 @@ def test_the_keeper_sleeps_beside_the_server_without_rights_keys_and_sockets() -
                     memory.seek(begin)
                     with contextlib.suppress(OSError):
                         assert secret not in (memory.read(end - begin) or b""), "a key"
-        assert "State:\tS" in pathlib.Path(f"/proc/{keeper}/status").read_text()
+        wait_until(lambda: "State:\tS" in pathlib.Path(f"/proc/{keeper}/status").read_text())
     wait_until(lambda: not os.path.exists(f"/proc/{keeper}") or ") Z" in pathlib.Path(f"/proc/{keeper}/stat").read_text())
 
 

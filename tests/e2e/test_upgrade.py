@@ -23,7 +23,7 @@ from support.supervisor import ActivatedServer, Supervisor, is_sanitized
 from support.tcp import Raw, tcp_addresses
 from support.tls import common_tls
 from support.tokens import make_token, secret_file
-from support.upgrade import IMPOSTOR, Heir, Resuming, UpgradingServer, check, say
+from support.upgrade import IMPOSTOR, Heir, Resuming, UpgradingServer, check, keeper_of, say
 from support.websocket import WebSocket
 
 KINDS = ("sse", "stream", "poll", "websocket", "commands")
@@ -586,15 +586,6 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 def facts(pid: int, name: str) -> list[str]:
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(line.split()[1:] for line in lines if line.startswith(f"{name}:"))
-
-
-def keeper_of(pid: int) -> int:
-    """Nobody waits for it at the start, so it may not have its name yet."""
-    def find() -> int | None:
-        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return next((int(child) for child in children if (pathlib.Path("/proc") / child / "comm").read_text() == "sluice-keeper\n"), None)
-
-    return wait_until(find)  # type: ignore[return-value]
 
 
 @pytest.mark.skipif(is_sanitized(), reason="a sanitizer makes system calls of its own")

@@ -236,6 +236,18 @@ def check(followers: list[Resuming], expected: list[str]) -> None:
         assert follower.data == expected, (follower.kind, len(follower.data), len(expected), follower.ids[-3:])
 
 
+def keeper_of(pid: int) -> int:
+    """The process that starts the next one; it takes its name some time after its server has forked it."""
+    def find() -> int | None:
+        for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            with contextlib.suppress(FileNotFoundError):
+                if (pathlib.Path("/proc") / child / "comm").read_text() == "sluice-keeper\n":
+                    return int(child)
+        return None
+
+    return wait_until(find, what="the keeper") or 0
+
+
 def say(path: pathlib.Path, text: str) -> None:
     """A script takes the place of the program; not in one that is being executed."""
     path.unlink(missing_ok=True)
@@ -243,4 +255,4 @@ def say(path: pathlib.Path, text: str) -> None:
     path.chmod(0o755)
 
 
-__all__ = ["IMPOSTOR", "Heir", "Resuming", "SLUICE", "UpgradingServer", "check", "json", "say"]
+__all__ = ["IMPOSTOR", "Heir", "Resuming", "SLUICE", "UpgradingServer", "check", "json", "keeper_of", "say"]
