@@ -44,6 +44,15 @@ def url_of(server: Server | "Way") -> str:
     return f"http://127.0.0.1:{server.port}"
 
 
+def check_again(status: int, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What is said of a machine that has much else to do may be that messages came late."""
+    for _ in range(3):
+        done = check("--hold", "0", *words, **environment)
+        if done.returncode == status:
+            return done
+    raise AssertionError(f"{done.stdout}{done.stderr}")
+
+
 def said_of(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
     found = {row[1]: row[5] for row in ROW.finditer(done.stdout)}
     assert list(found) == list(WAYS), done
@@ -116,11 +125,14 @@ class Way(threading.Thread):
 # What it does.
 
 def test_it_says_what_the_page_shows(server: Server) -> None:
-    done = check("--hold", "0", url_of(server))
-    assert (done.returncode, done.stderr) == (0, ""), done
+    done = check_again(0, url_of(server))
+    assert not done.stderr
     example = re.search(r"\$ sluice check-network (.*)\n((?:    .*\n|\n)+)", PAGE)
     assert example
-    shape = re.escape(re.sub(r"^    ", "", example[2], flags=re.MULTILINE).strip())
+    shown = re.sub(r"^    ", "", example[2], flags=re.MULTILINE).strip()
+    # Without a proxy.
+    shown = shown.replace(", through http://127.0.0.1:3128 (http_proxy)", "").replace("\nbetween, as it says: 1.1 proxy.example (squid/5.7)", "")
+    shape = re.escape(shown).replace(re.escape("2026-11-22T08:40:12Z, held for 20 s"), r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, held for 0 s")
     shape = shape.replace(re.escape(example[1]), re.escape(url_of(server))).replace(r"bdkb7v2f88", r"[a-z0-9]{10}")
     shape = re.sub(r"(?:\\ )+", " +", re.sub(r"\d+\\ ms", r"\\d+ ms", shape))
     assert re.fullmatch(shape, re.sub(r" +$", "", done.stdout.strip(), flags=re.MULTILINE)), (shape, done.stdout)
@@ -202,11 +214,17 @@ def test_what_is_cut_in_the_silence_is_told_with_the_time(server: Server) -> Non
     class Cutting(Way):
         def answer(self, upstream: socket.socket, client: socket.socket, is_changed: bool) -> None:
             if is_changed:
-                timer = threading.Timer(4, lambda: [each.shutdown(socket.SHUT_RDWR) for each in (upstream, client)])
+                timer = threading.Timer(4, self.cut, (upstream, client))
                 timer.daemon = True
                 timer.start()
                 cuts.append(client)
             super().answer(upstream, client, False)
+
+        @staticmethod
+        def cut(*ends: socket.socket) -> None:
+            for each in ends:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
 
     with Cutting(server, "application/x-ndjson", lambda data, before: data) as way:
         done = check("--hold", "8s", url_of(way))
@@ -230,24 +248,24 @@ def test_what_cannot_be_opened_is_told_with_the_status_and_who_gave_it(server: S
 
 def test_it_goes_through_the_proxy_that_is_named_and_a_websocket_by_connect(server: Server) -> None:
     with Way(server) as way:
-        done = check("--hold", "0", "--proxy", url_of(way), url_of(server))
-        assert done.returncode == 0, done.stdout
+        done = check_again(0, "--proxy", f"http://user:password@127.0.0.1:{way.port}", url_of(server), no_proxy="127.0.0.1")
+        assert f"127.0.0.1:{way.port}\n" in done.stdout and not re.search("user|password", done.stdout), "it is named, without user and password, whatever no_proxy says"
         assert [line for line in way.lines if line.startswith("CONNECT")] and [line for line in way.lines if line.startswith("GET http://")]
         assert [line for line in way.lines if line.startswith("POST http://")]
 
 
 def test_without_it_the_environment_says_which(server: Server) -> None:
     with Way(server) as way:
-        assert check("--hold", "0", url_of(server), http_proxy=url_of(way)).returncode == 0
+        assert f", through {url_of(way)} (http_proxy)\n" in check_again(0, url_of(server), http_proxy=url_of(way)).stdout
         assert way.lines
         way.lines.clear()
-        assert check("--hold", "0", url_of(server), http_proxy=url_of(way), no_proxy="127.0.0.1").returncode == 0
+        check_again(0, url_of(server), http_proxy=url_of(way), no_proxy="127.0.0.1")
         assert not way.lines
         authority = str(common_tls().authority.pair.cert)
         with Server("--http", f"127.0.0.1:0 {common_tls().pair.keys}") as both:
             secure = both.at(both.listeners("http")[1])
             with Way(secure) as other:
-                assert check("--hold", "0", "--ca", authority, f"https://127.0.0.1:{secure.port}", https_proxy=url_of(other)).returncode == 0
+                check_again(0, "--ca", authority, f"https://127.0.0.1:{secure.port}", https_proxy=url_of(other))
                 assert other.lines and all(line.startswith("CONNECT") for line in other.lines)
 
 
@@ -255,7 +273,7 @@ def test_whom_to_trust() -> None:
     tls = common_tls()
     with Server("--http", f"127.0.0.1:0 {tls.pair.keys}") as server:
         url = f"https://127.0.0.1:{server.listeners('http')[1]}"
-        assert check("--hold", "0", "--ca", str(tls.authority.pair.cert), url).returncode == 0
+        check_again(0, "--ca", str(tls.authority.pair.cert), url)
         done = check("--hold", "0", url)
         assert done.returncode == 3 and all("does not pass" in said for said in said_of(done).values()), "the system does not trust it"
 
@@ -263,7 +281,7 @@ def test_whom_to_trust() -> None:
 def test_a_token_for_the_channel_is_needed_where_one_is() -> None:
     with Server("--jwt-key", f"HS256:{secret_file()}") as server:
         def see(status: int, *words: str) -> None:
-            assert check("--hold", "0", *words, url_of(server)).returncode == status
+            check_again(status, *words, url_of(server))
 
         join_all(run_all([lambda: see(3), lambda: see(3, "--token", make_token([], ["check/**"])),
                           lambda: see(0, "--token", make_token(["check/**"], ["check/**"]))]))

@@ -23,7 +23,7 @@ from support.redis import RedisServer, await_ready
 from support.server import PATIENCE, SOURCE, Server, wait_until
 from support.sockjs import Session, streaming
 from support.supervisor import Supervisor
-from support.tcp import Raw
+from support.tcp import Raw, tcp_addresses
 from support.tokens import bearer, make_token, secret_file
 from support.upgrade import IMPOSTOR, SLUICE, Resuming, UpgradingServer, check, keeper_of, say
 from support.websocket import WebSocket
@@ -376,6 +376,7 @@ def test_a_new_port_of_roots_is_not_to_be_had_and_others_are(channel: str, tmp_p
         assert "877" in server.log() and get(server, path_of(channel, last=1)).body == b"x"
         conf.write_text("tcp = 127.0.0.1:0 framing=crlf\n")
         heir = server.upgrade()
+        wait_until(lambda: tcp_addresses(server), what="the new address in the ready file")
         with Raw(server) as raw:
             assert raw.ask(b"PING") == b"PONG"
         assert facts_of(heir.pid, "status") and f"Uid:\t{NOBODY.pw_uid}" in pathlib.Path(f"/proc/{heir.pid}/status").read_text()
