@@ -61,6 +61,7 @@ def test_the_channel_that_is_idle_longest_is_still_the_first_to_go() -> None:
     with memory("--memory-limit", "1MiB") as server:
         for name in ("z", "y", "b", "a"):
             publish(server, name, "x" * 200000)
+            time.sleep(0.01)  # in one millisecond nobody is idle longest
         server.upgrade()
         publish(server, "new", "x" * 300000)
         names = [channel["channel"] for channel in get(server, "/api/channels").json["channels"]]

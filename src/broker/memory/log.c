@@ -196,7 +196,8 @@ static struct publish_key *log_oldest_key(const struct log *log)
     return link ? container_of(link, struct publish_key, link) : NULL;
 }
 
-const struct publish_key *log_find_key(struct log *log, const char *key, size_t len)
+/* One whose time is over goes. */
+static struct publish_key *log_look_for_key(struct log *log, const char *key, size_t len)
 {
     char text[UINT8_MAX + 1];
     memcpy(text, key, len);
@@ -207,6 +208,11 @@ const struct publish_key *log_find_key(struct log *log, const char *key, size_t 
         return found;
     log_free_key(log, found);
     return NULL;
+}
+
+const struct publish_key *log_find_key(struct log *log, const char *key, size_t len)
+{
+    return log_look_for_key(log, key, len);
 }
 
 int log_restore_key(struct log *log, struct text text, uint64_t offset, int64_t time_ms, uint64_t left_ms)
@@ -237,10 +243,16 @@ int log_restore_key(struct log *log, struct text text, uint64_t offset, int64_t 
     return 0;
 }
 
-int log_remember_key(struct log *log, const char *text, size_t len, const struct message *message)
+int log_remember_key(struct log *log, const char *text, size_t len, uint64_t offset, int64_t time_ms)
 {
-    return log_restore_key(log, (struct text){text, len}, message->offset, message->time_ms,
-                           log->limits.idempotency_time_ms);
+    return log_restore_key(log, (struct text){text, len}, offset, time_ms, log->limits.idempotency_time_ms);
+}
+
+void log_forget_key(struct log *log, const char *text, size_t len)
+{
+    struct publish_key *key = log_look_for_key(log, text, len);
+    if (key)
+        log_free_key(log, key);
 }
 
 /* Time. */

@@ -82,9 +82,11 @@ int log_append(struct log *log, struct message *message);
  * becomes less. Returns 0 or -ENOMEM. */
 int log_copy(const struct log *log, uint64_t from, uint64_t *to, struct ring *ring);
 
-/* What the key was answered with before; NULL if it is new. */
+/* What the key was answered with before; NULL if it is new. To be remembered it must be; returns 0 or
+ * -ENOMEM. */
 const struct publish_key *log_find_key(struct log *log, const char *key, size_t len);
-int log_remember_key(struct log *log, const char *key, size_t len, const struct message *message);
+int log_remember_key(struct log *log, const char *key, size_t len, uint64_t offset, int64_t time_ms);
+void log_forget_key(struct log *log, const char *key, size_t len);
 
 /* Puts messages and keys, oldest first, into a log that nobody uses yet and whose top is set, as they stood
  * in another process; log_restored ends that. log_restore takes over the reference and returns 0; or -EINVAL

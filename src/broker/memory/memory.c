@@ -95,22 +95,28 @@ static void memory_apply_options(struct memory_broker *memory)
 
 /* Publishing. */
 
-/* What cannot be told is not accepted. */
+/* What cannot be told, or not be known again when it is repeated, is not accepted. */
 static enum error_code memory_place(struct memory_broker *memory, struct placing *placing,
                                     struct publish_item *item)
 {
     struct message *message = item->message;
     struct log *log = placing->of[0].log;
     message->time_ms = clock_wall_ms();
-    if (placing_prepare(placing, message) || placing_commit(placing))
+    if (placing_prepare(placing, message))
         return ERROR_OUT_OF_MEMORY;
+    const uint64_t offset = log->top + !message->is_transient;
+    if (item->key && log_remember_key(log, item->key, item->key_len, offset, message->time_ms)) {
+        placing_abandon(placing);
+        return ERROR_OUT_OF_MEMORY;
+    }
+    if (placing_commit(placing)) {
+        if (item->key)
+            log_forget_key(log, item->key, item->key_len);
+        return ERROR_OUT_OF_MEMORY;
+    }
     item->epoch = log->epoch;
     item->offset = message->offset;
     item->time_ms = message->time_ms;
-    /* An accepted message whose key cannot be remembered stays accepted: a repeat is then a second message,
-     * as without a key. */
-    if (item->key)
-        (void)log_remember_key(log, item->key, item->key_len, message);
     broker_count(&memory->super, METRIC_PUBLISHED, 1);
     placing_tell(placing);
     return ERROR_NONE;

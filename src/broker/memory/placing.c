@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-static void placing_abandon(struct placing *placing)
+void placing_abandon(struct placing *placing)
 {
     for (unsigned i = 0; i < placing->count; i++) {
         struct place_of *place = &placing->of[i];

@@ -25,6 +25,9 @@ struct placing {
  * kept. */
 int placing_prepare(struct placing *placing, struct message *message);
 
+/* Instead of the commit. */
+void placing_abandon(struct placing *placing);
+
 /* The message has its place: in the logs, or behind their newest when it is transient. Returns 0; or -ENOMEM,
  * and nothing is kept, of a message for one log only. */
 int placing_commit(struct placing *placing);

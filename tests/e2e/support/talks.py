@@ -170,6 +170,9 @@ class OfPolls:
             self.cursor = response.cursor
         else:
             answer = read_call(response) if self.form == "jsonp" else response.json
+            if "error" in answer:  # of a script the status is always 200
+                self.scene.check_refusal(answer["error"])
+                raise Refused(response)
             self.waiting += [RESET] * bool(answer.get("reset")) + [message["data"] for message in answer["messages"]]
             self.cursor = answer["cursor"]
 
@@ -424,7 +427,10 @@ def talk_admin(scene: Scene) -> None:
     with contextlib.closing(OfEvents(scene)):
         for target in (f"/api/channels/{scene.channel}", f"/api/channels?prefix={scene.channel}&limit=2", "/api/channels?limit=1000"):
             assert scene.channel in scene.ask("GET", target).body.decode() or "limit=1000" in target
-        assert scene.ask("GET", "/api/stats").json["subscribers_sse"] == 1
+        subscribers = scene.ask("GET", "/api/stats").json["subscribers_sse"]
+        if subscribers == 0:
+            raise Ended("the fault was the stream's")
+        assert subscribers == 1
         assert scene.ask("GET", "/api/channels/nothing").status == 404
         with Connection(scene.admin) as connection:
             response = connection.request("GET", "/metrics")
