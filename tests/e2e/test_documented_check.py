@@ -235,7 +235,7 @@ def test_what_is_cut_in_the_silence_is_told_with_the_time(server: Server) -> Non
 
 def test_what_cannot_be_opened_is_told_with_the_status_and_who_gave_it(server: Server) -> None:
     def refuse(data: bytes, before: int) -> bytes:
-        return b"HTTP/1.1 403 Forbidden\r\nVia: 1.1 guard.example\r\nServer: Guard\r\nContent-Length: 0\r\n\r\n"
+        return b"HTTP/1.1 403 Forbidden\r\nVia: 1.1 guard.example\r\nServer: Guard\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"  # or others would come over it, too
 
     with Way(server, "text/event-stream", refuse) as way:
         done = check("--hold", "0", url_of(way))
