@@ -29,8 +29,14 @@ static void stem_found(struct watcher *watcher, const char *bytes, size_t len, b
     enum error_code error = subscriber->ops->admits ? subscriber->ops->admits(subscriber, name) : ERROR_NONE;
     if (error == ERROR_TOO_MANY_CHANNELS)
         spread_leave_out(spread, stem, RESET_TOO_MANY);
+    if (error != ERROR_NONE)
+        return;
     /* The news of a log may be older than the request: until the search is over its messages' times tell. */
-    else if (error == ERROR_NONE && spread_add(spread, name, is_new && spread->has_begun) != ERROR_NONE)
+    error = spread_add(spread, name, is_new && spread->has_begun);
+    /* Who comes back when there is memory again misses nothing. */
+    if (error == ERROR_OUT_OF_MEMORY)
+        spread_fail(spread, error);
+    else if (error != ERROR_NONE)
         spread_leave_out(spread, stem, RESET_INCOMPLETE);
 }
 
