@@ -597,7 +597,8 @@ def talk_revoke(scene: Scene) -> None:
         response = scene.ask("DELETE", f"/api/tokens/{name}")
         assert response.status == 200, response
         scene.mend()
-        wait_until(lambda: get(scene.server, path_of(channel, last=1, wait=0), **bearer(token)).error == "token-revoked")
+        wait_until(lambda: (answer := get(scene.server, path_of(channel, last=1, wait=0), **bearer(token))).status == 401
+                   and answer.error == "token-revoked", what="the revocation")
         assert stream.next_event().event == "expired"
 
 
