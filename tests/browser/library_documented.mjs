@@ -196,14 +196,24 @@ for (const transport of TRANSPORTS) {
   });
 }
 
-test('more channels than one request takes are all told', async () => {
-  const client = open(server.origin, { transports: ['sse'] });
-  let opened = 0;
-  const told = Array.from({ length: 70 }, (_, which) => listen(client, `many/${which}`, { onopen() { opened++; } }));
-  await until(() => opened === 70 || client.told.some(({ state }) => state === 'lost'), 'the openings');
-  await Promise.all(told.map((_, which) => publish(server, `many/${which}`, String(which))));
-  await until(() => told.every(({ data }, which) => data().join() === String(which)), 'all messages');
-});
+for (const transport of ['sse', 'stream', 'poll']) {
+  test(`more channels than one request takes are all told, and gone on with after a cut, over ${transport}`, async () => {
+    const place = await stand(server.port);
+    const client = open(place.origin, { transports: [transport] });
+    const name = (which) => `many/${transport}/${which}`;
+    let opened = 0;
+    const told = Array.from({ length: 70 }, (_, which) => listen(client, name(which), { onopen() { opened++; } }));
+    await until(() => opened === 70, 'the openings');
+    assert.ok(client.told.every(({ state }) => state !== 'lost'));
+    const say = (word) => Promise.all(told.map((_, which) => publish(server, name(which), `${word} ${which}`)));
+    const hasTold = (...words) => told.every(({ data }, which) => data().join() === words.map((word) => `${word} ${which}`).join());
+    await say('first');
+    await until(() => hasTold('first'), 'the first messages');
+    place.cut();
+    await say('next');
+    await until(() => hasTold('first', 'next'), 'the next messages');
+  });
+}
 
 test('it waits as long as the server says and up to half as much again', async () => {
   let turns = 0;

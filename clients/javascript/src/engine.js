@@ -128,11 +128,10 @@ export function openEngine({ base: home, transports, hint, table = TRANSPORTS, .
 
   const open = (name) => {
     const ending = new AbortController();
-    const joined = makePlaces(all().map(({ places }) => places).join('.'));
-    const one = { ...options, name, base, feeds: all, since: String(joined) || 'now', signal: ending.signal, ending };
+    const one = { ...options, name, base, feeds: all, signal: ending.signal, ending };
     sessions.add(one);
     one.timer = setTimeout(() => fail(one, makeFault(`silent ${name}`)), OPENING_MS * (rounds ? SLOW : 1));
-    table[name](one, (said) => { if (sessions.has(one)) hear(one, said); }).catch(asFault).then((fault) => fail(one, fault ?? makeFault()));
+    table[name](one, (said, list) => { if (sessions.has(one)) hear(one, said, list); }).catch(asFault).then((fault) => fail(one, fault ?? makeFault()));
   };
 
   /** It works: it takes the place of a worse one, and only better ones are still waited for. */
@@ -148,9 +147,8 @@ export function openEngine({ base: home, transports, hint, table = TRANSPORTS, .
     show('open');
   };
 
-  const hear = (one, { op, ref, cursor, retry, ...said }) => {
+  const hear = (one, { op, ref, cursor, retry, ...said }, list = all().filter((feed) => feed.ref === ref)) => {
     const { channel, reason, reset: told = reason ? { ...said, cursor } : said } = said;
-    const list = all().filter((feed) => !one.say || feed.ref === ref);
     if (said.message) {
       const fault = readFault(said);
       if (one.say && fault.kind === 'final') tell({ channel: channel ?? list[0]?.channel, fault });
