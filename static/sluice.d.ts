@@ -101,6 +101,7 @@ export interface RefusedEvent extends Event {
 
 export class SluiceError extends Error {
   readonly code: string;
+  /** 0 where there is none. */
   readonly status: number;
   /** In ms. */
   readonly retryAfter: number;

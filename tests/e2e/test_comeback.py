@@ -13,6 +13,7 @@ import time
 import pytest
 from support.client import Connection, EventStream, LineStream, Stream, get, path_of, publish, request_bytes, subscribers
 from support.server import Server, wait_until
+from support.sockjs import Session, streaming
 from support.tcp import Raw, Resp
 from support.websocket import WebSocket
 
@@ -107,6 +108,18 @@ def test_websockets_are_told_by_the_reason_of_their_close(channel: str, target: 
     with Server(*options(has_alternatives)) as server, WebSocket(server, path) as socket:
         end(server)
         code, reason = socket.take_close()
+        assert code == 1012
+        check_sentence(reason, has_alternatives)
+
+
+@pytest.mark.parametrize("transport", ["xhr_streaming", "eventsource", "htmlfile"])
+def test_sockjs_is_told_by_its_close_frame(transport: str, has_alternatives: bool) -> None:
+    with Server("--sockjs", "/echo app=echo legacy=yes", *options(has_alternatives)) as server:
+        stream = streaming(Session(server), transport)
+        assert stream.frame() == "o"
+        end(server)
+        frame = stream.frame() or ""
+        code, reason = json.loads(frame.removeprefix("c"))
         assert code == 1012
         check_sentence(reason, has_alternatives)
 
