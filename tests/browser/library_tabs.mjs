@@ -23,10 +23,10 @@ const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 const openings = async (channel) => (await (await fetch(`${server.origin}/api/channels/${channel}`)).json()).subscribers?.total ?? 0;
 
 /* A page that follows a channel from its beginning. */
-async function openTab(context, channel, { origin = server.origin, options = {}, prepare = '' } = {}) {
+async function openTab(context, channel, { origin = server.origin, path = '/healthz', options = {}, prepare = '' } = {}) {
   const page = await context.newPage();
   watchFaults(page, faults);
-  await page.goto(`${origin}/healthz`); // one that the test has made up may not connect to the machine's own addresses
+  await page.goto(origin + path); // one that the test has made up may not connect to the machine's own addresses
   await page.evaluate(async ([name, given, before]) => {
     (0, eval)(before);
     const { Sluice } = await import('/sluice.js');
@@ -98,18 +98,22 @@ test('a frozen tab holds up nobody, and has missed nothing when it resumes', asy
   await context.close();
 });
 
-test('a page that is left and comes back from the back-forward cache goes on where it was', async () => {
-  const context = await browser.newContext();
-  const page = await openTab(context, 'bfcache');
-  await publish(server, 'bfcache', '1');
-  await hears(page, ['1']);
-  await page.evaluate(() => { addEventListener('pageshow', ({ persisted }) => { window.persisted = persisted; }); });
-  await page.goto(`${server.origin}/readyz`);
-  await publish(server, 'bfcache', '2');
-  await page.goBack();
-  if (await page.evaluate(() => window.persisted)) await hears(page, ['1', '2']);
-  await context.close();
-});
+for (const [way, { options, prepare }] of Object.entries({ 'a SharedWorker': {}, 'an elected tab': { prepare: 'delete window.SharedWorker' }, 'its own': { options: { share: false } } })) {
+  test(`a page that is left and comes back from the back-forward cache goes on where it was, over the connection of ${way}`, async () => {
+    const context = await browser.newContext();
+    const channel = `bfcache/${way.split(' ').pop()}`;
+    const page = await openTab(context, channel, { path: '/index.html', options, prepare }); // browsers keep no page that is not to be stored
+    await publish(server, channel, '1');
+    await hears(page, ['1']);
+    await page.evaluate(() => { addEventListener('pageshow', ({ persisted }) => { window.persisted = persisted; }); });
+    await page.goto(`${server.origin}/readyz`);
+    await publish(server, channel, '2');
+    await page.goBack({ waitUntil: 'commit' }); // nothing is loaded
+    await until(() => page.evaluate(() => window.persisted), 'a page of the cache');
+    await hears(page, ['1', '2']);
+    await context.close();
+  });
+}
 
 for (const transports of [undefined, ['sse'], ['poll']]) {
   test(`a laptop that is offline misses nothing over ${transports ?? 'whatever works'}`, async () => {

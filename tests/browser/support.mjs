@@ -143,6 +143,7 @@ export async function openBlank(browser, origin) {
 }
 
 export const launch = (...more) => chromium.launch({
+  ignoreDefaultArgs: ['--disable-back-forward-cache'],
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
     '--disable-component-update', '--disable-sync', ...more],

@@ -9,7 +9,7 @@ import pytest
 from support.client import Connection, LineStream, get, path_of, publish, request, request_bytes, subscribers
 from support.cluster import Cluster
 from support.lua import feed_of
-from support.redis import KEEP_ALL, NODE_OPTIONS, QUIET, RedisServer, await_ready, metric, nodes, stream_key
+from support.redis import KEEP_ALL, NODE_OPTIONS, QUIET, RedisServer, metric, nodes, stream_key
 from support.relay import Relay
 from support.server import Server, wait_until
 
@@ -102,8 +102,7 @@ def test_a_transient_publish_whose_answer_is_lost_is_refused_and_not_sent_again(
             relay.cut()
             asking.join()
             assert answers == [503]
-            await_ready(server)
-            publish(server, channel, "kept")
+            wait_until(lambda: request(server, "POST", path_of(channel), "kept").status == 201, what="a publish that is accepted")
             assert lines.next_line()["data"] == "kept"
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -113,6 +114,14 @@ class Connection:
             data = b""
         self.buffer += data
         return bool(data)
+
+    def has_more(self) -> bool:
+        """Reads what is there, without waiting; of TLS also what is not of the answer."""
+        self.socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError, ssl.SSLWantReadError):
+            self.receive()
+        self.socket.settimeout(self.timeout)
+        return bool(self.buffer)
 
     def read_until(self, mark: bytes) -> bytes:
         while mark not in self.buffer:

@@ -6,12 +6,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import select
 from typing import Any
 from urllib.parse import quote
 
 from .client import Connection, Ended, Refused, Response, Stream, request, request_bytes
-from .server import PATIENCE, Server
+from .server import Server, wait_until
 
 # What the SockJS project's own suite asks of a server under test, and the command protocol.
 SERVICES = ("/echo app=echo", "/disabled_websocket_echo app=echo websocket=no", "/cookie_needed_echo app=echo cookie=yes",
@@ -141,8 +140,8 @@ def held_poll(session: Session, transport: str = "xhr") -> Connection:
     polls = [Connection(session.server) for _ in range(2)]
     for poll in polls:
         poll.send(request_bytes(method, f"{session.url}/{target}", b"" if method == "POST" else None, Cookie=session.cookie))
-    readable, _, _ = select.select([poll.socket for poll in polls], [], [], PATIENCE)
-    first, second = sorted(polls, key=lambda poll: poll.socket in readable)
+    wait_until(lambda: any(poll.has_more() for poll in polls), what="the answer to one of two polls")
+    first, second = sorted(polls, key=lambda poll: bool(poll.buffer))
     assert "Another connection" in second.read_response().body.decode()
     second.close()
     return first
