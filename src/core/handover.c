@@ -16,6 +16,7 @@ static const struct {
     [HANDOVER_KEY] = {3, 1},    [HANDOVER_REVOCATION] = {0, 1}, [HANDOVER_ROOM] = {2, 1},
     [HANDOVER_MEMBER] = {3, 2}, [HANDOVER_END] = {2, 0},        [HANDOVER_GO] = {0, 0},
     [HANDOVER_READY] = {1, 0},  [HANDOVER_LOADED] = {1, 1},     [HANDOVER_PLACE] = {3, 0},
+    [HANDOVER_CLIENT] = {2, 2},
 };
 
 /* Both processes run on the same machine: numbers are as it has them. */

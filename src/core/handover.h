@@ -23,13 +23,14 @@
 
 enum handover_kind {
     /* From the old process: */
-    HANDOVER_SOCKET,     /* is_file, descriptors that come with it, is_shared | option, address as written */
-    HANDOVER_SOCKETS,    /* that was all | */
-    HANDOVER_HEAD,       /* HANDOVER_VERSION | version of the program */
-    HANDOVER_LOG,        /* top, last published, idle for ms | name, epoch */
-    HANDOVER_MESSAGE,    /* offset or 0, time, ttl, left ms, type | data, event, producer, mime, key */
-    HANDOVER_ENTRY,      /* how many messages came before the one it stands for, offset, left ms | channel */
-    HANDOVER_KEY,        /* offset, time, left ms | idempotency key */
+    HANDOVER_SOCKET,  /* is_file, descriptors that come with it, number of the listener | option, address as
+                         written */
+    HANDOVER_SOCKETS, /* that was all | */
+    HANDOVER_HEAD,    /* HANDOVER_VERSION | version of the program */
+    HANDOVER_LOG,     /* top, last published, idle for ms | name, epoch */
+    HANDOVER_MESSAGE, /* offset or 0, time, ttl, left ms, type | data, event, producer, mime, key */
+    HANDOVER_ENTRY,   /* how many messages came before the one it stands for, offset, left ms | channel */
+    HANDOVER_KEY,     /* offset, time, left ms | idempotency key */
     HANDOVER_REVOCATION, /* | core/revocation.h's form */
     HANDOVER_ROOM,       /* is_occupied, ms until its people may be missed | channel */
     HANDOVER_MEMBER,     /* since, transport, is_told | name, info */
@@ -41,6 +42,9 @@ enum handover_kind {
     /* From the old process: */
     HANDOVER_PLACE, /* how many messages came before it, offset, left ms: stands in the log, and was told with
                        an entry | */
+    HANDOVER_CLIENT, /* number of the listener by which it came, is_kept: a connection, which comes with it,
+                        once the new one is the server | address as the kernel has it, what of it has been
+                        read */
     HANDOVER_KINDS
 };
 

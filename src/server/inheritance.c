@@ -52,14 +52,14 @@ static void inheritance_take_fds(struct inheritance *inheritance, struct msghdr 
 }
 
 /* Returns 0, or -errno; -EPIPE when the other process has closed, or is gone. */
-static int inheritance_read(struct inheritance *inheritance)
+static int inheritance_read(struct inheritance *inheritance, int wait_ms)
 {
     union {
         char bytes[CMSG_SPACE(INHERITANCE_FDS_MOST * sizeof(int))];
         struct cmsghdr align;
     } room;
     struct pollfd wait = {.fd = inheritance->fd, .events = POLLIN};
-    if (poll(&wait, 1, INHERITANCE_WAIT_MS) <= 0)
+    if (poll(&wait, 1, wait_ms) <= 0)
         return -ETIMEDOUT;
     if (buf_reserve(&inheritance->in, INHERITANCE_READ_BYTES))
         return -ENOMEM;
@@ -75,7 +75,7 @@ static int inheritance_read(struct inheritance *inheritance)
 }
 
 /* The next record; good until the one behind it. */
-static int inheritance_next(struct inheritance *inheritance, struct handover *record)
+static int inheritance_next(struct inheritance *inheritance, struct handover *record, int wait_ms)
 {
     struct buf *in = &inheritance->in;
     for (;;) {
@@ -88,7 +88,7 @@ static int inheritance_next(struct inheritance *inheritance, struct handover *re
             memmove(in->bytes, in->bytes + inheritance->used, in->len - inheritance->used);
         in->len -= inheritance->used;
         inheritance->used = 0;
-        int err = inheritance_read(inheritance);
+        int err = inheritance_read(inheritance, wait_ms);
         if (err)
             return err;
     }
@@ -119,7 +119,8 @@ static struct heirloom *inheritance_add(struct inheritance *inheritance, const s
         return NULL;
     inheritance->heirlooms = heirlooms;
     struct heirloom *heirloom = &heirlooms[inheritance->count++];
-    *heirloom = (struct heirloom){.option = inheritance_copy(record->texts[0]),
+    *heirloom = (struct heirloom){.place = record->numbers[2],
+                                  .option = inheritance_copy(record->texts[0]),
                                   .written = inheritance_copy(record->texts[1]),
                                   .has_file = record->numbers[0] != 0,
                                   .fds = calloc(record->numbers[1], sizeof(int))};
@@ -149,9 +150,9 @@ int inheritance_begin(struct inheritance *inheritance, int fd, char fault[INHERI
 {
     struct handover record = {0};
     int err = 0;
-    *inheritance = (struct inheritance){.fd = fd, .is_there = fd >= 0};
+    *inheritance = (struct inheritance){.fd = fd};
     while (!err && fd >= 0 && record.kind != HANDOVER_SOCKETS) {
-        err = inheritance_next(inheritance, &record);
+        err = inheritance_next(inheritance, &record, INHERITANCE_WAIT_MS);
         if (!err && record.kind == HANDOVER_SOCKET)
             err = inheritance_take_sockets(inheritance, &record);
         else if (!err && record.kind != HANDOVER_SOCKETS)
@@ -224,7 +225,7 @@ static int inheritance_take_state(struct inheritance *inheritance,
     int lost = broker_handover ? 0 : -ENOTSUP;
     why[0] = '\0';
     while (record.kind != HANDOVER_END) {
-        int err = inheritance_next(inheritance, &record);
+        int err = inheritance_next(inheritance, &record, INHERITANCE_WAIT_MS);
         if (err)
             return err;
         records++;
@@ -240,7 +241,7 @@ static int inheritance_take_state(struct inheritance *inheritance,
 static int inheritance_await_go(struct inheritance *inheritance)
 {
     struct handover record;
-    int err = inheritance_next(inheritance, &record);
+    int err = inheritance_next(inheritance, &record, INHERITANCE_WAIT_MS);
     return err ? err : record.kind == HANDOVER_GO ? 0 : -EPROTO;
 }
 
@@ -309,15 +310,49 @@ static void heirloom_end(struct heirloom *heirloom, bool is_server)
     free(heirloom->fds);
 }
 
+static void inheritance_close(struct inheritance *inheritance)
+{
+    while (inheritance->fds.count > 0)
+        close(inheritance->fds.items[--inheritance->fds.count]);
+    buf_deinit(&inheritance->in);
+    inheritance->used = 0;
+    if (inheritance->fd >= 0)
+        close(inheritance->fd);
+    inheritance->fd = -1;
+}
+
 void inheritance_end(struct inheritance *inheritance, bool is_server)
 {
     for (size_t i = 0; i < inheritance->count; i++)
         heirloom_end(&inheritance->heirlooms[i], is_server);
     free(inheritance->heirlooms);
-    while (inheritance->fds.count > 0)
-        close(inheritance->fds.items[--inheritance->fds.count]);
-    buf_deinit(&inheritance->in);
-    if (inheritance->fd >= 0)
-        close(inheritance->fd);
-    *inheritance = (struct inheritance){.fd = -1};
+    inheritance->heirlooms = NULL;
+    inheritance->count = 0;
+    inheritance->is_server = is_server;
+    if (!is_server)
+        inheritance_close(inheritance);
+}
+
+/* Connections. */
+
+bool inheritance_take_client(struct inheritance *inheritance, struct inherited_client *client)
+{
+    struct handover record;
+    int err = inheritance_next(inheritance, &record, 0);
+    if (!err && (record.kind != HANDOVER_CLIENT || inheritance->fds.count == 0))
+        err = -EPROTO;
+    if (err == -ETIMEDOUT)
+        return false;
+    if (err) {
+        inheritance_close(inheritance);
+        return false;
+    }
+    *client = (struct inherited_client){.fd = inheritance->fds.items[0],
+                                        .place = record.numbers[0],
+                                        .is_kept = record.numbers[1] != 0,
+                                        .address = record.texts[0],
+                                        .early = record.texts[1]};
+    inheritance->fds.count--;
+    memmove(inheritance->fds.items, inheritance->fds.items + 1, inheritance->fds.count * sizeof(int));
+    return true;
 }

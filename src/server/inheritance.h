@@ -18,6 +18,7 @@
 
 /* The sockets of one address of the other process. */
 struct heirloom {
+    size_t place;  /* its number there */
     char *option;  /* that named it */
     char *written; /* the address as it was written */
     struct address address;
@@ -28,8 +29,8 @@ struct heirloom {
 };
 
 struct inheritance {
-    int fd;        /* to the other process; -1 when there is none, or it is gone */
-    bool is_there; /* there was one */
+    int fd;         /* to the other process; -1 when there is none, or it is gone */
+    bool is_server; /* this process is the server now: connections come */
     struct buf in;
     size_t used; /* of that */
     struct buf_of_fds {
@@ -56,5 +57,18 @@ int inheritance_enter(struct inheritance *inheritance, struct broker *broker,
                       char fault[INHERITANCE_FAULT_MAX]);
 
 /* Closes what nobody has claimed, and frees. Call once this process is the server, or never will be
- * (`is_server`). */
+ * (`is_server`). As the server it still gets connections from the other one. */
 void inheritance_end(struct inheritance *inheritance, bool is_server);
+
+/* A connection of the other process, between two requests. */
+struct inherited_client {
+    int fd;
+    size_t place; /* of its listener there */
+    bool is_kept;
+    struct text address;
+    struct text early; /* what has been read of it; both are good until the next call */
+};
+
+/* Takes the next one that has come, which is the caller's. Returns whether there is one; the descriptor is -1
+ * once none will come any more. */
+bool inheritance_take_client(struct inheritance *inheritance, struct inherited_client *client);

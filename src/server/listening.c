@@ -144,6 +144,9 @@ static int listenings_inherit(struct listenings *listenings, char fault[LISTENIN
             for (size_t j = 0; !err && heirloom && j < heirloom->fd_count; j++)
                 err = listening_pass(listening, heirloom->fds[j], fault);
             listening->has_file = listening->has_file || (heirloom && heirloom->has_file);
+            listening->has_ancestor = listening->has_ancestor || heirloom;
+            if (heirloom)
+                listening->ancestor = heirloom->place;
         }
     return err;
 }
@@ -376,6 +379,14 @@ int listenings_open(struct listenings *listenings, const struct shard_group *gro
                                         : strerror(-err));
     }
     return err;
+}
+
+const struct listening *listenings_find_heir(const struct listenings *listenings, size_t ancestor)
+{
+    for (size_t i = 0; i < listenings->count; i++)
+        if (listenings->items[i].has_ancestor && listenings->items[i].ancestor == ancestor)
+            return &listenings->items[i];
+    return NULL;
 }
 
 int listenings_read_again(struct listenings *listenings, char fault[LISTENING_FAULT_MAX])

@@ -24,6 +24,8 @@ struct listening {
                        takes */
     int *fds;       /* its sockets, which the shards own; good while they accept */
     size_t fd_count;
+    bool has_ancestor;
+    size_t ancestor; /* its number in the process whose place this one takes */
 };
 
 struct listenings {
@@ -49,6 +51,9 @@ int listenings_check_exposure(const struct listenings *listenings, const struct 
 /* Binds the sockets and gives them to the shards. Returns 0, or -errno with `fault` a sentence. */
 int listenings_open(struct listenings *listenings, const struct shard_group *group,
                     char fault[LISTENING_FAULT_MAX]);
+
+/* The listener that has the sockets of number `ancestor` there; NULL when there is none any more. */
+const struct listening *listenings_find_heir(const struct listenings *listenings, size_t ancestor);
 
 /* Reads the certificates again. Returns 0, or -ENOMEM or -EINVAL with `fault` a sentence: then those in force
  * stay. */

@@ -32,6 +32,7 @@
 #include "server/sandbox.h"
 #include "server/succession.h"
 #include "server/watchdog.h"
+#include "shard/passage.h"
 #include "shard/feed.h"
 #include "shard/rates.h"
 #include "shard/shard.h"
@@ -83,6 +84,7 @@ struct server {
     struct watchdog watchdog;
     struct succession succession;   /* who comes after this process */
     struct inheritance inheritance; /* and what came from before */
+    unsigned next_shard;            /* that gets a connection of that process */
     bool wants_reload;              /* once nobody is about to take its place */
 };
 
@@ -518,6 +520,32 @@ static void server_handle_succession(struct server *server)
         server_move(server, SERVER_DRAINING);
 }
 
+/* On its way to the process that takes this one's place. */
+static void server_pass_on(struct shard_group *group, const struct passenger *passenger)
+{
+    succession_pass_on(&container_of(group, struct server, group)->succession, passenger);
+}
+
+/* One whose listener is gone, or speaks otherwise now, is closed. */
+static void server_take_client(struct server *server, const struct inherited_client *client)
+{
+    const struct listening *listening = listenings_find_heir(&server->listenings, client->place);
+    struct shard *shard = &server->group.shards[server->next_shard++ % server->group.count];
+    bool is_over = server->state != SERVER_RUNNING && server->state != SERVER_DRAINING;
+    if (!listening || listening->is_tcp || listening->identity || is_over)
+        close(client->fd);
+    else
+        (void)passage_end(shard, client->fd, &listening->declaration.entrance, client->is_kept,
+                          client->address, client->early); /* it is closed then */
+}
+
+static void server_handle_inheritance(struct server *server)
+{
+    struct inherited_client client;
+    while (server->inheritance.fd >= 0 && inheritance_take_client(&server->inheritance, &client))
+        server_take_client(server, &client);
+}
+
 static void server_handle_time(struct server *server)
 {
     uint64_t now_ms = clock_monotonic_ms();
@@ -545,10 +573,11 @@ static int server_wait_ms(const struct server *server)
 static void server_loop(struct server *server)
 {
     while (server->state != SERVER_LEAVING) {
-        struct pollfd waits[] = {
-            {.fd = server->signal_fd, .events = POLLIN},
-            {.fd = server->mailbox.wake_fd, .events = POLLIN},
-            {.fd = server->succession.fd, .events = succession_events(&server->succession)}};
+        struct pollfd waits[] = {{.fd = server->signal_fd, .events = POLLIN},
+                                 {.fd = server->mailbox.wake_fd, .events = POLLIN},
+                                 {.fd = succession_is_on(&server->succession) ? server->succession.fd : -1,
+                                  .events = succession_events(&server->succession)},
+                                 {.fd = server->inheritance.fd, .events = POLLIN}};
         bool is_stopping = server->state != SERVER_RUNNING;
         if (is_stopping && server->group.idle_count == server->running)
             server_move(server, SERVER_LEAVING);
@@ -557,6 +586,7 @@ static void server_loop(struct server *server)
         mailbox_acknowledge(&server->mailbox);
         mailbox_drain(&server->mailbox);
         server_handle_succession(server);
+        server_handle_inheritance(server);
         server_handle_reload(server);
         server_handle_time(server);
     }
@@ -655,8 +685,9 @@ int server_run(struct configuration *configuration)
     server.group.handlers = &exchange_cell_handlers;
     server.group.door_handlers = &server_door_handlers;
     server.group.started_ms = clock_monotonic_ms();
+    server.group.pass_on = server_pass_on;
     int status = server_open(&server);
-    if (status && server.inheritance.fd >= 0)
+    if (status && server.inheritance.fd >= 0 && !server.inheritance.is_server)
         listenings_leave_files(&server.listenings); /* they are still the other process's */
     if (status)
         server_move(&server, SERVER_CLOSING);

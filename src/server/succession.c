@@ -17,10 +17,16 @@
 
 /* How long the other process may take to start: it may have names to look up and a lot of rules to read. */
 #define SUCCESSION_START_MS 30000u
+/* How long requests that are under way may go on before what is published is refused, and how often that is
+ * looked at. */
+#define SUCCESSION_CALM_MS 200u
+#define SUCCESSION_CALM_STEP_MS 5u
 /* How long publishers may be refused at most: as long as most of them try. */
 #define SUCCESSION_GIVE_MS 20000u
 /* How long a process may take to die of SIGKILL. */
 #define SUCCESSION_KILL_MS 5000
+/* How long the new server may take to read of a connection that is passed on to it. */
+#define SUCCESSION_PASS_MS 2000
 #define SUCCESSION_CHUNK_BYTES (256u << 10)
 /* Of what the other process says, which is little. */
 #define SUCCESSION_READ_BYTES 4096u
@@ -32,11 +38,10 @@ static const struct broker_handover *succession_handover(const struct succession
     return succession->group->broker->ops->handover;
 }
 
-/* Whoever comes waits in the kernel for the other process; what is published is refused for as long. */
+/* What is published on connections that had no request under way when it began waits; the rest is refused. */
 static void succession_freeze(const struct succession *succession, bool is_frozen)
 {
     const struct broker_handover *handover = succession_handover(succession);
-    succession->group->is_succeeded = is_frozen;
     if (handover)
         handover->freeze(succession->group->broker, is_frozen, succession->away_ms);
 }
@@ -70,11 +75,14 @@ static void succession_kill(struct succession *succession)
     }
 }
 
+static void succession_begin_round(struct succession *succession);
+
 static void succession_move(struct succession *succession, enum succession_state to)
 {
     static const unsigned legal[] = {
         [SUCCESSION_NONE] = 1u << SUCCESSION_STARTING,
-        [SUCCESSION_STARTING] = 1u << SUCCESSION_GIVING | 1u << SUCCESSION_NONE,
+        [SUCCESSION_STARTING] = 1u << SUCCESSION_CALMING | 1u << SUCCESSION_NONE,
+        [SUCCESSION_CALMING] = 1u << SUCCESSION_GIVING | 1u << SUCCESSION_NONE,
         [SUCCESSION_GIVING] = 1u << SUCCESSION_AWAITING | 1u << SUCCESSION_NONE,
         [SUCCESSION_AWAITING] = 1u << SUCCESSION_OVER | 1u << SUCCESSION_NONE,
         [SUCCESSION_OVER] = 0,
@@ -87,23 +95,76 @@ static void succession_move(struct succession *succession, enum succession_state
         succession_close(succession);
         if (was_frozen)
             succession_freeze(succession, false);
+        succession->group->is_succeeded = false;
         break;
     case SUCCESSION_STARTING:
         succession->begun_ms = clock_monotonic_ms();
         succession->until_ms = succession->begun_ms + SUCCESSION_START_MS;
         break;
+    case SUCCESSION_CALMING:
+        succession->calmed_ms = clock_monotonic_ms();
+        succession->until_ms = succession->calmed_ms + SUCCESSION_GIVE_MS;
+        succession->group->is_succeeded = true;
+        succession_begin_round(succession);
+        break;
     case SUCCESSION_GIVING:
-        succession->frozen_ms = clock_monotonic_ms();
-        succession->until_ms = succession->frozen_ms + SUCCESSION_GIVE_MS;
         succession->has_more = true;
         succession_freeze(succession, true);
         break;
     case SUCCESSION_AWAITING:
         break;
     case SUCCESSION_OVER:
-        succession_close(succession);
         break;
     }
+}
+
+/* Calming. */
+
+static void calm_round_end(struct succession *succession)
+{
+    struct calm_round *round = &succession->round;
+    uint64_t now_ms = clock_monotonic_ms();
+    bool may_wait = succession_handover(succession) && now_ms < succession->calmed_ms + SUCCESSION_CALM_MS;
+    round->is_out = false;
+    if (succession->state != SUCCESSION_CALMING)
+        return;
+    if (round->is_void)
+        succession_begin_round(succession);
+    else if (round->has_busy && may_wait)
+        round->next_ms = now_ms + SUCCESSION_CALM_STEP_MS;
+    else
+        succession_move(succession, SUCCESSION_GIVING);
+}
+
+/* On each shard's thread in turn: whose request it has looked at before is answered, or counted. Then on the
+ * main thread. */
+static void calm_round_arrive(struct letter *letter)
+{
+    struct calm_round *round = container_of(letter, struct calm_round, letter);
+    struct succession *succession = container_of(round, struct succession, round);
+    struct shard_group *group = succession->group;
+    if (round->next == group->count) {
+        calm_round_end(succession);
+        return;
+    }
+    struct shard *shard = &group->shards[round->next++];
+    door_hold(&shard->door);
+    round->has_busy = round->has_busy || drain_count_requests(shard) > 0;
+    mailbox_post(round->next < group->count ? &group->shards[round->next].mailbox : group->home, letter);
+}
+
+static void succession_begin_round(struct succession *succession)
+{
+    struct calm_round *round = &succession->round;
+    round->is_void = round->is_out;
+    round->next_ms = UINT64_MAX;
+    if (round->is_out)
+        return;
+    round->is_out = true;
+    round->next = 0;
+    round->has_busy = false;
+    round->letter.deliver = calm_round_arrive;
+    mailbox_post(&succession->group->shards[0].mailbox, &round->letter);
 }
 
 void succession_abandon(struct succession *succession, const char *reason)
@@ -119,21 +180,15 @@ void succession_abandon(struct succession *succession, const char *reason)
 
 /* Beginning. */
 
-/* Returns 0 or -errno. */
-static int succession_send_sockets(const struct succession *succession, const struct listening *listening,
-                                   size_t first, size_t count)
+/* Sends the beginning of `out`, with descriptors. Returns as sendmsg(). */
+static ssize_t succession_send_with(const struct succession *succession, const struct buf *out,
+                                    const int *fds, size_t count)
 {
     union {
         char bytes[CMSG_SPACE(SUCCESSION_FDS_MOST * sizeof(int))];
         struct cmsghdr align;
     } room = {{0}};
-    struct buf out = {0};
-    handover_append(&out,
-                    &(const struct handover){.kind = HANDOVER_SOCKET,
-                                             .numbers = {listening->has_file, count},
-                                             .texts = {text_of(listening->option),
-                                                       text_of(listening->declaration.entrance.address)}});
-    struct iovec part = {out.bytes, out.len};
+    struct iovec part = {out->bytes, out->len};
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = &room,
@@ -142,8 +197,23 @@ static int succession_send_sockets(const struct succession *succession, const st
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(count * sizeof(int));
-    memcpy(CMSG_DATA(header), listening->fds + first, count * sizeof(int));
-    ssize_t sent = out.has_failed ? -1 : sendmsg(succession->fd, &message, MSG_NOSIGNAL);
+    memcpy(CMSG_DATA(header), fds, count * sizeof(int));
+    return sendmsg(succession->fd, &message, MSG_NOSIGNAL);
+}
+
+/* Returns 0 or -errno. */
+static int succession_send_sockets(const struct succession *succession, size_t place, size_t first,
+                                   size_t count)
+{
+    const struct listening *listening = &succession->listenings->items[place];
+    struct buf out = {0};
+    handover_append(&out,
+                    &(const struct handover){.kind = HANDOVER_SOCKET,
+                                             .numbers = {listening->has_file, count, place},
+                                             .texts = {text_of(listening->option),
+                                                       text_of(listening->declaration.entrance.address)}});
+    ssize_t sent =
+        out.has_failed ? -1 : succession_send_with(succession, &out, listening->fds + first, count);
     int err = sent == (ssize_t)out.len ? 0 : out.has_failed ? -ENOMEM : sent < 0 ? -errno : -EIO;
     buf_deinit(&out);
     return err;
@@ -156,7 +226,7 @@ static int succession_send_all_sockets(const struct succession *succession)
         const struct listening *listening = &succession->listenings->items[i];
         for (size_t first = 0; !err && first < listening->fd_count; first += SUCCESSION_FDS_MOST) {
             size_t left = listening->fd_count - first;
-            err = succession_send_sockets(succession, listening, first,
+            err = succession_send_sockets(succession, i, first,
                                           left < SUCCESSION_FDS_MOST ? left : SUCCESSION_FDS_MOST);
         }
     }
@@ -255,7 +325,7 @@ static int succession_end(struct succession *succession, const struct handover *
         log_event(LOG_ERROR, "state-not-inherited", LOG_TEXT("action", "the other process says above why"));
     log_event(LOG_INFO, "succeeded", LOG_NUMBER("pid", succession->pid),
               LOG_NUMBER("took_ms", now_ms - succession->begun_ms),
-              LOG_NUMBER("refused_ms", now_ms - succession->frozen_ms),
+              LOG_NUMBER("refused_ms", now_ms - succession->calmed_ms),
               LOG_TEXT("action", "clients are let go, and come back to the other process"));
     notify_close(succession->notify);
     succession_move(succession, SUCCESSION_OVER);
@@ -267,7 +337,7 @@ static int succession_hear(struct succession *succession, const struct handover 
 {
     if (record->kind == HANDOVER_READY && succession->state == SUCCESSION_STARTING) {
         succession->pid = (long)record->numbers[0];
-        succession_move(succession, SUCCESSION_GIVING);
+        succession_move(succession, SUCCESSION_CALMING);
         return 0;
     }
     if (record->kind == HANDOVER_LOADED && succession->state == SUCCESSION_AWAITING)
@@ -307,15 +377,20 @@ short succession_events(const struct succession *succession)
 
 uint64_t succession_wait_ms(const struct succession *succession, uint64_t now_ms)
 {
+    uint64_t due_ms = succession->until_ms;
     if (!succession_is_on(succession))
         return UINT64_MAX;
-    return now_ms < succession->until_ms ? succession->until_ms - now_ms : 0;
+    if (succession->state == SUCCESSION_CALMING && succession->round.next_ms < due_ms)
+        due_ms = succession->round.next_ms;
+    return now_ms < due_ms ? due_ms - now_ms : 0;
 }
 
 bool succession_run(struct succession *succession)
 {
     if (!succession_is_on(succession))
         return false;
+    if (succession->state == SUCCESSION_CALMING && clock_monotonic_ms() >= succession->round.next_ms)
+        succession_begin_round(succession);
     int err = succession_read(succession);
     if (!err && succession_is_on(succession))
         err = succession_send(succession);
@@ -327,6 +402,47 @@ bool succession_run(struct succession *succession)
     else if (succession_is_on(succession) && clock_monotonic_ms() >= succession->until_ms)
         succession_abandon(succession, "it was not ready in time");
     return succession->state == SUCCESSION_OVER;
+}
+
+/* Connections. */
+
+/* Sends all of it, with the descriptor. Returns 0 or -errno. */
+static int succession_send_connection(const struct succession *succession, const struct buf *out, int fd)
+{
+    size_t done = 0;
+    while (done < out->len) {
+        struct pollfd wait = {.fd = succession->fd, .events = POLLOUT};
+        if (poll(&wait, 1, SUCCESSION_PASS_MS) <= 0)
+            return -ETIMEDOUT;
+        ssize_t sent = done == 0 ? succession_send_with(succession, out, &fd, 1)
+                                 : send(succession->fd, out->bytes + done, out->len - done, MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN && errno != EINTR)
+            return -errno;
+        done += sent > 0 ? (size_t)sent : 0;
+    }
+    return 0;
+}
+
+void succession_pass_on(struct succession *succession, const struct passenger *passenger)
+{
+    struct buf out = {0};
+    size_t place = 0;
+    while (&succession->listenings->items[place].declaration.entrance != passenger->entrance)
+        place++;
+    handover_append(&out, &(const struct handover){
+                              .kind = HANDOVER_CLIENT,
+                              .numbers = {place, passenger->is_kept},
+                              .texts = {{(const char *)passenger->address, sizeof(passenger->address)},
+                                        {passenger->early, passenger->early_len}}});
+    int err = succession->fd < 0 ? -EPIPE : out.has_failed ? -ENOMEM : 0;
+    if (!err)
+        err = succession_send_connection(succession, &out, passenger->fd);
+    /* One that has been told in part, or too late, is the last. */
+    if (err && err != -ENOMEM && succession->fd >= 0) {
+        log_event(LOG_WARN, "connections-not-passed-on", LOG_TEXT("reason", strerror(-err)));
+        succession_close(succession);
+    }
+    buf_deinit(&out);
 }
 
 bool succession_is_on(const struct succession *succession)

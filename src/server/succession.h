@@ -3,12 +3,12 @@
 
 /* Another process takes the place of this one (SIGUSR2; docs/SERVICE.md, "Upgrade"): it is started, gets the
  * listening sockets, checks everything, and when it is ready what the broker keeps. Then it is the server,
- * and this process lets its clients go. Whatever fails before that changes nothing. The other side is
- * server/inheritance. Main thread.
+ * gets the connections that wait for their next request, and this process lets its other clients go. Whatever
+ * fails before that changes nothing. The other side is server/inheritance. Main thread.
  *
- *   none ──► starting ──► giving ──► awaiting ──► over
- *    ^           │           │          │
- *    `───────────┴───────────┴──────────´   (failed)
+ *   none ──► starting ──► calming ──► giving ──► awaiting ──► over
+ *    ^           │           │           │          │
+ *    `───────────┴───────────┴───────────┴──────────´   (failed)
  */
 
 #include <stdbool.h>
@@ -18,12 +18,14 @@
 #include "server/keeper.h"
 #include "server/listening.h"
 #include "server/notify.h"
+#include "shard/passage.h"
 #include "shard/shard.h"
 
 enum succession_state {
     SUCCESSION_NONE,
     SUCCESSION_STARTING, /* the other process is not ready */
-    SUCCESSION_GIVING,   /* what the broker keeps; nobody is accepted, nothing published */
+    SUCCESSION_CALMING,  /* nobody is accepted, no further request looked at; what is under way may end */
+    SUCCESSION_GIVING,   /* what the broker keeps; nothing is published */
     SUCCESSION_AWAITING, /* that it has all */
     SUCCESSION_OVER,     /* it is the server */
 };
@@ -34,13 +36,21 @@ struct succession {
     struct shard_group *group;
     struct listenings *listenings;
     struct notify *notify;
-    int fd;   /* to the other process; -1 when there is none */
+    int fd;   /* to the other process, also once it is the server; -1 when there is none */
     long pid; /* of that, once it is ready */
     uint64_t begun_ms;
-    uint64_t frozen_ms; /* since when nothing is published */
+    uint64_t calmed_ms; /* since when no request is looked at */
     uint64_t until_ms;  /* when patience ends */
     uint64_t away_ms;   /* how long clients are on their way */
     bool has_more;      /* to give */
+    struct calm_round { /* through all shards, one after another */
+        struct letter letter;
+        unsigned next; /* shard */
+        bool is_out;
+        bool is_void;     /* it was begun for another process */
+        bool has_busy;    /* a request was under way */
+        uint64_t next_ms; /* when the next one begins */
+    } round;
     struct buf out;
     size_t sent; /* of that */
     struct buf in;
@@ -52,6 +62,9 @@ void succession_begin(struct succession *succession, uint64_t away_ms);
 /* What its descriptor is to be waited for, and how long at most (UINT64_MAX: for ever). */
 short succession_events(const struct succession *succession);
 uint64_t succession_wait_ms(const struct succession *succession, uint64_t now_ms);
+
+/* The other process is the server: gives it a connection of this one. */
+void succession_pass_on(struct succession *succession, const struct passenger *passenger);
 
 /* Something has come, can be sent, or time has passed. Returns whether the other process has just become the
  * server. */

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "shard/door_refusal.h"
+#include "shard/passage.h"
 #include "shard/shard.h"
 #include "shard/socket.h"
 #include "shard/transfer.h"
@@ -20,6 +21,7 @@
 /* Requests of one client that has sent them at once, before it is the next one's turn. */
 #define DOOR_PIPELINED 64u
 #define DOOR_ROUND_MS 100u
+#define DOOR_HOLD_MS 10u
 /* Whoever is over a limit is waited for this long until his head is there, so many at a time. */
 #define DOOR_UNWANTED_MS 500u
 #define DOOR_UNWANTED_MOST 64u
@@ -42,6 +44,19 @@ static void door_arm(struct door *door)
 }
 
 static void client_event(struct watch *watch, uint32_t events);
+
+static bool door_is_held(const struct door *door)
+{
+    return door->shard->state == SHARD_RUNNING && door->shard->group->is_succeeded;
+}
+
+/* Whether it is another process that answers what this client sends next. */
+static bool door_passes_on(const struct client *client)
+{
+    const struct shard *shard = client->shard;
+    return shard->state == SHARD_DRAINING && shard->group->is_succeeded && !client->is_tls &&
+           client->state != CLIENT_UNWANTED;
+}
 
 /* For the first request of a connection, or one whose memory does not suit it. Returns whether it has a cell
  * now. */
@@ -212,6 +227,10 @@ static void door_look(struct client *client)
 {
     struct door *door = &client->shard->door;
     struct door_head head = {.fed = door->fed};
+    if (door_passes_on(client)) {
+        passage_begin(client);
+        return;
+    }
     ssize_t len = client->is_broken ? -1 : door_gather(client);
     if (len < 0) {
         client_close(client);
@@ -257,15 +276,16 @@ static struct client *door_add(struct shard *shard, const struct arrival *arriva
         return NULL;
     }
     client->shard = shard;
-    client->state = CLIENT_WAITING;
+    client->state = arrival->is_kept ? CLIENT_KEPT : CLIENT_WAITING;
     client->is_tls = socket_is_tls(arrival->fd);
     client->key = arrival->key;
     client->entrance = arrival->entrance;
     client->is_proxy = arrival->is_proxy;
     memcpy(client->address, &arrival->address.storage, sizeof(client->address));
     memcpy(client->asker, client->address, sizeof(client->asker));
-    client->deadline_ms = shard->now_ms + shard->options->head_timeout_ms;
-    client_line_up(client, &shard->door.clients[CLIENT_WAITING]);
+    client->deadline_ms = shard->now_ms + (arrival->is_kept ? shard->options->keepalive_timeout_ms
+                                                            : shard->options->head_timeout_ms);
+    client_line_up(client, &shard->door.clients[client->state]);
     door_arm(&shard->door);
     return client;
 }
@@ -284,6 +304,8 @@ static enum error_code door_take(struct listener *listener, const struct arrival
     setsockopt(arrival->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unread_ms, sizeof(unread_ms));
     if (arrival->error != ERROR_NONE)
         door_turn_away(client, arrival->error);
+    else if (door_passes_on(client))
+        passage_begin(client);
     return ERROR_NONE;
 }
 
@@ -294,7 +316,8 @@ int door_receive(struct shard *shard, const struct arrival *arrival, const struc
         return -ENOMEM;
     client->early = *early;
     client->has_input = true;
-    door_look(client);
+    if (!door_is_held(&shard->door))
+        door_look(client);
     return 0;
 }
 
@@ -350,7 +373,7 @@ static void client_event(struct watch *watch, uint32_t events)
         (void)socket_flush(watch->fd); /* what is owed still rings again */
     if (client->state == CLIENT_ADMITTED)
         client_tell_owner(client, events);
-    else
+    else if (client->state == CLIENT_UNWANTED || !door_is_held(&client->shard->door))
         door_client_event(client);
 }
 
@@ -367,7 +390,7 @@ void door_keep(struct client *client)
 
 bool door_has_to_run(const struct door *door)
 {
-    return !list_is_empty(&door->clients[CLIENT_RETURNED]);
+    return !list_is_empty(&door->clients[CLIENT_RETURNED]) && !door_is_held(door);
 }
 
 /* A few requests of each: who sends many at once does not keep the others waiting long, and what he publishes
@@ -375,6 +398,8 @@ bool door_has_to_run(const struct door *door)
 void door_run(struct door *door)
 {
     struct list now;
+    if (door_is_held(door))
+        return;
     list_init(&now);
     list_splice(&now, &door->clients[CLIENT_RETURNED]);
     list_drain (link, &now) {
@@ -397,9 +422,13 @@ static void door_end_wait(struct client *client)
         door_refuse(client, ERROR_HEAD_TIMEOUT);
 }
 
-static void door_end_waits(struct door *door, enum client_state state)
+static void door_end_waits(struct door *door, struct timer *timer, enum client_state state)
 {
     struct list *link;
+    if (door_is_held(door)) {
+        timer_arm(&door->shard->wheel, timer, door->shard->now_ms + DOOR_ROUND_MS);
+        return;
+    }
     while ((link = list_first(&door->clients[state]))) {
         struct client *client = container_of(link, struct client, link);
         if (client->deadline_ms > door->shard->now_ms)
@@ -411,12 +440,12 @@ static void door_end_waits(struct door *door, enum client_state state)
 
 static void door_idle(struct timer *timer)
 {
-    door_end_waits(container_of(timer, struct door, idle), CLIENT_KEPT);
+    door_end_waits(container_of(timer, struct door, idle), timer, CLIENT_KEPT);
 }
 
 static void door_deadline(struct timer *timer)
 {
-    door_end_waits(container_of(timer, struct door, deadline), CLIENT_WAITING);
+    door_end_waits(container_of(timer, struct door, deadline), timer, CLIENT_WAITING);
 }
 
 static void door_round(struct timer *timer)
@@ -425,6 +454,8 @@ static void door_round(struct timer *timer)
     uint64_t now_ms = door->shard->now_ms;
     list_for_each_safe (link, &door->clients[CLIENT_SLOW]) {
         struct client *client = container_of(link, struct client, link);
+        if (door_is_held(door))
+            break;
         if (client->deadline_ms <= now_ms)
             door_end_wait(client);
         else
@@ -438,6 +469,46 @@ static void door_round(struct timer *timer)
     door_arm(door);
 }
 
+static const enum client_state door_states[] = {CLIENT_WAITING, CLIENT_SLOW, CLIENT_KEPT, CLIENT_RETURNED};
+
+/* Those who have sent something, or have gone, while nobody looked. */
+static void door_look_at_held(struct door *door)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(door_states); i++)
+        list_for_each_safe (link, &door->clients[door_states[i]]) {
+            struct client *client = container_of(link, struct client, link);
+            if (client->has_input || client->has_hung_up || client->is_broken)
+                door_look(client);
+        }
+}
+
+static void door_hold_looked(struct timer *timer)
+{
+    struct door *door = container_of(timer, struct door, hold);
+    if (door_is_held(door))
+        door_hold(door);
+    else if (door->shard->state == SHARD_RUNNING)
+        door_look_at_held(door);
+}
+
+void door_hold(struct door *door)
+{
+    timer_arm(&door->shard->wheel, &door->hold, door->shard->now_ms + DOOR_HOLD_MS);
+}
+
+void door_pass_on(struct door *door)
+{
+    for (unsigned i = 0; i < ARRAY_LENGTH(door_states); i++)
+        list_for_each_safe (link, &door->clients[door_states[i]]) {
+            struct client *client = container_of(link, struct client, link);
+            bool has_something = client->has_input || client->has_hung_up || client->is_broken;
+            if (has_something || door_passes_on(client))
+                door_look(client);
+            else if (client->state == CLIENT_KEPT)
+                client_close(client);
+        }
+}
+
 int door_init(struct door *door, struct shard *shard)
 {
     *door = (struct door){.shard = shard, .head_size = shard->options->head_size_bytes};
@@ -446,6 +517,7 @@ int door_init(struct door *door, struct shard *shard)
     timer_init(&door->deadline, door_deadline);
     timer_init(&door->idle, door_idle);
     timer_init(&door->round, door_round);
+    timer_init(&door->hold, door_hold_looked);
     door->head = malloc(door->head_size);
     door->fed = malloc(door->head_size + DOOR_FED_MORE);
     return door->head && door->fed ? 0 : -ENOMEM;

@@ -60,6 +60,7 @@ struct door {
     struct timer deadline; /* of the first that waits */
     struct timer idle;     /* of the first that is kept */
     struct timer round;    /* of looking at the slow and the unwanted while there are any */
+    struct timer hold;     /* of looking whether it is held still */
     char *head;            /* head_size bytes to look at heads in */
     char *fed;
     size_t head_size;
@@ -86,6 +87,15 @@ bool door_has_to_run(const struct door *door);
 
 /* Refuses those that wait for their head. */
 void door_shut(struct door *door);
+
+/* While another process is about to take this one's place no further request is looked at: those that wait
+ * are looked at when nothing comes of that, and passed on with their connections when it has
+ * (shard/passage.h). To be called once the group is_succeeded; it ends by itself. */
+void door_hold(struct door *door);
+
+/* The other process has taken the place: whoever is at the door goes on there; or is served here once more
+ * when he cannot, and closed when he has sent nothing. */
+void door_pass_on(struct door *door);
 
 /* Whether somebody may still send a request. */
 bool door_awaits_requests(const struct door *door);

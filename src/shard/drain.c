@@ -22,6 +22,13 @@ static void drain_count_socket(struct stream_socket *socket)
     socket->outlet.shard->drain.busy++;
 }
 
+uint64_t drain_count_requests(struct shard *shard)
+{
+    shard->drain.held = shard->drain.busy = 0;
+    cell_table_visit(&shard->cells, drain_count_client);
+    return shard->drain.busy - shard->drain.held;
+}
+
 /* Whether it is one more's turn to be let go, so that they go evenly over the drain time. Counts it then. */
 static bool drain_lets_go(struct shard *shard, bool is_held)
 {
@@ -46,8 +53,8 @@ static void drain_socket(struct stream_socket *socket)
         stream_socket_drain(socket);
 }
 
-/* Another process has taken over in the same moment in which these came, or sent their last request: they
- * know nothing of that, and are answered. */
+/* Another process has taken over in the same moment in which these came, and they cannot be passed on to it,
+ * or not yet: they know nothing of that, and are answered. */
 static bool drain_awaits_requests(const struct shard *shard)
 {
     return shard->group->is_succeeded &&
@@ -65,6 +72,8 @@ static void drain_step(struct timer *timer)
     drain->busy = shard->farewells.count;
     cell_table_visit(&shard->cells, drain_count_client);
     stream_table_visit(&shard->streams, drain_count_socket);
+    if (shard->group->is_succeeded)
+        door_pass_on(&shard->door);
     if (drain->busy == 0 && !drain_awaits_requests(shard)) {
         shard_move(shard, SHARD_CLOSING);
         return;

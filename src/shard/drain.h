@@ -19,6 +19,9 @@ struct drain {
 
 void drain_init(struct drain *drain);
 
+/* How many requests are under way whose clients are not held. */
+uint64_t drain_count_requests(struct shard *shard);
+
 /* Shuts the doors and lets one after another go; the shard is moved on to closing when all have gone. */
 void drain_begin(struct shard *shard);
 

@@ -36,6 +36,7 @@ struct arrival {
     enum error_code error;           /* ERROR_NONE, or why it has to be refused */
     const struct entrance *entrance; /* by which it came */
     bool is_proxy;                   /* what it says of where its requests come from counts */
+    bool is_kept;                    /* its requests so far have been answered, and it has sent no other */
 };
 
 struct listener_ops {

@@ -44,6 +44,8 @@ enum shard_state {
     SHARD_STOPPED,
 };
 
+struct passenger;
+
 /* All shards of the process, and what they share. */
 struct shard_group {
     unsigned count;
@@ -58,6 +60,9 @@ struct shard_group {
     struct mailbox *home;        /* of the main thread */
     _Atomic bool
         is_succeeded; /* another process is about to serve the same addresses, or does: nobody is accepted */
+    /* Main thread: gives a connection to the process that has taken this one's place (shard/passage.h); its
+     * descriptor stays the caller's. */
+    void (*pass_on)(struct shard_group *group, const struct passenger *passenger);
     unsigned idle_count;      /* shards that have become idle; main thread */
     _Atomic unsigned knowing; /* shards that know the revocations (shard/revocations.h) */
 };

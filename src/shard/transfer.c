@@ -17,19 +17,23 @@ struct transfer {
 };
 
 /* A shard that is closing takes nobody any more. */
+void transfer_end(struct shard *shard, const struct arrival *arrival, struct early *early)
+{
+    bool is_over = shard->state != SHARD_RUNNING && shard->state != SHARD_DRAINING;
+    if (!is_over && door_receive(shard, arrival, early) == 0)
+        return;
+    /* Who has sent nothing would take it for the answer to what he is about to send. */
+    if (!arrival->is_kept)
+        door_write_error(shard, arrival->fd, is_over ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY);
+    farewell_close(arrival->fd);
+    connection_limits_remove(shard->group->limits, &arrival->key);
+    early_drop(early, shard);
+}
+
 static void transfer_arrive(struct letter *letter)
 {
     struct transfer *transfer = container_of(letter, struct transfer, letter);
-    struct shard *shard = transfer->home;
-    struct arrival *arrival = &transfer->arrival;
-    bool is_over = shard->state != SHARD_RUNNING && shard->state != SHARD_DRAINING;
-    int err = is_over ? -ESHUTDOWN : door_receive(shard, arrival, &transfer->early);
-    if (err) {
-        door_write_error(shard, arrival->fd, is_over ? ERROR_STOPPING : ERROR_OUT_OF_MEMORY);
-        farewell_close(arrival->fd);
-        connection_limits_remove(shard->group->limits, &arrival->key);
-        early_drop(&transfer->early, shard);
-    }
+    transfer_end(transfer->home, &transfer->arrival, &transfer->early);
     free(transfer);
 }
 

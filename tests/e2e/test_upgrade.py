@@ -176,13 +176,16 @@ def test_a_connection_that_waits_in_the_kernel_is_served_by_the_next_process(cha
 
 
 def test_who_has_connected_to_the_old_process_is_answered(channel: str) -> None:
-    with memory() as server, Connection(server) as silent, Connection(server) as kept:
-        assert kept.request("GET", "/healthz").status == 200
-        server.upgrade()
-        assert silent.request("GET", "/healthz").status == 200
-        response = kept.request("POST", path_of(channel), "x")
-        assert (response.status, response.error, response.header("Connection")) == (503, "stopping", "close")
-        assert int(response.header("Retry-After") or 0) >= 1
+    """With TLS by the old one: see also test_upgrade_kept.py."""
+    tls = common_tls()
+    with memory("--http", f"127.0.0.1:0 {tls.pair.keys}") as server, Connection(server) as silent, Connection(server) as kept:
+        place = server.at(server.listeners("http")[1])
+        place.tls = tls
+        with Connection(place) as safe:
+            assert kept.request("GET", "/healthz").status == 200
+            server.upgrade()
+            assert silent.request("GET", "/healthz").status == safe.request("GET", "/healthz").status == 200
+            assert kept.request("POST", path_of(channel), "x").status == 201
 
 
 def test_held_clients_are_let_go_and_told_to_come_back_at_once(channel: str) -> None:
@@ -198,13 +201,17 @@ def test_held_clients_are_let_go_and_told_to_come_back_at_once(channel: str) -> 
 
 
 def test_a_poll_at_the_old_process_is_told_nothing_of_what_only_the_next_one_knows(channel: str) -> None:
-    with memory() as server, Connection(server) as kept:
-        name = publish(server, channel, "1")
-        assert kept.request("GET", path_of(channel, since=name, wait=0)).status == 204
-        server.upgrade()
-        newer = publish(server, channel, "2")
-        assert kept.request("GET", path_of(channel, since=newer, wait=0)).error == "stopping"
-        assert look(server, channel, name) == ["2"]
+    tls = common_tls()
+    with memory("--http", f"127.0.0.1:0 {tls.pair.keys}") as server, Connection(server) as kept:
+        place = server.at(server.listeners("http")[1])
+        place.tls = tls
+        with Connection(place) as silent:
+            name = publish(server, channel, "1")
+            assert kept.request("GET", path_of(channel, since=name, wait=0)).status == 204
+            server.upgrade()
+            newer = publish(server, channel, "2")
+            assert silent.request("GET", path_of(channel, since=newer, wait=0)).error == "stopping"
+            assert kept.request("GET", path_of(channel, since=name, wait=0)).body == b"2", "it is the next one that answers"
 
 
 # Sockets.

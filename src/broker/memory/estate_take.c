@@ -246,6 +246,7 @@ int estate_take(struct estate_taker *taker, const struct estate *estate, const s
     case HANDOVER_GO:
     case HANDOVER_READY:
     case HANDOVER_LOADED:
+    case HANDOVER_CLIENT:
     case HANDOVER_KINDS:
         break;
     }
