@@ -4,6 +4,7 @@
 #include "command/auth.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -71,6 +72,37 @@ static struct command_subscription *subscription_of(struct list *link)
     return container_of(link, struct command_subscription, link);
 }
 
+/* Of a subscription that is gone already: the client reads its error behind the answer to the token. */
+struct command_lost {
+    struct list link;
+    enum error_code error;
+    char fault[AUTH_FAULT_MAX];
+    size_t len;
+    char channel[];
+};
+
+/* Where memory is out it is told before the answer. */
+static void conversation_lost(struct conversation *conversation, struct text channel, enum error_code error,
+                              const char *fault)
+{
+    struct command_lost *lost = conversation->is_searching ? malloc(sizeof(*lost) + channel.len) : NULL;
+    if (!lost) {
+        conversation_tell_lost(conversation, channel, error, fault);
+        return;
+    }
+    *lost = (struct command_lost){.error = error, .len = channel.len};
+    snprintf(lost->fault, sizeof(lost->fault), "%s", fault);
+    memcpy(lost->channel, channel.bytes, channel.len);
+    list_init(&lost->link);
+    list_append(&conversation->lost, &lost->link);
+}
+
+void conversation_forget_lost(struct conversation *conversation)
+{
+    list_drain (link, &conversation->lost)
+        free(container_of(link, struct command_lost, link));
+}
+
 static void subscription_lose(struct command_subscription *subscription)
 {
     struct conversation *conversation = subscription->conversation;
@@ -81,7 +113,7 @@ static void subscription_lose(struct command_subscription *subscription)
     memcpy(name, channel.bytes, channel.len);
     channel.bytes = name;
     if (!command_subscription_end(subscription, error))
-        conversation_tell_lost(conversation, channel, error, fault);
+        conversation_lost(conversation, channel, error, fault);
 }
 
 /* The wait of one that is lost may take others with it: none is held on to. */
@@ -109,7 +141,7 @@ static void conversation_lose(struct conversation *conversation)
 
 bool conversation_may_authenticate(const struct conversation *conversation)
 {
-    return !timer_is_armed(&conversation->authenticated);
+    return !timer_is_armed(&conversation->authenticated) && !conversation->is_searching;
 }
 
 void conversation_go_on(struct timer *authenticated)
@@ -154,16 +186,41 @@ static void conversation_search(struct conversation *conversation, struct comman
     }
 }
 
+bool conversation_has_to_search(const struct conversation *conversation)
+{
+    struct broker *broker = conversation->shard->hub.broker;
+    bool is_wild = false;
+    list_for_each (link, &conversation->subscriptions)
+        is_wild = is_wild || command_subscription_is_wild(subscription_of(link));
+    return is_wild && broker->ops->is_ready(broker);
+}
+
+void conversation_searched(struct conversation *conversation)
+{
+    struct shard *shard = conversation->shard;
+    if (!conversation->is_searching)
+        return;
+    conversation->is_searching = false;
+    timer_arm(&shard->wheel, &conversation->authenticated, shard->now_ms);
+    list_drain (link, &conversation->lost) {
+        struct command_lost *lost = container_of(link, struct command_lost, link);
+        conversation_tell_lost(conversation, (struct text){lost->channel, lost->len}, lost->error,
+                               lost->fault);
+        free(lost);
+    }
+}
+
 void conversation_follow_grant(struct conversation *conversation, struct command_wait *wait)
 {
     char fault[AUTH_FAULT_MAX];
+    conversation->is_searching = wait != NULL;
     conversation_lose(conversation);
     conversation_search(conversation, wait);
     presence_follow_grant(conversation);
     enum error_code error =
         conversation->feed ? conversation_feed(conversation, conversation->feed, fault) : ERROR_NONE;
     if (error != ERROR_NONE)
-        conversation_tell_lost(conversation, (struct text){"", 0}, error, fault);
+        conversation_lost(conversation, (struct text){"", 0}, error, fault);
 }
 
 /* Messages. */
@@ -202,26 +259,78 @@ enum error_code auth_take_message(struct bearer *bearer, const struct shard *sha
     return error;
 }
 
+/* The command. */
+
+/* An `auth` whose token is taken, until all is found that it allows besides. */
+struct command_authenticating {
+    struct errand errand;
+    struct command_ref ref;
+    struct command_wait wait;
+    struct buf json; /* the answer */
+};
+
+static void authenticating_forget(struct errand *errand)
+{
+    struct command_authenticating *authenticating =
+        container_of(errand, struct command_authenticating, errand);
+    buf_deinit(&authenticating->json);
+    free(authenticating);
+}
+
+static void authenticating_done(struct command_wait *wait)
+{
+    struct command_authenticating *authenticating = container_of(wait, struct command_authenticating, wait);
+    struct errands *errands = authenticating->errand.errands;
+    command_answer_say(wait->conversation, &authenticating->ref, &authenticating->json);
+    conversation_searched(wait->conversation);
+    errand_end(&authenticating->errand);
+    free(authenticating);
+    errands_settle(errands);
+}
+
+/* It awaits no subscription that could fail, only searches. */
+static const struct command_wait_ops authenticating_ops = {.done = authenticating_done};
+
+static void auth_append_answer(struct buf *json, const struct command_ref *ref, const struct grant *grant)
+{
+    command_answer_begin(json, "authenticated", ref);
+    buf_append_text(json, ",\"sub\":");
+    render_json_string(json, grant->subject, strlen(grant->subject));
+    buf_append_text(json, ",\"expires\":");
+    if (grant->expires_ms == INT64_MAX)
+        buf_append_text(json, "null");
+    else
+        buf_append_u64(json, (uint64_t)(grant->expires_ms - TOKEN_LEEWAY_MS));
+    buf_append_char(json, '}');
+}
+
 /* What has been asked for before was allowed by the grant that there was. */
 void command_run_auth(struct conversation *conversation, struct command_request *request)
 {
     char fault[AUTH_FAULT_MAX];
     struct buf json = {0};
-    enum error_code error = conversation_authenticate(conversation, request->token, fault);
+    bool has_to_search = conversation_has_to_search(conversation);
+    struct command_authenticating *authenticating = has_to_search ? calloc(1, sizeof(*authenticating)) : NULL;
+    enum error_code error = ERROR_OUT_OF_MEMORY;
+    snprintf(fault, sizeof(fault), "%s", error_text(error));
+    if (authenticating || !has_to_search)
+        error = conversation_authenticate(conversation, request->token, fault);
     if (error != ERROR_NONE) {
+        free(authenticating);
         command_answer_error(conversation, &request->ref, error, fault);
         return;
     }
-    const struct grant *grant = conversation->bearer.grant;
-    command_answer_begin(&json, "authenticated", &request->ref);
-    buf_append_text(&json, ",\"sub\":");
-    render_json_string(&json, grant->subject, strlen(grant->subject));
-    buf_append_text(&json, ",\"expires\":");
-    if (grant->expires_ms == INT64_MAX)
-        buf_append_text(&json, "null");
-    else
-        buf_append_u64(&json, (uint64_t)(grant->expires_ms - TOKEN_LEEWAY_MS));
-    buf_append_char(&json, '}');
-    command_answer_say(conversation, &request->ref, &json);
-    conversation_follow_grant(conversation, NULL);
+    auth_append_answer(&json, &request->ref, conversation->bearer.grant);
+    if (!authenticating) {
+        command_answer_say(conversation, &request->ref, &json);
+        conversation_follow_grant(conversation, NULL);
+        return;
+    }
+    authenticating->ref = request->ref;
+    authenticating->json = json;
+    authenticating->errand.forget = authenticating_forget;
+    errand_begin(&authenticating->errand, &conversation->errands, &conversation->errands.others, 0);
+    command_wait_begin(&authenticating->wait, conversation, &authenticating_ops);
+    conversation_follow_grant(conversation, &authenticating->wait);
+    command_wait_end(&authenticating->wait);
 }

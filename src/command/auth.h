@@ -22,23 +22,35 @@ enum error_code conversation_check(const struct conversation *conversation, enum
 enum error_code conversation_feed(struct conversation *conversation, const struct name_list *feed,
                                   char fault[AUTH_FAULT_MAX]);
 
-/* A signature is dear to verify, so a connection gets one token verified in a turn of the loop. Whether there
- * may be one now; when not, ops->ready follows in a later turn. */
+/* A signature is dear to verify, so a connection gets one token verified in a turn of the loop, and the next
+ * one when it is answered. Whether there may be one now; when not, ops->ready follows in a later turn. */
 bool conversation_may_authenticate(const struct conversation *conversation);
 
 /* Takes a token, hostile, in the place of the one that there was; conversation_may_authenticate. Returns why
  * not, with `fault` a sentence; then nothing has changed, and after the third one ops->over follows. To be
- * followed, once it is answered, by conversation_follow_grant. */
+ * followed by conversation_follow_grant. */
 enum error_code conversation_authenticate(struct conversation *conversation, struct text token,
                                           char fault[AUTH_FAULT_MAX]);
 
 /* The turn after a token was verified: of conversation.authenticated. */
 void conversation_go_on(struct timer *authenticated);
 
+/* Whether a new grant means a search for what is below wild names, for which its answer waits: not where the
+ * broker is away, for nobody knows how long. */
+bool conversation_has_to_search(const struct conversation *conversation);
+
 /* Ends the subscriptions that the new grant does not allow, each with an error, and begins those of the feed
- * that it does; what is below wild names is looked for anew, which `wait`, unless it is NULL, counts. The
- * others do not notice. */
+ * that it does; what is below wild names is looked for anew. The others do not notice. `wait` counts the
+ * searches, and conversation_searched follows when they are over; it is NULL where the answer is said already
+ * or there is none. */
 void conversation_follow_grant(struct conversation *conversation, struct command_wait *wait);
+
+/* All is found that a new token allows besides, and it is answered: the errors of what is lost are told now.
+ * Does nothing where no search is on. */
+void conversation_searched(struct conversation *conversation);
+
+/* Nobody is told. */
+void conversation_forget_lost(struct conversation *conversation);
 
 /* Whether a first message is a token, which nobody else may get to see, although none is awaited. Never where
  * there are no keys: then it is a message like others. */

@@ -49,6 +49,7 @@ void conversation_init(struct conversation *conversation, struct shard *shard,
     *conversation = (struct conversation){
         .ops = ops, .shard = shard, .ahead = conversation, .transport = (uint8_t)transport};
     list_init(&conversation->subscriptions);
+    list_init(&conversation->lost);
     timer_init(&conversation->authenticated, conversation_go_on);
     errands_init(&conversation->errands, &shard->hub, &conversation_errands_ops);
 }
@@ -60,6 +61,7 @@ void conversation_deinit(struct conversation *conversation)
     bearer_end(&conversation->bearer);
     command_unsubscribe_all(conversation);
     errands_forget(&conversation->errands);
+    conversation_forget_lost(conversation);
     persona_unref(conversation->said);
     conversation->said = NULL;
 }

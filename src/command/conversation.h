@@ -56,7 +56,9 @@ struct conversation {
     bool is_blocked;
     bool awaits_token;            /* what it is there for wants one */
     uint8_t bad_tokens;           /* since a good one; see conversation_may_authenticate */
-    struct timer authenticated;   /* armed from a token to the next turn of the loop */
+    bool is_searching;            /* what a new token allows besides, before that is answered */
+    struct timer authenticated;   /* armed from a token, or its late answer, to the next turn of the loop */
+    struct list lost;             /* errors that are told behind the answer, see conversation_searched */
     const struct name_list *feed; /* see conversation_feed; NULL when there is none */
     struct bearer bearer;
     struct persona *said;   /* what the client has said of itself last; one reference, or NULL */

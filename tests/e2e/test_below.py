@@ -5,15 +5,17 @@ import json
 import os
 import random
 import re
+import select
 from collections.abc import Iterator
 
 import pytest
 from support.client import Connection, LineStream, get, path_of, publish, request
+from support.commands import raw_commands
 from support.readers import KINDS, LISTENERS, OBJECTS, Reader
-from support.redis import KEEP_ALL, RedisServer, nodes
+from support.redis import KEEP_ALL, QUIET, RedisServer, nodes
 from support.server import Server, wait_until
 from support.sockjs_commands import Commands
-from support.tcp import Raw, tcp_port
+from support.tcp import Raw, Resp, command, tcp_port
 from support.tokens import bearer, make_token, secret_file
 from support.websocket import WebSocket
 
@@ -306,12 +308,95 @@ def test_another_token_renews_what_is_followed(channel: str) -> None:
             assert ask(op="auth", token=make_token(subscribe=[f"{top}/a"]))["op"] == "authenticated"
             assert ask(op="subscribe", channel=f"{top}/**")["complete"] is True
             assert ask(op="auth", token=make_token(subscribe=[f"{top}/b", f"{top}/c"]))["op"] == "authenticated"
-            wait_until(lambda: follows(server, f"{top}/b"))
             publish(server, f"{top}/a", "not any more", **write)
             publish(server, f"{top}/b", "now", **write)
             assert socket.take_json()["data"] == "now"
             publish(server, f"{top}/c", "new", **write)
             assert socket.take_json()["data"] == "new"
+
+
+class Renewal:
+    """Two nodes, what `first` allows and what `more` does; `say` tells once, and is kept nowhere, what only `more` allows to hear."""
+
+    def __init__(self, servers: list[Server], top: str) -> None:
+        self.here, self.there = servers
+        self.top, self.write = top, bearer(make_token(publish=["**"]))
+        self.first = make_token(subscribe=[f"{top}/a", f"{top}-lost"])
+        self.more = make_token(subscribe=[f"{top}/a", f"{top}/b"])
+        publish(self.there, f"{top}/b", "before", **self.write)
+
+    def say(self) -> None:
+        path = path_of(f"{self.top}/b", store="no")
+        assert request(self.there, "POST", path, "now", Content_Type="text/plain", **self.write).status == 201
+
+    def has_said_nothing(self, raw: Raw) -> bool:
+        """What came in before has been looked at by the time that two requests are answered."""
+        assert all(get(self.here, "/healthz").status == 200 for _ in range(2))
+        return not raw.buffer and not select.select([raw.socket], [], [], 0)[0]
+
+
+@pytest.fixture
+def renewal(redis: RedisServer, channel: str) -> Iterator[Renewal]:
+    with nodes(2, redis, options=("--jwt-key", f"HS256:{secret_file()}", "--shards", "1", *LISTENERS, *QUIET)) as servers:
+        yield Renewal(servers, channel.replace("/", "-"))
+
+
+@pytest.mark.parametrize("kind", ["ws", "websocket", "lines"])
+def test_a_token_is_answered_when_what_it_adds_is_followed(renewal: Renewal, redis: RedisServer, kind: str) -> None:
+    top = renewal.top
+    commands = raw_commands(Raw(renewal.here)) if kind == "lines" else Commands(renewal.here, kind)
+    assert commands.ask("auth", token=renewal.first)["op"] == "authenticated"
+    commands.subscribe(f"{top}/**", f"{top}-lost")
+    with redis.stopped():
+        refs = [commands.put("auth", token=renewal.more)]
+        assert commands.has_nothing()
+        refs.append(commands.put("auth", token=renewal.more))
+    told = [commands.get() for _ in range(3)]
+    assert [(each["op"], each.get("ref", each.get("channel"))) for each in told] == [
+        ("authenticated", refs[0]), ("error", f"{top}-lost"), ("authenticated", refs[1])]
+    renewal.say()
+    assert commands.next_data() == "now"
+
+
+def test_a_token_is_confirmed_when_what_it_adds_is_followed(renewal: Renewal, redis: RedisServer) -> None:
+    top = renewal.top
+    raw = Raw(renewal.here)
+    for words in (f"AUTH {renewal.first}", f"SUBSCRIBE {top}/**", f"SUBSCRIBE {top}-lost"):
+        assert raw.ask(words.encode()) == b"CONFIRMED"
+    with redis.stopped():
+        raw.put(f"AUTH {renewal.more}".encode(), b"PING")
+        assert renewal.has_said_nothing(raw)
+    assert raw.take() == b"CONFIRMED"
+    assert re.fullmatch(rb"ERROR forbidden-channel .* %s-lost" % top.encode(), raw.take())
+    assert raw.take() == b"PONG"
+    renewal.say()
+    assert b"now" in raw.take()
+
+
+def test_a_password_is_confirmed_when_what_it_adds_is_followed(renewal: Renewal, redis: RedisServer) -> None:
+    top = renewal.top.encode()
+    client = Resp(renewal.here, 3)
+    assert client.run("AUTH", renewal.first) == "+OK"
+    assert client.run("PSUBSCRIBE", top + b"/*") == [b"psubscribe", top + b"/*", 1]
+    assert client.run("SUBSCRIBE", top + b"-lost") == [b"subscribe", top + b"-lost", 2]
+    with redis.stopped():
+        client.send(command("AUTH", renewal.more) + command("PING"))
+        assert renewal.has_said_nothing(client)
+    assert [client.reply() for _ in range(3)] == ["+OK", [b"unsubscribe", top + b"-lost", 1], [b"pong", b""]]
+    renewal.say()
+    assert client.reply() == [b"pmessage", top + b"/*", top + b"/b", b"now"]
+
+
+def test_a_token_is_answered_at_once_while_the_broker_is_away(renewal: Renewal, redis: RedisServer) -> None:
+    commands = Commands(renewal.here, "ws")
+    assert commands.ask("auth", token=renewal.first)["op"] == "authenticated"
+    commands.subscribe(f"{renewal.top}/**")
+    redis.kill()
+    try:
+        wait_until(lambda: get(renewal.here, "/readyz").status == 503)
+        assert commands.ask("auth", token=renewal.more)["op"] == "authenticated"
+    finally:
+        redis.start()
 
 
 def follows(server: Server, name: str) -> bool:

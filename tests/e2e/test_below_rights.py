@@ -150,8 +150,6 @@ class Follower:
         self.names = [f"{world.top}/**"] if world.dice.random() < 0.6 else [f"{world.top}/{world.dice.choice('ab')}/**", f"{world.top}/open"]
         # What may still be told of each log, and whether it has to be.
         self.coming: dict[str, deque[tuple[int, bool]]] = defaultdict(deque)
-        # Gained on an open connection over Redis: told from about the answer on, surely from the next connection.
-        self.gained: set[str] = set()
         self.wire: Wire | None = None
         self.cursor, self.jti = "", ""
         self.take_grants()
@@ -183,7 +181,6 @@ class Follower:
         self.token = make_token(self.grants, jti=self.jti)
 
     def open(self) -> None:
-        self.gained.clear()
         self.wire = Wire(self.world.dice.choice(self.world.servers), self.kind, self.names, self.token, self.cursor)
 
     def close(self) -> None:
@@ -200,7 +197,7 @@ class Follower:
 
     def expect(self, log: str, number: int) -> None:
         if self.follows(log):
-            self.coming[log].append((number, self.may(log) and log not in self.gained and "/brief/" not in log))
+            self.coming[log].append((number, self.may(log) and "/brief/" not in log))
 
     def owed(self) -> int:
         return sum(must for coming in self.coming.values() for _, must in coming)
@@ -226,10 +223,8 @@ class Follower:
             self.hear(self.wire.next())
 
     def change_token_while_open(self) -> None:
-        old_grants, could = self.grants, {log for log in self.world.logs if self.may(log)}
+        old_grants = self.grants
         self.take_grants()
-        if not self.world.is_memory:
-            self.gained |= self.world.logs - could
         grants, self.grants = self.grants, old_grants
         held = self.coming
         # Until the answer the old one is in force, and after it what only that allowed is told no more.
@@ -264,7 +259,6 @@ class World:
     def __init__(self, dice: random.Random, top: str, rules: Rules, servers: list[Server], is_memory: bool) -> None:
         self.dice, self.top, self.rules, self.servers, self.is_memory = dice, top, rules, servers, is_memory
         self.published: dict[str, list[int]] = defaultdict(list)
-        self.logs = {f"{top}/{name}" for name in (*BELOW, "open")}
         self.purged: set[str] = set()
         self.number = 0
         self.all = bearer(make_token(["**"], ["**"], admin=True))

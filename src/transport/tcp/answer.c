@@ -115,6 +115,7 @@ static void connection_wait_done(struct command_wait *super)
     out->has_failed = out->has_failed || connection->wait->text.has_failed;
     command_wait_release(super);
     connection_wait_free(connection);
+    conversation_searched(&connection->conversation);
     stream_socket_resume(&connection->socket);
     connection_try_leave(connection);
 }

@@ -54,30 +54,22 @@ bool resp_refuses_nobody(const struct resp_call *call)
     return is_nobody;
 }
 
-static bool connection_is_wild(const struct connection *connection)
+bool connection_authenticate(struct connection *connection, struct text token,
+                             void (*confirm)(const struct connection *connection, struct buf *to))
 {
-    list_for_each (link, &connection->conversation.subscriptions)
-        if (command_subscription_is_wild(container_of(link, struct command_subscription, link)))
-            return true;
-    return false;
-}
-
-bool resp_authenticate(const struct resp_call *call, struct text token,
-                       void (*confirm)(const struct connection *connection, struct buf *to))
-{
-    struct connection *connection = call->connection;
+    struct conversation *conversation = &connection->conversation;
     char fault[AUTH_FAULT_MAX];
-    bool is_wild = connection_is_wild(connection);
-    if (is_wild && !connection_wait_begin(connection))
+    struct connection_wait *wait = NULL;
+    if (conversation_has_to_search(conversation) && !(wait = connection_wait_begin(connection)))
         return false;
-    enum error_code error = conversation_authenticate(&connection->conversation, token, fault);
+    enum error_code error = conversation_authenticate(conversation, token, fault);
     if (error != ERROR_NONE) {
         connection_answer_error(connection, error, fault);
     } else {
-        confirm(connection, connection_text(connection));
-        conversation_follow_grant(&connection->conversation, is_wild ? &connection->wait->super : NULL);
+        confirm(connection, wait ? &wait->text : connection_text(connection));
+        conversation_follow_grant(conversation, wait ? &wait->super : NULL);
     }
-    if (is_wild)
+    if (wait)
         connection_wait_end(connection);
     return error == ERROR_NONE;
 }

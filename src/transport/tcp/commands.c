@@ -158,20 +158,18 @@ static void commands_signal(struct connection *connection, const struct command 
     tcp_publish(connection, command->first, command->data, PUBLISH_SIGNAL);
 }
 
+static void commands_confirm_auth(const struct connection *connection, struct buf *to)
+{
+    frame_append(to, (enum framing)connection->framing, "CONFIRMED", strlen("CONFIRMED"));
+}
+
 static void commands_auth(struct connection *connection, const struct command *command)
 {
-    char fault[AUTH_FAULT_MAX];
     if (!command->first.bytes || command->second.bytes) {
         connection_answer_error(connection, ERROR_BAD_COMMAND, "AUTH takes a token");
         return;
     }
-    enum error_code error = conversation_authenticate(&connection->conversation, command->first, fault);
-    if (error != ERROR_NONE) {
-        connection_answer_error(connection, error, fault);
-        return;
-    }
-    connection_answer_text(connection, "CONFIRMED");
-    conversation_follow_grant(&connection->conversation, NULL);
+    (void)connection_authenticate(connection, command->first, commands_confirm_auth);
 }
 
 static void commands_as(struct connection *connection, const struct command *command)

@@ -136,6 +136,11 @@ void connection_begin(struct connection *connection);
  * it is one; where one is awaited it has to be. */
 bool connection_take_token(struct connection *connection, const struct frame *frame);
 
+/* Takes a token that a command says; `confirm` appends the answer, which follows when all is found that it
+ * allows besides. Returns whether it is a good one; otherwise the error is answered. */
+bool connection_authenticate(struct connection *connection, struct text token,
+                             void (*confirm)(const struct connection *connection, struct buf *to));
+
 /* delivery.c */
 
 /* Writes what the subscriber has not been told, as much as the socket takes. */

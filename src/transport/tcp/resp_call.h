@@ -28,11 +28,6 @@ uint64_t resp_bulk_limit(const struct connection *connection);
 
 /* authentication.c */
 
-/* A token is told in the place of a password; whose it is it says itself, so any name is right. What the
- * connection may do besides from then on follows in its turn. Returns whether it is a good one. */
-bool resp_authenticate(const struct resp_call *call, struct text token,
-                       void (*confirm)(const struct connection *connection, struct buf *to));
-
 /* Refuses whoever has said no token, where there are keys. Returns whether it did. */
 bool resp_refuses_nobody(const struct resp_call *call);
 

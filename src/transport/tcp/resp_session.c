@@ -20,7 +20,7 @@ void resp_run_auth(const struct resp_call *call)
 {
     bool has_keys = auth_keys_are_there(connection_shard(call->connection)->keys);
     if (has_keys && call->count <= 3)
-        (void)resp_authenticate(call, call->arguments[call->count - 1], resp_confirm_auth);
+        (void)connection_authenticate(call->connection, call->arguments[call->count - 1], resp_confirm_auth);
     else if (call->count == 2)
         reply_error(call->connection, "ERR AUTH <password> called without any password configured for the "
                                       "default user. Are you sure your configuration is correct?");
@@ -86,7 +86,7 @@ void resp_run_hello(const struct resp_call *call)
     connection->protocol = (uint8_t)version;
     if (!token.bytes)
         resp_append_hello(connection, connection_text(connection));
-    else if (!resp_authenticate(call, token, resp_append_hello))
+    else if (!connection_authenticate(connection, token, resp_append_hello))
         connection->protocol = before;
 }
 
