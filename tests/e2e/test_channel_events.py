@@ -164,6 +164,21 @@ def test_a_channel_begun_by_a_subscriber_is_told(shared: Place, channel: str) ->
             assert events == {"created", "occupied"}
 
 
+def test_a_channel_that_is_followed_is_not_forgotten(redis: RedisServer, tmp_path: pathlib.Path, channel: str) -> None:
+    """Although it is remembered for a shorter time than goes by between two comparisons with Redis."""
+    config, followed, other = tmp_path / "sluice.ini", f"short/{channel}/followed", f"short/{channel}/other"
+    config.write_text(SECTIONS)
+    with (nodes(1, redis, options=("--config", str(config), "--redis-check-time", "1h")) as (server,),
+          Follower(server, "$channel", {followed, other}) as follower, LineStream(server, path_of(followed)) as reader):
+        reader.next_line()
+        assert {follower.next_told() for _ in range(2)} == {("created", followed), ("occupied", followed)}
+        for _ in range(3):
+            post(server, other)
+            assert [follower.next_told() for _ in range(2)] == [("created", other), ("forgotten", other)]
+        post(server, followed)
+        assert "data" in reader.next_line()
+
+
 def test_channels_without_events_leave_nothing(shared: Place, channel: str) -> None:
     if shared.kind != "redis":
         pytest.skip("what is looked at is Redis")

@@ -23,6 +23,13 @@ bool limits_are_of_tree(const struct options *options, struct text channel)
     return found.tree;
 }
 
+uint64_t limits_life_ms(const struct options *options, struct text channel)
+{
+    struct channel_options found;
+    channel_options_resolve(&found, options, channel);
+    return found.history_ttl_ms + found.channel_ttl_ms;
+}
+
 struct retention limits_retention(const struct options *options, struct text channel)
 {
     struct channel_options found;

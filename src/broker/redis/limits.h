@@ -18,4 +18,7 @@ struct text limits_format(char to[LIMITS_TEXT_MAX], const struct options *option
 /* Whether the channel is a tree. */
 bool limits_are_of_tree(const struct options *options, struct text channel);
 
+/* How long the log of that channel is there after it was last used. */
+uint64_t limits_life_ms(const struct options *options, struct text channel);
+
 struct retention limits_retention(const struct options *options, struct text channel);

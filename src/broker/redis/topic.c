@@ -6,11 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/number.h"
 #include "base/random.h"
 #include "broker/redis/bridge.h"
 #include "broker/redis/broker.h"
 #include "broker/redis/call.h"
 #include "broker/redis/feed.h"
+#include "broker/redis/limits.h"
 #include "broker/redis/presence.h"
 #include "broker/redis/server.h"
 #include "broker/redis/topic_log.h"
@@ -18,6 +20,8 @@
 #include "config/options.h"
 
 #define TOPIC_RETRY_MS 500u
+/* Between two comparisons with Redis of a channel that is hardly remembered. */
+#define TOPIC_CHECK_LEAST_MS 200u
 /* "sluice:{FIRST}:p:NAME" */
 #define TOPIC_FEED_MAX (2u * CHANNEL_NAME_MAX + 16u)
 
@@ -97,10 +101,14 @@ static void topic_arm(struct topic *topic, uint64_t after_ms)
     timer_arm(&topic->broker->wheel, &topic->timer, topic->broker->now_ms + after_ms);
 }
 
-/* Spread out, so that ten thousand channels are not compared in one go. */
+/* Spread out, so that ten thousand channels are not compared in one go; and often enough that the log of a
+ * channel that is followed does not end between, because whoever compares it uses it. */
 static void topic_arm_check(struct topic *topic)
 {
-    uint64_t check_ms = topic->broker->options->redis_check_time_ms;
+    const struct options *options = topic->broker->options;
+    uint64_t check_ms = number_greater(limits_life_ms(options, topic_name(topic)) / 2, TOPIC_CHECK_LEAST_MS);
+    if (check_ms > options->redis_check_time_ms)
+        check_ms = options->redis_check_time_ms;
     topic_arm(topic, check_ms / 2 + random_below(check_ms / 2 + 1));
 }
 
