@@ -50,11 +50,16 @@ int placing_commit(struct placing *placing)
         if (place->message->is_transient) {
             place->message->offset = place->log->top;
             log_touch(place->log);
-        } else if (log_append(place->log, message_ref(place->message))) {
-            message_unref(place->message);
+            continue;
+        }
+        /* Where nobody is told, the log takes over the reference that there is. */
+        struct message *told = place->letters ? message_ref(place->message) : NULL;
+        if (log_append(place->log, place->message)) {
+            message_unref(told);
             placing_abandon(placing);
             return -ENOMEM;
         }
+        place->message = told;
     }
     return 0;
 }
@@ -64,7 +69,8 @@ void placing_tell(struct placing *placing)
     for (unsigned i = 0; i < placing->count; i++) {
         struct place_of *place = &placing->of[i];
         const struct feed feed = {.message = place->message};
-        broker_post_feeds(place->letters, &place->log->attachments, &feed);
+        if (place->letters)
+            broker_post_feeds(place->letters, &place->log->attachments, &feed);
         message_unref(place->message);
     }
 }

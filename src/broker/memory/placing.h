@@ -15,7 +15,7 @@ struct placing {
     unsigned count;
     struct place_of {
         struct log *log;         /* the first is the channel's; set by the caller, as is the count */
-        struct message *message; /* a reference, as long as it is not in the log */
+        struct message *message; /* a reference; NULL once it is in the log and nobody is to be told */
         struct letter *letters;  /* to those who have the log attached */
         bool is_reserved;        /* there is room for it in the log */
     } of[PLACING_MOST];

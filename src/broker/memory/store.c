@@ -38,16 +38,27 @@ void store_deinit(struct store *store)
         ;
 }
 
-struct log *store_find(const struct store *store, const char *name, size_t len)
+static struct log *store_look_up(const struct store *store, const char *name, size_t len)
 {
     char index[CHANNEL_NAME_MAX + 1];
     memcpy(index, name, len);
     index[len] = '\0';
     PPvoid_t slot = JudySLGet(store->logs, (const uint8_t *)index, PJE0);
-    if (!slot)
-        return NULL;
-    log_renew_limits(*slot);
-    return *slot;
+    return slot ? *slot : NULL;
+}
+
+struct log *store_find(struct store *store, const char *name, size_t len)
+{
+    struct log **recent = &store->recent[len % STORE_RECENT];
+    struct log *log = *recent;
+    if (!log || log->name_len != len || memcmp(log->name, name, len) != 0) {
+        log = store_look_up(store, name, len);
+        if (!log)
+            return NULL;
+        *recent = log;
+    }
+    log_renew_limits(log);
+    return log;
 }
 
 struct log *store_next(const struct store *store, char name[CHANNEL_NAME_MAX + 1], bool is_included)
@@ -92,6 +103,9 @@ struct log *store_get(struct store *store, const char *name, size_t len)
 static void store_discard(struct log *log)
 {
     struct store *store = log->store;
+    struct log **recent = &store->recent[log->name_len % STORE_RECENT];
+    if (*recent == log)
+        *recent = NULL;
     store->count--;
     store->discarded++;
     store->message_count -= log->count;

@@ -21,6 +21,10 @@ struct log;
 
 #define STORE_SLICE 256u
 
+/* Logs that are found without the index: the last of each length of a name, so that all those of a message
+ * below trees have a place of their own. */
+#define STORE_RECENT 32u
+
 /* What a log keeps, how long it is remembered empty, and a key of it; and which trees are above it. */
 struct log_limits {
     struct retention retention;
@@ -31,10 +35,11 @@ struct log_limits {
 };
 
 struct store {
-    void *logs;        /* JudySL: by name */
-    struct list idle;  /* logs that no shard has attached, longest idle first */
-    struct list empty; /* the same, of those that keep nothing */
-    struct list trash; /* logs that are no more, to be freed message by message */
+    void *logs;                       /* JudySL: by name */
+    struct log *recent[STORE_RECENT]; /* by the length of the name, modulo; of those in `logs`, or NULL */
+    struct list idle;                 /* logs that no shard has attached, longest idle first */
+    struct list empty;                /* the same, of those that keep nothing */
+    struct list trash;                /* logs that are no more, to be freed message by message */
     struct timer_wheel wheel;
     uint64_t memory_limit_bytes;
     uint64_t channels_most; /* 0 is no limit */
@@ -60,7 +65,7 @@ void store_init(struct store *store);
 void store_deinit(struct store *store);
 
 /* The log of that name; NULL when there is none. */
-struct log *store_find(const struct store *store, const char *name, size_t len);
+struct log *store_find(struct store *store, const char *name, size_t len);
 
 /* The same, made if need be; NULL when memory is out. */
 struct log *store_get(struct store *store, const char *name, size_t len);
