@@ -178,14 +178,30 @@ void roster_told(struct roster_member *member)
     member_free(member);
 }
 
-struct roster_member *roster_next_member(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
-                                         bool is_included)
+static struct roster_member *room_next(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
+                                       bool is_included)
 {
     PPvoid_t slot = is_included ? JudySLFirst(room->members, (uint8_t *)name, PJE0)
                                 : JudySLNext(room->members, (uint8_t *)name, PJE0);
-    while (slot && ((struct roster_member *)*slot)->is_gone)
-        slot = JudySLNext(room->members, (uint8_t *)name, PJE0);
     return slot ? *slot : NULL;
+}
+
+struct roster_member *roster_next_member(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
+                                         bool is_included)
+{
+    struct roster_member *member = room_next(room, name, is_included);
+    while (member && member->is_gone)
+        member = room_next(room, name, false);
+    return member;
+}
+
+struct roster_member *roster_next_known(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
+                                        bool is_included)
+{
+    struct roster_member *member = room_next(room, name, is_included);
+    while (member && member->is_gone && !member->is_told)
+        member = room_next(room, name, false);
+    return member;
 }
 
 static struct roster_member *member_new(struct roster_room *room, struct persona *persona)

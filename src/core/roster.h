@@ -129,3 +129,7 @@ struct roster_room *roster_next_room(const struct roster *roster, char name[CHAN
                                      bool is_included);
 struct roster_member *roster_next_member(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
                                          bool is_included);
+
+/* The same, and those too that are gone and are still told to be there. */
+struct roster_member *roster_next_known(const struct roster_room *room, char name[PERSONA_NAME_MAX + 1],
+                                        bool is_included);

@@ -29,6 +29,9 @@
 /* For its answer, which it needs no time for. */
 #define KEEPER_PATIENCE_S 5
 
+/* What it is told: one of these, and the number of the process that is meant, which its answer repeats: it
+ * may have been stopped, and answer late. */
+#define KEEPER_WORD_BYTES 2u
 #define KEEPER_START 's'
 #define KEEPER_KILL 'k'
 
@@ -111,10 +114,9 @@ static void keeper_execute(const struct program *program, int fd)
     _exit(127);
 }
 
-static void keeper_answer(int fd)
+static void keeper_answer(int fd, unsigned char number)
 {
-    char byte = 0;
-    struct iovec part = {&byte, 1};
+    struct iovec part = {&number, 1};
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -131,7 +133,7 @@ static void keeper_answer(int fd)
 }
 
 /* Returns its number, or -1. */
-static pid_t keeper_serve_start(const struct program *program)
+static pid_t keeper_serve_start(const struct program *program, unsigned char number)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
@@ -139,7 +141,7 @@ static pid_t keeper_serve_start(const struct program *program)
     pid_t pid = fork();
     if (pid == 0)
         keeper_execute(program, pair[1]);
-    keeper_answer(pair[0]);
+    keeper_answer(pair[0], number);
     close(pair[0]);
     close(pair[1]);
     return pid;
@@ -156,12 +158,12 @@ static void keeper_reap(pid_t *next)
 static void keeper_run(const struct program *program)
 {
     pid_t next = -1;
-    char word;
-    while (read(KEEPER_OWN_FD, &word, 1) == 1) {
+    unsigned char word[KEEPER_WORD_BYTES];
+    while (recv(KEEPER_OWN_FD, word, sizeof(word), MSG_WAITALL) == (ssize_t)sizeof(word)) {
         keeper_reap(&next);
-        if (word == KEEPER_START)
-            next = keeper_serve_start(program);
-        else if (word == KEEPER_KILL && next > 0)
+        if (word[0] == KEEPER_START)
+            next = keeper_serve_start(program, word[1]);
+        else if (word[0] == KEEPER_KILL && next > 0)
             kill(next, SIGKILL);
     }
     _exit(0);
@@ -230,15 +232,16 @@ void keeper_stop(struct keeper *keeper)
     keeper->fd = -1;
 }
 
-static int keeper_say(const struct keeper *keeper, char word)
+static int keeper_say(const struct keeper *keeper, char what)
 {
-    return send(keeper->fd, &word, 1, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+    const unsigned char word[KEEPER_WORD_BYTES] = {(unsigned char)what, keeper->number};
+    return send(keeper->fd, word, sizeof(word), MSG_NOSIGNAL) == (ssize_t)sizeof(word) ? 0 : -errno;
 }
 
-int keeper_start_next(struct keeper *keeper)
+/* Returns the socket that comes with the next answer, or -ECHILD. */
+static int keeper_hear(const struct keeper *keeper, unsigned char *number)
 {
-    char byte;
-    struct iovec part = {&byte, 1};
+    struct iovec part = {number, 1};
     union {
         char bytes[CMSG_SPACE(sizeof(int))];
         struct cmsghdr align;
@@ -246,16 +249,26 @@ int keeper_start_next(struct keeper *keeper)
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &room, .msg_controllen = sizeof(room.bytes)};
     int fd;
-    if (keeper->fd < 0)
-        return -ECHILD;
-    int err = keeper_say(keeper, KEEPER_START);
-    if (err)
-        return err;
     ssize_t got = recvmsg(keeper->fd, &message, MSG_CMSG_CLOEXEC);
     const struct cmsghdr *header = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
     if (!header || header->cmsg_type != SCM_RIGHTS)
         return -ECHILD;
     memcpy(&fd, CMSG_DATA(header), sizeof(fd));
+    return fd;
+}
+
+int keeper_start_next(struct keeper *keeper)
+{
+    unsigned char number;
+    if (keeper->fd < 0)
+        return -ECHILD;
+    keeper->number++;
+    int err = keeper_say(keeper, KEEPER_START);
+    int fd = err ? err : keeper_hear(keeper, &number);
+    while (fd >= 0 && number != keeper->number) {
+        close(fd); /* of one that nobody waits for any more: it ends */
+        fd = keeper_hear(keeper, &number);
+    }
     return fd;
 }
 

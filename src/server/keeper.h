@@ -11,7 +11,8 @@
  */
 
 struct keeper {
-    int fd; /* to the keeper; -1 when there is none */
+    int fd;               /* to the keeper; -1 when there is none */
+    unsigned char number; /* of the last process that it was asked for */
 };
 
 /* Makes it; before any other thread, and before any key is read. `user` as the option, or empty. Without a

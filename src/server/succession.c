@@ -318,8 +318,11 @@ static int succession_end(struct succession *succession, const struct handover *
     notify_say(succession->notify, "MAINPID=%ld\nSTATUS=another process takes over", succession->pid);
     succession_say(succession, HANDOVER_GO);
     int err = succession_send(succession);
-    if (err)
+    if (err) {
+        notify_say(succession->notify, "MAINPID=%ld\nSTATUS=serving; an upgrade failed, see the log",
+                   (long)getpid());
         return err;
+    }
     listenings_leave_files(succession->listenings);
     if (loaded->numbers[0] == 0 && succession_handover(succession))
         log_event(LOG_ERROR, "state-not-inherited", LOG_TEXT("action", "the other process says above why"));

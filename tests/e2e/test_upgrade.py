@@ -157,6 +157,40 @@ def test_who_does_not_come_back_leaves_after_the_grace(channel: str) -> None:
         wait_until(lambda: get(server, f"/api/channels/{channel}/presence").json["count"] == 0)
 
 
+def test_who_leaves_while_the_state_is_told_is_told_to_have_left(channel: str) -> None:
+    """Before his room is told of: there is much before it."""
+    with memory("--presence", "yes", "--presence-grace", "0s", "--retry", "50ms", "--history-bytes", "64MiB", drain_time="0.2") as server:
+        folder = server.program_file.parent
+        for _ in range(30):
+            publish(server, channel, "x" * 100000)
+        room = f"{channel}/room"
+        with WebSocket(server, "/ws") as asker, WebSocket(server, path_of(room, **{"as": "ann"})) as ann:
+            wait_until(lambda: get(server, f"/api/channels/{room}/presence").json["count"] == 1)
+            with server.relayed(f"""
+def before(kind, data):
+    while kind == 2 and not os.path.exists("{folder}/go"):
+        pathlib.Path("{folder}/told").touch()
+        time.sleep(0.01)
+"""):
+                server.signal_upgrade()
+                wait_until((folder / "told").exists)
+                ann.close()
+
+                def is_gone() -> bool:
+                    asker.put_json({"op": "presence", "ref": 1, "channel": room})
+                    return bool(asker.take_json()["members"] == [])
+
+                wait_until(is_gone)
+                (folder / "go").touch()
+                wait_until(lambda: server.count("succeeded") and server.count("ready") == 2)
+                server.take_over()
+            assert [each["name"] for each in get(server, f"/api/channels/{room}/presence").json["members"]] == ["ann"]
+            with EventStream(server, path_of(f"{room}/$presence")) as heard:
+                heard.next_block()
+                event = heard.next_event()
+                assert event.event == "leave" and "ann" in (event.data or "")
+
+
 # Who is connected.
 
 def test_a_connection_that_waits_in_the_kernel_is_served_by_the_next_process(channel: str) -> None:
@@ -302,6 +336,17 @@ def test_the_service_manager_hears_of_the_new_main_process() -> None:
         server.await_old()
         supervisor.await_("WATCHDOG")
         assert not any("STOPPING" in told for told in supervisor.told), "the old process is not the service any more"
+
+
+def test_when_the_new_process_cannot_be_told_to_begin_the_service_manager_hears_of_the_old_one_again() -> None:
+    with Supervisor() as supervisor, memory(environment=supervisor.environment) as server:
+        own = supervisor.await_("READY")["MAINPID"]
+        say(server.program_file, IMPOSTOR.format(
+            steps="until(SOCKETS); say(READY, os.getpid()); until(END); peer.shutdown(socket.SHUT_RD); say(LOADED, 1, text=b''); time.sleep(60)"))
+        assert server.fail_upgrade() == GOES_ON
+        assert supervisor.await_("MAINPID")["MAINPID"] != own
+        assert supervisor.await_("MAINPID")["MAINPID"] == own
+        assert get(server, "/readyz").status == 200
 
 
 # Redis.
@@ -645,6 +690,32 @@ def test_the_keeper_holds_nothing_and_ends_with_its_server(channel: str) -> None
         server.signal_upgrade()
         wait_until(lambda: "no process can be started" in server.log())
         assert publish(server, channel)
+
+
+def test_a_keeper_that_answers_late_starts_the_process_that_was_asked_for_last(channel: str) -> None:
+    """The other one is not left waiting; the old process stays meanwhile."""
+    with memory(drain_time="60") as server, EventStream(server, path_of(channel)) as stream:
+        publish(server, channel)
+        keeper = keeper_of(server.process.pid)
+        os.kill(keeper, signal.SIGSTOP)
+        server.signal_upgrade()
+        wait_until(lambda: "no process can be started" in server.log())
+        server.signal_upgrade()
+        wait_until(lambda: server.count("upgrading") == 2)
+        os.kill(keeper, signal.SIGCONT)
+        wait_until(lambda: server.count("succeeded") and server.count("ready") == 2)
+        heir = server.take_over()
+        wait_until(lambda: children(keeper) == {heir.pid}, timeout=20, what="the end of the one that came late")
+        assert look(server, channel, "earliest") == ["x"]
+        stream.close()
+        server.await_old()
+
+
+def children(pid: int) -> set[int]:
+    with contextlib.suppress(FileNotFoundError):
+        each = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {int(child) for child in each if not is_over(int(child))}
+    return set()
 
 
 def test_a_server_without_standard_input_has_a_keeper_that_ends_with_it(channel: str) -> None:

@@ -126,9 +126,10 @@ static void estate_give_room(struct estate_giver *giver, const struct roster *ro
                                                      .texts = {{room->name, room->name_len}}});
 }
 
+/* Who has just gone, and is not told to have, is told to have when he does not come back there. */
 static void estate_give_member(struct estate_giver *giver, struct buf *to)
 {
-    const struct roster_member *member = roster_next_member(giver->room, giver->member, !giver->has_member);
+    const struct roster_member *member = roster_next_known(giver->room, giver->member, !giver->has_member);
     giver->has_member = true;
     if (!member) {
         giver->step = ESTATE_ROOMS;

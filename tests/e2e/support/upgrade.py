@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .client import Connection, Ended, EventStream, LineStream, Refused, path_of, request_bytes
 from .server import PATIENCE, SLUICE, Server, wait_until
@@ -46,6 +46,40 @@ def say(kind, *numbers, text=None):
         body += struct.pack("=I", len(text)) + text
     peer.sendall(struct.pack("=I", len(body) + 4) + body)
 {steps}
+"""
+
+# A program that starts the real one, {program}, and stands between it and the old process. `before(kind, data)` of {steps} is called with
+# the numbers of the records of the old process, and what they are passed on with; `child` is the new process.
+RELAY = """#!/usr/bin/python3
+import os, pathlib, random, signal, socket, struct, subprocess, sys, threading, time
+END, GO, CLIENT = 10, 11, 15
+old = socket.socket(fileno=os.dup(int(os.environ["UPGRADE_FD"])))
+ours, theirs = socket.socketpair()
+os.dup2(theirs.fileno(), 3)
+theirs.close()
+child = subprocess.Popen(["{program}", *sys.argv[1:]], pass_fds=(3,))
+os.close(3)
+def before(kind, data):
+    pass
+{steps}
+def answer():
+    while data := ours.recv(65536):
+        old.sendall(data)
+    old.shutdown(socket.SHUT_RDWR)
+threading.Thread(target=answer, daemon=True).start()
+rest = b""
+while True:
+    data, fds, _, _ = socket.recv_fds(old, 65536, 253)
+    rest += data
+    while len(rest) >= 5 and len(rest) >= (size := struct.unpack_from("=I", rest)[0]):
+        before(rest[4], data)
+        rest = rest[size:]
+    if not data:
+        break
+    socket.send_fds(ours, [data], fds) if fds else ours.sendall(data)
+    for fd in fds:
+        os.close(fd)
+ours.shutdown(socket.SHUT_RDWR)
 """
 
 
@@ -96,6 +130,18 @@ class UpgradingServer(Server):
 
     def signal_upgrade(self) -> None:
         self.process.send_signal(signal.SIGUSR2)
+
+    @contextlib.contextmanager
+    def relayed(self, steps: str) -> Iterator[None]:
+        """The next process is started by a RELAY with these steps; the one after it by itself."""
+        kept = self.program_file.with_name(self.program_file.name + "+")
+        shutil.copy(self.program_file, kept)
+        say(self.program_file, RELAY.format(program=kept, steps=steps))
+        yield
+        self.program_file.unlink()
+        shutil.copy(kept, self.program_file)
+        if os.readlink(f"/proc/{self.process.pid}/exe") == str(kept):
+            self.program_file = kept  # which that one starts the next of
 
     def upgrade(self) -> Heir:
         """Returns once the next process serves; the one before it may still let clients go."""
