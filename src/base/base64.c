@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdbool.h>
 
 size_t base64_size(size_t len)
 {
@@ -15,14 +16,28 @@ void base64_encode(char *to, const char *bytes, size_t len)
                       sodium_base64_VARIANT_ORIGINAL);
 }
 
-int base64_decode(char *to, size_t *to_len, const char *text, size_t len)
+/* libsodium 1.0.18 compares signed characters: to it any byte above 0x7f is in the alphabet. */
+static bool base64_is_ascii(const char *text, size_t len)
+{
+    unsigned char all = 0;
+    for (size_t i = 0; i < len; i++)
+        all |= (unsigned char)text[i];
+    return all < 0x80;
+}
+
+static int base64_read(char *to, size_t *to_len, const char *text, size_t len, int variant)
 {
     const char *end;
-    if (sodium_base642bin((unsigned char *)to, len, text, len, NULL, to_len, &end,
-                          sodium_base64_VARIANT_ORIGINAL) ||
+    if (!base64_is_ascii(text, len) ||
+        sodium_base642bin((unsigned char *)to, len, text, len, NULL, to_len, &end, variant) ||
         end != text + len)
         return -EINVAL;
     return 0;
+}
+
+int base64_decode(char *to, size_t *to_len, const char *text, size_t len)
+{
+    return base64_read(to, to_len, text, len, sodium_base64_VARIANT_ORIGINAL);
 }
 
 size_t base64_url_size(size_t len)
@@ -38,10 +53,5 @@ void base64_url_encode(char *to, const char *bytes, size_t len)
 
 int base64_url_decode(char *to, size_t *to_len, const char *text, size_t len)
 {
-    const char *end;
-    if (sodium_base642bin((unsigned char *)to, len, text, len, NULL, to_len, &end,
-                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) ||
-        end != text + len)
-        return -EINVAL;
-    return 0;
+    return base64_read(to, to_len, text, len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }

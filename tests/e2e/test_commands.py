@@ -128,6 +128,7 @@ def test_a_command_without_a_ref_is_answered_without_one(server: Server) -> None
     ('{"op":"publish","channel":"a","data":1,"ttl":0}', "bad-command", '"ttl"'),
     ('{"op":"publish","channel":"a","data":1,"type":"xml"}', "bad-command", '"type" must be text, json or binary'),
     ('{"op":"publish","channel":"a","data":"&","type":"binary"}', "bad-command", "not base64"),
+    ('{"op":"publish","channel":"a","data":"AA\\u00e9","type":"binary"}', "bad-command", "not base64"),
     ('{"op":"publish","channel":"a","data":1,"event":"reset"}', "bad-option", "reset"),
     ('{"op":"publish","channel":"a","data":1,"idempotency_key":"a\\nb"}', "bad-option", "Idempotency-Key"),
     ('{"op":"auth"}', "bad-command", '"token" is missing'),

@@ -299,6 +299,14 @@ static void test_token_form_is_strict(void **state)
     char *last = changed + strlen(changed) - 1;
     *last = *last == 'A' ? 'B' : (char)(*last + 1);
     expect(&world, changed, ERROR_BAD_TOKEN);
+    /* A byte that is none of the alphabet, anywhere. */
+    for (size_t at = 0; at < strlen(good); at++) {
+        if (good[at] == '.')
+            continue;
+        strcpy(changed, good);
+        changed[at] = (char)(changed[at] | 0x80);
+        expect(&world, changed, ERROR_BAD_TOKEN);
+    }
     static const char *const forms[] = {"",     ".",   "..",       "...",      "a.b.c.d",     "e30.e30.",
                                         "e30.", "e30", ".e30.e30", "e30..e30", "e30.e30.e30", "a b.c.d"};
     for (size_t i = 0; i < ARRAY_LENGTH(forms); i++) {
