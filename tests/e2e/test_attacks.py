@@ -27,21 +27,28 @@ ELSEWHERE = {
     "a head that two servers read differently: 400 and the end of the connection": "test_bad_input.py::test_framing_that_servers_may_read_differently_is_refused_and_closed",
     "chunks that two servers read differently: the same": "test_bad_input.py::test_chunks_that_are_none_are_refused_in_json",
     "a field in event, producer and id of a publish: 400": "test_bad_input.py::test_options_of_a_publish",
-    "a script in JSONP or htmlfile: text, in a sandbox": "../browser/legacy.mjs::each as a page",
+    "a script in JSONP or htmlfile: text, in a sandbox": "../browser/legacy.mjs::what is published arrives as it is, and nothing of it runs",
+    "a script as the name of a function: 400": "test_legacy.py::test_hostile_callbacks_are_refused_and_never_repeated",
     "another protocol on a port of raw TCP: an answer in words it may know, and the end": "test_tcp.py::test_whatever_a_client_speaks_comes_to_an_end",
     "a page by its own name that leads here: 421, and nothing": "test_hosts.py::test_a_page_of_the_rebound_name_reads_nothing_publishes_nothing_and_opens_no_websocket",
     "a page of another site, in a browser: nothing": "../browser/cross_site.mjs::a page of another site",
     "a WebSocket of another site: 403": "../browser/cross_site.mjs::WebSocket",
     "somebody else's address in a header: nobody's word but trusted proxies' counts": "test_forwarded.py::test_nobody_else_does",
     "somebody else's address before the connection: closed": "test_proxy_protocol.py::test_only_trusted_proxies_are_heard",
-    "a token by another algorithm, key or issuer: 401": "test_tokens.py::test_a_refusal_says_why",
+    "a token by another key, or that is over: 401 with the reason": "test_tokens.py::test_a_refusal_says_why",
+    "a token that chooses its algorithm, brings its own key, or says a thing twice: 401": "../unit/auth/token_test.c::test_token_header_is_judged",
+    "a token signed with a public key as if it were a secret: 401": "../unit/auth/token_test.c::test_token_a_public_key_is_no_secret",
+    "a secret that is guessed over one connection: three answers, and the end": "test_token_floods.py::test_a_few_bad_tokens_end_the_connection",
     "a path out of the folder of files: 400 or 404": "test_api.py::test_files_outside_the_folder_are_not_served",
     "three hundred thousand channels: memory stays where it is": "test_limits.py::test_only_so_many_channels_linger_however_many_are_visited",
+    "a million channels that are published to: the idle ones go": "test_limits.py::test_a_million_channels_that_are_published_to_stay_within_the_memory_limit",
+    "a million channels that are subscribed to: memory stays where it is": "test_limits.py::test_a_million_channels_that_are_subscribed_to_stay_within_the_memory_limit",
+    "a million channels at once: 503 from max-channels on": "test_limits.py::test_a_million_channels_at_once_are_kept_to_those_that_there_may_be",
     "bodies that fill the memory: 503 with the limit's name": "test_limits.py::test_a_body_that_does_not_fit_is_refused_and_a_short_one_is_not",
     "handshakes and heads over TLS that never end: their memory is bounded, and new ones are shed": "test_tls_memory.py::test_sessions_fill_half_of_the_memory_and_those_there_are_work_on",
     "connections of a proxy that never say whose they are: 64 wait": "test_proxy_protocol.py::test_those_over_the_limit_who_say_nothing_are_bounded_and_take_nobodys_place",
     "WebSockets that never read: they are cut, the others hear everything": "test_websocket_crowd.py::test_five_thousand_of_which_a_tenth_never_reads",
-    "garbage in Redis: what is ours is kept apart from it": "test_redis_garbage.py::def test_",
+    "garbage in Redis: what is ours is kept apart from it": "test_redis_garbage.py::test_whatever_stands_in_some_channels_keys_the_others_work",
 }
 
 
@@ -76,6 +83,12 @@ def crowd(server: Server, count: int, first: bytes, port: int = 0, tls: Tls | No
             one.close()
 
 
+def tell_peak(capsys: pytest.CaptureFixture[str], who: str, server: Server, before: int) -> None:
+    """What the attacker gets of the server's memory, for docs/PERFORMANCE.md."""
+    with capsys.disabled():
+        print(f"peak of {CROWD} {who}: {server.peak_bytes() >> 20} MiB, {before >> 20} MiB before")
+
+
 def accepted(server: Server, count: int) -> None:
     wait_until(lambda: metric(server, "connections_accepted_total") >= count, what=f"{count} connections")
 
@@ -105,7 +118,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize("what", SLOW)
-def test_ten_thousand_slow_requests_cost_little_and_end_in_time(what: str) -> None:
+def test_ten_thousand_slow_requests_cost_little_and_end_in_time(capsys: pytest.CaptureFixture[str], what: str) -> None:
     """The attacker gets 408 each, and keeps nobody else from his answer meanwhile."""
     first, answer = SLOW[what]
     with Server("--head-timeout", "4s", "--body-timeout", "4s", "--trusted-proxies", "") as server:
@@ -115,6 +128,7 @@ def test_ten_thousand_slow_requests_cost_little_and_end_in_time(what: str) -> No
             assert server.resident_bytes() - before < CROWD * EACH_BYTES
             assert publish(server, "b")
             answers = first_bytes(sockets, CROWD)
+            tell_peak(capsys, f"of a slow {what}" if what != "silent" else "who say nothing", server, before)
             assert len(answers) == CROWD
             assert {text[:len(answer)] for text in answers} <= {answer, b""} and answer in {text[:len(answer)] for text in answers}
 
@@ -143,17 +157,17 @@ def test_ten_thousand_who_never_read_cost_no_memory_and_delay_nobody(capsys: pyt
                 publish(server, "a", f"{number}" * 3_000_000)
                 assert reader.next_event().data == f"{number}" * 3_000_000
             assert server.resident_bytes() - before < (100 << 20) + CROWD * each_bytes
-            with capsys.disabled():
-                print(f"peak of {CROWD} who never read over {way}: {server.peak_bytes() >> 20} MiB, {before >> 20} MiB before the messages")
+            tell_peak(capsys, f"who never read over {way}", server, before)
             wait_until(lambda: metric(server, "slow_clients_cut_total") >= CROWD, timeout=60, what="the cut")
             wait_until(lambda: subscribers(server, "a")[kind] == (kind == "sse"))
 
 
-def test_ten_thousand_reconnect_within_a_second_after_a_restart() -> None:
+def test_ten_thousand_reconnect_within_a_second_after_a_restart(capsys: pytest.CaptureFixture[str]) -> None:
     """Nobody is refused, and everybody hears the next message."""
     with Server("--trusted-proxies", "") as server:
         port = server.port
     with Server(http=f"127.0.0.1:{port}") as server:
+        before = server.resident_bytes()
         began = time.monotonic()
         with crowd(server, CROWD, request_bytes("GET", "/channels/a", Accept="text/event-stream")) as sockets:
             assert {answer[:15] for answer in first_bytes(sockets, CROWD)} == {b"HTTP/1.1 200 OK"}
@@ -167,6 +181,7 @@ def test_ten_thousand_reconnect_within_a_second_after_a_restart() -> None:
                     part = one.recv(4096)
                     assert part
                     text += part
+        tell_peak(capsys, "who come back at once", server, before)
 
 
 # Fields that a message might bring along.
@@ -198,6 +213,7 @@ def test_data_is_data_in_every_form(server: Server, channel: str, data: str) -> 
 
 @pytest.mark.parametrize("data", HOSTILE, ids=ascii)
 def test_data_is_data_for_redis_clients(data: str) -> None:
+    """The same over the protocol of Redis: it is counted, so no reply or message of his own begins in it."""
     with Server("--tcp", "127.0.0.1:0 framing=resp") as server, Resp(server) as client:
         client.send(command("SUBSCRIBE", "a"))
         assert client.value(client.take()) == [b"subscribe", b"a", 1]
@@ -210,7 +226,7 @@ def test_data_is_data_for_redis_clients(data: str) -> None:
 @pytest.mark.parametrize("field", ["Sluice-Event", "Sluice-Producer", "Idempotency-Key"])
 @pytest.mark.parametrize("value", ["a\nb", "a\rb", "a\0b", "a\r\n\r\nb"], ids=ascii)
 def test_fields_of_a_message_have_no_line_of_their_own(server: Server, channel: str, field: str, value: str) -> None:
-    """Neither as header fields, which end there, nor as arguments."""
+    """The attacker gets none told: neither by header fields, which end there, nor by arguments, which are 400."""
     with Connection(server) as connection:
         connection.send(f"POST {path_of(channel)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n{field}: {value}\r\n\r\nx".encode())
         response = connection.read_response()
@@ -239,7 +255,7 @@ def test_giant_cursors_are_refused_at_once(server: Server, channel: str, cursor:
 
 
 def test_names_that_collide_elsewhere_do_not_here() -> None:
-    """Under the hash of Java, PHP and others (times 31 or 33) all these are one: their table would be a list."""
+    """Under the hash of Java, PHP and others (times 31 or 33) all these are one, and a table of them a list. The attacker gets no more time than others."""
     def visit(names: list[str]) -> float:
         with Server("--shards", "1") as server, Connection(server) as connection:
             before = server.cpu_seconds()
@@ -284,7 +300,7 @@ def is_unheard(server: Server) -> bool:
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("name", ["a form", "a fetch", "a preflight", "HTTP/2"])
 def test_what_a_browser_sends_to_a_tcp_port_publishes_nothing(ports: Server, framing: str, name: str) -> None:
-    """Also when its body is commands: the connection ends at the first line."""
+    """Also when its body is commands: the attacker gets the end of the connection at the first line."""
     with Raw(ports, FRAMINGS.index(framing)) as client:
         with contextlib.suppress(ConnectionError):
             client.send(FOREIGN[name] + COMMANDS)
@@ -295,7 +311,7 @@ def test_what_a_browser_sends_to_a_tcp_port_publishes_nothing(ports: Server, fra
 
 @pytest.mark.parametrize("name", [*FOREIGN, "commands"])
 def test_what_others_speak_to_the_http_port_is_refused(ports: Server, name: str) -> None:
-    """Redis, mail, TLS, a proxy's header: 400, and nothing behind it is read as a request."""
+    """Who speaks Redis, mail, TLS or a proxy's header gets 400, and nothing behind it is read as a request."""
     if name in ("a form", "a fetch", "a preflight"):
         pytest.skip("that is HTTP")
     data = COMMANDS if name == "commands" else FOREIGN[name]
@@ -307,6 +323,7 @@ def test_what_others_speak_to_the_http_port_is_refused(ports: Server, name: str)
 
 
 def test_mail_to_a_tcp_port_is_no_command(ports: Server) -> None:
+    """The attacker who has a mail server speak to us gets errors, and nothing published."""
     for index in range(len(FRAMINGS)):
         with Raw(ports, index) as client:
             with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import jwt
 import pytest
-from support.client import Response, get, path_of, request
+from support.client import EventStream, Response, get, path_of, request
 from support.redis import log_lines
 from support.server import SLUICE, Server, wait_until
 from support.tokens import (CURVES, SECRET, bearer, key_file, make_private_key, make_token, private_pem, public_pem,
@@ -172,6 +172,33 @@ def test_keys_change_at_a_signal_and_a_fault_leaves_them() -> None:
         server.process.send_signal(signal.SIGHUP)
         wait_until(lambda: look(server, new).status == 204, what="the new key")
         expect_error(look(server, old), 401, "bad-signature")
+
+
+def test_a_key_set_changes_at_a_signal_and_a_fault_leaves_it() -> None:
+    """A token of the old key is refused, and what was open by it ends; one of the new key is good."""
+    keys = {name: make_private_key("ES256") for name in ("old", "new")}
+
+    def token(name: str) -> str:
+        return make_token(["a/*"], key=keys[name], algorithm="ES256", kid=name)
+
+    def put(content: str) -> None:
+        key_file("changing.jwks", content, 0o644)
+        server.process.send_signal(signal.SIGHUP)
+
+    def set_of(name: str) -> str:
+        return json.dumps({"keys": [{**jwk(keys[name]), "kid": name}]})
+
+    with Server("--jwt-jwks", key_file("changing.jwks", set_of("old"), 0o644)) as server, EventStream(server, path_of("a/b"), **bearer(token("old"))) as stream:
+        assert stream.next_block().event == "subscribed"
+        expect_error(look(server, token("new")), 401, "bad-signature")
+        put('{"keys":[')
+        wait_until(lambda: log_lines(server, "reload-failed"), what="the refusal")
+        assert "changing.jwks" in log_lines(server, "reload-failed")[0]["reason"]
+        assert look(server, token("old")).status == 204
+        put(set_of("new"))
+        wait_until(lambda: look(server, token("new")).status == 204, what="the new set")
+        expect_error(look(server, token("old")), 401, "bad-signature")
+        assert stream.next_event().event == "expired"
 
 
 def test_a_file_without_keys_lets_nobody_in() -> None:
