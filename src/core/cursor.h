@@ -36,6 +36,7 @@ enum start_kind {
     START_LAST,     /* the last `last` messages */
     START_CURSOR,   /* after `at`; channels without an entry start at now */
     START_UNKNOWN,  /* after something that another server named: a reset, then everything kept */
+    START_FIRST,    /* the first message, whatever is kept: no client says so */
 };
 
 /* Where a client wants to begin. */

@@ -7,7 +7,8 @@
 #include "core/channel.h"
 #include "core/spread_parts.h"
 
-static const struct start spread_from_the_beginning = {.kind = START_EARLIEST};
+static const struct start spread_from_the_beginning = {.kind = START_FIRST};
+static const struct start spread_from_what_is_kept = {.kind = START_EARLIEST};
 
 struct branch *branch_of(struct subscription *subscription)
 {
@@ -273,8 +274,9 @@ const struct start *spread_start(const struct subscription *subscription)
     /* The news of a log may be older than the cursor. */
     if (is_cursor && start_find(start, subscription_epoch(subscription)))
         return start;
-    bool is_begun_since = branch->is_new || (is_cursor && spread_stem_of(spread, subscription)->is_complete);
-    return is_begun_since || start->kind == START_UNKNOWN ? &spread_from_the_beginning : start;
+    if (branch->is_new || (is_cursor && spread_stem_of(spread, subscription)->is_complete))
+        return &spread_from_the_beginning;
+    return start->kind == START_UNKNOWN ? &spread_from_what_is_kept : start;
 }
 
 void spread_attached(struct subscription *subscription)

@@ -173,6 +173,9 @@ void channel_start_subscription(struct subscription *subscription, bool is_late)
     } else if (start->kind == START_EARLIEST) {
         subscription->offset = channel->log.oldest - 1;
         start_finish(subscription);
+    } else if (start->kind == START_FIRST) {
+        subscription->offset = 0;
+        start_finish(subscription);
     } else if (start->kind == START_UNKNOWN) {
         channel_reset_subscription(subscription, RESET_UNKNOWN_ID);
         start_finish(subscription);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """NAME/** follows every channel below NAME, also those that come later, over every transport and on every node."""
 
+import contextlib
 import json
 import os
 import random
@@ -405,6 +406,33 @@ def follows(server: Server, name: str) -> bool:
 
 
 # Against a model.
+
+@pytest.mark.parametrize("size", [0, 10])
+@pytest.mark.parametrize("broker", ["memory", "redis"])
+def test_what_a_new_channel_does_not_keep_any_more_is_told_as_missing(broker: str, size: int, channel: str) -> None:
+    """It is found when it has been published to; and who was away with a complete cursor finds it then."""
+    options = (*OPTIONS, "--history-size", str(size))
+    items = [{"channel": f"{channel}/new", "data": i} for i in range(50)]
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(nodes(1, stack.enter_context(RedisServer()), options=options))[0] if broker == "redis" else stack.enter_context(Server(*options))
+        lines = stack.enter_context(LineStream(server, path_of(f"{channel}/**")))
+        complete = lines.next_line()["cursor"]
+        assert request(server, "POST", "/channels", json.dumps(items)).status == 200
+        away = stack.enter_context(LineStream(server, path_of(f"{channel}/**", since=complete)))
+        assert away.next_line()["recovered"] is False
+        for each in (away, lines):  # some of it may be told while the rest comes
+            missed = told = 0
+            while missed + told < len(items):
+                if reset := (line := each.next_line()).get("reset"):
+                    assert (reset["channel"], reset["reason"]) == (f"{channel}/new", "trimmed")
+                    missed += reset["missed"]
+                else:
+                    assert line["data"] == missed + told
+                    told += 1
+            assert each is lines or told == size
+        publish(server, f"{channel}/new", "next")
+        assert [each.next_line()["data"] for each in (lines, away)] == ["next", "next"]
+
 
 @pytest.mark.parametrize("kind", ["stream", "json"])
 def test_whoever_is_cut_at_random_misses_nothing(both: list[Server], channel: str, kind: str) -> None:

@@ -118,18 +118,23 @@ static struct log_of *log_named(const char *name)
     return log;
 }
 
-/* The log has the messages 1 to `top`, those from `tail_from` on in the answer. */
-static void attach_named(const char *name, uint64_t top, uint64_t tail_from)
+/* The log has the messages `oldest` to `top`, those from `tail_from` on in the answer. */
+static void attach_kept(const char *name, uint64_t top, uint64_t oldest, uint64_t tail_from)
 {
     struct log_of *log = log_named(name);
     struct broker_request *request = find_asked(BROKER_ATTACH, name);
     assert_non_null(request);
     struct attach_request *attach = container_of(request, struct attach_request, super);
     log->channel = attach->channel;
-    attach->log = (struct log_state){.epoch = log->epoch, .top = top, .oldest = 1};
+    attach->log = (struct log_state){.epoch = log->epoch, .top = top, .oldest = oldest};
     for (uint64_t offset = tail_from; offset <= top; offset++)
         ring_append(&attach->tail, message_at(offset));
     answer_asked(request, ERROR_NONE);
+}
+
+static void attach_named(const char *name, uint64_t top, uint64_t tail_from)
+{
+    attach_kept(name, top, 1, tail_from);
 }
 
 static void feed_named(const char *name, uint64_t offset)
@@ -262,6 +267,22 @@ static void test_what_is_there_begins_now_and_what_comes_later_from_its_beginnin
     serve();
     expect_told(&follower, "");
     assert_int_equal(subscriber_spread_count(&follower.subscriber), 3);
+    subscriber_leave(&follower.subscriber);
+}
+
+static void test_what_a_new_channel_does_not_keep_any_more_is_told_as_missing(void **state)
+{
+    struct follower follower;
+    (void)state;
+    follow_one(&follower, "now");
+    find("t/new", true);
+    attach_kept("t/new", 4, 3, 3);
+    serve();
+    expect_told(&follower, "t/new!trimmed t/new:3 t/new:4 ");
+    find("t/none", true);
+    attach_kept("t/none", 1, 2, 2);
+    serve();
+    expect_told(&follower, "t/none!trimmed ");
     subscriber_leave(&follower.subscriber);
 }
 
@@ -753,6 +774,7 @@ static void test_a_search_again_in_the_middle_of_the_first_begins_once(void **st
 
 static const struct CMUnitTest tests[] = {
     TEST(test_what_is_there_begins_now_and_what_comes_later_from_its_beginning),
+    TEST(test_what_a_new_channel_does_not_keep_any_more_is_told_as_missing),
     TEST(test_nothing_begins_before_the_search_and_all_that_it_found),
     TEST(test_a_cursor_is_of_what_was_there_when_it_was_named),
     TEST(test_news_during_the_search_are_no_news),
