@@ -8,6 +8,8 @@ import json
 import random
 import signal
 import time
+from collections import defaultdict
+from typing import Any
 
 import pytest
 from support.client import Connection, Ended, EventStream, LineStream, get, path_of, request, request_bytes
@@ -26,6 +28,16 @@ def names(server: Server, channel: str) -> list[str]:
         found += [member["name"] for member in answer.json["members"]]
         if "next" not in answer.json:
             return found
+
+
+def told_of(server: Server, channel: str) -> tuple[list[str], int, int]:
+    """Who is there, how many that are, and how many there are without a name."""
+    found = get(server, f"/api/channels/{channel}/presence").json
+    return names(server, channel), found["count"], found["anonymous"]
+
+
+def infos_of(server: Server, channel: str) -> dict[str, Any]:
+    return {member["name"]: member.get("info") for member in get(server, f"/api/channels/{channel}/presence?limit=1000").json["members"]}
 
 
 def kill(server: Server) -> None:
@@ -140,19 +152,28 @@ def test_presence_is_exactly_right_at_rest(seed: int, channel: str) -> None:
             await_ready(server)
             return server
 
+        def come(index: int, name: str) -> None:
+            """Subscribes, by no name where it is empty, and perhaps says something of himself."""
+            words = {"as": name} if name else {}
+            if name and choice.random() < 0.5:
+                words["info"] = str(said := choice.randrange(1000))
+                infos[name].add(said)
+            with contextlib.suppress(OSError, Ended, AssertionError):
+                people.append((index, name, LineStream(servers[index], path_of(channel, **words))))
+
         servers = [start() for _ in range(3)]
         people: list[tuple[int, str, LineStream]] = []
+        infos: dict[str, set[int | None]] = defaultdict(lambda: {None})
         for _ in range(3):
             for _ in range(120):
-                index = choice.randrange(3)
-                if people and choice.random() < 0.45:
-                    _, _, stream = people.pop(choice.randrange(len(people)))
+                index, roll = choice.randrange(3), choice.random()
+                if people and roll < 0.5:
+                    _, name, stream = people.pop(choice.randrange(len(people)))
                     stream.close()
+                    if roll < 0.1:
+                        come(index, name)
                 else:
-                    name = f"p{choice.randrange(60)}"
-                    with contextlib.suppress(OSError, Ended, AssertionError):
-                        stream = LineStream(servers[index], path_of(channel, **{"as": name}))
-                        people.append((index, name, stream))
+                    come(index, f"p{choice.randrange(60)}" if choice.random() < 0.9 else "")
             what = choice.choice(["node", "redis", "both"])
             if what != "redis":
                 index = choice.randrange(3)
@@ -167,9 +188,16 @@ def test_presence_is_exactly_right_at_rest(seed: int, channel: str) -> None:
                 await_ready(server)
         for _, _, stream in people:
             stream.next_line()  # it is in place
-        wanted = sorted({name for _, name, _ in people})
+        wanted = sorted({name for _, name, _ in people if name})
+        anonymous = sum(not name for _, name, _ in people)
         for server in servers:
-            wait_until(lambda server=server: names(server, channel) == wanted, timeout=2 * LEASE + 5)
+            wait_until(lambda server=server: told_of(server, channel) == (wanted, len(wanted), anonymous), timeout=2 * LEASE + 5)
+            for name, info in infos_of(server, channel).items():
+                assert info in infos[name], name
+        for name in wanted:
+            people.append((0, name, LineStream(choice.choice(servers), path_of(channel, **{"as": name, "info": f'"{name} at rest"'}))))
+        for server in servers:
+            wait_until(lambda server=server: infos_of(server, channel) == {name: f"{name} at rest" for name in wanted})
         view = View(servers[0], channel)
         for _, _, stream in people:
             stream.close()

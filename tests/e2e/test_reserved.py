@@ -5,11 +5,13 @@ import json
 
 import pytest
 from support.client import get, path_of, request
+from support.readers import LISTENERS
 from support.redis import RedisServer, nodes
 from support.reloading import Reloading
 from support.server import Server
-from support.tcp import Raw
+from support.tcp import Raw, Resp
 from support.tokens import bearer, make_token, secret_file
+from support.ways import FULL, RESP, TCP, Place
 from support.websocket import WebSocket
 
 NAMES = ("$channel", "$channel/a", "a/$presence", "a/$b/c", "$")
@@ -23,12 +25,21 @@ def test_nobody_publishes_there_over_http(server: Server, name: str) -> None:
     assert batch.json[0]["error"] == "reserved-channel"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_nobody_publishes_there_over_sockets(name: str) -> None:
-    with Server("--tcp", "127.0.0.1:0 framing=crlf") as server, Raw(server) as raw, WebSocket(server, "/ws") as socket:
-        assert raw.ask(f"PUBLISH {name} x".encode()).startswith(b"ERROR reserved-channel")
-        socket.put_json({"op": "publish", "ref": 1, "channel": name, "data": "x"})
-        assert socket.take_json()["code"] == "reserved-channel"
+def test_nobody_publishes_there_in_any_way() -> None:
+    with Server(*LISTENERS) as server:
+        place = Place(server, server, None)
+        for name in NAMES:
+            with Raw(server, TCP) as raw, Resp(server, RESP) as resp, WebSocket(server, path_of(name, format="json")) as feed:
+                for verb in ("PUBLISH", "SIGNAL"):
+                    assert raw.ask(f"{verb} {name} x".encode()).startswith(b"ERROR reserved-channel")
+                assert str(resp.run("PUBLISH", name, "x")).startswith("-ERR reserved-channel")
+                feed.take_json()
+                feed.put_text("x")
+                assert feed.take_json()["error"] == "reserved-channel"
+            for way in FULL:
+                for more in ({}, {"store": False}) if way != "fcall" else ():
+                    answer = FULL[way](place, name, "x", more)
+                    assert answer.get("code", answer.get("error")) == "reserved-channel", (name, way, answer)
 
 
 def test_plain_redis_publishers_are_refused_there() -> None:

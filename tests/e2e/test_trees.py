@@ -289,14 +289,18 @@ class Model:
         self.live[name].append(None)
 
 
-def read_to_the_end(server: Server, name: str, since: str) -> tuple[list[tuple[str, str]], str]:
-    """What is told behind the last gap, and the cursor. An answer may end before the log does; the next one goes on."""
+def read_to_the_end(server: Server, name: str, since: str) -> tuple[list[tuple[str, str]], str, int]:
+    """What is told behind the last gap, the cursor, and how many came before that or are missing. An answer may end before the log
+    does; the next one goes on."""
     told: list[tuple[str, str]] = []
+    before = 0
     while (answer := get(server, path_of(name, since=since, wait=0), Accept="application/json")).status == 200:
         since = answer.cursor
-        told = [] if "reset" in answer.json else told
+        for reset in answer.json.get("reset", []):
+            before += len(told) + reset["missed"]
+            told = []
         told += [(each["channel"], each["data"]) for each in answer.json["messages"]]
-    return told, answer.cursor
+    return told, answer.cursor, before
 
 
 @BROKERS
@@ -319,7 +323,8 @@ def test_every_log_is_exactly_the_merge(broker: str, root: str) -> None:
         live = [stack.enter_context(LineStream(server, path_of(name))) for name in names]
         for stream in live:
             stream.next_line()
-        cursors: dict[str, str] = {}
+        cursors: dict[str, tuple[str, int]] = {}  # and how many had been published until then
+        resumed = 0
         for i in range(400):
             name, roll = dice.choice(names), dice.random()
             if roll < 0.02:
@@ -335,9 +340,13 @@ def test_every_log_is_exactly_the_merge(broker: str, root: str) -> None:
                 for each, data in batch:
                     model.publish(each, data)
             elif roll < 0.4:
-                since = cursors.get(name)
-                told, cursors[name] = read_to_the_end(server, name, since or "earliest")
-                model.check(name, told, is_whole=not since)
+                since, seen = cursors.get(name, ("earliest", 0))
+                told, cursor, before = read_to_the_end(server, name, since)
+                cursors[name] = cursor, len(model.whole[name])
+                if seen:
+                    assert told == model.whole[name][seen + before:], "who comes back is told exactly what came since, or how much of it is gone"
+                    resumed += bool(told)
+                model.check(name, told, is_whole=not seen)
             else:
                 publish(server, name, f"kept {i}")
                 model.publish(name, f"kept {i}")
@@ -345,6 +354,7 @@ def test_every_log_is_exactly_the_merge(broker: str, root: str) -> None:
             model.check(name, read_to_the_end(server, name, "earliest")[0])
             publish(server, name, "end")
             model.publish(name, "end")
+        assert resumed
         for name, stream in zip(names, live):
             live, at = model.live[name], 0
             while at < len(live):
