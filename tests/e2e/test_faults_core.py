@@ -121,7 +121,7 @@ class Stage:
 
     def run(self, name: str, kind: str = "", nth: int = 0, following: int = 0) -> bool:
         """One talk, and what must hold after it; whether the fault came."""
-        scene = Scene(self.server, f"talk/{next(_numbers)}", kind)
+        scene = Scene(self.server, f"talk/{next(_numbers)}/it", kind)
         if kind:
             self.server.fail(kind, nth, following=following)
         try:
@@ -206,7 +206,8 @@ def test_the_first_call_of_each_kind_may_fail(name: str, capsys: pytest.CaptureF
 @pytest.mark.parametrize("name", TALKS)
 def test_every_call_of_a_talk_may_fail(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with stage() as made:
-        report(name, *made.sweep(name, MOST), capsys)
+        # The signal is read, and the log written.
+        report(name, *made.sweep(name, MOST, tuple(kind for kind in CALLS if name != "reload" or kind not in ("read", "write"))), capsys)
 
 
 @pytest.mark.long

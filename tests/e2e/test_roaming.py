@@ -169,6 +169,6 @@ def test_roaming_over_nodes_on_redis() -> None:
 
 @pytest.mark.long
 def test_roaming_over_nodes_on_redis_for_long() -> None:
-    with RedisServer() as redis, nodes(3, redis, options=(*OPTIONS, *KEEP_ALL)) as servers:
-        for _ in range(5):
+    for _ in range(5):
+        with RedisServer() as redis, nodes(3, redis, options=(*OPTIONS, *KEEP_ALL)) as servers:  # to others the same message is another one
             storm(servers, seed_of_test(), 10_000, redis)
