@@ -10,10 +10,19 @@
 
 _Static_assert(PERSONA_NAME_MAX == MESSAGE_ATTRIBUTE_MAX, "a name follows the rules of attributes");
 
+/* Terminals heed the control characters of two bytes, U+0080 to U+009F, too. */
+static bool persona_name_is_valid(struct text name)
+{
+    for (size_t i = 1; i < name.len; i++)
+        if ((unsigned char)name.bytes[i - 1] == 0xc2 && (unsigned char)name.bytes[i] < 0xa0)
+            return false;
+    return message_attribute_is_valid(name);
+}
+
 enum error_code persona_check(struct text name, struct text *info, char fault[PERSONA_FAULT_MAX])
 {
     char why[JSON_FAULT_MAX];
-    if (name.bytes && (name.len == 0 || !message_attribute_is_valid(name))) {
+    if (name.bytes && (name.len == 0 || !persona_name_is_valid(name))) {
         snprintf(fault, PERSONA_FAULT_MAX, "as must be 1 to %u bytes of UTF-8 without control characters",
                  PERSONA_NAME_MAX);
         return ERROR_BAD_OPTION;
@@ -36,7 +45,7 @@ static size_t persona_size(size_t name_len, size_t info_len)
 
 struct persona *persona_new(struct text name, struct text info)
 {
-    if (!message_attribute_is_valid(name))
+    if (!persona_name_is_valid(name))
         name.len = 0;
     struct persona *persona = malloc(persona_size(name.len, info.len));
     if (!persona)
