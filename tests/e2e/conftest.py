@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from support.lua import Library
 from support.readers import LISTENERS
-from support.redis import KEEP_ALL, NODE_OPTIONS, RedisServer, await_ready, nodes
+from support.redis import KEEP_ALL, RedisServer, await_ready, nodes
 from support.reloading import Reloading
 from support.server import Server
 from support.sockjs import SUITE
@@ -75,7 +75,9 @@ def memory(request: pytest.FixtureRequest) -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def shared(request: pytest.FixtureRequest, redis: RedisServer) -> Iterator[Place]:
-    options = (*LISTENERS, *getattr(request.module, "OPTIONS", ()), "--broker", redis.url(), *NODE_OPTIONS)
+    # What is told to who is there only is lost with a link that is given up.
+    links = ("--redis-timeout", "30s", "--redis-probe-time", "1s", "--redis-check-time", "1s", "--heartbeat", "2s")
+    options = (*LISTENERS, *getattr(request.module, "OPTIONS", ()), "--broker", redis.url(), *links)
     with contextlib.ExitStack() as stack:
         here, there = (stack.enter_context(Reloading(request.module.SECTIONS, *options)) for _ in range(2))
         await_ready(here)

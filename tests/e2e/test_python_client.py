@@ -215,7 +215,7 @@ def test_a_restart_is_waited_out(redis: RedisServer) -> None:
 
 def test_a_refusal_that_passes_is_waited_out(redis: RedisServer) -> None:
     with Server("--broker", redis.url()) as server:
-        client = client_of(server)
+        client = client_of(server, timeout=PATIENCE)
         client.publish("c", "before")
         redis.kill()
         with pytest.raises(sluice.SluiceError, match="") as fault:
