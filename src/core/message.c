@@ -138,8 +138,9 @@ void message_unref(struct message *message)
     uint64_t bytes = message->footprint - (message->origin ? message->origin->footprint : 0);
     for (unsigned i = 0; i < FORM_COUNT; i++) {
         struct rendering *rendering = atomic_load_explicit(&message->forms[i], memory_order_relaxed);
-        if (rendering)
-            bytes += sizeof(*rendering) + rendering->size;
+        if (!rendering)
+            continue;
+        bytes += sizeof(*rendering) + rendering->size;
         free(rendering);
     }
     message_memory_remove(bytes);

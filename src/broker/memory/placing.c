@@ -14,11 +14,24 @@ void placing_abandon(struct placing *placing)
     }
 }
 
+/* A feed is large, and most logs of trees have nobody to be fed. */
+static int placing_reserve_letters(struct place_of *place)
+{
+    const struct feed feed = {.message = place->message};
+    return broker_reserve_feeds(&place->letters, &place->log->attachments, &feed);
+}
+
+static void placing_post_letters(const struct place_of *place)
+{
+    const struct feed feed = {.message = place->message};
+    broker_post_feeds(place->letters, &place->log->attachments, &feed);
+}
+
 /* A single append may fail by itself. */
 static int placing_prepare_one(const struct placing *placing, struct place_of *place)
 {
-    const struct feed feed = {.message = place->message};
-    if (!place->message || broker_reserve_feeds(&place->letters, &place->log->attachments, &feed))
+    bool has_readers = place->log->attachments.count > 0;
+    if (!place->message || (has_readers && placing_reserve_letters(place)))
         return -ENOMEM;
     if (placing->count == 1 || place->message->is_transient)
         return 0;
@@ -67,10 +80,9 @@ int placing_commit(struct placing *placing)
 void placing_tell(struct placing *placing)
 {
     for (unsigned i = 0; i < placing->count; i++) {
-        struct place_of *place = &placing->of[i];
-        const struct feed feed = {.message = place->message};
+        const struct place_of *place = &placing->of[i];
         if (place->letters)
-            broker_post_feeds(place->letters, &place->log->attachments, &feed);
+            placing_post_letters(place);
         message_unref(place->message);
     }
 }
