@@ -215,7 +215,7 @@ static void inheritance_log_lost(const char *why)
 }
 
 /* Takes records up to the end; those of a broker that keeps nothing itself, or that are of no use any more,
- * are dropped. */
+ * are dropped. Who has no memory for them leaves them to who has them. */
 static int inheritance_take_state(struct inheritance *inheritance,
                                   const struct broker_handover *broker_handover, struct broker *broker,
                                   char why[BROKER_FAULT_MAX])
@@ -231,6 +231,8 @@ static int inheritance_take_state(struct inheritance *inheritance,
         records++;
         if (!lost)
             lost = broker_handover->take(broker, &record, why);
+        if (lost == -ENOMEM)
+            return lost;
     }
     /* From a process that keeps nothing comes a head and an end. */
     if (!broker_handover && records > 2)

@@ -23,11 +23,9 @@ from support.supervisor import ActivatedServer, Supervisor, is_sanitized
 from support.tcp import Raw, tcp_addresses
 from support.tls import common_tls
 from support.tokens import make_token, secret_file
-from support.upgrade import IMPOSTOR, Heir, Resuming, UpgradingServer, check, keeper_of, say
+from support.upgrade import IMPOSTOR, Heir, Resuming, UpgradingServer, check, keeper_of, run_upgrades, say
 from support.websocket import WebSocket
 
-KINDS = ("sse", "stream", "poll", "websocket", "commands")
-END = "the end"
 NOBODY = pwd.getpwnam("nobody")
 
 
@@ -576,45 +574,6 @@ def test_without_its_sockets_a_process_ends(tmp_path: pathlib.Path) -> None:
 
 
 # All of it together.
-
-def run_upgrades(server: UpgradingServer, channels: list[str], count: int, pause: float = 0.3) -> tuple[list[Resuming], dict[str, list[str]]]:
-    ledger = Ledger(errors=("stopping",))
-    over = threading.Event()
-    faults: list[str] = []
-    followers = [Resuming(server, kind, channel, END) for channel in channels for kind in KINDS]
-    for channel in channels:
-        publish(server, channel, "first")
-    for follower in followers:
-        follower.start()
-
-    def speak(channel: str) -> None:
-        number = 0
-        while not over.is_set():
-            try:
-                ledger.publish(server, channel, f"{channel} {number}")
-            except Exception as error:  # noqa: BLE001 - told below
-                faults.append(f"{type(error).__name__}: {error}")
-                return
-            number += 1
-
-    speakers = [threading.Thread(target=speak, args=(channel,)) for channel in channels]
-    for speaker in speakers:
-        speaker.start()
-    for _ in range(count):
-        time.sleep(pause)
-        server.upgrade()
-    over.set()
-    for speaker in speakers:
-        speaker.join()
-    assert not faults, faults
-    expected = {}
-    for channel in channels:
-        ledger.publish(server, channel, END)
-        accepted = sorted((int(name.split("-")[1]), data) for data, name in ledger.of(channel).items())
-        assert [offset for offset, _ in accepted] == list(range(2, len(accepted) + 2)), "an offset is given once"
-        expected[channel] = ["first", *(data for _, data in accepted)]
-    return followers, expected
-
 
 @pytest.mark.parametrize("broker", ["memory", "redis"])
 def test_upgrades_in_a_row_lose_and_double_nothing(channel: str, broker: str) -> None:

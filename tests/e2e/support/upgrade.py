@@ -16,7 +16,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from .client import Connection, Ended, EventStream, LineStream, Refused, path_of, request_bytes
+from .client import Connection, Ended, EventStream, LineStream, Refused, path_of, publish, request_bytes
+from .follow import END, KINDS, Ledger
 from .server import PATIENCE, SLUICE, Server, wait_until
 from .websocket import WebSocket
 
@@ -140,8 +141,9 @@ class UpgradingServer(Server):
         yield
         self.program_file.unlink()
         shutil.copy(kept, self.program_file)
-        if os.readlink(f"/proc/{self.process.pid}/exe") == str(kept):
-            self.program_file = kept  # which that one starts the next of
+        with contextlib.suppress(FileNotFoundError):  # it may have been killed
+            if os.readlink(f"/proc/{self.process.pid}/exe") == str(kept):
+                self.program_file = kept  # which that one starts the next of
 
     def upgrade(self) -> Heir:
         """Returns once the next process serves; the one before it may still let clients go."""
@@ -282,6 +284,46 @@ def check(followers: list[Resuming], expected: list[str]) -> None:
         assert follower.data == expected, (follower.kind, len(follower.data), len(expected), follower.ids[-3:])
 
 
+def run_upgrades(server: UpgradingServer, channels: list[str], count: int, pause: float = 0.3) -> tuple[list[Resuming], dict[str, list[str]]]:
+    """So many in a row under a publisher and a follower of each kind on each channel; returns those, and what they are to see."""
+    ledger = Ledger(errors=("stopping",))
+    over = threading.Event()
+    faults: list[str] = []
+    followers = [Resuming(server, kind, channel, END) for channel in channels for kind in KINDS]
+    for channel in channels:
+        publish(server, channel, "first")
+    for follower in followers:
+        follower.start()
+
+    def speak(channel: str) -> None:
+        number = 0
+        while not over.is_set():
+            try:
+                ledger.publish(server, channel, f"{channel} {number}")
+            except Exception as error:  # noqa: BLE001 - told below
+                faults.append(f"{type(error).__name__}: {error}")
+                return
+            number += 1
+
+    speakers = [threading.Thread(target=speak, args=(channel,)) for channel in channels]
+    for speaker in speakers:
+        speaker.start()
+    for _ in range(count):
+        time.sleep(pause)
+        server.upgrade()
+    over.set()
+    for speaker in speakers:
+        speaker.join()
+    assert not faults, faults
+    expected = {}
+    for channel in channels:
+        ledger.publish(server, channel, END)
+        accepted = sorted((int(name.split("-")[1]), data) for data, name in ledger.of(channel).items())
+        assert [offset for offset, _ in accepted] == list(range(2, len(accepted) + 2)), "an offset is given once"
+        expected[channel] = ["first", *(data for _, data in accepted)]
+    return followers, expected
+
+
 def keeper_of(pid: int) -> int:
     """The process that starts the next one; it takes its name some time after its server has forked it."""
     def find() -> int | None:
@@ -301,4 +343,4 @@ def say(path: pathlib.Path, text: str) -> None:
     path.chmod(0o755)
 
 
-__all__ = ["IMPOSTOR", "Heir", "Resuming", "SLUICE", "UpgradingServer", "check", "json", "keeper_of", "say"]
+__all__ = ["IMPOSTOR", "Heir", "Resuming", "SLUICE", "UpgradingServer", "check", "json", "keeper_of", "run_upgrades", "say"]
