@@ -605,7 +605,7 @@ def test_a_confined_server_is_upgraded_again_and_again(channel: str) -> None:
     with memory("--seccomp", "yes") as server:
         name = publish(server, channel)
         for _ in range(3):
-            assert facts(server.process.pid, "Seccomp") == ["2"]
+            wait_until(lambda: facts(server.process.pid, "Seccomp") == ["2"], what="the confinement, which comes before the first byte is read")
             server.upgrade()
             server.await_old()
         assert look(server, channel, "earliest") == ["x"] and get(server, path_of(channel, last=1)).cursor == name
