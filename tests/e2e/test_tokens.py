@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import jwt
 import pytest
 from support.client import EventStream, Response, get, path_of, request
+from support.faults import FaultyServer
 from support.redis import log_lines
 from support.server import SLUICE, Server, wait_until
 from support.tokens import (CURVES, SECRET, bearer, key_file, make_private_key, make_token, private_pem, public_pem,
@@ -88,6 +89,21 @@ def test_a_refusal_says_why(guarded: Server) -> None:
     assert "subscribe to a/b" in message
     response = request(guarded, "POST", "/channels/a/b", "x", **bearer(make_token(["a/*"])))
     assert "publish to a/b" in expect_error(response, 403, "forbidden-channel")
+
+
+def test_a_signature_of_another_length_never_comes_before_cjose() -> None:
+    """Which compares as many bytes of an HMAC as there should be, whatever there are: one that is not of that length is refused unseen."""
+    with FaultyServer("--jwt-key", f"HS256:{secret_file()}") as server:
+        signed, signature = make_token(["a/*"]).rsplit(".", 1)
+
+        def is_seen(size: int) -> bool:
+            before = server.calls("jose")
+            wrong = jwt.utils.base64url_encode(bytes(size)).decode()
+            expect_error(look(server, f"{signed}.{wrong}"), 401, "bad-signature")
+            return server.calls("jose") > before
+
+        assert look(server, f"{signed}.{signature}").status == 204
+        assert [size for size in (1, 16, 31, 32, 33, 64, 512) if is_seen(size)] == [32]
 
 
 def test_audience_and_issuer_are_what_the_options_say() -> None:
