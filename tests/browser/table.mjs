@@ -120,6 +120,8 @@ test('what is no table is refused with the reason', async () => {
 
 test('ten megabytes go up with progress', async () => {
   const page = await open();
+  const parts = [];
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => { if (Buffer.isBuffer(payload)) parts.push(payload.length); }));
   await page.evaluate(() => {
     window.progress = [];
     new MutationObserver(() => window.progress.push(document.getElementById('progress-label').textContent))
@@ -132,6 +134,8 @@ test('ten megabytes go up with progress', async () => {
   assert.equal(await page.textContent('#rows'), Math.floor((10 * 2 ** 20 - 4) / line.length).toLocaleString('en'));
   const progress = await page.evaluate(() => window.progress);
   assert.ok(progress.filter((text) => / % of /.test(text)).length >= 20, progress.join());
+  assert.equal(parts.length, 40, 'each part is one binary message of a WebSocket');
+  assert.equal(parts.reduce((sum, length) => sum + length), content.length);
   await page.click('#last');
   await until(async () => (await page.textContent('#body tr:last-child td:first-child')) === String(Math.floor((10 * 2 ** 20 - 4) / line.length)), 'the last page');
   await page.close();
