@@ -169,6 +169,16 @@ def test_looking_wants_an_admin(server: Server, target: str) -> None:
     assert request(server, "GET", target, **bearer(make(admin=True))).status == 200
 
 
+@pytest.mark.parametrize("target", ["/api/channels/a/purged", "/api/channels/a/purged/presence", "/api/channels/a/purged?presence", "/api/channels/a/purged/"])
+def test_purging_wants_an_admin(server: Server, target: str) -> None:
+    assert request(server, "POST", path_of("a/purged"), "kept", **bearer(GOOD)).status == 201
+    for fields, refused in (({}, {401}), (bearer(GOOD), {403}), ({"Cookie": f"sluice_token={make(admin=True)}"}, {401, 403})):
+        response = request(server, "DELETE", target, **fields)
+        assert response.status in refused | {400, 404, 405}, response
+        assert target.endswith("purged") <= (response.status in refused), response
+    assert request(server, "GET", path_of("a/purged", last=1), **bearer(GOOD)).body == b"kept"
+
+
 def test_what_says_nothing_of_channels_is_open(server: Server) -> None:
     for target in ("/healthz", "/readyz", "/", "/sockjs/info"):
         assert request(server, "GET", target, **bearer(BAD)).status == 200
