@@ -179,6 +179,21 @@ def test_a_channel_that_is_followed_is_not_forgotten(redis: RedisServer, tmp_pat
         assert "data" in reader.next_line()
 
 
+def test_of_very_many_at_once_the_newest_are_told(tmp_path: pathlib.Path) -> None:
+    config, names = tmp_path / "sluice.ini", [f"told/{number}" for number in range(1000)]
+    config.write_text(SECTIONS)
+    with Server("--config", str(config), "--shards", "1") as server, Follower(server, "$channel", {*names, "told/last"}) as follower:
+        answer = request(server, "POST", "/channels", json.dumps([{"channel": name, "data": "x"} for name in names]))
+        assert answer.status == 200, answer
+        post(server, "told/last")
+        told = []
+        while "told/last" not in told:
+            word, name = follower.next_told()
+            assert word == "created"
+            told.append(name)
+    assert told[-257:] == [*names[-256:], "told/last"]
+
+
 def test_channels_without_events_leave_nothing(shared: Place, channel: str) -> None:
     if shared.kind != "redis":
         pytest.skip("what is looked at is Redis")
