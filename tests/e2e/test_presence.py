@@ -129,18 +129,24 @@ def test_a_name_that_changes_is_a_join_and_a_leave(pair: tuple[Server, Server], 
         assert names(there, channel) == ["anna"]
 
 
-def test_a_client_that_changes_in_a_loop_is_bounded(server_of_presence: Server, channel: str) -> None:
+@pytest.mark.parametrize("what", ["info", "as"])
+def test_a_client_that_changes_in_a_loop_is_bounded(server_of_presence: Server, channel: str, what: str) -> None:
     with WebSocket(server_of_presence, "/ws") as socket:
         socket.put_json({"op": "subscribe", "ref": 0, "channel": channel, "as": "ann"})
         assert socket.take_json()["op"] == "subscribed"
         answers = []
         for i in range(40):
-            socket.put_json({"op": "presence", "ref": i, "channel": channel, "info": i})
+            socket.put_json({"op": "presence", "ref": i, "channel": channel, what: str(i)})
             answers.append(socket.take_json())
         refused = [answer for answer in answers if answer["op"] == "error"]
         assert refused and {answer["code"] for answer in refused} == {"presence-rate"} and len(answers) - len(refused) >= 9
         socket.put_json({"op": "presence", "ref": 99, "channel": channel})
         assert socket.take_json()["op"] == "presence"  # saying nothing new is free
+        codes = set()
+        for i in range(40):
+            socket.put_json({"op": "subscribe", "ref": i, "channel": f"{channel}/{i}", what: f"other {i}"})
+            codes.add(socket.take_json().get("code"))
+        assert "presence-rate" in codes, "a subscription says something new, too"
 
 
 @pytest.fixture(scope="module")
