@@ -15,6 +15,7 @@ from support.client import Connection, get, path_of, publish, request, request_b
 from support.proxies import proxy_before
 from support.redis import RedisServer, await_ready, metric
 from support.server import Server, wait_until
+from support.sockjs import Session, streaming
 from support.tls import common_tls
 from support.upgrade import IMPOSTOR, UpgradingServer, say
 
@@ -171,6 +172,18 @@ def test_who_came_by_a_listener_that_is_gone_is_closed(channel: str, tmp_path: o
         server.upgrade()
         assert kept.is_closed()
         post(other, channel, "x")
+
+
+def test_a_session_of_sockjs_over_http_is_not_known_to_the_next_process() -> None:
+    """It is at the old one until that lets it go; who sends meanwhile is told to connect again."""
+    with UpgradingServer(drain_time="2") as server, Connection(server) as kept:
+        session = Session(server, "/sockjs")
+        with streaming(session) as stream:
+            assert stream.frame() == "o"
+            assert kept.request("GET", "/healthz").status == 200
+            server.upgrade()
+            assert kept.request("POST", f"{session.url}/xhr_send", '["{}"]').status == 404
+            assert (stream.frame() or "").startswith("c[1012,")
 
 
 # While it is told.
