@@ -188,11 +188,10 @@ static void conversation_search(struct conversation *conversation, struct comman
 
 bool conversation_has_to_search(const struct conversation *conversation)
 {
-    struct broker *broker = conversation->shard->hub.broker;
-    bool is_wild = false;
     list_for_each (link, &conversation->subscriptions)
-        is_wild = is_wild || command_subscription_is_wild(subscription_of(link));
-    return is_wild && broker->ops->is_ready(broker);
+        if (command_subscription_is_wild(subscription_of(link)))
+            return true;
+    return false;
 }
 
 void conversation_searched(struct conversation *conversation)

@@ -35,8 +35,8 @@ enum error_code conversation_authenticate(struct conversation *conversation, str
 /* The turn after a token was verified: of conversation.authenticated. */
 void conversation_go_on(struct timer *authenticated);
 
-/* Whether a new grant means a search for what is below wild names, for which its answer waits: not where the
- * broker is away, for nobody knows how long. */
+/* Whether a new grant means a search for what is below wild names, for which its answer waits; where the
+ * broker is away the search is over at once. */
 bool conversation_has_to_search(const struct conversation *conversation);
 
 /* Ends the subscriptions that the new grant does not allow, each with an error, and begins those of the feed
