@@ -83,6 +83,32 @@ static void test_what_was_passed_over_is_not_asked_for_again(void **state)
     timer_wheel_run(&wheel, 15000);
 }
 
+/* Of a key that no message of the window has. */
+static void test_a_page_tells_the_newest_of_its_own_keys(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join_newest(&listener);
+    attach(1, 600, 600);
+    struct history_request *history = container_of(asked[1], struct history_request, super);
+    history->log = (struct log_state){.epoch = epoch, .oldest = 1, .top = 600};
+    for (uint64_t offset = history->from; offset <= history->to; offset++) {
+        append_at(&history->messages, offset, (const int64_t[]){1501}, 1);
+        ring_at(&history->messages, history->messages.count - 1)->key_hash = 7;
+    }
+    answer(1, ERROR_NONE);
+    serve_a_while();
+    answer_page(2, 256, 511, 0);
+    serve_a_while();
+    answer_page(3, 512, 599, 0);
+    serve_a_while();
+    assert_int_equal(listener.count, 2);
+    assert_int_equal(listener.offsets[0], 255);
+    assert_int_equal(listener.offsets[1], 600);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
 /* A reset holds where it stands: it may be taken back. */
 static void test_nothing_is_passed_over_before_a_reset_is_told(void **state)
 {
@@ -113,6 +139,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_long_history_is_passed_over_in_turns),
     TEST(test_who_is_blocked_meanwhile_goes_on_when_unblocked),
     TEST(test_what_was_passed_over_is_not_asked_for_again),
+    TEST(test_a_page_tells_the_newest_of_its_own_keys),
     TEST(test_nothing_is_passed_over_before_a_reset_is_told),
 };
 UNIT_MAIN(tests)
