@@ -109,6 +109,33 @@ static void test_a_page_tells_the_newest_of_its_own_keys(void **state)
     timer_wheel_run(&wheel, 10000);
 }
 
+/* Whose offsets are lower than those that the log before had for the same key. */
+static void test_another_log_has_its_own_newest(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join_newest(&listener);
+    attach(600, 600, 600);
+    serve_a_while();
+    const unsigned count = listener.count;
+    struct channel *channel = container_of(asked[0], struct attach_request, super)->channel;
+    const struct epoch other = epoch_new("a", 1);
+    tell(channel, &(struct feed){.reason = RESET_EPOCH, .log = {.epoch = other, .oldest = 1, .top = 50}});
+    mailbox_drain(&mailbox);
+    serve_a_while();
+    struct history_request *history = container_of(asked[1], struct history_request, super);
+    history->log = (struct log_state){.epoch = other, .oldest = 1, .top = 50};
+    for (uint64_t offset = history->from; offset <= history->to; offset++)
+        append_at(&history->messages, offset, (const int64_t[]){1501}, 1);
+    answer(1, ERROR_NONE);
+    serve_a_while();
+    assert_int_equal(listener.count, count + 2);
+    assert_int_equal(listener.resets[count], RESET_EPOCH);
+    assert_int_equal(listener.offsets[count + 1], 50);
+    subscriber_leave(&listener.subscriber);
+    timer_wheel_run(&wheel, 10000);
+}
+
 /* A reset holds where it stands: it may be taken back. */
 static void test_nothing_is_passed_over_before_a_reset_is_told(void **state)
 {
@@ -140,6 +167,7 @@ static const struct CMUnitTest tests[] = {
     TEST(test_who_is_blocked_meanwhile_goes_on_when_unblocked),
     TEST(test_what_was_passed_over_is_not_asked_for_again),
     TEST(test_a_page_tells_the_newest_of_its_own_keys),
+    TEST(test_another_log_has_its_own_newest),
     TEST(test_nothing_is_passed_over_before_a_reset_is_told),
 };
 UNIT_MAIN(tests)
