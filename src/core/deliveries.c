@@ -93,6 +93,8 @@ static bool deliveries_add_page(struct deliveries *deliveries, struct channel *c
         page = page_request_around(channel, deliveries->offset + 1);
     if (!page)
         return false; /* no memory for it now: tried again with the next message */
+    if (deliveries->offset + 1 < channel->log.oldest)
+        return true; /* the broker has said what is gone */
     if (page->is_read) {
         if (subscription->is_newest && !page->newest.entries)
             conflation_note_ring(&page->newest, &page->request.messages);
@@ -161,13 +163,25 @@ bool channel_read_reset(struct subscription *subscription, struct delivery *deli
     return true;
 }
 
+/* What is gone below the window: nothing is missing to who wants what is kept. */
+static void deliveries_pass_trimmed(struct deliveries *deliveries, uint64_t offset)
+{
+    if (deliveries->count == 0 && deliveries->subscription->is_at_oldest)
+        deliveries->offset = offset;
+    else
+        deliveries_add_gap(deliveries, offset);
+}
+
 /* What it has passed over with nothing to tell it need not pass over again. Not before a reset, which holds
  * where it stands. */
 static void deliveries_keep_progress(const struct deliveries *deliveries)
 {
     struct subscription *subscription = deliveries->subscription;
-    if (deliveries->count == 0 && subscription->reset == RESET_NONE)
-        subscription->offset = deliveries->offset;
+    if (deliveries->count > 0 || subscription->reset != RESET_NONE)
+        return;
+    subscription->offset = deliveries->offset;
+    if (subscription->offset >= subscription->channel->log.top)
+        subscription->is_at_oldest = false;
 }
 
 size_t channel_read(struct subscription *subscription, struct delivery *to, size_t most)
@@ -187,7 +201,7 @@ size_t channel_read(struct subscription *subscription, struct delivery *to, size
     while (has_moved && deliveries_add_passing(&deliveries, channel)) {
         uint64_t next = deliveries.offset + 1;
         if (next < channel->log.oldest)
-            deliveries_add_gap(&deliveries, channel->log.oldest - 1);
+            deliveries_pass_trimmed(&deliveries, channel->log.oldest - 1);
         else if (channel->window.count > 0 && ring_at(&channel->window, 0)->offset <= next)
             has_moved = deliveries_add_ring(&deliveries, &channel->window, NULL);
         else

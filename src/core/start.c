@@ -57,8 +57,10 @@ static void start_at_now(struct subscription *subscription)
 {
     const struct start *start = subscription_start(subscription);
     uint64_t before = subscription->offset - (subscription->channel->log.oldest - 1);
-    if (start->kind == START_LAST)
+    if (start->kind == START_LAST) {
         subscription->offset -= start->last < before ? start->last : before;
+        subscription->is_at_oldest = true;
+    }
     start_finish(subscription);
 }
 
@@ -172,6 +174,7 @@ void channel_start_subscription(struct subscription *subscription, bool is_late)
         start_at_cursor(subscription, position, channel->log.top);
     } else if (start->kind == START_EARLIEST) {
         subscription->offset = channel->log.oldest - 1;
+        subscription->is_at_oldest = true;
         start_finish(subscription);
     } else if (start->kind == START_FIRST) {
         subscription->offset = 0;

@@ -207,6 +207,7 @@ void subscriber_advance(struct delivery *delivery)
 {
     subscriber_swap_place(delivery);
     delivery->subscription->is_after_gap = !delivery->message;
+    delivery->subscription->is_at_oldest = false;
     if (!delivery->message) {
         delivery->subscription->reset = RESET_NONE;
         delivery->subscription->subscriber->hub->resets_told++;

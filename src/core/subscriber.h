@@ -57,8 +57,9 @@ struct subscription {
     uint8_t state;             /* enum subscription_state */
     uint8_t reset;             /* enum reset_reason to be told before anything else */
     bool is_newest;            /* when it is slow it is told of each key the newest message */
-    bool is_after_gap;         /* the last thing that it was told is a reset */
-    uint32_t serial; /* of the last transient message delivered, or passed over; see struct channel */
+    bool is_after_gap : 1;     /* the last thing that it was told is a reset */
+    bool is_at_oldest : 1; /* it wants what is kept, however much that is, and has been told nothing yet */
+    uint32_t serial;       /* of the last transient message delivered, or passed over; see struct channel */
 };
 
 struct subscriber_ops {

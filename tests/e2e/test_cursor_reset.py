@@ -88,6 +88,19 @@ def test_what_is_no_longer_kept_is_counted(channel: str) -> None:
             assert [stream.next_event().id for _ in range(3)] == ids[7:]
 
 
+@pytest.mark.parametrize("since", ["earliest", "last=30"])
+def test_who_wants_what_is_kept_misses_nothing_that_is_gone(channel: str, since: str) -> None:
+    with Server("--history-size", "10", "--shards", "1") as server, LineStream(server, path_of(channel)) as stream:
+        stream.next_line()
+        for i in range(60):
+            publish(server, channel, str(i))
+        while stream.next_line()["data"] != "59":
+            pass
+        kept = get(server, path_of(channel, since=since, wait=0), Accept="application/json").json
+        assert "reset" not in kept
+        assert [message["data"] for message in kept["messages"]] == [str(i) for i in range(50, 60)]
+
+
 def test_a_reset_without_any_message_comes_at_once(server: Server, channel: str) -> None:
     name = publish(server, channel, "x")
     assert request(server, "DELETE", f"/api/channels/{channel}").json == {"channel": channel, "purged": 1}

@@ -230,15 +230,14 @@ static void test_a_page_of_another_log_is_asked_for_again(void **state)
     timer_wheel_run(&wheel, 10000);
 }
 
-/* The window keeps 100; the log as much, by the time it is asked. */
-static void test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed(void **state)
+/* Of 200. The window keeps 100; the log as much, by the time it is asked. */
+static void expect_to_be_told_what_was_missed(const char *since, uint64_t top)
 {
     struct listener listener;
-    (void)state;
-    join(&listener, "now");
-    attach(1, 3, 1);
+    join(&listener, since);
+    attach(1, top, 1);
     subscriber_block(&listener.subscriber);
-    for (uint64_t offset = 4; offset <= 200; offset++)
+    for (uint64_t offset = top + 1; offset <= 200; offset++)
         feed(offset);
     subscriber_unblock(&listener.subscriber);
     serve();
@@ -253,10 +252,22 @@ static void test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed(
     serve();
     assert_int_equal(listener.count, 101);
     assert_int_equal(listener.resets[0], RESET_TRIMMED);
-    assert_int_equal(listener.missed[0], 97);
+    assert_int_equal(listener.missed[0], 100 - top);
     assert_int_equal(listener.offsets[1], 101);
     subscriber_leave(&listener.subscriber);
     timer_wheel_run(&wheel, 10000);
+}
+
+static void test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed(void **state)
+{
+    (void)state;
+    expect_to_be_told_what_was_missed("now", 3);
+}
+
+static void test_a_slow_reader_from_the_earliest_is_told_what_it_missed_since(void **state)
+{
+    (void)state;
+    expect_to_be_told_what_was_missed("earliest", 0);
 }
 
 static void test_a_hole_in_a_page_is_told(void **state)
@@ -365,11 +376,9 @@ static void test_a_message_without_memory_for_it_is_read_from_the_log(void **sta
     timer_wheel_run(&wheel, 10000);
 }
 
-static void test_what_is_trimmed_while_a_page_is_read_is_not_asked_for(void **state)
+static void join_while_much_is_trimmed(struct listener *listener, const char *since)
 {
-    struct listener listener;
-    (void)state;
-    join(&listener, cursor_at(9));
+    join(listener, since);
     attach(1, 600, 598);
     struct history_request *request = container_of(asked[1], struct history_request, super);
     assert_int_equal(request->to, 255);
@@ -378,6 +387,13 @@ static void test_what_is_trimmed_while_a_page_is_read_is_not_asked_for(void **st
     request->log.oldest = 400;
     answer(1, ERROR_NONE);
     serve();
+}
+
+static void test_what_is_trimmed_while_a_page_is_read_is_not_asked_for(void **state)
+{
+    struct listener listener;
+    (void)state;
+    join_while_much_is_trimmed(&listener, cursor_at(9));
     assert_int_equal(listener.resets[0], RESET_TRIMMED);
     answer_page(2, 400, 511, 0);
     serve();
@@ -385,6 +401,32 @@ static void test_what_is_trimmed_while_a_page_is_read_is_not_asked_for(void **st
     subscriber_leave(&listener.subscriber);
     answer_page(3, 512, 597, 0);
     timer_wheel_run(&wheel, 10000);
+}
+
+static void expect_what_is_kept(const char *since)
+{
+    struct listener listener;
+    join_while_much_is_trimmed(&listener, since);
+    answer_page(2, 400, 511, 0);
+    serve();
+    assert_int_equal(listener.resets[0], RESET_NONE);
+    assert_int_equal(listener.offsets[0], 400);
+    assert_int_equal(listener.offsets[listener.count - 1], 511);
+    subscriber_leave(&listener.subscriber);
+    answer_page(3, 512, 597, 0);
+    timer_wheel_run(&wheel, 10000);
+}
+
+static void test_nothing_that_is_gone_is_missing_from_the_earliest(void **state)
+{
+    (void)state;
+    expect_what_is_kept("earliest");
+}
+
+static void test_nothing_that_is_gone_is_missing_from_the_last(void **state)
+{
+    (void)state;
+    expect_what_is_kept("last=599");
 }
 
 static void test_retreating_tells_the_same_reset_again(void **state)
@@ -582,12 +624,15 @@ static const struct CMUnitTest tests[] = {
     TEST(test_a_page_that_could_not_be_read_is_asked_for_again),
     TEST(test_a_page_of_another_log_is_asked_for_again),
     TEST(test_a_slow_reader_that_falls_off_the_window_is_told_what_it_missed),
+    TEST(test_a_slow_reader_from_the_earliest_is_told_what_it_missed_since),
     TEST(test_a_hole_in_a_page_is_told),
     TEST(test_a_reset_goes_on_from_the_oldest_message_kept),
     TEST(test_a_blocked_subscriber_is_told_of_a_reset_later),
     TEST(test_a_message_that_comes_twice_makes_no_hole),
     TEST(test_a_message_without_memory_for_it_is_read_from_the_log),
     TEST(test_what_is_trimmed_while_a_page_is_read_is_not_asked_for),
+    TEST(test_nothing_that_is_gone_is_missing_from_the_earliest),
+    TEST(test_nothing_that_is_gone_is_missing_from_the_last),
     TEST(test_retreating_tells_the_same_reset_again),
     TEST(test_more_than_there_is_of_the_last_is_all),
     TEST(test_a_cursor_one_ahead_of_the_log_is_told_so),
