@@ -199,7 +199,7 @@ def test_a_connection_that_waits_in_the_kernel_is_served_by_the_next_process(cha
             client.sendall(request_bytes("GET", "/healthz"))
         server.signal_upgrade()
         server.process.send_signal(signal.SIGCONT)
-        wait_until(lambda: server.count("ready") == 2)
+        wait_until(lambda: server.count("succeeded") and server.count("ready") == 2)
         server.take_over()
         for client in clients:
             client.settimeout(20)
