@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers
+from support.client import Connection, EventStream, LineStream, get, path_of, publish, request, request_bytes, subscribers, texts
 from support.redis import RedisServer, await_ready
 from support.server import PATIENCE, SOURCE, Server, wait_until
 from support.sockjs import Session, streaming
@@ -171,17 +171,8 @@ def test_publishes_wait_for_a_moment_on_connections_that_are_kept_and_are_refuse
             speaker.join()
         assert set(statuses) == {201}
         assert {answer.get("code") for answer in told if answer["op"] == "error"} <= {"stopping"}
-        assert len(statuses) == sum(data.startswith("said") for data in all_of(server, channel))
+        assert len(statuses) == sum(data.startswith("said") for data in texts(server, channel))
         assert re.search(r"event=succeeded pid=\d+.* refused_ms=\d+", server.log()), "with how long publishes were refused"
-
-
-def all_of(server: Server, channel: str) -> list[str]:
-    told: list[str] = []
-    cursor = "earliest"
-    while (answer := get(server, path_of(channel, since=cursor, wait=0), Accept="application/json")).status == 200:
-        told += [message["data"] for message in answer.json["messages"]]
-        cursor = answer.cursor
-    return told
 
 
 def test_the_memory_broker_tells_all_that_it_keeps(tmp_path: pathlib.Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support.client import Connection, get, path_of, publish, request
+from support.client import Connection, get, messages, path_of, publish, request
 from support.faults import FaultyServer
 from support.follow import Ledger
 from support.redis import RedisServer, await_ready
@@ -31,16 +31,6 @@ from support.websocket import WebSocket
 
 def memory(*options: str, **more: Any) -> UpgradingServer:
     return UpgradingServer("--history-size", "100000", "--history-bytes", "64MiB", *options, **more)
-
-
-def messages(server: Server, channel: str, **headers: str) -> list[dict[str, Any]]:
-    told: list[dict[str, Any]] = []
-    cursor = "earliest"
-    while (answer := get(server, path_of(channel, since=cursor, wait=0), Accept="application/json", **headers)).status == 200:
-        told += answer.json["messages"]
-        cursor = answer.cursor
-    assert answer.status == 204, answer
-    return told
 
 
 # Many in a row.

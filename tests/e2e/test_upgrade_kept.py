@@ -11,7 +11,7 @@ import time
 from collections import Counter
 
 import pytest
-from support.client import Connection, get, path_of, publish, request, request_bytes
+from support.client import Connection, get, path_of, publish, request, request_bytes, texts
 from support.proxies import proxy_before
 from support.redis import RedisServer, await_ready, metric
 from support.server import Server, wait_until
@@ -23,15 +23,6 @@ from support.upgrade import IMPOSTOR, UpgradingServer, say
 def post(kept: Connection, channel: str, data: str, **headers: str) -> None:
     response = kept.request("POST", path_of(channel), data, Content_Type="text/plain", **headers)
     assert response.status == 201 and response.header("Connection") is None, response
-
-
-def texts(server: Server, channel: str) -> list[str]:
-    told: list[str] = []
-    cursor = "earliest"
-    while (answer := get(server, path_of(channel, since=cursor, wait=0), Accept="application/json")).status == 200:
-        told += [message["data"] for message in answer.json["messages"]]
-        cursor = answer.cursor
-    return told
 
 
 # Through a real proxy.

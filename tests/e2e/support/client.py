@@ -212,6 +212,21 @@ def publish(server: Server, channel: str, data: bytes | str = "x", **headers: st
     return response.json["id"]
 
 
+def messages(server: Server, channel: str, **headers: str) -> list[dict[str, Any]]:
+    """All that is kept, page after page."""
+    told: list[dict[str, Any]] = []
+    cursor: str | None = "earliest"
+    while (answer := get(server, path_of(channel, since=cursor, wait=0), Accept="application/json", **headers)).status == 200:
+        told += answer.json["messages"]
+        cursor = answer.cursor
+    assert answer.status == 204, answer
+    return told
+
+
+def texts(server: Server, channel: str) -> list[str]:
+    return [message["data"] for message in messages(server, channel)]
+
+
 def subscribers(server: Server, channel: str) -> dict[str, int]:
     """None of any kind while there is no such channel."""
     answer = get(server, f"/api/channels/{channel}")
